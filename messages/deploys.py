@@ -1,0 +1,68 @@
+"""Events of deploys (the subject is the deploy's id) and of algorithms (the algorithm's id)."""
+
+from __future__ import annotations
+
+from messages.base import Event
+from voxloom.models import DeployOverrides, RunError
+
+
+class DeployRequested(Event):
+    """A zip with an algorithm lies in `deploy-store` under `source_key`. `path` is what the user called it."""
+
+    entity = "deploy"
+    verb = "requested"
+    source_key: str
+    path: str
+    overrides: DeployOverrides = DeployOverrides()
+
+
+class DeployStarted(Event):
+    entity = "deploy"
+    verb = "started"
+
+
+class DeployCompleted(Event):
+    """`changed` is false where module and assets equalled the latest minor version already stored."""
+
+    entity = "deploy"
+    verb = "completed"
+    algorithm_id: str
+    algorithm_name: str
+    algorithm_major_version: str
+    algorithm_minor_version: str
+    changed: bool
+    warnings: list[str] = []
+
+
+class DeployFailed(Event):
+    entity = "deploy"
+    verb = "failed"
+    error: RunError
+    log: str = ""
+
+
+class AlgorithmDeleteRequested(Event):
+    """Without `minor`: the algorithm whole. `regardless`: an operator's word, which `removable` does not bind."""
+
+    entity = "algorithm"
+    verb = "delete-requested"
+    minor: str | None = None
+    regardless: bool = False
+
+
+class AlgorithmDeleted(Event):
+    """Answers one delete request (`request_id` is that event's id)."""
+
+    entity = "algorithm"
+    verb = "deleted"
+    request_id: str
+    minor: str | None = None
+
+
+class AlgorithmDeleteRefused(Event):
+    """Answers one delete request (`request_id` is that event's id)."""
+
+    entity = "algorithm"
+    verb = "delete-refused"
+    request_id: str
+    error: RunError

@@ -1,0 +1,170 @@
+"""Events of executions. The subject is the execution's id; `attempt` numbers the try from 1."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from messages.base import Event, worker_inbox
+from voxloom.models import Moment, RunError, Value
+
+
+class AlgorithmPin(Value):
+    """Exactly which code and data a run uses. `module` and `assets` are content hashes (see shared/algorithms.py)."""
+
+    algorithm_id: str
+    name: str
+    major: str
+    minor: str
+    module: str
+    assets: str
+
+
+class Work(Value):
+    """All that a worker needs to know to do a run; the same for every attempt."""
+
+    algorithm: AlgorithmPin
+    input_dataset_ids: list[str]
+    parameters: dict[str, Any]
+    """As the client sent them: the record shows these."""
+    args: dict[str, Any]
+    """With the declared defaults filled in: the author's code gets these."""
+    devices: list[str]
+    """Device classes that will do, the wanted one first."""
+    device_override: str | None = None
+    device_warning: str | None = None
+    """Why the wanted device could not be asked for; goes into the run's log."""
+    checkpoint_id: str | None = None
+    session_token: str
+    priority: int = 0
+
+
+class Result(Value):
+    """What one attempt came to."""
+
+    outputs: list[str] = []
+    progress: float = 0.0
+    device: str | None = None
+    """The resolved device: `cpu`, `cuda`, `mps`."""
+    log: str = ""
+    """The log's text where it is short; else its head and tail, and the whole lies under `log_key`."""
+    log_key: str | None = None
+    """Where the whole log lies in `execution-store`."""
+    staged: int = 0
+    """How many files the attempt has posted."""
+    run_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    error: RunError | None = None
+
+
+class ExecutionRequested(Event):
+    entity = "execution"
+    verb = "requested"
+    work: Work
+
+
+class ExecutionStopRequested(Event):
+    entity = "execution"
+    verb = "stop-requested"
+
+
+class ExecutionAssigned(Event):
+    """A decision: this worker shall do this attempt. Carries all the worker needs."""
+
+    entity = "execution"
+    verb = "assigned"
+    epoch: int
+    worker_id: str
+    incarnation: str
+    device_class: str
+    work: Work
+    lost: int = 0
+    """How many earlier attempts were lost with their workers."""
+
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.incarnation),)
+
+
+class ExecutionStopPassed(Event):
+    """The scheduler hands a stop down to the worker that has the run, behind its assignment."""
+
+    entity = "execution"
+    verb = "stop-passed"
+    epoch: int
+    incarnation: str
+
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.incarnation),)
+
+
+class ExecutionStarted(Event):
+    """The author's code begins."""
+
+    entity = "execution"
+    verb = "started"
+    epoch: int
+    """Of the assignment."""
+    worker_id: str
+    incarnation: str
+    device: str
+
+
+class ExecutionProgressed(Event):
+    """How far a run is; only the newest counts."""
+
+    entity = "execution"
+    verb = "progressed"
+    transient = True
+    progress: float
+
+
+class ExecutionLogged(Event):
+    """Lines of a run's log. `offset` is how many characters of this attempt's log came before."""
+
+    entity = "execution"
+    verb = "logged"
+    transient = True
+    offset: int
+    text: str
+
+
+class ExecutionFinished(Event):
+    """A worker's report to the scheduler: this attempt is over, and its process has ended or is idle."""
+
+    entity = "execution"
+    verb = "finished"
+    incarnation: str
+    outcome: Literal["completed", "failed", "stopped", "released"]
+    """`released`: the worker drains and gives the run back; it costs no attempt."""
+    result: Result
+
+
+class _Ended(Event):
+    """A decision: the run is over. Said once a run, for the attempt that counts."""
+
+    entity = "execution"
+    epoch: int
+    incarnation: str | None = None
+    worker_id: str | None = None
+    submitted: Moment | None = None
+    result: Result
+
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.incarnation),) if self.incarnation else ()
+
+
+class ExecutionCompleted(_Ended):
+    verb = "completed"
+
+
+class ExecutionFailed(_Ended):
+    verb = "failed"
+
+
+class ExecutionStopped(_Ended):
+    verb = "stopped"
+
+
+ExecutionEnded = ExecutionCompleted | ExecutionFailed | ExecutionStopped

@@ -1,0 +1,31 @@
+"""Events of schedulers. The subject is an instance: one life of one scheduler process."""
+
+from __future__ import annotations
+
+from messages.base import Event
+
+
+class SchedulerStarted(Event):
+    """I am the active one and ask to be admitted."""
+
+    entity = "scheduler"
+    verb = "started"
+
+
+class SchedulerAdmitted(Event):
+    """The recorder's answer: all that was said before is in the snapshot; decide under this epoch."""
+
+    entity = "scheduler"
+    verb = "admitted"
+    epoch: int
+    snapshot_key: str
+    """Where the unfinished runs and the lately settled ids lie in `execution-store`."""
+
+
+class SchedulerProbed(Event):
+    """The scheduler's own heartbeat, which it must hear back before it judges a silent worker."""
+
+    entity = "scheduler"
+    verb = "probed"
+    transient = True
+    number: int

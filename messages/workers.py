@@ -1,0 +1,58 @@
+"""Events of workers. The subject is an incarnation: one life of one worker process."""
+
+from __future__ import annotations
+
+from messages.base import Event
+from voxloom.models import Value
+
+
+class Lane(Value):
+    """So many runs at once on one device class; `device` is what it resolves to (`cpu`, `cuda`, `mps`)."""
+
+    device_class: str
+    device: str
+    slots: int
+
+
+class Holding(Value):
+    """A run that a worker has."""
+
+    run: str
+    attempt: int
+
+
+class WorkerStarted(Event):
+    """A worker is there. Earlier incarnations of the same `worker_id` are over."""
+
+    entity = "worker"
+    verb = "started"
+    worker_id: str
+    lanes: list[Lane]
+
+
+class WorkerHeartbeat(Event):
+    """I live, and this is what I have: what it lists is under lease, and what it misses is not."""
+
+    entity = "worker"
+    verb = "heartbeat"
+    transient = True
+    worker_id: str
+    lanes: list[Lane]
+    holding: list[Holding]
+    draining: bool = False
+
+
+class WorkerDraining(Event):
+    """Gives back what has not begun and takes nothing new."""
+
+    entity = "worker"
+    verb = "draining"
+    worker_id: str
+
+
+class WorkerStopped(Event):
+    """Gone in good order; it holds nothing any more."""
+
+    entity = "worker"
+    verb = "stopped"
+    worker_id: str

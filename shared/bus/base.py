@@ -1,0 +1,166 @@
+"""The bus port: how services speak and listen. One behaviour test class runs on every adapter.
+
+Three ways to receive, for three kinds of need:
+
+- `consume` a **queue**: durable, at least once, in order; the handler takes events and returns, and the bus
+  settles them in one place (shared/bus/delivery.py) by the queue's policy.
+- `follow` the **stream**: every lifecycle event of the last day in one order, each with an offset, from any
+  offset or time on; nothing to settle. For views that can be rebuilt.
+- `listen` **live**: progress, log lines, heartbeats; only while listening, newest kept, oldest dropped.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from messages.base import Event
+from messages.wire import Message
+
+Handler = Callable[[Sequence[Event]], Awaitable[None]]
+"""Takes events in order. Returning settles them all as done; raising, by the queue's policy."""
+
+StreamHandler = Callable[[Sequence[tuple[int, Event]]], Awaitable[None]]
+"""Takes (offset, event) pairs in order. It must not raise: a view that fails is rebuilt by its owner."""
+
+LiveHandler = Callable[[Event], None]
+"""Takes one event, at once and without waiting. It must not raise."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What becomes of an event whose handler raised.
+
+    `delays` are the waits in seconds before each further try; after the last one comes the dead-letter queue.
+    None: pause (growing to `longest_pause`) and try the same events again for ever; nothing is dropped.
+    """
+
+    delays: tuple[float, ...] | None
+    first_pause: float = 0.1
+    longest_pause: float = 5.0
+
+
+KEEP = Policy(delays=None)
+RETRY = Policy(delays=(1.0, 10.0, 60.0))
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A durable queue. `bindings` are topic patterns: `*` stands for one word, `#` for any number of them."""
+
+    name: str
+    bindings: tuple[str, ...]
+    policy: Policy
+    batch: int = 1
+    """The handler gets up to so many waiting events at once."""
+    concurrency: int = 1
+    """So many handlers at once; more than one gives up order."""
+    single_active: bool = False
+    """Of several consumers one is served; the next takes over when it goes."""
+    expires: float | None = None
+    """Seconds without a consumer after which the queue may go, with all in it."""
+
+
+@dataclass(frozen=True)
+class QueueStats:
+    name: str
+    waiting: int
+    consumers: int
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that nobody could handle. `parked`: from a version newer than we know."""
+
+    id: str
+    queue: str
+    reason: str
+    time: datetime
+    message: Message
+    parked: bool = False
+
+
+class Subscription(ABC):
+    """A consumer, follower or listener that is at work."""
+
+    @abstractmethod
+    async def close(self, *, drain: float = 10.0) -> None:
+        """Takes nothing more, lets the handler end (`drain` seconds at most, then cancels it), hands the rest over."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether events still reach the handler. False once its task has died or the broker has let it go."""
+
+
+class Bus(ABC):
+    """All methods raise BusUnavailable when the bus cannot be reached or has been closed."""
+
+    @abstractmethod
+    async def open(self) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    @abstractmethod
+    async def publish(self, *events: Event) -> None:
+        """Returns when every event is kept, in this order; if it raises, it may or may not be.
+
+        A lifecycle event reaches every queue bound to its routing key or to one of `copy_to`, also those without
+        a consumer. Refuses transient events.
+        """
+
+    @abstractmethod
+    async def publish_message(self, message: Message) -> None:
+        """Publishes bytes as they are: what a dead letter is replayed with. Kept like an event."""
+
+    @abstractmethod
+    def announce(self, event: Event) -> None:
+        """Sends a transient event to whoever listens now. Never waits, never raises; it may be lost."""
+
+    @abstractmethod
+    async def declare(self, *queues: Queue) -> None:
+        """Makes the queues if they are missing: from now on they keep what is bound to them."""
+
+    @abstractmethod
+    async def consume(self, queue: Queue, handler: Handler) -> Subscription:
+        """Declares `queue` and feeds `handler` with batches of up to `queue.batch` events, one call at a time
+        (`queue.concurrency` at a time where that is more)."""
+
+    @abstractmethod
+    async def follow(
+        self, handler: StreamHandler, *, after: int | None = None, since: datetime | None = None
+    ) -> Subscription:
+        """Feeds `handler` with every lifecycle event after offset `after`, or from `since` on, or from now on.
+
+        Where `after` is older than what is kept, it starts with the oldest kept.
+        """
+
+    @abstractmethod
+    async def listen(self, patterns: Sequence[str], handler: LiveHandler, *, limit: int = 10_000) -> Subscription:
+        """Calls `handler` with each transient event that matches; of more than `limit` waiting, the oldest go."""
+
+    @abstractmethod
+    async def last_offset(self) -> int:
+        """The offset of the newest event in the stream; 0 when there is none."""
+
+    @abstractmethod
+    async def delete_queue(self, name: str) -> None:
+        """Removes a queue and what waits in it; silent if there is none."""
+
+    @abstractmethod
+    async def stats(self) -> list[QueueStats]: ...
+
+    @abstractmethod
+    async def dead_letters(self, *, limit: int = 100) -> list[DeadLetter]:
+        """The oldest first."""
+
+    @abstractmethod
+    async def replay(self, dead_letter_id: str) -> None:
+        """Gives a dead letter back to the queue it came from, as new. Raises NotFound."""
+
+    @abstractmethod
+    async def healthy(self) -> bool:
+        """Whether a publish would succeed and every subscription made here is alive."""

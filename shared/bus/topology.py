@@ -1,0 +1,88 @@
+"""The queues of the system: who hears what. Every process declares all of them before its first publish."""
+
+from __future__ import annotations
+
+from messages.base import worker_inbox
+from shared.bus.base import KEEP, RETRY, Queue
+
+RECORDER = Queue(
+    name="recorder",
+    bindings=(
+        "execution.requested.#",
+        "execution.stop-requested.#",
+        "execution.assigned.#",
+        "execution.started.#",
+        "execution.completed.#",
+        "execution.failed.#",
+        "execution.stopped.#",
+        "deploy.#",
+        "scheduler.started.#",
+    ),
+    policy=KEEP,
+    batch=1000,
+    single_active=True,
+)
+
+SCHEDULER = Queue(
+    name="scheduler",
+    bindings=(
+        "execution.requested.#",
+        "execution.stop-requested.#",
+        "execution.started.#",
+        "execution.finished.#",
+        "worker.*.#",
+    ),
+    policy=KEEP,
+    batch=500,
+    single_active=True,
+)
+
+INGEST = Queue(
+    name="ingest",
+    bindings=("file.uploaded.#", "file.delete-requested.#"),
+    policy=RETRY,
+    concurrency=4,
+)
+
+# Ended runs whose attempts have posted files: what nobody will ever see is swept.
+SWEEPER = Queue(
+    name="sweeper",
+    bindings=("execution.completed.#", "execution.failed.#", "execution.stopped.#"),
+    policy=RETRY,
+    batch=100,
+)
+
+DEPLOYER = Queue(
+    name="deployer",
+    bindings=("deploy.requested.#", "algorithm.delete-requested.#"),
+    policy=RETRY,
+    concurrency=2,
+)
+
+ALL = (RECORDER, SCHEDULER, INGEST, SWEEPER, DEPLOYER)
+
+
+def worker_queue(incarnation: str) -> Queue:
+    """One worker's own queue: assignments and stops, in the order they were decided."""
+    return Queue(
+        name=f"worker.{incarnation}",
+        bindings=(worker_inbox(incarnation),),
+        policy=KEEP,
+        batch=100,
+        expires=60.0,
+    )
+
+
+def matches(pattern: str, key: str) -> bool:
+    """Whether a routing key fits a topic pattern (AMQP 0-9-1: `*` is one word, `#` none or more)."""
+    return _fits(pattern.split("."), key.split("."))
+
+
+def _fits(pattern: list[str], words: list[str]) -> bool:
+    for index, part in enumerate(pattern):
+        if part == "#":
+            rest = pattern[index + 1 :]
+            return any(_fits(rest, words[start:]) for start in range(index, len(words) + 1))
+        if index >= len(words) or part not in ("*", words[index]):
+            return False
+    return len(pattern) == len(words)

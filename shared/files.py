@@ -1,0 +1,169 @@
+"""Data files in the store: where they lie, who may see them.
+
+In `data-store`:
+
+    files/<id>                        the bytes; metadata `project`, and `run`, `attempt` where a run has made them
+    entries/<id>                      the commit of an uploaded file: it was inspected and can be used
+    staged/<run>/<attempt>/<number>   the ids that one attempt has posted in one go, so that they can be swept
+
+An uploaded file is visible once its entry is there. A run's file is visible once the run has COMPLETED with the very
+attempt that posted it; nothing is renamed or copied for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from pydantic import ValidationError
+
+from shared.objects.base import ABSENT, EXPIRING, FileUpload, ObjectInfo, ObjectStore, list_all
+from voxloom.errors import Conflict, NotFound
+from voxloom.models import DatasetInfo, Moment, Status, Value
+
+COLLECTION = "data-store"
+
+
+def bytes_key(file_id: str) -> str:
+    return f"files/{file_id}"
+
+
+def entry_key(file_id: str) -> str:
+    return f"entries/{file_id}"
+
+
+def staged_prefix(run: str, attempt: int | None = None) -> str:
+    return f"staged/{run}/" if attempt is None else f"staged/{run}/{attempt:06d}/"
+
+
+class FileEntry(Value):
+    """What ingest knows of an uploaded file that it has committed."""
+
+    file_id: str
+    project: str
+    size: int
+    etag: str
+    time: Moment
+    datasets: list[DatasetInfo]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a run ended: what decides whether its files can be seen."""
+
+    status: Status
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Located:
+    """A file whose bytes are in the store, whether or not it may be seen yet."""
+
+    file_id: str
+    info: ObjectInfo
+    project: str
+    entry: FileEntry | None
+    run: str | None
+    attempt: int
+
+
+async def locate(store: ObjectStore, file_id: str) -> Located:
+    """Finds a file. Raises NotFound (`file_not_found`) if there are no bytes under that id."""
+    try:
+        info, entry = await asyncio.gather(store.head(COLLECTION, bytes_key(file_id)), _entry(store, file_id))
+    except NotFound:
+        raise file_not_found(file_id) from None
+    return Located(
+        file_id=file_id,
+        info=info,
+        project=info.metadata.get("project", ""),
+        entry=entry,
+        run=info.metadata.get("run"),
+        attempt=int(info.metadata.get("attempt", "0")),
+    )
+
+
+def is_visible(file: Located, settled: Settled | None) -> bool:
+    """Whether others than its maker may see the file. `settled` is the end of `file.run`: None where no record is left
+    (what must not be seen is swept long before its record expires). A run that has not ended is Settled with its
+    present status."""
+    if file.entry is not None:
+        return True
+    if file.run is None:
+        return False
+    if settled is None:
+        return True
+    return settled.status is Status.COMPLETED and settled.attempt == file.attempt
+
+
+def file_not_found(file_id: str) -> NotFound:
+    return NotFound(
+        f"There is no file {file_id!r}; it may have expired, or was never uploaded.",
+        code="file_not_found",
+        details={"file_id": file_id},
+    )
+
+
+async def commit(store: ObjectStore, entry: FileEntry) -> None:
+    """Makes an uploaded file visible; doing it again changes nothing."""
+    try:
+        await store.put(
+            COLLECTION,
+            entry_key(entry.file_id),
+            entry.model_dump_json().encode(),
+            condition=ABSENT,
+            tags=EXPIRING,
+        )
+    except Conflict:
+        return
+
+
+async def remove(store: ObjectStore, *file_ids: str) -> None:
+    """Takes files away: first from sight, then their bytes."""
+    await store.delete(COLLECTION, *(entry_key(file_id) for file_id in file_ids))
+    await store.delete(COLLECTION, *(bytes_key(file_id) for file_id in file_ids))
+
+
+async def post(
+    store: ObjectStore,
+    *,
+    project: str,
+    run: str,
+    attempt: int,
+    number: int,
+    files: Sequence[tuple[str, Path]],
+) -> None:
+    """Keeps files that an attempt has written, unseen until the run completes. Their ids are noted first, so that they
+    are found and swept if it never does. The local files are moved away."""
+    ids = orjson.dumps([file_id for file_id, _ in files])
+    await store.put(COLLECTION, f"{staged_prefix(run, attempt)}{number}", ids)
+    metadata = {"project": project, "run": run, "attempt": str(attempt)}
+    uploads = [FileUpload(bytes_key(file_id), path, metadata, EXPIRING) for file_id, path in files]
+    await store.put_files(COLLECTION, uploads)
+
+
+async def sweep(store: ObjectStore, run: str, *, keep_attempt: int | None) -> int:
+    """Removes what a settled run's attempts have posted, but for `keep_attempt`, and all notes of it.
+
+    Returns the number of files removed.
+    """
+    keep = None if keep_attempt is None else staged_prefix(run, keep_attempt)
+    notes = [item.key async for item in list_all(store, COLLECTION, staged_prefix(run))]
+    removed = 0
+    for note in notes:
+        if keep is None or not note.startswith(keep):
+            ids = orjson.loads(await store.get(COLLECTION, note))
+            await store.delete(COLLECTION, *(bytes_key(file_id) for file_id in ids))
+            removed += len(ids)
+        await store.delete(COLLECTION, note)
+    return removed
+
+
+async def _entry(store: ObjectStore, file_id: str) -> FileEntry | None:
+    try:
+        return FileEntry.model_validate_json(await store.get(COLLECTION, entry_key(file_id)))
+    except (NotFound, ValidationError):
+        return None

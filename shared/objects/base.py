@@ -1,0 +1,190 @@
+"""The object store port: collections of immutable-by-habit objects. One behaviour test class runs on every adapter.
+
+Every write is atomic: a reader sees the old object or the new one, whole, also after a crash.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+COLLECTIONS = (
+    "data-store",
+    "algorithm-store",
+    "module-store",
+    "asset-store",
+    "execution-store",
+    "training-store",
+    "deploy-store",
+    "sample-store",
+    "algorithm-checkpoint-store",
+    "benchmark-store",
+)
+
+EXPIRING: Mapping[str, str] = {"expiring": "yes"}
+"""The tag of objects that go when their collection's time is over; those without it stay."""
+
+CHUNK = 1 << 20
+"""Bytes per piece when an object is streamed."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    key: str
+    size: int
+    etag: str
+    """Changes whenever the bytes change; without quotes."""
+    modified: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Written with the object and never changed; short ASCII."""
+
+
+@dataclass(frozen=True)
+class Page:
+    items: list[ObjectInfo]
+    next: str | None
+    """Pass it as `after` to go on; None at the end."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """When a write may happen. Where it does not hold: Conflict, code `precondition_failed`."""
+
+    absent: bool = False
+    """Only if there is no such object (`If-None-Match: *`)."""
+    etag: str | None = None
+    """Only if the object still has this etag (`If-Match`)."""
+
+
+ANYWAY = Condition()
+ABSENT = Condition(absent=True)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One small object of a `put_many`."""
+
+    key: str
+    data: bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileUpload:
+    """One file of a `put_files`. The file is moved into the store where that is possible: it is gone afterwards."""
+
+    key: str
+    path: Path
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class ObjectStore(ABC):
+    """`collection` is one of COLLECTIONS; a key is any text without NUL, 900 bytes of UTF-8 at most, never a path.
+
+    Raises throughout: NotFound (code `object_not_found`), Conflict (`precondition_failed`), StoreUnavailable,
+    InvalidInput (a key or collection that cannot be).
+    """
+
+    @abstractmethod
+    async def open(self) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    @abstractmethod
+    async def put(
+        self,
+        collection: str,
+        key: str,
+        data: bytes,
+        *,
+        condition: Condition = ANYWAY,
+        metadata: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
+        """Stores small bytes."""
+
+    @abstractmethod
+    async def put_many(self, collection: str, uploads: Sequence[Upload]) -> None:
+        """Stores many small objects; each is atomic, all together need not be."""
+
+    @abstractmethod
+    async def put_stream(
+        self,
+        collection: str,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        limit: int | None = None,
+        condition: Condition = ANYWAY,
+        metadata: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
+        """Stores what the iterator yields, with bounded memory; TooLarge past `limit` bytes. If the iterator
+        raises or the call is cancelled, nothing is stored."""
+
+    @abstractmethod
+    async def put_files(self, collection: str, files: Sequence[FileUpload]) -> list[ObjectInfo]:
+        """Moves whole files into the store; all are stored when it returns."""
+
+    @abstractmethod
+    async def get(self, collection: str, key: str) -> bytes:
+        """A small object, whole."""
+
+    @abstractmethod
+    async def head(self, collection: str, key: str) -> ObjectInfo: ...
+
+    @abstractmethod
+    def stream(self, collection: str, key: str, *, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to but without `stop`, in pieces of CHUNK; of one version of the object, even
+        if it is replaced or deleted meanwhile."""
+
+    @abstractmethod
+    async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:
+        """Places the object at the local path `target`, as a link where possible. It must not be written to; it
+        stays readable when the object is deleted."""
+
+    @abstractmethod
+    async def delete(self, collection: str, *keys: str) -> None:
+        """Silent about keys that are not there."""
+
+    @abstractmethod
+    async def list(self, collection: str, *, prefix: str = "", after: str | None = None, limit: int = 1000) -> Page:
+        """A page of objects in the order of their keys' UTF-8 bytes. Metadata may be missing in a listing."""
+
+    @abstractmethod
+    async def tags(self, collection: str, key: str) -> dict[str, str]: ...
+
+    @abstractmethod
+    async def set_tags(self, collection: str, key: str, tags: Mapping[str, str]) -> None:
+        """Replaces all tags. Giving an object the EXPIRING tag starts its time anew where the store allows it."""
+
+    @abstractmethod
+    async def set_expiry(self, collection: str, days: float | None) -> None:
+        """From now on objects tagged EXPIRING go after `days`; None: they stay."""
+
+    @abstractmethod
+    def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
+        """A URL under which anybody can get or put this one object for `expires` seconds."""
+
+    @abstractmethod
+    async def healthy(self) -> bool:
+        """Whether a small read and write would succeed now."""
+
+
+async def list_all(store: ObjectStore, collection: str, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    """Every object under a prefix, page by page."""
+    after: str | None = None
+    while True:
+        page = await store.list(collection, prefix=prefix, after=after)
+        for item in page.items:
+            yield item
+        if page.next is None:
+            return
+        after = page.next

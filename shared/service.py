@@ -1,0 +1,89 @@
+"""One life for all services: start, side tasks that are watched, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from shared.bus.base import Bus, Subscription
+from shared.objects.base import ObjectStore
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What every service stands on."""
+
+    bus: Bus
+    store: ObjectStore
+    settings: Settings
+
+
+class Service(ABC):
+    """Subclasses implement `on_start`, and `on_stop` where they own more than tasks and subscriptions.
+
+    A side task that dies takes the service down: `failed` is set, and whoever runs the service stops the process
+    rather than let it live on half dead.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self.bus = platform.bus
+        self.store = platform.store
+        self.settings = platform.settings
+        self.log = logging.getLogger(f"voxloom.{self.name}")
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._subscriptions: list[Subscription] = []
+
+    @abstractmethod
+    async def on_start(self) -> None:
+        """Loads what the service needs and subscribes. When it returns, the service is ready."""
+
+    async def on_stop(self) -> None:
+        """Called once subscriptions are closed, before side tasks are cancelled. Bounded by the caller."""
+
+    @property
+    def ready(self) -> bool:
+        return not self.failed.done() and all(subscription.alive for subscription in self._subscriptions)
+
+    async def start(self) -> None:
+        await self.on_start()
+
+    async def stop(self) -> None:
+        """Takes nothing new, lets handlers end, then ends the side tasks."""
+        for subscription in reversed(self._subscriptions):
+            await subscription.close()
+        self._subscriptions.clear()
+        await self.on_stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self.failed.done():
+            self.failed.cancel()
+
+    def keep(self, subscription: Subscription) -> Subscription:
+        """Owns a subscription: closed at stop, watched for readiness."""
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Runs a side task under a name, kept until it ends; if it raises, the service has failed."""
+        task = asyncio.create_task(work, name=f"{self.name}.{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self.log.critical("the side task %s died", task.get_name(), exc_info=error)
+        if not self.failed.done():
+            self.failed.set_exception(error)

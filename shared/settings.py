@@ -1,0 +1,125 @@
+"""Settings of the server: from flags, then `VOXLOOM_*` variables, then `voxloom.toml`, then the defaults here."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+MIB = 1 << 20
+
+
+def _default_data() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "voxloom"
+
+
+class Settings(BaseSettings):
+    """One flat table. Sizes are bytes, times are seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="VOXLOOM_", toml_file="voxloom.toml", extra="ignore", frozen=True)
+
+    # Where.
+    data: Path = Field(default_factory=_default_data)
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 5481
+
+    # The gateway.
+    server_name: str = "voxloom"
+    group: str = ""
+    organization: str = ""
+    domain: str = ""
+    max_json_bytes: int = 16 * MIB
+    max_file_bytes: int = 1 << 40
+    max_algorithm_bytes: int = 16 << 30
+    deploy_roots: list[Path] = []
+    cors_origins: list[str] = []
+    answer_timeout: float = 60.0
+    """How long a request waits for another service's answer."""
+
+    # Expiry, in days; None: never.
+    data_expire_days: float | None = 7
+    execution_expire_days: float | None = 30
+    training_expire_days: float | None = 30
+    deploy_expire_days: float | None = 30
+
+    # Scheduler.
+    heartbeat: float = 1.0
+    lease: float = 2.5
+    claim_timeout: float = 10.0
+    max_lost: int = 3
+    no_device_timeout: float = 60.0
+    """A run whose device classes no worker offers fails after so long."""
+
+    # Worker.
+    worker_id: str = Field(default_factory=socket.gethostname)
+    slots: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    warm_processes: Annotated[int, Field(ge=1)] = 8
+    """Runner processes kept warm beyond the busy ones."""
+    grace: float = 5.0
+    """From asking a run to stop until its process group is killed."""
+    drain: float = 10.0
+    """How long running work may go on after SIGTERM before it is given back."""
+    load_timeout: float = 300.0
+    runner_memory: int | None = None
+    """Address space of a runner process; None: no limit."""
+    max_log_bytes: int = 64 * MIB
+    check_timeout: float = 20.0
+    """How long an algorithm may take to import when it is deployed."""
+
+    # Ingest.
+    inspect_timeout: float = 20.0
+    inspect_memory: int = 2 << 30
+    max_dataset_bytes: int = 1 << 42
+
+    # Bus.
+    stream_hours: float = 24.0
+    stream_bytes: int = 1 << 30
+
+    log_level: str = "INFO"
+
+    @field_validator("data", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("deploy_roots", mode="after")
+    @classmethod
+    def _all_absolute(cls, value: list[Path]) -> list[Path]:
+        return [path.expanduser().resolve() for path in value]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings with the flags that were given (None means: not given). Raises Misconfigured."""
+    from pydantic import ValidationError
+
+    from voxloom.errors import Misconfigured
+
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise Misconfigured(
+            f"The setting `{name}` is wrong: {first['msg']}. Correct the flag, VOXLOOM_{name.upper()} or voxloom.toml."
+        ) from error

@@ -1,0 +1,93 @@
+"""Everything that can go wrong, as one tree.
+
+    VoxloomError
+    ├── InvalidInput           what was sent cannot be used as it is            422 (or 400)
+    ├── NotFound               there is no such thing                           404
+    ├── NotAllowed             it exists, but not for this caller or this way   403
+    ├── Conflict               it clashes with the state of things              409 (or 400)
+    ├── TooLarge               over a stated limit                              413
+    ├── Unavailable            a part we stand on does not answer; try again    503
+    │   ├── BusUnavailable
+    │   └── StoreUnavailable
+    ├── Misconfigured          a setting or the machine is not as it must be    exit code 2
+    └── RunFailed              a run ended FAILED or was STOPPED                (client side)
+
+Every error has a stable `code`, a message that says what to do next, and `details` for programs. Adapters
+translate foreign exceptions into this tree where they meet them; nothing else catches those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class VoxloomError(Exception):
+    """The root. `code` is for programs and never changes; `message` is a sentence for people."""
+
+    code: str = "error"
+    http_status: int = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        http_status: int | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.http_status = http_status or type(self).http_status
+        self.details: dict[str, Any] = dict(details or {})
+
+
+class InvalidInput(VoxloomError, ValueError):
+    code = "invalid_input"
+    http_status = 422
+
+
+class NotFound(VoxloomError):
+    code = "not_found"
+    http_status = 404
+
+
+class NotAllowed(VoxloomError):
+    code = "not_allowed"
+    http_status = 403
+
+
+class Conflict(VoxloomError):
+    code = "conflict"
+    http_status = 409
+
+
+class TooLarge(VoxloomError):
+    code = "too_large"
+    http_status = 413
+
+
+class Unavailable(VoxloomError):
+    code = "unavailable"
+    http_status = 503
+    retryable = True
+
+
+class BusUnavailable(Unavailable):
+    code = "bus_unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    code = "store_unavailable"
+
+
+class Misconfigured(VoxloomError):
+    code = "misconfigured"
+
+
+class RunFailed(VoxloomError):
+    """A run did not complete; `details` has the run's id, status and error."""
+
+    code = "run_failed"

@@ -1,0 +1,48 @@
+"""Identifiers: version-1-shaped UUIDs that tell their age and nothing about the machine."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+
+# 100 ns steps between the start of the Gregorian calendar and 1970-01-01 (RFC 9562, section 5.1).
+_GREGORIAN_TO_UNIX_TICKS = 0x01B21DD213814000
+_MULTICAST_BIT = 1 << 40  # marks a node id that is no network card's (RFC 9562, section 6.10)
+
+
+def new_id() -> str:
+    """A new identifier: the time of its making, and 61 random bits where a MAC address would be."""
+    ticks = time.time_ns() // 100 + _GREGORIAN_TO_UNIX_TICKS
+    return str(
+        uuid.UUID(
+            fields=(
+                ticks & 0xFFFFFFFF,
+                (ticks >> 32) & 0xFFFF,
+                ((ticks >> 48) & 0x0FFF) | 0x1000,
+                secrets.randbits(6) | 0x80,
+                secrets.randbits(8),
+                secrets.randbits(48) | _MULTICAST_BIT,
+            )
+        )
+    )
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is a UUID in its canonical form."""
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def age_of(identifier: str, *, now: float | None = None) -> float | None:
+    """Seconds since `identifier` was made; None if it is no identifier of ours."""
+    try:
+        parsed = uuid.UUID(identifier)
+    except ValueError:
+        return None
+    if parsed.version != 1:
+        return None
+    made = (parsed.time - _GREGORIAN_TO_UNIX_TICKS) / 1e7
+    return (time.time() if now is None else now) - made

@@ -1,0 +1,313 @@
+"""Records and requests: what goes over REST, and what the events are made of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def format_time(moment: datetime) -> str:
+    """ISO 8601 in UTC with six digits and `+00:00`: what every Python since 3.7 parses."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+Moment = Annotated[datetime, PlainSerializer(format_time, return_type=str, when_used="json")]
+"""A time in UTC, written as `2026-11-21T02:57:03.580050+00:00`."""
+
+
+class Value(BaseModel):
+    """A frozen value that tolerates fields it does not know, so that versions can mix."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Status(StrEnum):
+    """Where a run stands. STARTED: a worker has it. RUNNING: the author's code has begun."""
+
+    PENDING = "PENDING"
+    STARTED = "STARTED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+    @property
+    def terminal(self) -> bool:
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
+
+AlgorithmType = Literal[
+    "Image2Image",
+    "Image2Segmentation",
+    "Image2MultiRegionSegmentation",
+    "Image2Alignment",
+    "Image2Embedding",
+    "Segmentation2Segmentation",
+    "Generic",
+    "Undefined",
+]
+DeviceClass = Literal["cpu", "gpu", "mps"]
+"""What people ask for; a worker resolves it to `cpu`, `cuda` or `mps`."""
+
+ParameterType = Literal[
+    "string",
+    "int",
+    "float",
+    "bool",
+    "int_range",
+    "float_range",
+    "string_enum",
+    "int_enum",
+    "float_enum",
+    "string_list",
+    "int_list",
+    "float_list",
+    "bool_list",
+]
+
+
+class ParameterConfig(Value):
+    """How one parameter may be set. `adjustable` is a hint for user interfaces, never a reason to refuse."""
+
+    type: ParameterType
+    default: Any = None
+    adjustable: bool = True
+    options: list[Any] | None = None
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    decimal_precision: int | None = None
+
+
+class Parameter(Value):
+    """A parameter that an algorithm declares."""
+
+    name: str
+    displayed_name: str = ""
+    description: str = ""
+    config: ParameterConfig
+
+
+class RunError(Value):
+    """Why a run failed. `type` is the exception's class name, `code` one of docs/errors.md."""
+
+    type: str
+    message: str
+    code: str
+    retryable: bool = False
+
+
+# --- algorithms -------------------------------------------------------------------------------------------
+
+
+class StorageMetrics(Value):
+    """Bytes and counts of what an algorithm keeps in the store, all minor versions together."""
+
+    logical_size_bytes: int = 0
+    module_bytes: int = 0
+    asset_bytes: int = 0
+    checkpoint_manifest_bytes: int = 0
+    module_count: int = 0
+    asset_count: int = 0
+    checkpoint_count: int = 0
+    last_recomputed_at: str = ""
+
+
+class AlgorithmRecord(Value):
+    """A deployed algorithm, (name, major version), as REST shows it."""
+
+    algorithm_id: str
+    algorithm_name: str
+    algorithm_version: str
+    algorithm_minor_versions: list[str]
+    latest_algorithm_minor_version: str
+    algorithm_minor_version: str
+    algorithm_input_queue: str = "voxloom"
+    algorithm_type: str
+    algorithm_tags: list[str] = []
+    algorithm_description: str = ""
+    supported_devices: list[str] = []
+    default_device: str
+    additional_parameters: list[Parameter] = []
+    training_parameters: list[Parameter] = []
+    benchmark_outputs: list[Any] = []
+    removable: bool = False
+    exportable: bool = True
+    checkpoints: list[str] = []
+    storage_metrics: StorageMetrics = StorageMetrics()
+    project: str = "default"
+
+
+# --- deploys ----------------------------------------------------------------------------------------------
+
+
+class DeployOverrides(Value):
+    """What a deploy may change of the algorithm's own pyproject."""
+
+    algorithm_name: str | None = None
+    algorithm_major_version: str | None = None
+    removable: bool | None = None
+    exportable: bool | None = None
+
+
+class DeployStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class DeployRecord(Value):
+    deploy_id: str
+    status: DeployStatus
+    path: str
+    algorithm_id: str | None = None
+    algorithm_name: str | None = None
+    algorithm_major_version: str | None = None
+    algorithm_minor_version: str | None = None
+    time_started: str | None = None
+    time_completed: str | None = None
+    log: str | None = None
+    error: RunError | None = None
+    warnings: list[str] = []
+    project: str = "default"
+
+
+class DeployResponse(Value):
+    """The algorithm as it is stored now; the minor version is the stored one."""
+
+    algorithm_id: str
+    algorithm_name: str
+    algorithm_major_version: str
+    algorithm_minor_version: str
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+class DatasetInfo(Value):
+    """One dataset of an HDF5 file: its path inside the file, shape, and numpy dtype string."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+
+
+class FileUploadResponse(Value):
+    file_id: str
+
+
+# --- executions -------------------------------------------------------------------------------------------
+
+
+def _empty_if_none(value: Any) -> Any:
+    return {} if value is None else value
+
+
+class ExecutionRequest(Value):
+    """What a client sends to start an execution."""
+
+    algorithm_id: str
+    input_dataset_ids: list[str]
+    checkpoint_id: str | None = None
+    algorithm_minor_version: str | None = None
+    execution_device_override: str | None = None
+    additional_parameters: Annotated[dict[str, Any], BeforeValidator(_empty_if_none)] = {}
+    session_token: str | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+
+class ExecutionResponse(Value):
+    execution_id: str
+
+
+class ExecutionRecord(Value):
+    """One execution. Before the end: `time_completed` and `log` are "", outputs `[]`, progress 0.0."""
+
+    execution_id: str
+    algorithm_id: str
+    checkpoint_id: str | None = None
+    algorithm_minor_version: str | None = None
+    input_dataset_ids: list[str]
+    execution_device_override: str | None = None
+    resolved_execution_device: str | None = None
+    additional_parameters: dict[str, Any]
+    session_token: str | None
+    output_dataset_ids: list[str] = []
+    status: Status
+    progress: float = 0.0
+    time_started: str
+    time_completed: str = ""
+    log: str = ""
+    # Ours.
+    algorithm_name: str = ""
+    algorithm_major_version: str = ""
+    project: str = "default"
+    attempt: int = 0
+    worker_id: str | None = None
+    resolved_parameters: dict[str, Any] = {}
+    queue_seconds: float | None = None
+    run_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    stop_requested: bool = False
+    error: RunError | None = None
+
+
+class ExecutionSummary(Value):
+    """One row of a list of executions."""
+
+    execution_id: str
+    algorithm_id: str
+    algorithm_name: str
+    algorithm_major_version: str
+    algorithm_minor_version: str | None
+    status: Status
+    progress: float
+    time_started: str
+    time_completed: str
+    project: str
+    attempt: int
+
+
+class ExecutionPage(Value):
+    items: list[ExecutionSummary]
+    next_cursor: str | None = None
+
+
+# --- the server -------------------------------------------------------------------------------------------
+
+
+class ResponseMessage(Value):
+    detail: str | None = None
+
+
+class RootMessage(Value):
+    name: str
+    tags: list[str]
+    group: str
+    organization: str
+    domain: str
+    version: str
+    cuda_available: bool | None = None
+    cuda_capable_devices_count: int | None = None
+
+
+class Problem(Value):
+    """Every error body: RFC 9457, with `code` and `retryable` beside it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool = False
+    details: dict[str, Any] | None = None

@@ -1,0 +1,162 @@
+"""What a runner process and its worker say to each other: JSON frames over a private socket.
+
+A frame is four bytes of length (big endian) and that many bytes of JSON, an object with `kind`. Bulk data never
+travels in frames: they carry paths of local files. Nothing is ever pickled.
+
+    worker → runner   run, stop, answer, leave
+    runner → worker   ready, progress, logged, ask, ended
+
+One run at a time. An `ask` waits for the `answer` with its number; asks of several threads may be under way at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from voxloom.models import RunError, Value
+
+LENGTH = struct.Struct(">I")
+MAX_FRAME = 64 << 20
+"""Bytes; a longer frame means that the other side is broken."""
+
+
+class BrokenFrame(Exception):
+    """The other side has sent what is no frame; nothing it says can be trusted any more."""
+
+
+# --- worker → runner --------------------------------------------------------------------------------------
+
+
+class Run(Value):
+    """Do this now. The first one loads the module; a process serves one module and device for its life."""
+
+    kind: Literal["run"] = "run"
+    run: str
+    attempt: int
+    module_dir: str
+    """A folder that holds the algorithm's Runner.py (or Runner.pyc) and its other modules."""
+    device: str
+    """`cpu`, `cuda` or `mps`."""
+    input_dataset_ids: list[str]
+    args: dict[str, Any]
+    session_token: str
+    scratch: str
+    """A folder of this run's own: working directory and TMPDIR, emptied afterwards."""
+    notes: list[str] = []
+    """Warnings of ours that belong into the run's log before anything else."""
+
+
+class Stop(Value):
+    """The next call into the runner API shall raise TaskStoppedException, once."""
+
+    kind: Literal["stop"] = "stop"
+    run: str
+
+
+class Answer(Value):
+    """To the `ask` of that number: a value, or why there is none."""
+
+    kind: Literal["answer"] = "answer"
+    number: int
+    value: Any = None
+    error: RunError | None = None
+
+
+class Leave(Value):
+    """No further runs; exit."""
+
+    kind: Literal["leave"] = "leave"
+
+
+# --- runner → worker --------------------------------------------------------------------------------------
+
+
+class Ready(Value):
+    """The process is up and waits for its first run."""
+
+    kind: Literal["ready"] = "ready"
+    pid: int
+
+
+class Progress(Value):
+    kind: Literal["progress"] = "progress"
+    run: str
+    progress: float
+
+
+class Logged(Value):
+    """Whole lines, each ending in a newline: `YYYY-MM-DD HH:MM:SS LEVEL text`."""
+
+    kind: Literal["logged"] = "logged"
+    run: str
+    text: str
+
+
+class Ask(Value):
+    """A question to the worker. By `what`:
+
+    - `fetch` {"file_ids": [...]} → {"paths": [...]}: local files to read, in that order
+    - `stage` {"count": n} → {"files": [{"file_id": ..., "path": ...}, ...]}: where to write n new files
+    - `post` {"file_ids": [...]} → {}: those staged files are written; keep them
+    - `asset` {"path": ...} → {"path": ...}: the local file of an asset of the algorithm
+    """
+
+    kind: Literal["ask"] = "ask"
+    run: str
+    number: int
+    what: Literal["fetch", "stage", "post", "asset"]
+    params: dict[str, Any]
+
+
+class Ended(Value):
+    """The run is over and the process waits for the next one."""
+
+    kind: Literal["ended"] = "ended"
+    run: str
+    outcome: Literal["completed", "failed", "stopped"]
+    outputs: list[str] = []
+    progress: float = 0.0
+    error: RunError | None = None
+    peak_memory_bytes: int | None = None
+    reusable: bool = True
+    """False where the process must not serve another run (its module could not be loaded, say)."""
+
+
+ToRunner = Run | Stop | Answer | Leave
+ToWorker = Ready | Progress | Logged | Ask | Ended
+_TO_RUNNER: TypeAdapter[ToRunner] = TypeAdapter(Annotated[ToRunner, Field(discriminator="kind")])
+_TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discriminator="kind")])
+
+
+def pack(frame: ToRunner | ToWorker) -> bytes:
+    """The frame as it travels."""
+    body = frame.__pydantic_serializer__.to_json(frame)
+    if len(body) > MAX_FRAME:
+        raise BrokenFrame(f"a frame of {len(body)} bytes is over the limit of {MAX_FRAME}")
+    return LENGTH.pack(len(body)) + body
+
+
+def parse_for_runner(body: bytes) -> ToRunner:
+    return _parse(_TO_RUNNER, body)
+
+
+def parse_for_worker(body: bytes) -> ToWorker:
+    return _parse(_TO_WORKER, body)
+
+
+def length_of(prefix: bytes) -> int:
+    """The length that four bytes announce. Raises BrokenFrame past the limit."""
+    length: int = LENGTH.unpack(prefix)[0]
+    if length > MAX_FRAME:
+        raise BrokenFrame(f"a frame of {length} bytes is announced, over the limit of {MAX_FRAME}")
+    return length
+
+
+def _parse(adapter: TypeAdapter[Any], body: bytes) -> Any:
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
+        raise BrokenFrame(str(error)) from error
