@@ -108,6 +108,7 @@ class ExecutionStarted(Event):
     worker_id: str
     incarnation: str
     device: str
+    lost: int = 0
 
 
 class ExecutionProgressed(Event):

@@ -178,9 +178,10 @@ class ObjectStore(ABC):
         """Whether a small read and write would succeed now."""
 
 
-async def list_all(store: ObjectStore, collection: str, prefix: str = "") -> AsyncIterator[ObjectInfo]:
-    """Every object under a prefix, page by page."""
-    after: str | None = None
+async def list_all(
+    store: ObjectStore, collection: str, prefix: str = "", *, after: str | None = None
+) -> AsyncIterator[ObjectInfo]:
+    """Every object under a prefix whose key comes after `after`, page by page."""
     while True:
         page = await store.list(collection, prefix=prefix, after=after)
         for item in page.items:

@@ -1,0 +1,206 @@
+"""What is known of a run or a deploy, as a fold over its events.
+
+`fold` is pure. Of everything that replaces, the highest rank wins; everything that adds up is a union: so the order of
+the events does not matter, nor does it matter how often one is folded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+from messages.base import DEFAULT_PROJECT, Event
+from messages.deploys import DeployCompleted, DeployFailed, DeployRequested, DeployStarted
+from messages.executions import (
+    ExecutionAssigned,
+    ExecutionCompleted,
+    ExecutionEnded,
+    ExecutionFailed,
+    ExecutionRequested,
+    ExecutionStarted,
+    ExecutionStopped,
+    ExecutionStopRequested,
+    Result,
+    Work,
+)
+from voxloom.models import DeployStatus, Moment, RunError, Status, Value
+
+_E = TypeVar("_E", bound=Event)
+
+
+class Rank(NamedTuple):
+    """Which of two claims about a run counts: an end over a beginning, then the later scheduler, the later attempt, the
+    later step; the event's id only makes the order total."""
+
+    ended: bool
+    epoch: int
+    attempt: int
+    step: int
+    event_id: str
+
+
+class Stage(Value):
+    """The newest thing that counts."""
+
+    rank: Rank
+    status: Status
+    time: Moment
+    worker_id: str | None = None
+    incarnation: str | None = None
+    device: str | None = None
+    lost: int = 0
+    result: Result | None = None
+
+
+class Beginning(NamedTuple):
+    """When the author's code of the newest attempt began."""
+
+    epoch: int
+    attempt: int
+    time: Moment
+
+
+class RunState(Value):
+    """All that is kept of one run."""
+
+    run: str
+    project: str = DEFAULT_PROJECT
+    work: Work | None = None
+    submitted: Moment | None = None
+    stage: Stage | None = None
+    began: Beginning | None = None
+    stop_requested: Moment | None = None
+
+    @property
+    def status(self) -> Status:
+        return self.stage.status if self.stage else Status.PENDING
+
+    @property
+    def attempt(self) -> int:
+        return self.stage.rank.attempt if self.stage else 0
+
+    @property
+    def ended(self) -> bool:
+        return self.stage is not None and self.stage.rank.ended
+
+
+def fold(state: RunState | None, event: Event) -> RunState:
+    """The state after one more event of the same run. Events that say nothing about a run leave it as it is."""
+    state = state or RunState(run=event.subject, project=event.project)
+    match event:
+        case ExecutionRequested():
+            return state.model_copy(update={"work": event.work, "submitted": event.time})
+        case ExecutionStopRequested():
+            return state.model_copy(update={"stop_requested": _earliest(state.stop_requested, event.time)})
+        case ExecutionAssigned():
+            return _advance(state, _assigned(event))
+        case ExecutionStarted():
+            return _advance(_begin(state, event), _running(event))
+        case ExecutionCompleted():
+            return _end(state, event, Status.COMPLETED)
+        case ExecutionFailed():
+            return _end(state, event, Status.FAILED)
+        case ExecutionStopped():
+            return _end(state, event, Status.STOPPED)
+        case _:
+            return state
+
+
+def _advance(state: RunState, stage: Stage) -> RunState:
+    if state.stage is not None and state.stage.rank >= stage.rank:
+        return state
+    return state.model_copy(update={"stage": stage})
+
+
+def _assigned(event: ExecutionAssigned) -> Stage:
+    return Stage(
+        rank=Rank(False, event.epoch, event.attempt, 1, event.id),
+        status=Status.STARTED,
+        time=event.time,
+        worker_id=event.worker_id,
+        incarnation=event.incarnation,
+        lost=event.lost,
+    )
+
+
+def _running(event: ExecutionStarted) -> Stage:
+    return Stage(
+        rank=Rank(False, event.epoch, event.attempt, 2, event.id),
+        status=Status.RUNNING,
+        time=event.time,
+        worker_id=event.worker_id,
+        incarnation=event.incarnation,
+        device=event.device,
+        lost=event.lost,
+    )
+
+
+def _begin(state: RunState, event: ExecutionStarted) -> RunState:
+    beginning = Beginning(event.epoch, event.attempt, event.time)
+    if state.began is not None and state.began >= beginning:
+        return state
+    return state.model_copy(update={"began": beginning})
+
+
+def _end(state: RunState, event: ExecutionEnded, status: Status) -> RunState:
+    stage = Stage(
+        rank=Rank(True, event.epoch, event.attempt, 3, event.id),
+        status=status,
+        time=event.time,
+        worker_id=event.worker_id,
+        incarnation=event.incarnation,
+        device=event.result.device,
+        result=event.result,
+    )
+    return _advance(state, stage)
+
+
+def _earliest(known: Moment | None, new: Moment) -> Moment:
+    return new if known is None else min(known, new)
+
+
+class DeployState(Value):
+    """All that is kept of one deploy."""
+
+    deploy_id: str
+    project: str = DEFAULT_PROJECT
+    path: str = ""
+    requested: Moment | None = None
+    started: Moment | None = None
+    completed: DeployCompleted | None = None
+    failed: DeployFailed | None = None
+
+    @property
+    def status(self) -> DeployStatus:
+        if self.completed is not None:
+            return DeployStatus.COMPLETED
+        if self.failed is not None:
+            return DeployStatus.FAILED
+        return DeployStatus.RUNNING if self.started else DeployStatus.PENDING
+
+    @property
+    def ended(self) -> bool:
+        return self.completed is not None or self.failed is not None
+
+    @property
+    def error(self) -> RunError | None:
+        return self.failed.error if self.failed and not self.completed else None
+
+
+def fold_deploy(state: DeployState | None, event: Event) -> DeployState:
+    """As `fold`, for deploys. A deploy that was delivered twice may end twice: the first success counts."""
+    state = state or DeployState(deploy_id=event.subject, project=event.project)
+    match event:
+        case DeployRequested():
+            return state.model_copy(update={"path": event.path, "requested": event.time})
+        case DeployStarted():
+            return state.model_copy(update={"started": _earliest(state.started, event.time)})
+        case DeployCompleted():
+            return state.model_copy(update={"completed": _first(state.completed, event)})
+        case DeployFailed():
+            return state.model_copy(update={"failed": _first(state.failed, event)})
+        case _:
+            return state
+
+
+def _first(known: _E | None, new: _E) -> _E:
+    return new if known is None else min(known, new, key=lambda event: (event.time, event.id))

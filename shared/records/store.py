@@ -1,0 +1,158 @@
+"""Where records lie in the store.
+
+In `execution-store`:
+
+    segments/<number>     the events of one append, in the order they came; written once (`If-None-Match`)
+    snapshots/<number>    the ledger as of that segment
+    rows/<number>         a block of rows of ended runs
+    runs/<id>             one ended run, whole
+    logs/<run>/<attempt>  a log that is too long for the record
+
+and a deploy's record under its id in `deploy-store`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeVar
+
+import orjson
+from pydantic import BaseModel, TypeAdapter
+
+from messages.base import Event
+from messages.wire import decode, encode
+from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
+from shared.records.fold import DeployState, RunState
+from shared.records.ledger import Ledger, Snapshot, review
+from voxloom.errors import Conflict, NotFound
+from voxloom.models import ExecutionSummary
+
+COLLECTION = "execution-store"
+DEPLOYS = "deploy-store"
+
+_M = TypeVar("_M", bound=BaseModel)
+_ROWS = TypeAdapter(list[ExecutionSummary])
+
+
+class AnotherWriter(Exception):
+    """Somebody else has written the next segment: there is a second recorder, and this one must stop."""
+
+
+def log_key(run: str, attempt: int) -> str:
+    return f"logs/{run}/{attempt}"
+
+
+class RecordStore:
+    """Reads and writes the ledger's pieces. Only the recorder writes."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def append(self, number: int, events: Sequence[Event]) -> None:
+        """Writes one segment. Raises AnotherWriter."""
+        data = pack_segment(events)
+        try:
+            await self._store.put(COLLECTION, _segment_key(number), data, condition=ABSENT)
+        except Conflict:
+            # A write whose answer got lost looks like a conflict: it is none if the bytes are ours.
+            if await self._store.get(COLLECTION, _segment_key(number)) != data:
+                raise AnotherWriter(f"segment {number} was written by somebody else") from None
+
+    async def load_ledger(self) -> Ledger:
+        """The ledger as of the last segment that was written."""
+        ledger = Ledger(await self.load_snapshot())
+        start = _segment_key(ledger.segment)
+        async for item in list_all(self._store, COLLECTION, "segments/", after=start):
+            number = int(item.key.rpartition("/")[2])
+            epoch, events = review(ledger.epoch, unpack_segment(await self._store.get(COLLECTION, item.key)))
+            ledger.apply(number, epoch, events)
+        return ledger
+
+    async def save_snapshot(self, snapshot: Snapshot) -> str:
+        """Writes a snapshot and returns its key."""
+        key = f"snapshots/{snapshot.segment:012d}-{snapshot.epoch.number:06d}"
+        await self._store.put(COLLECTION, key, snapshot.model_dump_json().encode())
+        return key
+
+    async def load_snapshot(self, key: str | None = None) -> Snapshot | None:
+        """The snapshot under `key`, or the newest one; None if there has never been one."""
+        key = key or await self._newest_snapshot()
+        if key is None:
+            return None
+        return Snapshot.model_validate_json(await self._store.get(COLLECTION, key))
+
+    async def drop_before(self, snapshot_key: str, segment: int) -> None:
+        """Removes the snapshots before that one, and the segments that it covers."""
+        old = [item.key async for item in list_all(self._store, COLLECTION, "snapshots/") if item.key < snapshot_key]
+        covered = []
+        async for item in list_all(self._store, COLLECTION, "segments/"):
+            if item.key > _segment_key(segment):
+                break
+            covered.append(item.key)
+        await self._store.delete(COLLECTION, *old, *covered)
+
+    async def save_runs(self, states: Sequence[RunState]) -> None:
+        uploads = [Upload(_run_key(state.run), state.model_dump_json().encode(), tags=EXPIRING) for state in states]
+        await self._store.put_many(COLLECTION, uploads)
+
+    async def load_run(self, run: str) -> RunState | None:
+        """An ended run; None if there is none (any more) under that id."""
+        return await self._load(COLLECTION, _run_key(run), RunState)
+
+    async def save_deploys(self, states: Sequence[DeployState]) -> None:
+        uploads = [
+            Upload(f"records/{state.deploy_id}", state.model_dump_json().encode(), tags=EXPIRING) for state in states
+        ]
+        await self._store.put_many(DEPLOYS, uploads)
+
+    async def load_deploy(self, deploy_id: str) -> DeployState | None:
+        return await self._load(DEPLOYS, f"records/{deploy_id}", DeployState)
+
+    async def save_rows(self, number: int, rows: Sequence[ExecutionSummary]) -> None:
+        await self._store.put(COLLECTION, _rows_key(number), _ROWS.dump_json(list(rows)), tags=EXPIRING)
+
+    async def load_rows(self, numbers: Sequence[int]) -> list[ExecutionSummary]:
+        """The rows of these blocks, in order; blocks that have expired are left out."""
+        blocks = await asyncio.gather(*(self._load_block(number) for number in numbers))
+        return [row for block in blocks for row in block]
+
+    async def _load_block(self, number: int) -> list[ExecutionSummary]:
+        try:
+            return _ROWS.validate_json(await self._store.get(COLLECTION, _rows_key(number)))
+        except NotFound:
+            return []
+
+    async def _load(self, collection: str, key: str, model: type[_M]) -> _M | None:
+        try:
+            return model.model_validate_json(await self._store.get(collection, key))
+        except NotFound:
+            return None
+
+    async def _newest_snapshot(self) -> str | None:
+        newest = None
+        async for item in list_all(self._store, COLLECTION, "snapshots/"):
+            newest = item.key
+        return newest
+
+
+def pack_segment(events: Sequence[Event]) -> bytes:
+    messages = (encode(event) for event in events)
+    return b"\n".join(orjson.dumps(message.headers) + b"\n" + message.body for message in messages)
+
+
+def unpack_segment(data: bytes) -> list[Event]:
+    lines = data.split(b"\n") if data else []
+    return [decode(orjson.loads(headers), body) for headers, body in zip(lines[::2], lines[1::2], strict=True)]
+
+
+def _segment_key(number: int) -> str:
+    return f"segments/{number:012d}"
+
+
+def _run_key(run: str) -> str:
+    return f"runs/{run}"
+
+
+def _rows_key(number: int) -> str:
+    return f"rows/{number:09d}"

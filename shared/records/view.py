@@ -1,0 +1,109 @@
+"""From what is kept of a run or deploy to what REST shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from shared.records.fold import DeployState, RunState
+from voxloom.models import DeployRecord, ExecutionRecord, ExecutionSummary, Status, format_time
+
+
+def execution_record(state: RunState, *, log: str | None = None, progress: float = 0.0) -> ExecutionRecord:
+    """The record of a run whose request is known.
+
+    `log` is the text where the caller has more of it than the record itself (a running attempt's, or a long one's);
+    `progress` the newest that was heard of a run that has not ended.
+    """
+    work, stage = state.work, state.stage
+    assert work is not None
+    result = stage.result if stage else None
+    return ExecutionRecord(
+        execution_id=state.run,
+        algorithm_id=work.algorithm.algorithm_id,
+        checkpoint_id=work.checkpoint_id,
+        algorithm_minor_version=work.algorithm.minor,
+        input_dataset_ids=work.input_dataset_ids,
+        execution_device_override=work.device_override,
+        resolved_execution_device=stage.device if stage else None,
+        additional_parameters=work.parameters,
+        session_token=work.session_token,
+        output_dataset_ids=result.outputs if result and state.status is Status.COMPLETED else [],
+        status=state.status,
+        progress=_progress(state, progress),
+        time_started=_text(state.submitted),
+        time_completed=_text(stage.time) if stage and state.ended else "",
+        log=log if log is not None else (result.log if result else ""),
+        algorithm_name=work.algorithm.name,
+        algorithm_major_version=work.algorithm.major,
+        project=state.project,
+        attempt=state.attempt,
+        worker_id=stage.worker_id if stage else None,
+        resolved_parameters=work.args,
+        queue_seconds=_seconds(state.submitted, state.began.time if state.began else None),
+        run_seconds=result.run_seconds if result else None,
+        peak_memory_bytes=result.peak_memory_bytes if result else None,
+        stop_requested=state.stop_requested is not None,
+        error=result.error if result else None,
+    )
+
+
+def execution_summary(state: RunState, *, progress: float = 0.0) -> ExecutionSummary:
+    """The row of a run in lists."""
+    work = state.work
+    assert work is not None
+    return ExecutionSummary(
+        execution_id=state.run,
+        algorithm_id=work.algorithm.algorithm_id,
+        algorithm_name=work.algorithm.name,
+        algorithm_major_version=work.algorithm.major,
+        algorithm_minor_version=work.algorithm.minor,
+        status=state.status,
+        progress=_progress(state, progress),
+        time_started=_text(state.submitted),
+        time_completed=_text(state.stage.time) if state.stage and state.ended else "",
+        project=state.project,
+        attempt=state.attempt,
+    )
+
+
+def deploy_record(state: DeployState) -> DeployRecord:
+    done = state.completed
+    ended = done or state.failed
+    return DeployRecord(
+        deploy_id=state.deploy_id,
+        status=state.status,
+        path=state.path,
+        algorithm_id=done.algorithm_id if done else None,
+        algorithm_name=done.algorithm_name if done else None,
+        algorithm_major_version=done.algorithm_major_version if done else None,
+        algorithm_minor_version=done.algorithm_minor_version if done else None,
+        time_started=_text(state.requested),
+        time_completed=_text(ended.time) if ended else None,
+        log=_deploy_log(state),
+        error=state.error,
+        warnings=done.warnings if done else [],
+        project=state.project,
+    )
+
+
+def _deploy_log(state: DeployState) -> str:
+    if state.completed is not None:
+        return "\n".join(state.completed.warnings)
+    if state.failed is not None:
+        return state.failed.log or state.failed.error.message
+    return ""
+
+
+def _progress(state: RunState, heard: float) -> float:
+    if state.status in (Status.COMPLETED, Status.FAILED):
+        return 1.0
+    result = state.stage.result if state.stage else None
+    return max(heard, result.progress if result else 0.0)
+
+
+def _text(moment: datetime | None) -> str:
+    return "" if moment is None else format_time(moment)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else max(0.0, (end - start).total_seconds())
