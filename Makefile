@@ -1,0 +1,57 @@
+# Everything runs from .venv, which the targets make and keep up to date by themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Touched after an installation; older than pyproject.toml or the lock: install again.
+RUN_STAMP := .venv/installed-to-run
+DEV_STAMP := .venv/installed-to-develop
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint bench build lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+demo: $(RUN_STAMP) ## run both ready-made algorithms on micrographs, or on yours: make demo DATA=stack.tif
+	@$(BIN)/python -m benchmarks.demo $(if $(DATA),--data "$$DATA")
+
+up: $(RUN_STAMP) ## start the server; flags in ARGS: make up ARGS="--port 6000"
+	@$(BIN)/voxloom up $(ARGS)
+
+test: $(DEV_STAMP) ## run the tests; pytest's flags in ARGS: make test ARGS="-k client"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_STAMP) ## what must hold before a commit: style, types, imports, generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m voxloom.client._generate --check
+
+bench: $(DEV_STAMP) ## measure
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+build: $(DEV_STAMP) ## wheel and sdist into dist/
+	@$(BIN)/python -m build --outdir dist .
+
+lock: $(DEV_STAMP) ## write requirements.lock anew; newest versions: make lock ARGS=--upgrade
+	@$(BIN)/uv pip compile pyproject.toml --output-file requirements.lock --universal --python-version 3.11 \
+		--all-extras --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet $(ARGS)
+
+clean: ## remove what make has made: .venv, dist, demo-output, caches
+	rm -rf .venv dist demo-output .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+$(RUN_STAMP): pyproject.toml requirements.lock | $(BIN)/python
+	@echo "Installing Voxloom into .venv ..."
+	@$(PIP) install -c requirements.lock -e '.[algorithms]'
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml requirements.lock | $(BIN)/python
+	@echo "Installing Voxloom and its development tools into .venv ..."
+	@$(PIP) install -c requirements.lock -e '.[algorithms,dev]'
+	@touch $(RUN_STAMP) $@
