@@ -85,6 +85,19 @@ class ExecutionAssigned(Event):
         return (worker_inbox(self.incarnation),)
 
 
+class ExecutionRequeued(Event):
+    """A decision: this attempt is over without an end of the run, which waits for a worker again."""
+
+    entity = "execution"
+    verb = "requeued"
+    epoch: int
+    incarnation: str
+    """Whose attempt it was."""
+    lost: int
+    """How many attempts were lost with their workers so far, this one included."""
+    reason: str
+
+
 class ExecutionStopPassed(Event):
     """The scheduler hands a stop down to the worker that has the run, behind its assignment."""
 
@@ -107,6 +120,7 @@ class ExecutionStarted(Event):
     """Of the assignment."""
     worker_id: str
     incarnation: str
+    device_class: str
     device: str
     lost: int = 0
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 from messages.base import Event
 
 
+class SchedulerWaiting(Event):
+    """Says a scheduler to its own queue until it is served: who gets this is the active one."""
+
+    entity = "scheduler"
+    verb = "waiting"
+
+
 class SchedulerStarted(Event):
     """I am the active one and ask to be admitted."""
 

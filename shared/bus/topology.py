@@ -12,6 +12,7 @@ RECORDER = Queue(
         "execution.stop-requested.#",
         "execution.assigned.#",
         "execution.started.#",
+        "execution.requeued.#",
         "execution.completed.#",
         "execution.failed.#",
         "execution.stopped.#",
@@ -30,7 +31,10 @@ SCHEDULER = Queue(
         "execution.stop-requested.#",
         "execution.started.#",
         "execution.finished.#",
-        "worker.*.#",
+        "worker.started.#",
+        "worker.draining.#",
+        "worker.stopped.#",
+        "scheduler.waiting.#",
     ),
     policy=KEEP,
     batch=500,
@@ -60,6 +64,11 @@ DEPLOYER = Queue(
 )
 
 ALL = (RECORDER, SCHEDULER, INGEST, SWEEPER, DEPLOYER)
+
+
+def admission_queue(instance: str) -> Queue:
+    """Where one scheduler hears who has been admitted: itself, or one that takes its place."""
+    return Queue(name=f"scheduler.{instance}", bindings=("scheduler.admitted.#",), policy=KEEP, expires=60.0)
 
 
 def worker_queue(incarnation: str) -> Queue:

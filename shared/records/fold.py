@@ -16,6 +16,7 @@ from messages.executions import (
     ExecutionEnded,
     ExecutionFailed,
     ExecutionRequested,
+    ExecutionRequeued,
     ExecutionStarted,
     ExecutionStopped,
     ExecutionStopRequested,
@@ -46,6 +47,7 @@ class Stage(Value):
     time: Moment
     worker_id: str | None = None
     incarnation: str | None = None
+    device_class: str | None = None
     device: str | None = None
     lost: int = 0
     result: Result | None = None
@@ -95,6 +97,8 @@ def fold(state: RunState | None, event: Event) -> RunState:
             return _advance(state, _assigned(event))
         case ExecutionStarted():
             return _advance(_begin(state, event), _running(event))
+        case ExecutionRequeued():
+            return _advance(state, _requeued(event))
         case ExecutionCompleted():
             return _end(state, event, Status.COMPLETED)
         case ExecutionFailed():
@@ -118,6 +122,7 @@ def _assigned(event: ExecutionAssigned) -> Stage:
         time=event.time,
         worker_id=event.worker_id,
         incarnation=event.incarnation,
+        device_class=event.device_class,
         lost=event.lost,
     )
 
@@ -129,7 +134,17 @@ def _running(event: ExecutionStarted) -> Stage:
         time=event.time,
         worker_id=event.worker_id,
         incarnation=event.incarnation,
+        device_class=event.device_class,
         device=event.device,
+        lost=event.lost,
+    )
+
+
+def _requeued(event: ExecutionRequeued) -> Stage:
+    return Stage(
+        rank=Rank(False, event.epoch, event.attempt, 3, event.id),
+        status=Status.PENDING,
+        time=event.time,
         lost=event.lost,
     )
 
@@ -143,7 +158,7 @@ def _begin(state: RunState, event: ExecutionStarted) -> RunState:
 
 def _end(state: RunState, event: ExecutionEnded, status: Status) -> RunState:
     stage = Stage(
-        rank=Rank(True, event.epoch, event.attempt, 3, event.id),
+        rank=Rank(True, event.epoch, event.attempt, 4, event.id),
         status=status,
         time=event.time,
         worker_id=event.worker_id,

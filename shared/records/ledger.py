@@ -10,6 +10,7 @@ from messages.executions import (
     ExecutionAssigned,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionRequeued,
     ExecutionStopPassed,
     ExecutionStopped,
 )
@@ -18,7 +19,14 @@ from shared.records.fold import DeployState, RunState, fold, fold_deploy
 from shared.records.view import execution_summary
 from voxloom.models import ExecutionSummary, Moment, Value
 
-DECISIONS = (ExecutionAssigned, ExecutionCompleted, ExecutionFailed, ExecutionStopped, ExecutionStopPassed)
+DECISIONS = (
+    ExecutionAssigned,
+    ExecutionRequeued,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionStopped,
+    ExecutionStopPassed,
+)
 SETTLED_FOR = timedelta(minutes=10)
 """How long an ended run's id is remembered, so that a late repetition of its events starts nothing."""
 BLOCK = 1000

@@ -1,0 +1,349 @@
+"""Events in, decisions out: what the scheduler says to each thing it hears. No I/O, and time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from messages.base import Event
+from messages.executions import (
+    ExecutionAssigned,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionFinished,
+    ExecutionRequested,
+    ExecutionRequeued,
+    ExecutionStarted,
+    ExecutionStopPassed,
+    ExecutionStopped,
+    ExecutionStopRequested,
+    Result,
+)
+from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
+from services.scheduler.policy import after_loss, after_report, next_choice
+from services.scheduler.state import Job, Lease, State, Worker
+from shared.records.fold import RunState
+from shared.records.ledger import Snapshot
+from shared.settings import Settings
+from voxloom.models import RunError
+
+SETTLED_SECS = 600.0
+MISSED_HEARTBEATS = 5
+"""So many heartbeats in a row that do not list a claimed run mean that the worker has lost it."""
+
+_ENDS = {"completed": ExecutionCompleted, "failed": ExecutionFailed, "stopped": ExecutionStopped}
+
+
+class Dispatcher:
+    """One scheduler's mind. Every method returns the decisions to publish, in order."""
+
+    def __init__(self, settings: Settings, *, epoch: int, instance: str) -> None:
+        self.state = State()
+        self.epoch = epoch
+        self._settings = settings
+        self._source = f"scheduler/{instance}"
+        self._unserved: dict[tuple[str, ...], float] = {}
+
+    # what was said before
+
+    def restore(self, snapshot: Snapshot, now: float) -> list[Event]:
+        """Takes over: every run is where the records have it, every lease gets a full term."""
+        decisions: list[Event] = []
+        for run in snapshot.settled:
+            self.state.settled[run] = now
+        for run_state in sorted(snapshot.runs, key=lambda known: (known.submitted is None, known.submitted, known.run)):
+            decisions += self._restore_run(run_state, now)
+        return decisions
+
+    def _restore_run(self, known: RunState, now: float) -> list[Event]:
+        if known.ended:
+            self.state.settled[known.run] = now
+            return []
+        if known.work is None or known.submitted is None:
+            return []
+        job = Job(
+            run=known.run,
+            project=known.project,
+            work=known.work,
+            submitted=known.submitted,
+            order=0,
+            attempt=known.attempt,
+            lost=known.stage.lost if known.stage else 0,
+            stop_requested=known.stop_requested is not None,
+            lease=self._restore_lease(known, now),
+        )
+        self.state.add(job)
+        return self._pass_stop(job, now) if job.stop_requested else []
+
+    def _restore_lease(self, known: RunState, now: float) -> Lease | None:
+        stage = known.stage
+        if stage is None or stage.incarnation is None:
+            return None
+        worker_id = stage.worker_id or ""
+        if stage.incarnation not in self.state.workers:
+            self.state.workers[stage.incarnation] = Worker(stage.incarnation, worker_id, now)
+        return Lease(stage.incarnation, worker_id, stage.device_class or "cpu", now, claimed=True)
+
+    # what clients ask
+
+    def on_requested(self, event: ExecutionRequested, now: float) -> list[Event]:
+        run = event.subject
+        if run in self.state.jobs or run in self.state.settled:
+            return []
+        self.state.add(Job(run, event.project, event.work, event.time, order=0))
+        return []
+
+    def on_stop_requested(self, event: ExecutionStopRequested, now: float) -> list[Event]:
+        job = self.state.jobs.get(event.subject)
+        if job is None or job.stop_requested:
+            return []
+        job.stop_requested = True
+        return self._pass_stop(job, now)
+
+    def _pass_stop(self, job: Job, now: float) -> list[Event]:
+        """A waiting run is stopped at once; a leased one by its worker."""
+        if job.lease is None:
+            return [self._end(job, "stopped", Result(), now)]
+        return [
+            ExecutionStopPassed(
+                subject=job.run,
+                project=job.project,
+                attempt=job.attempt,
+                source=self._source,
+                epoch=self.epoch,
+                incarnation=job.lease.incarnation,
+            )
+        ]
+
+    # what workers say
+
+    def on_started(self, event: ExecutionStarted, now: float) -> list[Event]:
+        job = self.state.jobs.get(event.subject)
+        if job is not None and _is_current(job, event.attempt, event.incarnation):
+            assert job.lease is not None
+            job.lease.claimed = True
+        return []
+
+    def on_finished(self, event: ExecutionFinished, now: float) -> list[Event]:
+        job = self.state.jobs.get(event.subject)
+        if job is None or not _is_current(job, event.attempt, event.incarnation):
+            return []
+        self._observe(job, event)
+        outcome = after_report(event.outcome, job.stop_requested)
+        if outcome == "again":
+            return [self._requeue(job, "the worker gave it back")]
+        return [self._end(job, outcome, event.result, now)]
+
+    def _observe(self, job: Job, event: ExecutionFinished) -> None:
+        worker = self.state.workers.get(event.incarnation)
+        if worker is None or job.lease is None or event.result.run_seconds is None:
+            return
+        lane = worker.lanes.get(job.lease.device_class)
+        if lane is not None:
+            lane.observe(event.result.run_seconds)
+
+    def on_worker_started(self, event: WorkerStarted, now: float) -> list[Event]:
+        """A new life of a worker ends the earlier ones: what they held is lost, and known to be at once."""
+        if event.subject in self.state.gone:
+            return []
+        earlier = [
+            worker
+            for worker in self.state.workers.values()
+            if worker.worker_id == event.worker_id and worker.incarnation != event.subject
+        ]
+        decisions = [decision for worker in earlier for decision in self._lose(worker, now)]
+        worker = self._worker(event.subject, event.worker_id, now)
+        self.state.set_lanes(worker, event.lanes)
+        return decisions
+
+    def on_worker_draining(self, event: WorkerDraining, now: float) -> list[Event]:
+        worker = self.state.workers.get(event.subject)
+        if worker is not None:
+            worker.draining = True
+            self.state.index(worker)
+        return []
+
+    def on_worker_stopped(self, event: WorkerStopped, now: float) -> list[Event]:
+        """It has reported all that it had; what it did not, it gave back."""
+        worker = self.state.workers.get(event.subject)
+        if worker is None:
+            return []
+        return [decision for job in self.state.remove(worker, now) for decision in self._give_back(job, now)]
+
+    def on_heartbeat(self, event: WorkerHeartbeat, now: float) -> list[Event]:
+        if event.subject in self.state.gone:
+            return []
+        worker = self._worker(event.subject, event.worker_id, now)
+        worker.last_seen = now
+        worker.draining = worker.draining or event.draining
+        self.state.set_lanes(worker, event.lanes)
+        held = {(holding.run, holding.attempt) for holding in event.holding}
+        decisions: list[Event] = []
+        for run in list(worker.runs):
+            job = self.state.jobs[run]
+            if self._check_held(job, held):
+                decisions += self._lose_attempt(job, now)
+        return decisions
+
+    def _check_held(self, job: Job, held: set[tuple[str, int]]) -> bool:
+        """Notes whether a worker lists a run that it was given; True if it has lost it."""
+        lease = job.lease
+        assert lease is not None
+        if (job.run, job.attempt) in held:
+            lease.claimed, lease.missed = True, 0
+        elif lease.claimed:
+            lease.missed += 1
+        return lease.missed >= MISSED_HEARTBEATS
+
+    def _worker(self, incarnation: str, worker_id: str, now: float) -> Worker:
+        worker = self.state.workers.get(incarnation)
+        if worker is None:
+            worker = self.state.workers[incarnation] = Worker(incarnation, worker_id, now)
+        return worker
+
+    # what time says
+
+    def judge(self, now: float) -> list[Event]:
+        """Fences silent workers, takes back what nobody claimed, fails what nobody can run. To be called only while
+        heartbeats are known to come through."""
+        decisions: list[Event] = []
+        for worker in list(self.state.workers.values()):
+            if worker.last_seen + self._settings.lease < now:
+                decisions += self._lose(worker, now)
+        for job in self._unclaimed(now):
+            decisions += self._lose_attempt(job, now)
+        decisions += self._fail_unserved(now)
+        self.state.forget(now - SETTLED_SECS)
+        return decisions
+
+    def grant_full_terms(self, now: float) -> None:
+        """After a gap in which nobody could be heard."""
+        for worker in self.state.workers.values():
+            worker.last_seen = now
+            for run in worker.runs:
+                lease = self.state.jobs[run].lease
+                assert lease is not None
+                lease.since = now
+
+    def _unclaimed(self, now: float) -> list[Job]:
+        limit = now - self._settings.claim_timeout
+        return [
+            job
+            for worker in self.state.workers.values()
+            for job in (self.state.jobs[run] for run in worker.runs)
+            if job.lease and not job.lease.claimed and job.lease.since < limit
+        ]
+
+    def _fail_unserved(self, now: float) -> list[Event]:
+        decisions: list[Event] = []
+        for devices in list(self.state.waiting):
+            if any(self.state.offered(device_class) for device_class in devices):
+                self._unserved.pop(devices, None)
+            elif now - self._unserved.setdefault(devices, now) > self._settings.no_device_timeout:
+                decisions += self._fail_line(devices, now)
+        return decisions
+
+    def _fail_line(self, devices: tuple[str, ...], now: float) -> list[Event]:
+        del self._unserved[devices]
+        wanted = " or ".join(devices)
+        error = RunError(
+            type="NoDevice",
+            message=f"No worker offers {wanted}. Start one that does, or ask for another device.",
+            code="no_device",
+            retryable=True,
+        )
+        jobs = [self.state.jobs[run] for run in self.state.waiting.pop(devices).runs() if run in self.state.jobs]
+        return [self._end(job, "failed", Result(error=error, log=error.message + "\n"), now) for job in jobs]
+
+    # decisions
+
+    def plan(self, now: float) -> list[Event]:
+        """Assigns as long as something fits."""
+        decisions: list[Event] = []
+        while (choice := next_choice(self.state)) is not None:
+            job, worker = choice.job, choice.worker
+            self.state.lease(job, worker, choice.device_class, now)
+            decisions.append(
+                ExecutionAssigned(
+                    subject=job.run,
+                    project=job.project,
+                    attempt=job.attempt,
+                    source=self._source,
+                    epoch=self.epoch,
+                    worker_id=worker.worker_id,
+                    incarnation=worker.incarnation,
+                    device_class=choice.device_class,
+                    work=job.work,
+                    lost=job.lost,
+                )
+            )
+        return decisions
+
+    def _lose(self, worker: Worker, now: float) -> list[Event]:
+        jobs = self.state.remove(worker, now)
+        return [decision for job in jobs for decision in self._lose_attempt(job, now)]
+
+    def _lose_attempt(self, job: Job, now: float) -> list[Event]:
+        job.lost += 1
+        worker_id = job.lease.worker_id if job.lease else "?"
+        verdict = after_loss(job, self._settings.max_lost)
+        if verdict == "again":
+            return [self._requeue(job, f"worker {worker_id} went away")]
+        error = _worker_lost(worker_id, job.lost) if verdict == "failed" else None
+        return [self._end(job, verdict, Result(error=error, log=f"{error.message}\n" if error else ""), now)]
+
+    def _give_back(self, job: Job, now: float) -> list[Event]:
+        if job.stop_requested:
+            return [self._end(job, "stopped", Result(), now)]
+        return [self._requeue(job, "the worker has stopped")]
+
+    def _requeue(self, job: Job, reason: str) -> Event:
+        lease = job.lease
+        assert lease is not None
+        self.state.release(job)
+        self.state.enqueue(job)
+        return ExecutionRequeued(
+            subject=job.run,
+            project=job.project,
+            attempt=job.attempt,
+            source=self._source,
+            epoch=self.epoch,
+            incarnation=lease.incarnation,
+            lost=job.lost,
+            reason=reason,
+        )
+
+    def _end(self, job: Job, outcome: str, result: Result, now: float) -> Event:
+        lease = job.lease
+        self.state.settle(job, now)
+        return _ENDS[outcome](
+            subject=job.run,
+            project=job.project,
+            attempt=job.attempt,
+            source=self._source,
+            epoch=self.epoch,
+            incarnation=lease.incarnation if lease else None,
+            worker_id=lease.worker_id if lease else None,
+            submitted=job.submitted,
+            result=result,
+        )
+
+
+def count_unfinished(dispatcher: Dispatcher) -> tuple[int, int]:
+    """How many runs wait, and how many are leased: together all that have not ended."""
+    jobs: Iterable[Job] = dispatcher.state.jobs.values()
+    leased = sum(job.lease is not None for job in jobs)
+    return len(dispatcher.state.jobs) - leased, leased
+
+
+def _is_current(job: Job, attempt: int, incarnation: str) -> bool:
+    return job.lease is not None and job.attempt == attempt and job.lease.incarnation == incarnation
+
+
+def _worker_lost(worker_id: str, lost: int) -> RunError:
+    return RunError(
+        type="WorkerLost",
+        message=f"The worker went away {lost} times during this run (last: {worker_id}). "
+        "If the run itself brings it down, look at its memory; else run it again.",
+        code="worker_lost",
+        retryable=True,
+    )

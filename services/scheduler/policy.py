@@ -1,0 +1,89 @@
+"""The scheduler's choices, pure: state in, choices out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from services.scheduler.state import Job, State, Waiting, Worker
+
+
+@dataclass(frozen=True)
+class Choice:
+    """This job goes to that worker, on that device class."""
+
+    job: Job
+    worker: Worker
+    device_class: str
+
+
+def next_choice(state: State) -> Choice | None:
+    """The one assignment to make now; None if nothing fits. Takes the job out of its line.
+
+    Among lines that find a worker, the project with the fewest running runs comes first, then the higher priority, then
+    the older run. The worker is the one with the most room.
+    """
+    while True:
+        best = min(_candidates(state), default=None, key=lambda candidate: candidate[0])
+        if best is None:
+            return None
+        _, devices, project, worker, device_class = best
+        job = state.take(devices, project)
+        if job is not None and job.lease is None:
+            return Choice(job, worker, device_class)
+
+
+_Candidate = tuple[tuple[int, int, int], tuple[str, ...], str, Worker, str]
+
+
+def _candidates(state: State) -> Iterator[_Candidate]:
+    for devices, line in state.waiting.items():
+        place = find_place(state, devices)
+        if place is None:
+            continue
+        worker, device_class = place
+        project, head = fairest(line, state.running)
+        yield (state.running[project], head[0], head[1]), devices, project, worker, device_class
+
+
+def fairest(line: Waiting, running: Mapping[str, int]) -> tuple[str, tuple[int, int, str]]:
+    """The project whose turn it is in one line, with the head of its queue."""
+    return min(line.heads(), key=lambda item: (running.get(item[0], 0), item[1]))
+
+
+def find_place(state: State, devices: tuple[str, ...]) -> tuple[Worker, str] | None:
+    """A worker with room, on the first of the wanted device classes that any worker offers at all.
+
+    A class that is offered but full is waited for: a run that wants a card does not drop to the processor because
+    the card is busy.
+    """
+    for device_class in devices:
+        worker = state.roomiest(device_class)
+        if worker is not None:
+            return worker, device_class
+        if state.offered(device_class):
+            return None
+    return None
+
+
+After = Literal["stopped", "failed", "again"]
+
+
+def after_loss(job: Job, max_lost: int) -> After:
+    """What becomes of a run whose attempt was lost with its worker; `job.lost` counts this one."""
+    if job.stop_requested:
+        return "stopped"
+    return "failed" if job.lost >= max_lost else "again"
+
+
+def after_report(outcome: str, stop_requested: bool) -> Literal["completed", "failed", "stopped", "again"]:
+    """What becomes of a run whose worker has reported. A run that was asked to stop and then failed was stopped: its
+    failure is how it ended on the way out."""
+    if outcome == "completed":
+        return "completed"
+    if stop_requested:
+        return "stopped"
+    if outcome == "released":
+        return "again"
+    return "stopped" if outcome == "stopped" else "failed"

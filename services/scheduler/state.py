@@ -1,0 +1,244 @@
+"""What a scheduler knows: runs that wait, runs that are leased to workers, workers and their room."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from messages.executions import Work
+from messages.workers import Lane
+
+QUICK_SECS = 0.5
+"""A lane whose runs last less than this gets one run ahead per slot, so that it never idles for a round trip. Longer
+runs wait in the scheduler's queue, where any worker can take them."""
+_SMOOTHING = 0.3
+
+
+@dataclass
+class Lease:
+    """A run in a worker's hands. Times are this scheduler's monotonic seconds."""
+
+    incarnation: str
+    worker_id: str
+    device_class: str
+    since: float
+    claimed: bool = False
+    missed: int = 0
+    """Heartbeats in a row that did not list a claimed run."""
+
+
+@dataclass
+class Job:
+    """A run that has not ended."""
+
+    run: str
+    project: str
+    work: Work
+    submitted: datetime
+    order: int
+    attempt: int = 0
+    lost: int = 0
+    stop_requested: bool = False
+    lease: Lease | None = None
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return tuple(self.work.devices)
+
+
+@dataclass
+class LaneState:
+    """A worker's room for one device class."""
+
+    slots: int
+    load: int = 0
+    mean_secs: float = QUICK_SECS
+
+    @property
+    def capacity(self) -> int:
+        return 2 * self.slots if self.mean_secs < QUICK_SECS else self.slots
+
+    def observe(self, run_seconds: float) -> None:
+        self.mean_secs += _SMOOTHING * (run_seconds - self.mean_secs)
+
+
+@dataclass
+class Worker:
+    """One incarnation of a worker."""
+
+    incarnation: str
+    worker_id: str
+    last_seen: float
+    lanes: dict[str, LaneState] = field(default_factory=dict)
+    draining: bool = False
+    runs: set[str] = field(default_factory=set)
+
+    def room(self, device_class: str) -> int:
+        lane = self.lanes.get(device_class)
+        return 0 if lane is None or self.draining else lane.capacity - lane.load
+
+
+class Waiting:
+    """The queue of one list of acceptable devices: by project, within it by priority and age."""
+
+    def __init__(self) -> None:
+        self._heaps: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def push(self, job: Job) -> None:
+        heapq.heappush(self._heaps[job.project], (-job.work.priority, job.order, job.run))
+        self._count += 1
+
+    def pop(self, project: str) -> str:
+        heap = self._heaps[project]
+        _, _, run = heapq.heappop(heap)
+        self._count -= 1
+        if not heap:
+            del self._heaps[project]
+        return run
+
+    def heads(self) -> Iterator[tuple[str, tuple[int, int, str]]]:
+        """Every project that waits, with the first of its line."""
+        for project, heap in self._heaps.items():
+            yield project, heap[0]
+
+    def runs(self) -> list[str]:
+        return [run for heap in self._heaps.values() for _, _, run in heap]
+
+
+class State:
+    """Jobs and workers, kept consistent with each other. No decisions are made here."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.waiting: dict[tuple[str, ...], Waiting] = {}
+        self.workers: dict[str, Worker] = {}
+        self.running: Counter[str] = Counter()
+        """Leased runs by project."""
+        self.settled: dict[str, float] = {}
+        """Ended runs and when, for late repetitions."""
+        self.gone: dict[str, float] = {}
+        """Fenced incarnations and since when."""
+        self._rooms: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+        """device class → room → incarnations with that much of it (a dict, to keep an order)."""
+        self._room_of: dict[tuple[str, str], int] = {}
+        self._orders = itertools.count()
+
+    # jobs
+
+    def add(self, job: Job) -> None:
+        job.order = next(self._orders)
+        self.jobs[job.run] = job
+        if job.lease is None:
+            self.enqueue(job)
+        else:
+            self._hold(job, job.lease)
+
+    def enqueue(self, job: Job) -> None:
+        """Into the line, at the place that its age gives it."""
+        self.waiting.setdefault(job.devices, Waiting()).push(job)
+
+    def take(self, devices: tuple[str, ...], project: str) -> Job | None:
+        """The first of a project's line; None if that run has ended while it waited."""
+        line = self.waiting[devices]
+        job = self.jobs.get(line.pop(project))
+        if not line:
+            del self.waiting[devices]
+        return job
+
+    def lease(self, job: Job, worker: Worker, device_class: str, now: float) -> None:
+        job.attempt += 1
+        self._hold(job, Lease(worker.incarnation, worker.worker_id, device_class, now))
+
+    def release(self, job: Job) -> None:
+        """Out of its worker's hands."""
+        lease = job.lease
+        if lease is None:
+            return
+        job.lease = None
+        self.running[job.project] -= 1
+        if not self.running[job.project]:
+            del self.running[job.project]
+        worker = self.workers.get(lease.incarnation)
+        if worker is not None:
+            worker.runs.discard(job.run)
+            if lease.device_class in worker.lanes:
+                worker.lanes[lease.device_class].load -= 1
+            self.index(worker)
+
+    def settle(self, job: Job, now: float) -> None:
+        """It has ended."""
+        self.release(job)
+        del self.jobs[job.run]
+        self.settled[job.run] = now
+
+    def _hold(self, job: Job, lease: Lease) -> None:
+        job.lease = lease
+        self.running[job.project] += 1
+        worker = self.workers.get(lease.incarnation)
+        if worker is not None:
+            worker.runs.add(job.run)
+            if lease.device_class in worker.lanes:
+                worker.lanes[lease.device_class].load += 1
+            self.index(worker)
+
+    # workers
+
+    def set_lanes(self, worker: Worker, lanes: list[Lane]) -> None:
+        """What a worker says it offers."""
+        if {name: lane.slots for name, lane in worker.lanes.items()} == {
+            lane.device_class: lane.slots for lane in lanes
+        }:
+            return
+        held = Counter(lease.device_class for run in worker.runs if (lease := self.jobs[run].lease))
+        worker.lanes = {lane.device_class: LaneState(lane.slots, held[lane.device_class]) for lane in lanes}
+        self.index(worker)
+
+    def remove(self, worker: Worker, now: float) -> list[Job]:
+        """The worker is gone; returns the jobs that it held, still leased."""
+        self.gone[worker.incarnation] = now
+        del self.workers[worker.incarnation]
+        for device_class in list(worker.lanes):
+            self._unindex(device_class, worker.incarnation)
+        return [self.jobs[run] for run in worker.runs]
+
+    def index(self, worker: Worker) -> None:
+        """Notes how much room a worker has; to be called after every change of it."""
+        for device_class in worker.lanes:
+            self._unindex(device_class, worker.incarnation)
+            room = worker.room(device_class)
+            if room > 0:
+                self._rooms[device_class][room][worker.incarnation] = None
+                self._room_of[device_class, worker.incarnation] = room
+
+    def roomiest(self, device_class: str) -> Worker | None:
+        """A worker with the most room for that class, in steps that depend on slots only, not on workers."""
+        rooms = self._rooms.get(device_class)
+        if not rooms:
+            return None
+        return self.workers[next(iter(rooms[max(rooms)]))]
+
+    def offered(self, device_class: str) -> bool:
+        """Whether any worker that takes runs has that class, free or not."""
+        return any(device_class in worker.lanes and not worker.draining for worker in self.workers.values())
+
+    def _unindex(self, device_class: str, incarnation: str) -> None:
+        room = self._room_of.pop((device_class, incarnation), None)
+        if room is None:
+            return
+        rooms = self._rooms[device_class]
+        del rooms[room][incarnation]
+        if not rooms[room]:
+            del rooms[room]
+
+    def forget(self, before: float) -> None:
+        """Lets go of ids that only late repetitions could name."""
+        self.settled = {run: time for run, time in self.settled.items() if time > before}
+        self.gone = {incarnation: time for incarnation, time in self.gone.items() if time > before}
