@@ -1,0 +1,138 @@
+"""All services in one process, on the embedded bus and store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Sequence
+
+from shared.bus.local import LocalBus
+
+from services.deployer.service import Deployer
+from services.gateway.service import Gateway
+from services.ingest.service import Ingest
+from services.recorder.service import Recorder
+from services.scheduler.service import Scheduler
+from services.worker.service import Worker
+from shared.bus import topology
+from shared.objects.local import LocalObjectStore
+from shared.service import Platform, Service
+from shared.settings import Settings
+
+log = logging.getLogger("voxloom.up")
+
+SERVICES: Sequence[type[Service]] = (Recorder, Scheduler, Ingest, Deployer, Worker, Gateway)
+"""In the order in which they start: who is asked comes before who asks. They stop in the opposite order."""
+
+STOP_SECS = 10.0
+"""How long one service may take to stop; a worker gets its drain and grace on top."""
+
+
+class System:
+    """The services of one process and what they stand on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._exits = contextlib.AsyncExitStack()
+        self.services: list[Service] = []
+        self.url = ""
+
+    async def start(self) -> None:
+        """Opens bus and store, then starts every service. If one cannot start, all that runs is stopped again."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        platform = await self._open_platform()
+        for kind in SERVICES:
+            service = kind(platform)
+            self._exits.push_async_callback(self._stop, service)
+            await service.start()
+            self.services.append(service)
+            if isinstance(service, Gateway):
+                self.url = service.url
+
+    async def _open_platform(self) -> Platform:
+        settings = self._settings
+        bus = LocalBus(settings.data / "bus", stream_hours=settings.stream_hours, stream_bytes=settings.stream_bytes)
+        await bus.open()
+        self._exits.push_async_callback(bus.close)
+        await bus.declare(*topology.ALL)
+        store = LocalObjectStore(settings.data / "objects")
+        await store.open()
+        self._exits.push_async_callback(store.close)
+        for collection, days in expiries(settings).items():
+            await store.set_expiry(collection, days)
+        return Platform(bus=bus, store=store, settings=settings)
+
+    async def _stop(self, service: Service) -> None:
+        limit = STOP_SECS + (self._settings.drain + self._settings.grace if isinstance(service, Worker) else 0.0)
+        try:
+            await asyncio.wait_for(service.stop(), limit)
+        except TimeoutError:
+            log.error("%s did not stop within %.0f s and is left behind", service.name, limit)
+
+    async def failure(self) -> None:
+        """Returns never; raises when a service has failed."""
+        await asyncio.wait([service.failed for service in self.services], return_when=asyncio.FIRST_COMPLETED)
+        for service in self.services:
+            if service.failed.done() and not service.failed.cancelled():
+                service.failed.result()
+
+    async def stop(self) -> None:
+        await self._exits.aclose()
+
+
+def expiries(settings: Settings) -> dict[str, float | None]:
+    """Days after which what is tagged as expiring goes, by collection."""
+    return {
+        "data-store": settings.data_expire_days,
+        "execution-store": settings.execution_expire_days,
+        "training-store": settings.training_expire_days,
+        "deploy-store": settings.deploy_expire_days,
+    }
+
+
+async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
+    """Runs the system until SIGTERM or SIGINT; a second signal does not wait for running work.
+
+    Raises what a service died of, after the others were stopped.
+    """
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    system = System(settings)
+    await system.start()
+    on_ready(system.url)
+    failure = asyncio.create_task(system.failure(), name="up.failure")
+    stop = asyncio.create_task(asked.wait(), name="up.signal")
+    try:
+        await asyncio.wait({failure, stop}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping: new work is refused, running work has %.0f s", settings.drain)
+        asked.clear()
+        await _stop_or_hurry(system, asked)
+        if failure.done():
+            failure.result()
+    finally:
+        for task in (failure, stop):
+            task.cancel()
+        await asyncio.gather(failure, stop, return_exceptions=True)
+
+
+async def _stop_or_hurry(system: System, asked: asyncio.Event) -> None:
+    stopping = asyncio.create_task(system.stop(), name="up.stop")
+    hurry = asyncio.create_task(asked.wait(), name="up.hurry")
+    await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        log.warning("asked twice: running work is given back now")
+        for service in system.services:
+            if isinstance(service, Worker):
+                service.hurry()
+    hurry.cancel()
+    await stopping

@@ -1,0 +1,68 @@
+"""A worker's lifecycle events on their way to the bus: in order, kept until confirmed.
+
+They wait in memory, not on disk: when this process dies its incarnation is over, and what it would still have said
+about its attempts must be ignored anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from messages.base import Event
+from shared.bus.base import Bus
+from voxloom.errors import Unavailable
+
+log = logging.getLogger("voxloom.worker")
+
+_AT_ONCE = 200
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+
+
+class Outbox:
+    """`put` never waits; `run` is a task of the worker's."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._events: deque[Event] = deque()
+        self._filled = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def put(self, *events: Event) -> None:
+        self._events.extend(events)
+        self._empty.clear()
+        self._filled.set()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            await self._filled.wait()
+            try:
+                await self._send()
+                failures = 0
+            except Unavailable as error:
+                wait = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures)
+                failures += 1
+                log.warning("%d events wait %.1f s for the bus: %s", len(self._events), wait, error)
+                await asyncio.sleep(wait)
+
+    async def _send(self) -> None:
+        """Publishes what is there; an event that may or may not have been kept is published again."""
+        while self._events:
+            batch = [self._events[index] for index in range(min(_AT_ONCE, len(self._events)))]
+            await self._bus.publish(*batch)
+            for _ in batch:
+                self._events.popleft()
+        self._filled.clear()
+        self._empty.set()
+
+    async def drained(self, timeout: float) -> bool:
+        """Waits until everything is confirmed; False if it is not within `timeout` seconds."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
