@@ -82,9 +82,9 @@ class ParameterConfig(Value):
     default: Any = None
     adjustable: bool = True
     options: list[Any] | None = None
-    min: float | None = None
-    max: float | None = None
-    step: float | None = None
+    min: int | float | None = None
+    max: int | float | None = None
+    step: int | float | None = None
     decimal_precision: int | None = None
 
 
