@@ -1,0 +1,52 @@
+"""What the runner API raises at authors, beside pydantic's ValidationError and Python's own exceptions.
+
+BaseException
+└── TaskStoppedException      the run shall end; `except Exception` lets it pass
+InvalidInput (a ValueError)
+├── AssetNotFound             also a KeyError
+├── InvalidDataset            a file or a value that no dataset can be read from or written to
+├── InvalidShape              also an AssertionError: shapes or counts that do not fit together
+├── InvalidOutputs            what `postprocess` returned is no list of ids
+└── NoRun                     the runner API was called outside a run
+"""
+
+from __future__ import annotations
+
+from voxloom.errors import InvalidInput
+
+
+class TaskStoppedException(BaseException):
+    """Raised once, out of the first call into the runner API after a stop. Later calls work again: clean up with
+    `finally`, or save what is worth keeping in `except TaskStoppedException`, then let it go on."""
+
+    code = "task_stopped"
+
+    def __init__(self, message: str = "Task has been stopped.") -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class AssetNotFound(InvalidInput, KeyError):
+    code = "asset_path_not_found"
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
+
+
+class InvalidDataset(InvalidInput):
+    code = "invalid_dataset"
+
+
+class InvalidShape(InvalidInput, AssertionError):
+    code = "invalid_shape"
+
+
+class InvalidOutputs(InvalidInput, TypeError):
+    code = "invalid_outputs"
+
+
+class WrongType(InvalidInput, TypeError, AssertionError):
+    code = "invalid_type"
+
+
+class NoRun(InvalidInput):
+    code = "task_handler_not_set"

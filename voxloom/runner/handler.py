@@ -1,0 +1,243 @@
+"""What a runner asks of whoever runs it.
+
+`Link` is the port: a few primitive calls, answered by the host process (which asks its worker over frames) and by
+`voxloom.testing` (local files). `TaskHandler` is what authors see as `self.task_handler`; it stands on a Link.
+
+Every call into the runner API looks for a stop first, so `TaskStoppedException` can come out of any of them, once.
+Only `logger` never raises: it may be used where cleaning up is under way.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, get_args
+
+from pydantic import ValidationError
+
+from voxloom.errors import InvalidInput
+from voxloom.runner import hdf5
+from voxloom.runner.context import current_handler
+from voxloom.runner.exceptions import AssetNotFound, InvalidOutputs
+from voxloom.runner.logger import Level, RunLogger
+from voxloom.runner.schemas import DataSchema, for_file, from_file, wanted_names
+
+__all__ = ["LEVELS", "Level", "Link", "TaskHandler", "checked_outputs", "checked_progress", "normal_asset_path"]
+
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+
+class Link(Protocol):
+    """The side of a run that moves files and news. Every method may be called from any thread of the runner.
+
+    `set_progress` and `log` are news: they return at once and never raise, since a failure to report is no reason
+    to fail a run. The others wait for their answer and raise what went wrong.
+    """
+
+    @property
+    def task_id(self) -> str:
+        """The id of the run."""
+
+    @property
+    def session_token(self) -> str:
+        """The run's own, or the one it was given."""
+
+    @property
+    def device(self) -> str:
+        """`cpu`, `cuda` or `mps`."""
+
+    def check_stopped(self) -> None:
+        """Raises TaskStoppedException once after a stop; later calls return, so that a run can clean up."""
+
+    def fetch_paths(self, file_ids: Sequence[str]) -> list[Path]:
+        """Local HDF5 files to read, in the order of `file_ids`. Raises an InvalidInput for an unknown id."""
+
+    def stage(self, count: int) -> list[tuple[str, Path]]:
+        """New file ids, each with the path to write it to. Nothing is kept before `post`."""
+
+    def post(self, file_ids: Sequence[str]) -> None:
+        """Those staged files are written: keep them. From here on `fetch_paths` knows them."""
+
+    def asset_path(self, path: str) -> Path:
+        """The local file of an asset; `path` is relative with forward slashes. Raises AssetNotFound."""
+
+    def set_progress(self, progress: float) -> None:
+        """`progress` is in [0, 1]."""
+
+    def log(self, text: str, level: Level) -> None:
+        """`text` without a newline at its end, but maybe of several lines. DEBUG does not reach the record."""
+
+
+class TaskHandler:
+    """One run, as its author sees it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._progress = 0.0
+        self._outputs: list[str] | None = None
+        self.logger = RunLogger(link.log)
+
+    # --- what the run is ---
+
+    @property
+    def task_id(self) -> str:
+        return self._link.task_id
+
+    @property
+    def session_token(self) -> str:
+        return self._link.session_token
+
+    @property
+    def device(self) -> str:
+        return self._link.device
+
+    @property
+    def output_dataset_ids(self) -> list[str] | None:
+        """What the run has given back; None until it has completed."""
+        return self._outputs
+
+    # --- data ---
+
+    def fetch_data(
+        self, file_ids: Sequence[str], schema: type[DataSchema], *keys: str, parallel: bool = False
+    ) -> list[dict[str, Any]]:
+        """Every field of `schema` for each file, in order; an absent optional one is None.
+
+        `keys` limits which datasets are read. Arrays are writable and the caller's own. `parallel` is accepted and
+        changes nothing: HDF5 reads one file at a time.
+        Raises pydantic's ValidationError where a file does not fit the schema."""
+        self.check_stopped()
+        _check_ids(file_ids, keys)
+        names = wanted_names(schema, keys)
+        paths = self._link.fetch_paths(file_ids) if file_ids else []
+        return [_read(file_id, path, schema, names, keys) for file_id, path in zip(file_ids, paths, strict=True)]
+
+    def post_data(self, data: Sequence[Any], schema: type[DataSchema], parallel: bool = False) -> list[str]:
+        """Writes one file per item and returns their ids, in order. Any run step can fetch them at once.
+
+        Keys that the schema does not name are dropped, values that are None skipped. All items are checked before
+        the first is stored. Raises pydantic's ValidationError or InvalidDataset."""
+        self.check_stopped()
+        if isinstance(data, dict | str) or not hasattr(data, "__iter__"):
+            raise InvalidInput("post_data takes a list with one dict per file: put the dict into a list.")
+        encoded = [_encode(index, item, schema) for index, item in enumerate(data)]
+        if not encoded:
+            return []
+        staged = self._link.stage(len(encoded))
+        for (_, path), datasets in zip(staged, encoded, strict=True):
+            hdf5.write(path, datasets)
+        file_ids = [file_id for file_id, _ in staged]
+        self._link.post(file_ids)
+        return file_ids
+
+    def fetch_asset(self, asset_path: str) -> io.BytesIO:
+        """The bytes of one of the algorithm's own files, by its path below the algorithm's folder.
+
+        Raises AssetNotFound, which may be caught."""
+        self.check_stopped()
+        return io.BytesIO(self._link.asset_path(normal_asset_path(asset_path)).read_bytes())
+
+    # --- news ---
+
+    @property
+    def progress(self) -> float:
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: Any) -> None:
+        self.set_progress(progress)
+
+    def set_progress(self, progress: Any) -> None:
+        """`progress` is any real number in [0, 1], else ValueError."""
+        self.check_stopped()
+        self._progress = checked_progress(progress)
+        self._link.set_progress(self._progress)
+
+    def log_message(self, message: object, logging_level: str = "INFO") -> None:
+        """`logging_level` is INFO, WARNING, ERROR or DEBUG, else ValueError."""
+        self.check_stopped()
+        if logging_level not in LEVELS:
+            raise InvalidInput(f"{logging_level!r} is no logging level: use one of {', '.join(LEVELS)}.")
+        self._link.log(str(message), logging_level)
+
+    def update_log(self) -> None:
+        """Lines are sent as they come: nothing waits for this call."""
+
+    # --- the end ---
+
+    def check_stopped(self) -> None:
+        """Raises TaskStoppedException once after a stop."""
+        self._link.check_stopped()
+
+    def mark_as_completed(self, output_dataset_ids: Any) -> None:
+        """Hands the run's outputs over. Raises InvalidOutputs unless they are a list of str."""
+        self._outputs = checked_outputs(output_dataset_ids)
+
+    def set_as_current_handler(self) -> None:
+        """Makes this the handler of runners that were given none, in this thread."""
+        current_handler.set(self)
+
+
+def checked_progress(progress: Any) -> float:
+    try:
+        number = math.nan if isinstance(progress, str | bytes) else float(progress)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0.0 <= number <= 1.0:
+        raise InvalidInput(f"Progress must be a number from 0 to 1, not {progress!r}.")
+    return number
+
+
+def checked_outputs(outputs: Any) -> list[str]:
+    """What `postprocess` returned, as a list; free text is as good as a file's id."""
+    wish = "return a list of ids, for example what self.post_data(...) returns"
+    if not isinstance(outputs, list | tuple):
+        raise InvalidOutputs(f"postprocess returned {_article(outputs)}: {wish}.")
+    for index, item in enumerate(outputs):
+        if not isinstance(item, str):
+            raise InvalidOutputs(f"postprocess returned a list whose item {index} is {_article(item)}: {wish}.")
+    return list(outputs)
+
+
+def normal_asset_path(path: str) -> str:
+    """The path as assets are named: relative, with forward slashes. Raises AssetNotFound where it leads outside."""
+    if not isinstance(path, str):
+        raise AssetNotFound(f"An asset is named by its path as text, not by {_article(path)}.")
+    pure = PurePosixPath(path.replace("\\", "/"))
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+        raise AssetNotFound(f"There is no asset {path!r}: name it by its path below the algorithm's folder.")
+    return str(pure)
+
+
+def _article(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _check_ids(file_ids: Any, keys: Sequence[Any]) -> None:
+    if not isinstance(file_ids, list | tuple) or not all(isinstance(file_id, str) for file_id in file_ids):
+        raise InvalidInput("fetch_data takes a list of file ids, each a str: put a single id into a list.")
+    if not all(isinstance(key, str) for key in keys):
+        raise InvalidInput(
+            "Keys are names of datasets: for a schema that is not the class's own, call self.task_handler.fetch_data."
+        )
+
+
+def _read(
+    file_id: str, path: Path, schema: type[DataSchema], names: list[str] | None, keys: Sequence[str]
+) -> dict[str, Any]:
+    try:
+        datasets = hdf5.read(path, names)
+        return from_file(schema, {**dict.fromkeys(names if keys and names else ()), **datasets})
+    except (ValidationError, InvalidInput) as error:
+        error.add_note(f"while reading the file {file_id}")
+        raise
+
+
+def _encode(index: int, item: Any, schema: type[DataSchema]) -> dict[str, Any]:
+    try:
+        return {name: hdf5.encode(name, value) for name, value in for_file(schema, item).items()}
+    except (ValidationError, InvalidInput) as error:
+        error.add_note(f"in item {index} of post_data; nothing has been stored")
+        raise
