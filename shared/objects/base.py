@@ -97,6 +97,12 @@ class ObjectStore(ABC):
     @abstractmethod
     async def close(self) -> None: ...
 
+    @property
+    @abstractmethod
+    def scratch(self) -> Path:
+        """A local folder for files on their way in or out: `put_files` takes them from here, and `checkout` places them
+        here, without copying where that can be. Emptied when the store is opened."""
+
     @abstractmethod
     async def put(
         self,

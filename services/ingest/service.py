@@ -1,0 +1,143 @@
+"""Ingest: the only one who says that a file is good, and who takes files away.
+
+consumes   file.uploaded            → file.committed | file.rejected
+           file.delete-requested    → file.deleted
+           execution.completed | failed | stopped: what its attempts have posted in vain is removed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from messages.base import Event
+from messages.executions import ExecutionCompleted, ExecutionFailed, ExecutionStopped
+from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, FileRejected, FileUploaded
+from services.ingest.inspectors import Inspectors, refused
+from services.ingest.upkeep import hold_files, sweep_forgotten
+from shared import files
+from shared.bus import topology
+from shared.records.store import RecordStore
+from shared.service import Platform, Service
+from voxloom.errors import InvalidInput, NotFound, Unavailable
+from voxloom.models import DatasetInfo, RunError, utc_now
+
+UPKEEP_SECS = 3600.0
+
+
+class Ingest(Service):
+    name = "ingest"
+
+    def __init__(self, platform: Platform) -> None:
+        super().__init__(platform)
+        self._records = RecordStore(self.store)
+        self._inspectors = Inspectors(
+            most=min(topology.INGEST.concurrency, max(2, os.cpu_count() or 1)),
+            memory=self.settings.inspect_memory,
+            timeout=self.settings.inspect_timeout,
+            limit=self.settings.max_dataset_bytes,
+        )
+
+    async def on_start(self) -> None:
+        await self._inspectors.warm_up()
+        self.keep(await self.bus.consume(topology.INGEST, self.handle))
+        self.keep(await self.bus.consume(topology.SWEEPER, self.sweep))
+        self.spawn("upkeep", self._keep_up())
+
+    async def on_stop(self) -> None:
+        await self._inspectors.close()
+
+    async def handle(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, FileUploaded):
+                await self._take_in(event)
+            elif isinstance(event, FileDeleteRequested):
+                await files.remove(self.store, event.subject)
+                await self.bus.publish(FileDeleted(subject=event.subject, project=event.project))
+
+    async def _take_in(self, event: FileUploaded) -> None:
+        try:
+            datasets = await self._inspect(event)
+        except InvalidInput as error:
+            self.log.info("file %s: %s", event.subject, error.message)
+            await files.remove(self.store, event.subject)
+            await self.bus.publish(_rejection(event, error))
+            return
+        if datasets is not None:
+            await self._commit(event, datasets)
+
+    async def _inspect(self, event: FileUploaded) -> list[DatasetInfo] | None:
+        """What is in the file; None if these are not the bytes any more that the event speaks of."""
+        place = self.store.scratch / f"inspect-{secrets.token_hex(8)}"
+        try:
+            info = await self.store.checkout(files.COLLECTION, files.bytes_key(event.subject), place)
+            return await self._inspectors.inspect(place) if info.etag == event.etag else None
+        except NotFound:
+            raise refused("its bytes are not there any more; upload it again") from None
+        finally:
+            await asyncio.to_thread(_unlink, place)
+
+    async def _commit(self, event: FileUploaded, datasets: list[DatasetInfo]) -> None:
+        entry = files.FileEntry(
+            file_id=event.subject,
+            project=event.project,
+            size=event.size,
+            etag=event.etag,
+            time=utc_now(),
+            datasets=datasets,
+        )
+        await files.commit(self.store, entry)
+        await self.bus.publish(
+            FileCommitted(
+                subject=event.subject, project=event.project, size=event.size, etag=event.etag, datasets=datasets
+            )
+        )
+
+    async def sweep(self, events: Sequence[Event]) -> None:
+        """Removes what no attempt that counts has posted. Doing it again finds nothing."""
+        for event in events:
+            if isinstance(event, ExecutionCompleted | ExecutionFailed | ExecutionStopped) and may_have_left(event):
+                keep = event.attempt if isinstance(event, ExecutionCompleted) else None
+                removed = await files.sweep(self.store, event.subject, keep_attempt=keep)
+                if removed:
+                    self.log.info("run %s: %d files that it left behind are removed", event.subject, removed)
+
+    async def _keep_up(self) -> None:
+        while True:
+            await self.keep_up(utc_now())
+            await asyncio.sleep(UPKEEP_SECS)
+
+    async def keep_up(self, now: datetime) -> None:
+        """One round of upkeep; what the store cannot do now is done the next time."""
+        try:
+            snapshot = await self._records.load_snapshot()
+            await hold_files(self.store, snapshot.runs if snapshot else (), now)
+            removed = await sweep_forgotten(self.store, now)
+        except Unavailable as error:
+            self.log.warning("upkeep of files has to wait: %s", error)
+            return
+        if removed:
+            self.log.info("%d uploads that were never announced are removed", removed)
+
+
+def may_have_left(event: ExecutionCompleted | ExecutionFailed | ExecutionStopped) -> bool:
+    """Whether there can be notes of posted files. An attempt that was lost with its worker has told nobody of them."""
+    if isinstance(event, ExecutionCompleted):
+        return event.result.staged > 0 or event.attempt > 1
+    return event.attempt > 0
+
+
+def _rejection(event: FileUploaded, error: InvalidInput) -> FileRejected:
+    return FileRejected(
+        subject=event.subject,
+        project=event.project,
+        error=RunError(type=type(error).__name__, message=error.message, code=error.code),
+    )
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)

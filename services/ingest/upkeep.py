@@ -1,0 +1,92 @@
+"""What keeps `data-store` right over time: forgotten uploads go, and what an unfinished run needs stays.
+
+`held/<run>` in `data-store` is a list of the files that do not expire because of that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime, timedelta
+
+import orjson
+
+from shared import files
+from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore, list_all
+from shared.records.fold import RunState
+from voxloom.errors import InvalidInput, NotFound
+
+FORGOTTEN_AFTER = timedelta(hours=24)
+HOLD_AFTER = timedelta(hours=1)
+"""Runs that take less never come near the time when their files expire."""
+
+_HELD = "held/"
+
+
+async def sweep_forgotten(store: ObjectStore, now: datetime) -> int:
+    """Removes bytes that were uploaded but never announced (their gateway has died). Returns how many files."""
+    committed = {_id(item) async for item in list_all(store, files.COLLECTION, "entries/")}
+    removed = 0
+    async for item in list_all(store, files.COLLECTION, "files/"):
+        if now - item.modified < FORGOTTEN_AFTER or _id(item) in committed:
+            continue
+        if await _is_forgotten(store, item):
+            await store.delete(files.COLLECTION, item.key)
+            removed += 1
+    return removed
+
+
+async def _is_forgotten(store: ObjectStore, item: ObjectInfo) -> bool:
+    if item.metadata.get("run"):
+        return False
+    try:
+        found = await files.locate(store, _id(item))
+    except NotFound:
+        return False
+    return found.run is None and found.entry is None
+
+
+def _id(item: ObjectInfo) -> str:
+    return item.key.partition("/")[2]
+
+
+async def hold_files(store: ObjectStore, runs: Iterable[RunState], now: datetime) -> None:
+    """Keeps the files of runs that take long from expiring, and lets those of ended runs expire from now on."""
+    wanted = {run.run: await _files_of(store, run) for run in runs if _takes_long(run, now)}
+    held = {run: ids async for run, ids in _held(store)}
+    for run, ids in wanted.items():
+        new = ids - held.get(run, set())
+        if new:
+            await store.put(files.COLLECTION, _HELD + run, orjson.dumps(sorted(ids | held.get(run, set()))))
+            await _tag(store, new, {})
+    still = set().union(*wanted.values())
+    for run in held.keys() - wanted.keys():
+        await _tag(store, held[run] - still, EXPIRING)
+        await store.delete(files.COLLECTION, _HELD + run)
+
+
+def _takes_long(run: RunState, now: datetime) -> bool:
+    return not run.ended and run.submitted is not None and now - run.submitted > HOLD_AFTER
+
+
+async def _files_of(store: ObjectStore, run: RunState) -> set[str]:
+    ids = set(run.work.input_dataset_ids) if run.work else set()
+    async for note in list_all(store, files.COLLECTION, files.staged_prefix(run.run)):
+        try:
+            ids.update(orjson.loads(await store.get(files.COLLECTION, note.key)))
+        except NotFound:  # Swept meanwhile.
+            continue
+    return ids
+
+
+async def _held(store: ObjectStore) -> AsyncIterator[tuple[str, set[str]]]:
+    async for item in list_all(store, files.COLLECTION, _HELD):
+        yield _id(item), set(orjson.loads(await store.get(files.COLLECTION, item.key)))
+
+
+async def _tag(store: ObjectStore, ids: Iterable[str], tags: Mapping[str, str]) -> None:
+    for file_id in ids:
+        for key in (files.bytes_key(file_id), files.entry_key(file_id)):
+            try:
+                await store.set_tags(files.COLLECTION, key, tags)
+            except (NotFound, InvalidInput):  # It is gone, or was no file's id in the first place.
+                continue
