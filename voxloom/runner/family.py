@@ -23,6 +23,7 @@ from voxloom.runner.schemas import (
     MultiRegionSegmentationSchema,
     SegmentationSchema,
 )
+from voxloom.runner.stacks import stack_images
 
 
 class _FamilyRunner(BaseRunner):
@@ -44,13 +45,17 @@ class _FamilyRunner(BaseRunner):
 
     def preprocess(self, input_data: dict[str, Any], args: Any = None) -> np.ndarray:
         """All inputs as one array: (N, H, W), or (N, 3, H, W) for colour; their dtype is kept."""
-        items = self.fetch_data(input_data["input_dataset_ids"], self.input_key)
-        stack = stack_images([item[self.input_key] for item in items], self.input_key)
+        stack = self._fetch_stack(input_data["input_dataset_ids"], self.input_key)
         self._remember(stack)
         return stack
 
     def inference(self, data: Any, args: Any, /) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no inference: that is where the algorithm goes.")
+
+    def _fetch_stack(self, file_ids: Sequence[str], key: str) -> np.ndarray:
+        if type(self).fetch_data is _FamilyRunner.fetch_data:
+            return self.task_handler.fetch_stack(file_ids, self.input_schema, key)
+        return stack_images([item[key] for item in self.fetch_data(file_ids, key)], key)
 
     def _remember(self, stack: np.ndarray) -> None:
         self._input_images_count = len(stack)
@@ -155,19 +160,6 @@ class Image2EmbeddingRunner(_FamilyRunner):
 
 
 # --- checks and conversions -------------------------------------------------------------------------------
-
-
-def stack_images(images: list[np.ndarray], name: str) -> np.ndarray:
-    """Along a new first axis. Raises InvalidShape for none, or where shapes differ."""
-    if not images:
-        raise InvalidShape("There are no input files: name at least one in input_dataset_ids.")
-    for index, image in enumerate(images):
-        if image.shape != images[0].shape:
-            raise InvalidShape(
-                f"Input {index} has {name} of shape {image.shape}, input 0 of {images[0].shape}: "
-                "give inputs of one shape, or override preprocess."
-            )
-    return np.stack(images)
 
 
 def check_array(data: Any) -> np.ndarray:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, get_args
 
+import numpy as np
 from pydantic import ValidationError
 
 from voxloom.errors import InvalidInput
@@ -23,6 +24,7 @@ from voxloom.runner.context import current_handler
 from voxloom.runner.exceptions import AssetNotFound, InvalidOutputs
 from voxloom.runner.logger import Level, RunLogger
 from voxloom.runner.schemas import DataSchema, for_file, from_file, wanted_names
+from voxloom.runner.stacks import Stack
 
 __all__ = ["LEVELS", "Level", "Link", "TaskHandler", "checked_outputs", "checked_progress", "normal_asset_path"]
 
@@ -108,11 +110,22 @@ class TaskHandler:
         `keys` limits which datasets are read. Arrays are writable and the caller's own. `parallel` is accepted and
         changes nothing: HDF5 reads one file at a time.
         Raises pydantic's ValidationError where a file does not fit the schema."""
+        return self._fetch(file_ids, schema, keys, np.empty)
+
+    def fetch_stack(self, file_ids: Sequence[str], schema: type[DataSchema], key: str) -> np.ndarray:
+        """The array `key` of every file, along a new first axis: read straight into its place, not copied together.
+
+        Raises InvalidShape where shapes differ, and what `fetch_data` raises."""
+        stack = Stack(len(file_ids))
+        return stack.put_together([item[key] for item in self._fetch(file_ids, schema, (key,), stack.allocate)], key)
+
+    def _fetch(
+        self, file_ids: Sequence[str], schema: type[DataSchema], keys: Sequence[str], allocate: hdf5.Allocate
+    ) -> list[dict[str, Any]]:
         self.check_stopped()
         _check_ids(file_ids, keys)
-        names = wanted_names(schema, keys)
         paths = self._link.fetch_paths(file_ids) if file_ids else []
-        return [_read(file_id, path, schema, names, keys) for file_id, path in zip(file_ids, paths, strict=True)]
+        return [_read(file_id, path, schema, keys, allocate) for file_id, path in zip(file_ids, paths, strict=True)]
 
     def post_data(self, data: Sequence[Any], schema: type[DataSchema], parallel: bool = False) -> list[str]:
         """Writes one file per item and returns their ids, in order. Any run step can fetch them at once.
@@ -225,11 +238,12 @@ def _check_ids(file_ids: Any, keys: Sequence[Any]) -> None:
 
 
 def _read(
-    file_id: str, path: Path, schema: type[DataSchema], names: list[str] | None, keys: Sequence[str]
+    file_id: str, path: Path, schema: type[DataSchema], keys: Sequence[str], allocate: hdf5.Allocate
 ) -> dict[str, Any]:
+    names = wanted_names(schema, keys)
+    named = dict.fromkeys(names) if keys and names else {}  # a dataset that was named and is absent reads as None
     try:
-        datasets = hdf5.read(path, names)
-        return from_file(schema, {**dict.fromkeys(names if keys and names else ()), **datasets})
+        return from_file(schema, named | hdf5.read(path, names, allocate))
     except (ValidationError, InvalidInput) as error:
         error.add_note(f"while reading the file {file_id}")
         raise

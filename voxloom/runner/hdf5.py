@@ -18,7 +18,7 @@ HDF5 library since 1.8 reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ import h5py
 import numpy as np
 
 from voxloom.runner.exceptions import InvalidDataset
+
+Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
+"""Gives the memory, C-contiguous, that an array of this shape and dtype is read into."""
 
 _TEXT = h5py.string_dtype(encoding="utf-8")
 
@@ -53,23 +56,23 @@ def write(path: Path, datasets: Mapping[str, np.ndarray]) -> None:
             file.create_dataset(name, data=array)
 
 
-def read(path: Path, names: Iterable[str] | None = None) -> dict[str, Any]:
+def read(path: Path, names: Iterable[str] | None = None, allocate: Allocate = np.empty) -> dict[str, Any]:
     """The datasets of those names that the file has at its root, or all; groups are passed over.
 
-    Arrays are fresh memory of the caller's own. Raises InvalidDataset if the file is no HDF5 file."""
+    Arrays are the caller's own and writable. Raises InvalidDataset if the file is no HDF5 file."""
     with _open(path) as file:
         found = {name: file.get(name) for name in (file if names is None else names)}
-        return {name: read_dataset(item) for name, item in found.items() if isinstance(item, h5py.Dataset)}
+        return {name: read_dataset(item, allocate) for name, item in found.items() if isinstance(item, h5py.Dataset)}
 
 
-def read_dataset(dataset: h5py.Dataset) -> Any:
+def read_dataset(dataset: h5py.Dataset, allocate: Allocate = np.empty) -> Any:
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return _read_text(dataset)
     if dataset.shape is None:
         return None
     if dataset.shape == () or dataset.dtype.hasobject:
         return dataset[()]
-    array = np.empty(dataset.shape, dataset.dtype)
+    array = allocate(dataset.shape, dataset.dtype)
     if array.size:
         dataset.read_direct(array)
     return array
@@ -107,9 +110,10 @@ def _as_text(name: str, value: Any) -> np.ndarray:
     try:
         if isinstance(value, bytes):
             value = value.decode()
-        elif isinstance(value, np.ndarray):
-            value = (np.strings.decode(value, "utf-8") if value.dtype.kind == "S" else value).astype(object)
-        array = np.array(value, dtype=_TEXT)
+        elif isinstance(value, np.ndarray) and value.dtype.kind == "S":
+            value = np.strings.decode(value, "utf-8")
+        array = np.empty(np.shape(value), _TEXT)
+        array[...] = value
         encoded = [str(text).encode() for text in array.flat]
     except UnicodeError as error:
         raise InvalidDataset(f"{name} holds text that is not UTF-8: {error}") from error

@@ -1,0 +1,171 @@
+"""Run a Runner in this process on arrays or local files, without a server.
+
+    outputs = run(Runner, np.zeros((4, 64, 64), np.uint8), {"sigma": 2.0})
+    outputs[0]["image"]
+
+The same class, schemas and HDF5 code as in a real run; what differs is that nothing is isolated: the algorithm's code
+runs here, on this interpreter's modules.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from voxloom.errors import InvalidInput
+from voxloom.ids import new_id
+from voxloom.runner import hdf5, importing
+from voxloom.runner.base import BaseRunner, execute, make
+from voxloom.runner.exceptions import AssetNotFound, TaskStoppedException
+from voxloom.runner.handler import Level, TaskHandler
+
+
+class Outputs(list[dict[str, Any]]):
+    """The datasets of each output file, in the order that `postprocess` gave."""
+
+    def __init__(self, ids: list[str], link: LocalLink) -> None:
+        super().__init__(hdf5.read(link.files[file_id]) for file_id in ids if file_id in link.files)
+        self.ids = ids
+        """Everything that `postprocess` gave, also what is no file's id."""
+        self.log = link.lines
+        """(level, text) of every message, DEBUG too."""
+        self.progress = link.progress
+        """Every value reported, in order."""
+
+
+class LocalLink:
+    """A Link to a folder: files in, files out, assets where they lie."""
+
+    def __init__(self, folder: Path, *, device: str = "cpu", assets: Path | None = None) -> None:
+        self.task_id = new_id()
+        self.session_token = new_id()
+        self.device = device
+        self.files: dict[str, Path] = {}
+        self.lines: list[tuple[Level, str]] = []
+        self.progress: list[float] = []
+        self._folder = folder
+        self._assets = assets
+        self._staged: dict[str, Path] = {}
+        self._stop = False
+
+    def add(self, datasets: dict[str, Any]) -> str:
+        """A new input file; returns its id."""
+        ((file_id, path),) = self.stage(1)
+        hdf5.write(path, {name: hdf5.encode(name, value) for name, value in datasets.items()})
+        self.post([file_id])
+        return file_id
+
+    def add_path(self, path: Path) -> str:
+        """An input file that lies elsewhere."""
+        file_id = new_id()
+        self.files[file_id] = path
+        return file_id
+
+    def stop(self) -> None:
+        """The next call into the runner API raises TaskStoppedException."""
+        self._stop = True
+
+    def check_stopped(self) -> None:
+        if self._stop:
+            self._stop = False
+            raise TaskStoppedException
+
+    def fetch_paths(self, file_ids: Sequence[str]) -> list[Path]:
+        if unknown := [file_id for file_id in file_ids if file_id not in self.files]:
+            raise InvalidInput(f"There is no file {unknown[0]}: fetch inputs of this run, or what it has posted.")
+        return [self.files[file_id] for file_id in file_ids]
+
+    def stage(self, count: int) -> list[tuple[str, Path]]:
+        staged = [(file_id, self._folder / f"{file_id}.h5") for file_id in (new_id() for _ in range(count))]
+        self._staged.update(staged)
+        return staged
+
+    def post(self, file_ids: Sequence[str]) -> None:
+        self.files.update((file_id, self._staged.pop(file_id)) for file_id in file_ids)
+
+    def asset_path(self, path: str) -> Path:
+        if self._assets is None:
+            raise AssetNotFound(f"There is no asset {path!r}: pass the algorithm's folder as `assets`.")
+        if not (found := self._assets / path).is_file():
+            raise AssetNotFound(f"There is no asset {path!r} in {self._assets}.")
+        return found
+
+    def set_progress(self, progress: float) -> None:
+        self.progress.append(progress)
+
+    def log(self, text: str, level: Level) -> None:
+        self.lines.append((level, text))
+
+
+Input = np.ndarray | dict[str, Any] | str | Path
+
+
+def run(
+    runner: type[BaseRunner] | str | Path,
+    inputs: Input | Sequence[Input] = (),
+    args: dict[str, Any] | None = None,
+    *,
+    device: str = "cpu",
+    assets: str | Path | None = None,
+) -> Outputs:
+    """Runs a Runner class, or the one in an algorithm's folder, and returns what it gave back.
+
+    Each input is one file: a dict of datasets, the path of an .h5 file, or, for the runners that know their data, an
+    array. One array of three or more axes is a stack: one file per item of its first axis. `assets` is the folder
+    that `fetch_asset` reads from, by default the algorithm's.
+    Raises what the algorithm raises."""
+    if isinstance(runner, str | Path):
+        with _imported(Path(runner)) as runner_class:
+            return run(runner_class, inputs, args, device=device, assets=assets or runner)
+    with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
+        link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
+        input_ids = [_add_input(link, runner, item) for item in _items(inputs)]
+        made = make(runner, TaskHandler(link))
+        ids = execute(made, TaskHandler(link), {"input_dataset_ids": input_ids}, args)
+        return Outputs(ids, link)
+
+
+def _items(inputs: Input | Sequence[Input]) -> Iterable[Input]:
+    if isinstance(inputs, np.ndarray):
+        return inputs if inputs.ndim > 2 else [inputs]
+    return [inputs] if isinstance(inputs, dict | str | Path) else inputs
+
+
+def _add_input(link: LocalLink, runner: type[BaseRunner], item: Input) -> str:
+    if isinstance(item, str | Path):
+        return link.add_path(Path(item))
+    if isinstance(item, np.ndarray):
+        if (key := getattr(runner, "input_key", None)) is None:
+            raise InvalidInput(f"{runner.__name__} does not tell its datasets' names: pass {{name: array}} instead.")
+        return link.add({key: item})
+    if not isinstance(item, dict):
+        raise InvalidInput(f"An input is an array, a dict or a path, not a {type(item).__name__}.")
+    return link.add(item)
+
+
+@contextmanager
+def _imported(folder: Path) -> Iterator[type[BaseRunner]]:
+    """An algorithm's class. Its modules leave again, so that the next algorithm may use their names."""
+    modules, environment = set(sys.modules), dict(os.environ)
+    try:
+        yield importing.load_runner_class(folder.resolve())
+    finally:
+        importing.uninstall()
+        os.environ.clear()
+        os.environ.update(environment)
+        for name in set(sys.modules) - modules:
+            if _lies_in(folder.resolve(), sys.modules[name]):
+                del sys.modules[name]
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+    return bool(file) and Path(file).is_relative_to(folder)
