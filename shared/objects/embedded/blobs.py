@@ -1,0 +1,267 @@
+"""The files that large objects are kept in. Everything here blocks and belongs into a thread.
+
+A file's name is random and ends with the mark of the opening of the store that made it. So a file with another mark
+is whole, or was left behind by a crash: nobody is writing it now. That is what the sweep at start goes by.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+
+from shared.objects.base import CHUNK
+from shared.objects.embedded.failures import closed
+from voxloom.errors import InvalidInput, StoreUnavailable
+
+SYNC_EVERY = 32 << 20
+"""Bytes after which a growing file is pushed to the disk, so that little is left to wait for at its end."""
+
+_PIECES_PER_CALL = 512
+_READ_ONLY = 0o444
+"""Objects are handed out as hard links: a stray write to one must fail."""
+
+
+class Replaced(Exception):
+    """The file is gone, since its object was replaced or deleted after its row was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file that came in: kept as `file`, or read to `body`."""
+
+    size: int
+    file: str | None = None
+    body: bytes | None = None
+
+
+class Blobs:
+    """`objects/<2 hex>/<random><mark>` under the store's folder; a file is named by its path from `objects` on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "objects"
+        self.mark = secrets.token_hex(4)
+
+    def prepare(self) -> None:
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        for shard in range(256):
+            (self.folder / f"{shard:02x}").mkdir(exist_ok=True, mode=0o700)
+        sync_folder(self.folder)
+
+    def path(self, file: str) -> Path:
+        return self.folder / file
+
+    def new_names(self, count: int) -> list[str]:
+        """Names in one folder, so that keeping them all takes one fsync of it."""
+        shard = secrets.token_hex(1)
+        return [f"{shard}/{secrets.token_hex(12)}{self.mark}" for _ in range(count)]
+
+    def remove(self, files: Iterable[str]) -> None:
+        for file in files:
+            self.path(file).unlink(missing_ok=True)
+
+    def open(self, file: str) -> BlobReader:
+        """Raises Replaced."""
+        try:
+            return BlobReader(self.path(file))
+        except FileNotFoundError:
+            raise Replaced from None
+
+    def read(self, file: str) -> bytes:
+        """Raises Replaced."""
+        try:
+            return self.path(file).read_bytes()
+        except FileNotFoundError:
+            raise Replaced from None
+
+    def check_out(self, file: str, target: Path) -> None:
+        """Raises Replaced."""
+        place(target, self.path(file))
+
+    def take(self, sources: Sequence[Path], inline: int | None) -> list[Taken]:
+        """Takes files in, as links where that can be, and sees to it that they stay; all or none. Files of up to
+        `inline` bytes are read instead. The sources are left alone: a caller whose rows are refused still has them.
+        """
+        names = self.new_names(len(sources))
+        try:
+            taken = [self._take(source, name, inline) for source, name in zip(sources, names, strict=True)]
+            for found in taken:
+                self._keep(found)
+            if any(found.file for found in taken):
+                sync_folder(self.path(names[0]).parent)
+        except BaseException:
+            self.remove(names)
+            raise
+        return taken
+
+    def give_up(self, taken: Iterable[Taken]) -> None:
+        """Undoes `take`."""
+        self.remove(found.file for found in taken if found.file is not None)
+
+    def _take(self, source: Path, name: str, inline: int | None) -> Taken:
+        try:
+            size = _size(source)
+            if inline is not None and size <= inline:
+                return Taken(size, body=source.read_bytes())
+            self._bring(source, name)
+        except FileNotFoundError:
+            raise InvalidInput(f"There is no file {source.name!r} to store; write it first.") from None
+        return Taken(size, file=name)
+
+    def _bring(self, source: Path, name: str) -> None:
+        try:
+            os.link(source, self.path(name), follow_symlinks=False)
+        except FileNotFoundError:
+            raise
+        except OSError:  # Another file system, or one without links.
+            shutil.copyfile(source, self.path(name), follow_symlinks=False)
+
+    def _keep(self, taken: Taken) -> None:
+        if taken.file is None:
+            return
+        descriptor = os.open(self.path(taken.file), os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fchmod(descriptor, _READ_ONLY)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class BlobWriter:
+    """A file that grows. `discard` may come at any time, also while another thread writes: it waits for that."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.name = blobs.new_names(1)[0]
+        self._path = blobs.path(self.name)
+        self._descriptor: int | None = None
+        self._ended = False
+        self._unsynced = 0
+        self._lock = Lock()
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        with self._lock:
+            descriptor = self._opened()
+            self._unsynced += write_all(descriptor, pieces)
+            if self._unsynced >= SYNC_EVERY:
+                os.fdatasync(descriptor)
+                self._unsynced = 0
+
+    def finish(self) -> None:
+        """When it returns, the file is there after a crash too."""
+        with self._lock:
+            descriptor = self._opened()
+            os.fchmod(descriptor, _READ_ONLY)
+            os.fsync(descriptor)
+            self._close()
+            sync_folder(self._path.parent)
+
+    def discard(self) -> None:
+        with self._lock:
+            self._close()
+            self._path.unlink(missing_ok=True)
+
+    def _opened(self) -> int:
+        if self._ended:
+            raise closed()
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return self._descriptor
+
+    def _close(self) -> None:
+        self._ended = True
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class BlobReader:
+    """A stretch of an open file, which stays as it is when the object is replaced or deleted."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor: int | None = os.open(path, os.O_RDONLY)
+        self._lock = Lock()
+
+    def read(self, start: int, stop: int) -> list[bytes]:
+        """The bytes from `start` up to `stop`, in pieces of CHUNK."""
+        with self._lock:
+            if self._descriptor is None:
+                raise closed()
+            bounds = ((at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK))
+            return [_read_all(self._descriptor, first, last) for first, last in bounds]
+
+    def close(self) -> None:
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+
+def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
+    """Writes all of the pieces, without joining them. Returns how many bytes that was."""
+    rest = deque(memoryview(piece) for piece in pieces if piece)
+    total = 0
+    while rest:
+        done = os.writev(descriptor, list(islice(rest, _PIECES_PER_CALL)))
+        total += done
+        while rest and done >= len(rest[0]):
+            done -= len(rest.popleft())
+        if done:
+            rest[0] = rest[0][done:]
+    return total
+
+
+def place(target: Path, source: Path | bytes) -> None:
+    """Puts a file, as a link where that can be, or bytes at `target`, in one step; what was there before goes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        if isinstance(source, bytes):
+            temporary.write_bytes(source)
+            temporary.chmod(_READ_ONLY)
+        else:
+            _link(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        # Renaming a link over another link to the same file does nothing: the temporary name would stay.
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes sure that the names in a folder are there after a crash."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise Replaced from None
+    except OSError:  # Another file system, or one without links, or too many of them.
+        shutil.copyfile(source, target)
+        target.chmod(_READ_ONLY)
+
+
+def _read_all(descriptor: int, start: int, stop: int) -> bytes:
+    piece = os.pread(descriptor, stop - start, start)
+    if len(piece) < stop - start:
+        raise StoreUnavailable("The file of an object is shorter than it was when it was stored; look at the disk.")
+    return piece
+
+
+def _size(source: Path) -> int:
+    """Of a regular file; a link could lead anywhere, and its target might be nothing of the caller's."""
+    found = os.lstat(source)
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidInput(f"{source.name!r} is no regular file; write the bytes to a file of their own.")
+    return found.st_size

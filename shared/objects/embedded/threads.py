@@ -1,0 +1,110 @@
+"""Threads for what blocks. What comes out of them are this project's errors only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Lock, local
+from typing import Concatenate, ParamSpec, TypeVar
+
+from shared.objects.embedded import table
+from shared.objects.embedded.failures import FAILURES, closed, unavailable
+from voxloom.errors import StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger("voxloom.objects")
+
+
+class Pool:
+    """Raises StoreUnavailable for what the disk or the database says, and once it is closed."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """Begins work that goes on even if nobody waits for it any more."""
+        return asyncio.wrap_future(self._submit(work, *args, **kwargs), loop=self._loop)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.start(work, *args, **kwargs)
+
+    async def obtain(self, undo: Callable[[T], None], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like `run`, for what must not get lost: if the caller is cancelled, `undo` gets the result."""
+        future = self._submit(work, *args, **kwargs)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future, loop=self._loop))
+        except asyncio.CancelledError:
+            future.add_done_callback(lambda done: undo(done.result()) if done.exception() is None else None)
+            raise
+
+    def later(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Work nobody waits for. Comes from any thread; `close` waits for it, and afterwards it is done at once."""
+        try:
+            future = self._submit(work, *args, **kwargs)
+        except StoreUnavailable:
+            work(*args, **kwargs)
+        else:
+            future.add_done_callback(_log_failure)
+
+    async def close(self) -> None:
+        """Ends when all work that was begun has ended."""
+        await asyncio.to_thread(self._executor.shutdown)
+
+    def _submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        try:
+            return self._executor.submit(_translated, partial(work, *args, **kwargs))
+        except RuntimeError:
+            raise closed() from None
+
+
+class Readers(Pool):
+    """Threads that each have a connection to read with."""
+
+    def __init__(self, name: str, threads: int, database: Path) -> None:
+        super().__init__(name, threads)
+        self._database = database
+        self._own = local()
+        self._lock = Lock()
+        self._connections: list[sqlite3.Connection] = []
+
+    async def query(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self.run(lambda: work(self._connection(), *args, **kwargs))
+
+    async def close(self) -> None:
+        await super().close()
+        for connection in self._connections:
+            connection.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        return connection or self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = table.connect(self._database)
+        connection.execute("PRAGMA query_only = ON")
+        self._own.connection = connection
+        with self._lock:
+            self._connections.append(connection)
+        return connection
+
+
+def _translated(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except FAILURES as error:
+        raise unavailable(error) from error
+
+
+def _log_failure(future: Future[None]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.warning("the object store could not clean up: %s", error)

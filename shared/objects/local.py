@@ -1,0 +1,308 @@
+"""The object store of one machine: one SQLite file for small objects and all that is known, files for large ones.
+
+One process has it open at a time. What has returned is on the disk. Writes are gathered into transactions by one
+thread (embedded/writer.py); small objects are read from memory or by a few reading threads; the bytes of large ones
+move in threads of their own and never pass through the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import math
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from shared.objects import signing, sweep
+from shared.objects.base import ANYWAY, CHUNK, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Upload
+from shared.objects.checks import checked_bound, checked_collection, checked_range, checked_tags, is_expiring
+from shared.objects.embedded import table
+from shared.objects.embedded.blobs import BlobReader, Taken, place
+from shared.objects.embedded.changes import Drop, Put, Retag
+from shared.objects.embedded.engine import Engine, in_time
+from shared.objects.embedded.failures import closed
+from shared.objects.embedded.folder import SCRATCH
+from shared.objects.embedded.rows import Draft, Row, address_of, as_text, draft, from_text, info_of
+from shared.objects.embedded.writer import Statement
+from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
+
+DATA = "data-store"
+"""The collection whose objects are always files: runner processes read them by path."""
+
+SWEEP_EVERY = 600.0
+
+_READ_AT_ONCE = 4 * CHUNK
+_UPLOADS_AT_ONCE = 256
+
+log = logging.getLogger("voxloom.objects")
+
+
+class LocalObjectStore(ObjectStore):
+    """Objects of up to `inline_limit` bytes are kept in the database, those of data-store never.
+
+    `public_url` is where people reach the gateway, which serves shared/objects/signed.py; it may be set later.
+    `clock` gives seconds since 1970. Besides the port's errors, `open` raises Misconfigured.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        inline_limit: int = 64 * 1024,
+        public_url: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.public_url = public_url
+        self._folder = folder
+        self._inline_limit = inline_limit
+        self._clock = clock
+        self._engine: Engine | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def scratch(self) -> Path:
+        """A folder whose files `put_files` takes without copying. It is emptied when the store is opened."""
+        return self._folder / SCRATCH
+
+    async def open(self) -> None:
+        engine = await Engine.start(self._folder)
+        self._engine = engine
+        self._sweeper = asyncio.create_task(self._keep_swept(engine), name="objects.sweep")
+
+    async def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await engine.close()
+
+    async def put(
+        self,
+        collection: str,
+        key: str,
+        data: bytes,
+        *,
+        condition: Condition = ANYWAY,
+        metadata: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
+        made = draft(collection, key, metadata, tags)
+        with self._now().busy() as engine:
+            if self._fits(collection, len(data)):
+                return await _store(engine, self._small(made, data), condition)
+            return await self._take_in(engine, made, _once(data), None, condition)
+
+    async def put_many(self, collection: str, uploads: Sequence[Upload]) -> None:
+        made = [(draft(collection, one.key, one.metadata, one.tags), one.data) for one in uploads]
+        small = [(one, data) for one, data in made if self._fits(collection, len(data))]
+        large = [(one, data) for one, data in made if not self._fits(collection, len(data))]
+        with self._now().busy() as engine:
+            for first in range(0, len(small), _UPLOADS_AT_ONCE):
+                some = small[first : first + _UPLOADS_AT_ONCE]
+                await engine.write([Put(self._small(one, data)) for one, data in some])
+            for one, data in large:
+                await self._take_in(engine, one, _once(data), None, ANYWAY)
+
+    async def put_stream(
+        self,
+        collection: str,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        limit: int | None = None,
+        condition: Condition = ANYWAY,
+        metadata: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
+        made = draft(collection, key, metadata, tags)
+        with self._now().busy() as engine:
+            return await self._take_in(engine, made, chunks, limit, condition)
+
+    async def put_files(self, collection: str, files: Sequence[FileUpload]) -> list[ObjectInfo]:
+        made = [draft(collection, file.key, file.metadata, file.tags) for file in files]
+        paths = [file.path for file in files]
+        with self._now().busy() as engine:
+            blobs = engine.blobs
+            inline = self._inline(checked_collection(collection))
+            taken = await engine.movers.obtain(blobs.give_up, blobs.take, paths, inline)
+            rows = [self._taken(one, found) for one, found in zip(made, taken, strict=True)]
+            await engine.write([Put(row) for row in rows])
+            await _whatever(engine.movers.run(_remove, paths), "remove files that are now objects")
+        return [info_of(row) for row in rows]
+
+    async def get(self, collection: str, key: str) -> bytes:
+        engine = self._now()
+        row, data = await engine.with_file(address_of(collection, key), engine.blobs.read)
+        return (row.body or b"") if data is None else data
+
+    async def head(self, collection: str, key: str) -> ObjectInfo:
+        return info_of(await self._now().find(address_of(collection, key)))
+
+    async def stream(
+        self, collection: str, key: str, *, start: int = 0, stop: int | None = None
+    ) -> AsyncIterator[bytes]:
+        checked_range(start, stop, 0)
+        engine = self._now()
+        row, reader = await engine.with_file(address_of(collection, key), engine.blobs.open, undo=BlobReader.close)
+        span = checked_range(start, stop, row.size)
+        if reader is None:
+            for at in span[::CHUNK]:
+                yield (row.body or b"")[at : min(at + CHUNK, span.stop)]
+            return
+        try:
+            for at in span[::_READ_AT_ONCE]:
+                for piece in await engine.movers.run(reader.read, at, min(at + _READ_AT_ONCE, span.stop)):
+                    yield piece
+        finally:
+            # Not here: the last one to close a deleted file waits until its blocks are freed.
+            engine.movers.later(reader.close)
+
+    async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:
+        engine = self._now()
+        check_out = partial(engine.blobs.check_out, target=target)
+        row, _ = await engine.with_file(address_of(collection, key), check_out)
+        if row.body is not None:
+            await engine.movers.run(place, target, row.body)
+        return info_of(row)
+
+    async def delete(self, collection: str, *keys: str) -> None:
+        drops = [Drop(address_of(collection, key)) for key in keys]
+        with self._now().busy() as engine:
+            for first in range(0, len(drops), _UPLOADS_AT_ONCE):
+                await engine.write(drops[first : first + _UPLOADS_AT_ONCE])
+
+    async def list(self, collection: str, *, prefix: str = "", after: str | None = None, limit: int = 1000) -> Page:
+        if limit < 1:
+            raise InvalidInput("A page has at least one object; give a limit of 1 or more.")
+        bounds = checked_bound(prefix, "prefix"), checked_bound(after or "", "key to go on after")
+        readers = self._now().readers
+        rows = await in_time(readers.query(table.page, checked_collection(collection), *bounds, limit + 1))
+        items = [info_of(row) for row in rows[:limit]]
+        return Page(items, items[-1].key if len(rows) > limit else None)
+
+    async def tags(self, collection: str, key: str) -> dict[str, str]:
+        return from_text((await self._now().find(address_of(collection, key))).tags)
+
+    async def set_tags(self, collection: str, key: str, tags: Mapping[str, str]) -> None:
+        good = checked_tags(tags)
+        since = self._time() if is_expiring(good) else None
+        with self._now().busy() as engine:
+            await engine.write([Retag(address_of(collection, key), as_text(good), since)])
+
+    async def set_expiry(self, collection: str, days: float | None) -> None:
+        if days is not None and not 0 <= days < math.inf:
+            raise InvalidInput(f"Objects cannot expire after {days} days; give a number from 0 on, or None for never.")
+        statement: Statement = ("DELETE FROM expiry WHERE collection = ?", (checked_collection(collection),))
+        if days is not None:
+            statement = ("INSERT OR REPLACE INTO expiry VALUES (?, ?)", (checked_collection(collection), days))
+        with self._now().busy() as engine:
+            await engine.write([], [statement])
+
+    def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
+        address_of(collection, key)
+        if self.public_url is None:
+            raise Misconfigured("The object store does not know the gateway's address; set `public_url` first.")
+        until = math.ceil(self._clock() + expires)
+        return signing.signed_url(self.public_url, self._now().secret, method, collection, key, until)
+
+    def check_signature(self, method: str, collection: str, key: str, query: Mapping[str, str]) -> None:
+        """Raises NotAllowed unless the query of a request comes from `presign` and is still good."""
+        signing.check_signature(self._now().secret, method, collection, key, query, self._clock())
+
+    async def healthy(self) -> bool:
+        statement = ("INSERT OR REPLACE INTO probe VALUES (1, ?)", (self._time(),))
+        try:
+            engine = self._now()
+            await engine.write([], [statement])
+            await in_time(engine.readers.query(table.expiry))
+        except StoreUnavailable as error:
+            log.warning("the object store is not healthy: %s", error)
+            return False
+        return True
+
+    async def sweep(self, now: float | None = None) -> int:
+        """Deletes what has expired at `now` (seconds since 1970). Returns how many objects that were."""
+        with self._now().busy() as engine:
+            return await sweep.expire(engine.readers, engine.writer, self._time(now))
+
+    # How these are made of the store's parts.
+
+    def _now(self) -> Engine:
+        if self._engine is None:
+            raise closed()
+        return self._engine
+
+    async def _keep_swept(self, engine: Engine) -> None:
+        """Tidies up after a crash, then deletes what expires, for as long as the store is open."""
+        tidy = sweep.clear_leftovers(engine.readers, engine.movers, engine.blobs, self._folder)
+        await _whatever(tidy, "tidy up")
+        while True:
+            await _whatever(sweep.expire(engine.readers, engine.writer, self._time()), "delete what has expired")
+            await asyncio.sleep(SWEEP_EVERY)
+
+    def _time(self, seconds: float | None = None) -> int:
+        """Microseconds since 1970."""
+        return round((self._clock() if seconds is None else seconds) * 1e6)
+
+    def _inline(self, collection: str) -> int | None:
+        """Up to how many bytes an object is kept in the database; None: always in a file."""
+        return None if collection == DATA else self._inline_limit
+
+    def _fits(self, collection: str, size: int) -> bool:
+        limit = self._inline(collection)
+        return limit is not None and size <= limit
+
+    def _small(self, made: Draft, data: bytes) -> Row:
+        return made.row(self._time(), len(data), _digest(data), body=bytes(data))
+
+    def _taken(self, made: Draft, taken: Taken) -> Row:
+        if taken.body is not None:
+            return self._small(made, taken.body)
+        return made.row(self._time(), taken.size, _new_etag(), file=taken.file)
+
+    async def _take_in(
+        self, engine: Engine, made: Draft, chunks: AsyncIterator[bytes], limit: int | None, condition: Condition
+    ) -> ObjectInfo:
+        inline = self._inline(made.address[0])
+        size, kept = await engine.take_in(made.address, chunks, inline=inline, limit=limit, condition=condition)
+        if isinstance(kept, bytes):
+            return await _store(engine, self._small(made, kept), condition)
+        return await _store(engine, made.row(self._time(), size, _new_etag(), file=kept), condition)
+
+
+async def _store(engine: Engine, row: Row, condition: Condition) -> ObjectInfo:
+    await engine.write([Put(row, condition)])
+    return info_of(row)
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+async def _whatever(work: Awaitable[object], what: str) -> None:
+    """For what can wait until the next time."""
+    try:
+        await work
+    except StoreUnavailable as error:
+        log.warning("the object store could not %s: %s", what, error)
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _new_etag() -> str:
+    """Hashing a large object would cost more than writing it; a new version's name serves as well."""
+    return secrets.token_hex(16)

@@ -1,0 +1,143 @@
+"""The routes behind signed URLs: how anybody who was given one gets or puts that one object.
+
+The gateway mounts them. A PUT never replaces an object, and what comes in expires unless somebody keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from aiohttp import web
+
+from shared.objects.base import ABSENT, EXPIRING, ObjectInfo
+from shared.objects.local import LocalObjectStore
+from shared.objects.signing import PATH
+from voxloom.errors import TooLarge, VoxloomError
+from voxloom.models import Problem
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_BYTES = {
+    "Accept-Ranges": "bytes",
+    "Content-Type": "application/octet-stream",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private",
+}
+
+
+def routes(store: LocalObjectStore, *, limit: int | None = None) -> list[web.RouteDef]:
+    """GET (with HEAD and Range) and PUT of signed URLs; an upload has `limit` bytes at most. Errors are answered here,
+    as problem+json."""
+
+    async def get(request: web.Request) -> web.StreamResponse:
+        return await _get(store, request)
+
+    async def put(request: web.Request) -> web.StreamResponse:
+        return await _put(store, request, limit)
+
+    path = PATH + r"/{collection}/{key:[\s\S]+}"
+    return [web.get(path, _answering(get)), web.put(path, _answering(put))]
+
+
+def byte_range(header: str | None, size: int) -> range | None:
+    """The bytes that a Range header asks for; empty if there are none of those (416), None for all of the object:
+    without a header, or with one that is better ignored (RFC 9110, section 14.2)."""
+    unit, _, spec = (header or "").partition("=")
+    first, dash, last = (part.strip() for part in spec.partition("-"))
+    if unit.strip().lower() != "bytes" or not dash or not (first or last) or not _is_number(first, last):
+        return None
+    if not first:
+        return range(max(size - int(last), 0), size)
+    if last and int(last) < int(first):
+        return None
+    stop = min(int(last) + 1, size) if last else size
+    return range(min(int(first), stop), stop)
+
+
+async def _get(store: LocalObjectStore, request: web.Request) -> web.StreamResponse:
+    collection, key = _signed(store, "GET", request)
+    info = await store.head(collection, key)
+    wanted = byte_range(request.headers.get("Range"), info.size) if _range_holds(request, info) else None
+    if wanted is not None and not wanted:
+        return _unsatisfiable(info.size)
+    response = _response(info, wanted)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        await _send(store, info, collection, wanted or range(info.size), response)
+    await response.write_eof()
+    return response
+
+
+def _response(info: ObjectInfo, wanted: range | None) -> web.StreamResponse:
+    response = web.StreamResponse(headers=_BYTES)
+    response.etag = info.etag
+    response.last_modified = info.modified
+    response.content_length = info.size if wanted is None else len(wanted)
+    if wanted is not None:
+        response.set_status(HTTPStatus.PARTIAL_CONTENT)
+        response.headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{info.size}"
+    return response
+
+
+async def _send(
+    store: LocalObjectStore, info: ObjectInfo, collection: str, wanted: range, response: web.StreamResponse
+) -> None:
+    try:
+        async for piece in store.stream(collection, info.key, start=wanted.start, stop=wanted.stop):
+            await response.write(piece)
+    except VoxloomError as error:
+        # The status has been sent: only breaking off tells the reader that this is not all.
+        raise ConnectionResetError("the object could not be read to its end") from error
+
+
+async def _put(store: LocalObjectStore, request: web.Request, limit: int | None) -> web.StreamResponse:
+    collection, key = _signed(store, "PUT", request)
+    if limit is not None and (request.content_length or 0) > limit:
+        raise TooLarge(f"The object has more than the {limit} bytes allowed; send a smaller one.")
+    chunks = request.content.iter_any()
+    info = await store.put_stream(collection, key, chunks, limit=limit, condition=ABSENT, tags=EXPIRING)
+    response = web.Response()
+    response.etag = info.etag
+    return response
+
+
+def _signed(store: LocalObjectStore, method: str, request: web.Request) -> tuple[str, str]:
+    """Collection and key of a request that may have them. Raises NotAllowed."""
+    collection, key = request.match_info["collection"], request.match_info["key"]
+    store.check_signature(method, collection, key, request.query)
+    return collection, key
+
+
+def _range_holds(request: web.Request, info: ObjectInfo) -> bool:
+    """Whether the range is wanted of this version: If-Range names the one the reader began with."""
+    condition = request.headers.get("If-Range")
+    return condition is None or condition == f'"{info.etag}"'
+
+
+def _unsatisfiable(size: int) -> web.Response:
+    status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    detail = f"The object has {size} bytes; ask for some of those."
+    response = _problem(status, "range_not_satisfiable", detail, retryable=False)
+    response.headers["Content-Range"] = f"bytes */{size}"
+    return response
+
+
+def _answering(handler: Handler) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except VoxloomError as error:
+            return _problem(HTTPStatus(error.http_status), error.code, error.message, retryable=error.retryable)
+
+    return answer
+
+
+def _problem(status: HTTPStatus, code: str, detail: str, *, retryable: bool) -> web.Response:
+    problem = Problem(title=status.phrase, status=status, detail=detail, code=code, retryable=retryable)
+    body = problem.model_dump_json(exclude_none=True).encode()
+    return web.Response(status=status, body=body, content_type="application/problem+json")
+
+
+def _is_number(*texts: str) -> bool:
+    return all(not text or (text.isascii() and text.isdecimal() and len(text) < 19) for text in texts)

@@ -1,0 +1,531 @@
+"""What every object store does. An adapter's tests subclass ObjectStoreBehaviour and give it a `footing` fixture."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.objects.base import (
+    ABSENT,
+    CHUNK,
+    EXPIRING,
+    Condition,
+    FileUpload,
+    ObjectInfo,
+    ObjectStore,
+    Upload,
+    list_all,
+)
+from voxloom.errors import Conflict, InvalidInput, NotFound, TooLarge
+
+DATA = "data-store"
+RECORDS = "execution-store"
+BOTH = pytest.mark.parametrize("collection", [DATA, RECORDS])
+SIZES = pytest.mark.parametrize("size", [0, 1, 1000, 70_000, CHUNK, 3 * CHUNK + 17])
+ODD_KEYS = [
+    "a/b/c",
+    "../../etc/passwd",
+    "..",
+    "/rooted",
+    "a//b",
+    "with space and+plus",
+    "per%2Fcent%25",
+    "question?and#hash&amp=1",
+    "mikroskopie-žluťoučký-顕微鏡-🔬",
+    "line\nbreak",
+    "'quoted\"; DROP TABLE objects;--",
+    "x" * 900,
+]
+
+
+class Footing(ABC):
+    """An adapter under test, and where its data is."""
+
+    store: ObjectStore
+
+    @abstractmethod
+    async def reopen(self) -> ObjectStore:
+        """Closes the store and opens a new one on the same data."""
+
+
+async def pieces(data: bytes, size: int = 65_536) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+        await asyncio.sleep(0)
+
+
+async def failing_after(data: bytes) -> AsyncIterator[bytes]:
+    async for piece in pieces(data):
+        yield piece
+    raise ConnectionResetError("the sender went away")
+
+
+async def read(store: ObjectStore, collection: str, key: str, start: int = 0, stop: int | None = None) -> bytes:
+    return b"".join([piece async for piece in store.stream(collection, key, start=start, stop=stop)])
+
+
+async def keys(store: ObjectStore, collection: str, prefix: str = "") -> list[str]:
+    return [item.key async for item in list_all(store, collection, prefix)]
+
+
+class ObjectStoreBehaviour:
+    """Subclass as `Test…` beside a fixture `footing`."""
+
+    @pytest.fixture
+    def store(self, footing: Footing) -> ObjectStore:
+        return footing.store
+
+    # Putting and getting.
+
+    @BOTH
+    @SIZES
+    async def test_what_was_put_comes_back(self, store: ObjectStore, collection: str, size: int) -> None:
+        data = os.urandom(size)
+        await store.put(collection, "k", data)
+        assert await store.get(collection, "k") == data
+
+    @BOTH
+    @SIZES
+    async def test_what_was_streamed_in_streams_out(self, store: ObjectStore, collection: str, size: int) -> None:
+        data = os.urandom(size)
+        await store.put_stream(collection, "k", pieces(data))
+        assert await read(store, collection, "k") == data
+
+    async def test_a_stream_of_many_tiny_pieces_is_joined(self, store: ObjectStore) -> None:
+        data = os.urandom(10_000)
+        await store.put_stream(DATA, "k", pieces(data, 3))
+        assert await store.get(DATA, "k") == data
+
+    @pytest.mark.parametrize("key", ODD_KEYS)
+    async def test_any_text_is_a_key(self, store: ObjectStore, key: str) -> None:
+        await store.put(RECORDS, key, b"here")
+        assert await store.get(RECORDS, key) == b"here"
+        assert await keys(store, RECORDS) == [key]
+
+    @pytest.mark.parametrize("key", ["", "nul\0", "x" * 901, "é" * 451, "lone \ud800 surrogate"])
+    async def test_keys_that_cannot_be_are_refused(self, store: ObjectStore, key: str) -> None:
+        with pytest.raises(InvalidInput):
+            await store.put(RECORDS, key, b"")
+
+    async def test_collections_that_do_not_exist_are_refused(self, store: ObjectStore) -> None:
+        with pytest.raises(InvalidInput, match="collection"):
+            await store.put("secrets", "k", b"")
+
+    async def test_collections_are_apart(self, store: ObjectStore) -> None:
+        await store.put(RECORDS, "k", b"record")
+        with pytest.raises(NotFound):
+            await store.get("training-store", "k")
+
+    async def test_a_put_replaces_the_object_with_all_that_belongs_to_it(self, store: ObjectStore) -> None:
+        await store.put(RECORDS, "k", b"old", metadata={"a": "1"}, tags=EXPIRING)
+        await store.put(RECORDS, "k", b"new")
+        assert await store.get(RECORDS, "k") == b"new"
+        assert ((await store.head(RECORDS, "k")).metadata, await store.tags(RECORDS, "k")) == ({}, {})
+
+    @BOTH
+    async def test_head_tells_what_put_told(self, store: ObjectStore, collection: str) -> None:
+        told = await store.put(collection, "k", b"twelve bytes", metadata={"project": "lab1"})
+        head = await store.head(collection, "k")
+        assert (head.key, head.size, head.etag, dict(head.metadata)) == ("k", 12, told.etag, {"project": "lab1"})
+        assert abs(head.modified - datetime.now(UTC)) < timedelta(minutes=1)
+
+    @BOTH
+    @pytest.mark.parametrize("size", [10, 100_000])
+    async def test_the_etag_changes_with_the_bytes(self, store: ObjectStore, collection: str, size: int) -> None:
+        first = await store.put_stream(collection, "k", pieces(os.urandom(size)))
+        second = await store.put_stream(collection, "k", pieces(os.urandom(size)))
+        assert first.etag != second.etag
+        assert '"' not in first.etag
+
+    async def test_many_small_objects_go_in_at_once(self, store: ObjectStore) -> None:
+        uploads = [Upload(f"{n:04d}", b"%d" % n, {"n": str(n)}, EXPIRING) for n in range(600)]
+        await store.put_many(RECORDS, [*uploads, Upload("large", b"x" * 100_000)])
+        assert await store.get(RECORDS, "0599") == b"599"
+        assert (await store.tags(RECORDS, "0000"), await store.get(RECORDS, "large")) == (EXPIRING, b"x" * 100_000)
+
+    @BOTH
+    async def test_files_are_moved_in(self, store: ObjectStore, collection: str, tmp_path: Path) -> None:
+        sizes = [0, 100, 200_000]
+        uploads = [FileUpload(f"k{size}", tmp_path / str(size), {"size": str(size)}, EXPIRING) for size in sizes]
+        for upload, size in zip(uploads, sizes, strict=True):
+            upload.path.write_bytes(b"x" * size)
+        infos = await store.put_files(collection, uploads)
+        assert [(info.key, info.size) for info in infos] == [("k0", 0), ("k100", 100), ("k200000", 200_000)]
+        assert [len(await store.get(collection, info.key)) for info in infos] == sizes
+        assert (await store.head(collection, "k100")).metadata == {"size": "100"}
+        assert not any(upload.path.exists() for upload in uploads)
+
+    async def test_no_files_are_no_trouble(self, store: ObjectStore) -> None:
+        assert await store.put_files(DATA, []) == []
+
+    async def test_a_file_that_is_missing_stores_none_and_takes_none(self, store: ObjectStore, tmp_path: Path) -> None:
+        (tmp_path / "there").write_bytes(b"x")
+        with pytest.raises(InvalidInput, match="gone"):
+            await store.put_files(DATA, [FileUpload("a", tmp_path / "there"), FileUpload("b", tmp_path / "gone")])
+        assert await keys(store, DATA) == []
+        assert (tmp_path / "there").read_bytes() == b"x"
+
+    async def test_a_link_is_no_file_to_store(self, store: ObjectStore, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to("/etc/passwd")
+        with pytest.raises(InvalidInput, match="regular file"):
+            await store.put_files(DATA, [FileUpload("a", tmp_path / "link")])
+
+    # Nothing half-written.
+
+    @BOTH
+    @pytest.mark.parametrize("size", [100, 5 * CHUNK])
+    async def test_a_stream_that_fails_leaves_the_old_object(
+        self, store: ObjectStore, collection: str, size: int
+    ) -> None:
+        await store.put(collection, "k", b"old")
+        with pytest.raises(ConnectionResetError):
+            await store.put_stream(collection, "k", failing_after(os.urandom(size)))
+        assert await store.get(collection, "k") == b"old"
+
+    @BOTH
+    async def test_a_cancelled_stream_stores_nothing(self, store: ObjectStore, collection: str) -> None:
+        given = asyncio.Event()
+
+        async def endless() -> AsyncIterator[bytes]:
+            for _ in range(6):
+                yield b"x" * CHUNK
+            given.set()
+            await asyncio.Event().wait()
+
+        upload = asyncio.create_task(store.put_stream(collection, "k", endless()))
+        await asyncio.wait_for(given.wait(), 10)
+        upload.cancel()
+        await asyncio.wait([upload], timeout=10)
+        assert upload.cancelled()
+        assert await keys(store, collection) == []
+
+    @BOTH
+    @pytest.mark.parametrize("size", [1001, 4 * CHUNK])
+    async def test_a_stream_past_its_limit_is_too_large(self, store: ObjectStore, collection: str, size: int) -> None:
+        with pytest.raises(TooLarge, match="1000"):
+            await store.put_stream(collection, "k", pieces(b"x" * size), limit=1000)
+        assert await keys(store, collection) == []
+
+    async def test_a_stream_of_just_its_limit_is_stored(self, store: ObjectStore) -> None:
+        assert (await store.put_stream(DATA, "k", pieces(b"x" * 1000), limit=1000)).size == 1000
+
+    async def test_readers_see_the_old_object_or_the_new_one(self, store: ObjectStore) -> None:
+        versions = {bytes([n]) * 200_000 for n in range(8)}
+        await store.put(DATA, "k", next(iter(versions)))
+
+        async def overwrite() -> None:
+            for version in versions:
+                await store.put(DATA, "k", version)
+
+        writing = asyncio.create_task(overwrite())
+        seen = set()
+        while not writing.done():
+            seen.add(await store.get(DATA, "k"))
+        await writing
+        assert seen <= versions
+
+    @BOTH
+    @pytest.mark.parametrize("size", [200, 200_000])
+    async def test_everything_is_there_after_a_restart(self, footing: Footing, collection: str, size: int) -> None:
+        data = os.urandom(size)
+        before = await footing.store.put(collection, "k", data, metadata={"a": "b"}, tags={"c": "d"})
+        store = await footing.reopen()
+        after = await store.head(collection, "k")
+        assert (await store.get(collection, "k"), await store.tags(collection, "k")) == (data, {"c": "d"})
+        assert (after.etag, after.metadata) == (before.etag, {"a": "b"})
+
+    # Conditions.
+
+    @pytest.mark.parametrize("size", [10, 100_000])
+    async def test_of_racing_creators_exactly_one_wins(self, store: ObjectStore, size: int) -> None:
+        async def create(number: int) -> ObjectInfo:
+            return await store.put(RECORDS, "k", bytes([number]) * size, condition=ABSENT)
+
+        outcomes = await asyncio.gather(*(create(number) for number in range(20)), return_exceptions=True)
+        winners = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, ObjectInfo)]
+        losers = [outcome for outcome in outcomes if isinstance(outcome, Conflict)]
+        assert (len(winners), len(losers)) == (1, 19)
+        assert await store.get(RECORDS, "k") == bytes([winners[0]]) * size
+
+    async def test_of_racing_changers_exactly_one_wins(self, store: ObjectStore) -> None:
+        info = await store.put(RECORDS, "k", b"0")
+
+        async def change(number: int) -> ObjectInfo:
+            return await store.put(RECORDS, "k", b"new %d" % number, condition=Condition(etag=info.etag))
+
+        outcomes = await asyncio.gather(*(change(number) for number in range(20)), return_exceptions=True)
+        assert sum(isinstance(outcome, ObjectInfo) for outcome in outcomes) == 1
+        assert {outcome.code for outcome in outcomes if isinstance(outcome, Conflict)} == {"precondition_failed"}
+
+    async def test_a_refused_write_harms_no_other(self, store: ObjectStore) -> None:
+        await store.put(RECORDS, "taken", b"")
+        puts = [store.put(RECORDS, f"free{n}", b"") for n in range(10)]
+        refused = store.put(RECORDS, "taken", b"", condition=ABSENT)
+        outcomes = await asyncio.gather(*puts[:5], refused, *puts[5:], return_exceptions=True)
+        assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Conflict)] == [5]
+        assert len(await keys(store, RECORDS, "free")) == 10
+
+    async def test_an_etag_holds_until_the_object_changes(self, store: ObjectStore) -> None:
+        first = await store.put(RECORDS, "k", b"1")
+        second = await store.put(RECORDS, "k", b"2", condition=Condition(etag=first.etag))
+        with pytest.raises(Conflict):
+            await store.put(RECORDS, "k", b"3", condition=Condition(etag=first.etag))
+        assert (await store.head(RECORDS, "k")).etag == second.etag
+
+    async def test_an_etag_does_not_hold_for_an_object_that_is_gone(self, store: ObjectStore) -> None:
+        info = await store.put(RECORDS, "k", b"1")
+        await store.delete(RECORDS, "k")
+        with pytest.raises(Conflict):
+            await store.put(RECORDS, "k", b"2", condition=Condition(etag=info.etag))
+
+    @BOTH
+    async def test_streams_take_conditions_too(self, store: ObjectStore, collection: str) -> None:
+        await store.put_stream(collection, "k", pieces(b"x" * 100_000), condition=ABSENT)
+        with pytest.raises(Conflict):
+            await store.put_stream(collection, "k", pieces(b"y" * 100_000), condition=ABSENT)
+        assert await store.get(collection, "k") == b"x" * 100_000
+
+    async def test_racing_streams_have_one_winner(self, store: ObjectStore) -> None:
+        streams = [
+            store.put_stream(DATA, "k", pieces(bytes([n]) * 300_000, 50_000), condition=ABSENT) for n in range(20)
+        ]
+        outcomes = await asyncio.gather(*streams, return_exceptions=True)
+        assert sum(isinstance(outcome, ObjectInfo) for outcome in outcomes) == 1
+
+    async def test_after_a_delete_the_name_is_free_again(self, store: ObjectStore) -> None:
+        await store.put(RECORDS, "k", b"1")
+        await store.delete(RECORDS, "k")
+        assert (await store.put(RECORDS, "k", b"2", condition=ABSENT)).size == 1
+
+    # Ranges.
+
+    @BOTH
+    @pytest.mark.parametrize(
+        ("start", "stop"),
+        [(0, 10), (5, 6), (5, 5), (9, 4), (CHUNK - 1, CHUNK + 1), (2 * CHUNK, None), (0, 10**12), (10**12, None)],
+    )
+    async def test_a_stream_gives_the_bytes_of_its_range(
+        self, store: ObjectStore, collection: str, start: int, stop: int | None
+    ) -> None:
+        data = os.urandom(2 * CHUNK + 100)
+        await store.put(collection, "k", data)
+        assert await read(store, collection, "k", start, stop) == data[start:stop]
+
+    @pytest.mark.parametrize(("start", "stop"), [(0, 3), (2, None), (5, None), (99, 100)])
+    async def test_small_objects_have_ranges_too(self, store: ObjectStore, start: int, stop: int | None) -> None:
+        await store.put(RECORDS, "k", b"12345")
+        assert await read(store, RECORDS, "k", start, stop) == b"12345"[start:stop]
+
+    async def test_negative_ranges_are_refused(self, store: ObjectStore) -> None:
+        await store.put(RECORDS, "k", b"12345")
+        with pytest.raises(InvalidInput):
+            await read(store, RECORDS, "k", -2)
+
+    async def test_a_stream_comes_in_chunks(self, store: ObjectStore) -> None:
+        await store.put(DATA, "k", b"x" * (9 * CHUNK + 1))
+        sizes = [len(piece) async for piece in store.stream(DATA, "k")]
+        assert sizes == [CHUNK] * 9 + [1]
+
+    async def test_a_stream_stays_with_its_version(self, store: ObjectStore) -> None:
+        old = os.urandom(12 * CHUNK)
+        await store.put(DATA, "k", old)
+        reading = store.stream(DATA, "k")
+        got = await anext(reading)
+        await store.put(DATA, "k", b"new")
+        await store.delete(DATA, "k")
+        async for piece in reading:
+            got += piece
+        assert got == old
+
+    # Listing.
+
+    async def test_a_listing_is_in_the_order_of_utf8(self, store: ObjectStore) -> None:
+        names = ["a", "B", "é", "z", "\uffff", "\U0001f52c", "a/b", "a b", "aa"]
+        await store.put_many(RECORDS, [Upload(name, b"") for name in names])
+        assert await keys(store, RECORDS) == sorted(names, key=lambda name: name.encode())
+
+    async def test_pages_add_up_to_more_than_a_thousand_objects(self, store: ObjectStore) -> None:
+        await store.put_many(RECORDS, [Upload(f"n/{n:05d}", b"") for n in range(2345)])
+        assert await keys(store, RECORDS, "n/") == [f"n/{n:05d}" for n in range(2345)]
+
+    async def test_a_page_has_no_more_than_its_limit_and_tells_how_to_go_on(self, store: ObjectStore) -> None:
+        await store.put_many(RECORDS, [Upload(f"{n}", b"") for n in range(5)])
+        first = await store.list(RECORDS, limit=2)
+        rest = await store.list(RECORDS, after=first.next, limit=3)
+        assert ([item.key for item in first.items], first.next) == (["0", "1"], "1")
+        assert ([item.key for item in rest.items], rest.next) == (["2", "3", "4"], None)
+
+    async def test_a_listing_goes_on_though_objects_vanish(self, store: ObjectStore) -> None:
+        await store.put_many(RECORDS, [Upload(f"{n:03d}", b"") for n in range(100)])
+        seen: list[str] = []
+        after: str | None = None
+        while True:
+            page = await store.list(RECORDS, after=after, limit=10)
+            seen += [item.key for item in page.items]
+            await store.delete(RECORDS, *(item.key for item in page.items))
+            if (after := page.next) is None:
+                break
+        assert seen == [f"{n:03d}" for n in range(100)]
+
+    async def test_a_prefix_is_taken_literally(self, store: ObjectStore) -> None:
+        await store.put_many(RECORDS, [Upload(name, b"") for name in ("a_b", "a%b", "aXb", "a", "A_b", "a\U0010ffff")])
+        assert await keys(store, RECORDS, "a_") == ["a_b"]
+        assert await keys(store, RECORDS, "a\U0010ffff") == ["a\U0010ffff"]
+
+    async def test_a_prefix_and_where_to_go_on_work_together(self, store: ObjectStore) -> None:
+        await store.put_many(RECORDS, [Upload(name, b"") for name in ("a/1", "b/1", "b/2", "b/3", "c/1")])
+        before, inside = (
+            await store.list(RECORDS, prefix="b/", after="a/9"),
+            await store.list(RECORDS, prefix="b/", after="b/1"),
+        )
+        assert [len(before.items), len(inside.items)] == [3, 2]
+
+    async def test_a_listing_tells_sizes_and_etags(self, store: ObjectStore) -> None:
+        info = await store.put(RECORDS, "k", b"four")
+        (item,) = (await store.list(RECORDS)).items
+        assert (item.size, item.etag) == (4, info.etag)
+
+    async def test_an_empty_listing_is_no_error(self, store: ObjectStore) -> None:
+        page = await store.list(RECORDS, prefix="nothing/")
+        assert (page.items, page.next) == ([], None)
+
+    # Tags and metadata.
+
+    @BOTH
+    async def test_tags_can_be_replaced_and_bytes_stay(self, store: ObjectStore, collection: str) -> None:
+        info = await store.put(collection, "k", b"bytes", metadata={"m": "1"}, tags={"a": "1", "b": "2"})
+        await store.set_tags(collection, "k", {"c": "3"})
+        assert await store.tags(collection, "k") == {"c": "3"}
+        after = await store.head(collection, "k")
+        assert (after.etag, after.metadata, await store.get(collection, "k")) == (info.etag, {"m": "1"}, b"bytes")
+
+    @pytest.mark.parametrize("metadata", [{"a": "ž"}, {"a\n": "b"}, {"a": "x" * 3000}, {"": "x"}])
+    async def test_metadata_is_short_ascii(self, store: ObjectStore, metadata: dict[str, str]) -> None:
+        with pytest.raises(InvalidInput):
+            await store.put(RECORDS, "k", b"", metadata=metadata)
+
+    @pytest.mark.parametrize("tags", [{str(n): "" for n in range(11)}, {"x" * 129: ""}, {"x": "y" * 257}])
+    async def test_tags_are_few_and_short(self, store: ObjectStore, tags: dict[str, str]) -> None:
+        with pytest.raises(InvalidInput):
+            await store.put(RECORDS, "k", b"", tags=tags)
+
+    async def test_an_expiry_can_be_set_and_taken_back(self, store: ObjectStore) -> None:
+        await store.put(RECORDS, "k", b"", tags=EXPIRING)
+        await store.set_expiry(RECORDS, 30)
+        await store.set_expiry(RECORDS, None)
+        assert await keys(store, RECORDS) == ["k"]
+
+    # Checking out, deleting.
+
+    @BOTH
+    @pytest.mark.parametrize("size", [0, 100, 200_000])
+    async def test_a_checked_out_object_outlives_its_deletion(
+        self, store: ObjectStore, collection: str, size: int, tmp_path: Path
+    ) -> None:
+        data = os.urandom(size)
+        await store.put(collection, "k", data)
+        info = await store.checkout(collection, "k", tmp_path / "sub" / "target")
+        await store.delete(collection, "k")
+        assert (info.size, (tmp_path / "sub" / "target").read_bytes()) == (size, data)
+
+    @BOTH
+    async def test_checking_out_replaces_what_was_there(
+        self, store: ObjectStore, collection: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "target").write_bytes(b"something older")
+        await store.put(collection, "k", b"new")
+        await store.checkout(collection, "k", tmp_path / "target")
+        await store.checkout(collection, "k", tmp_path / "target")
+        assert (tmp_path / "target").read_bytes() == b"new"
+        assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["target"]
+
+    async def test_what_was_checked_out_stays_when_the_object_is_replaced(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        await store.put(DATA, "k", b"old")
+        await store.checkout(DATA, "k", tmp_path / "target")
+        await store.put(DATA, "k", b"new")
+        assert (tmp_path / "target").read_bytes() == b"old"
+
+    @BOTH
+    async def test_deleting_is_silent_about_what_is_not_there(self, store: ObjectStore, collection: str) -> None:
+        await store.put_many(collection, [Upload(name, b"") for name in "abc"])
+        await store.delete(collection, "a", "nothing", "b", "b")
+        assert await keys(store, collection) == ["c"]
+
+    async def test_deleting_nothing_is_fine(self, store: ObjectStore) -> None:
+        await store.delete(RECORDS)
+        assert await keys(store, RECORDS) == []
+
+    @BOTH
+    async def test_what_is_not_there_is_not_found(self, store: ObjectStore, collection: str, tmp_path: Path) -> None:
+        asked = [
+            store.get(collection, "k"),
+            store.head(collection, "k"),
+            read(store, collection, "k"),
+            store.checkout(collection, "k", tmp_path / "target"),
+            store.tags(collection, "k"),
+            store.set_tags(collection, "k", {}),
+        ]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [getattr(outcome, "code", outcome) for outcome in outcomes] == ["object_not_found"] * len(asked)
+        assert not any(tmp_path.iterdir())
+
+    @BOTH
+    async def test_a_deleted_object_is_not_found(self, store: ObjectStore, collection: str) -> None:
+        await store.put(collection, "k", b"1")
+        await store.get(collection, "k")
+        await store.delete(collection, "k")
+        with pytest.raises(NotFound):
+            await store.get(collection, "k")
+
+    # Signed URLs.
+
+    @pytest.mark.parametrize("key", [key for key in ODD_KEYS if key != ".."])
+    async def test_a_signed_url_gets_the_object(self, store: ObjectStore, key: str) -> None:
+        data = os.urandom(100_000)
+        await store.put(DATA, key, data)
+        async with httpx.AsyncClient() as client:
+            response = await client.get(store.presign("GET", DATA, key, expires=60))
+        assert (response.status_code, response.content) == (200, data)
+
+    async def test_a_signed_url_gets_a_range(self, store: ObjectStore) -> None:
+        await store.put(DATA, "k", b"0123456789")
+        async with httpx.AsyncClient() as client:
+            url = store.presign("GET", DATA, "k", expires=60)
+            response = await client.get(url, headers={"Range": "bytes=2-4"})
+        assert (response.status_code, response.content) == (206, b"234")
+
+    @pytest.mark.parametrize("key", [key for key in ODD_KEYS if key != ".."])
+    async def test_a_signed_url_puts_the_object(self, store: ObjectStore, key: str) -> None:
+        data = os.urandom(100_000)
+        async with httpx.AsyncClient() as client:
+            response = await client.put(store.presign("PUT", DATA, key, expires=60), content=data)
+        assert response.status_code == 200
+        assert await store.get(DATA, key) == data
+
+    async def test_a_signed_url_is_good_for_one_method_only(self, store: ObjectStore) -> None:
+        await store.put(DATA, "k", b"mine")
+        async with httpx.AsyncClient() as client:
+            put = await client.put(store.presign("GET", DATA, "k", expires=60), content=b"theirs")
+            get = await client.get(store.presign("PUT", DATA, "k", expires=60))
+        assert (put.status_code, get.status_code) == (403, 403)
+
+    async def test_a_signed_url_is_good_for_one_object_only(self, store: ObjectStore) -> None:
+        await store.put(DATA, "other", b"not yours")
+        url = store.presign("GET", DATA, "mine", expires=60)
+        async with httpx.AsyncClient() as client:
+            response = await client.get(url.replace("mine", "other"))
+        assert response.status_code == 403
+
+    # The store itself.
+
+    async def test_an_open_store_is_healthy(self, store: ObjectStore) -> None:
+        assert await store.healthy()
