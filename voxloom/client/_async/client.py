@@ -1,0 +1,288 @@
+"""The client: one object for all that a server offers."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from voxloom.client._address import find_address
+from voxloom.client._aio import in_thread, parallel
+from voxloom.client._async.files import AT_ONCE, AsyncFiles
+from voxloom.client._async.runs import AsyncRun
+from voxloom.client._async.transport import AsyncTransport, path_of
+from voxloom.client._bodies import Body
+from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
+from voxloom.client._outputs import Progress
+from voxloom.client._problems import parse, parse_list, plain
+from voxloom.client._selector import Selector, parse_selector, select
+from voxloom.errors import InvalidInput, NotFound
+from voxloom.models import (
+    AlgorithmRecord,
+    DeployRecord,
+    ExecutionPage,
+    ExecutionResponse,
+    ExecutionSummary,
+    ResponseMessage,
+    RootMessage,
+    Status,
+)
+
+ANSWER_SECS = 75.0
+"""A little longer than a server waits for its own parts."""
+DEPLOY_SECS = 300.0
+_PAGE = 100
+
+
+class AsyncClient:
+    """A connection to a Voxloom server.
+
+    Args:
+        url: the server's address; else VOXLOOM_URL, else this machine.
+        token: who we are; else VOXLOOM_TOKEN.
+        timeout: seconds to wait for an answer.
+
+    Every method raises errors of `voxloom.errors`: Unavailable when no server answers, NotFound, InvalidInput and so
+    on for what the server refuses.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = ANSWER_SECS) -> None:
+        self._transport = AsyncTransport(find_address(url, token), timeout)
+        self._files = AsyncFiles(self._transport)
+
+    @property
+    def url(self) -> str:
+        """The server's address, without any secret in it."""
+        return self._transport.address.shown
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    # --- the server ---------------------------------------------------------------------------------------
+
+    async def server(self) -> RootMessage:
+        """Who answers there."""
+        return parse(RootMessage, await self._transport.request("GET", "/"))
+
+    async def ready(self) -> None:
+        """Returns when the server can do its work; else Unavailable says what is missing."""
+        await self._transport.request("GET", "/readyz")
+
+    # --- files --------------------------------------------------------------------------------------------
+
+    async def upload(self, data: Given, dataset: str = "image") -> str:
+        """The id of a new file on the server.
+
+        `data`: an array, a dict of arrays by dataset name, or the path of an .h5 (sent as it is), .npy or .tif file.
+        `dataset` names an array that has no name of its own.
+        """
+        return (await self.upload_many([data], dataset))[0]
+
+    async def upload_many(
+        self, data: Sequence[Given], dataset: str = "image", *, progress: Progress | None = None
+    ) -> list[str]:
+        """One file each, several at a time; the ids in the same order."""
+        with ExitStack() as opened:
+            plan = await in_thread(opened.enter_context, plan_whole(data, dataset))
+            return await self._files.send_all(plan.uploads, progress)
+
+    async def download(self, file_id: str, path: str | Path | None = None) -> dict[str, Any] | Path:
+        """The file's datasets by name; with `path`, the file is saved there instead and the path returned."""
+        if path is None:
+            return await self._files.load(file_id)
+        return await self._files.save(file_id, Path(path))
+
+    async def download_many(self, file_ids: Sequence[str], folder: str | Path) -> list[Path]:
+        """Saves each as `<folder>/<position>.h5`, several at a time; the paths in the same order."""
+        paths = [Path(folder) / f"{index:0{len(str(len(file_ids)))}}.h5" for index in range(len(file_ids))]
+
+        async def save(index: int) -> Path:
+            return await self._files.save(file_ids[index], paths[index])
+
+        return await parallel(save, range(len(file_ids)), AT_ONCE)
+
+    async def delete(self, file_id: str) -> None:
+        """Deletes a file from the server."""
+        await self._files.delete(file_id)
+
+    # --- algorithms ---------------------------------------------------------------------------------------
+
+    async def deploy(
+        self,
+        source: str | Path,
+        *,
+        name: str | None = None,
+        major: int | str | None = None,
+        removable: bool | None = None,
+        exportable: bool | None = None,
+    ) -> DeployRecord:
+        """Puts an algorithm, a folder or a zip, on the server; returns when it can be run.
+
+        The other arguments override what its pyproject says.
+        """
+        overrides = {
+            "algorithm_name": name,
+            "algorithm_major_version": major,
+            "removable": removable,
+            "exportable": exportable,
+        }
+        with tempfile.TemporaryDirectory(prefix="voxloom-") as scratch:
+            archive = await in_thread(_archive, Path(source), Path(scratch))
+            response = await self._transport.request(
+                "POST",
+                "/api/v1/algorithms",
+                params=overrides,
+                body=Body(archive),
+                content_type="application/zip",
+                timeout=DEPLOY_SECS,
+            )
+        return parse(DeployRecord, response)
+
+    async def algorithms(self) -> list[AlgorithmRecord]:
+        """All that are deployed."""
+        try:
+            response = await self._transport.request("GET", "/api/v0/algorithm/all")
+        except NotFound as error:
+            if error.code == "no_algorithms_found":
+                return []
+            raise
+        return parse_list(AlgorithmRecord, response)
+
+    async def algorithm(self, name: str, major: int | str) -> AlgorithmRecord:
+        response = await self._transport.request("GET", path_of("api", "v0", "algorithm", name, str(major)))
+        return parse(AlgorithmRecord, response)
+
+    async def find(self, algorithm: str) -> AlgorithmRecord:
+        """The one that `name`, `name:major`, `name:major.minor` or an id means: without a major, the highest."""
+        selector = parse_selector(algorithm)
+        if selector.name is not None and selector.major is not None:
+            return await self.algorithm(selector.name, selector.major)
+        return select(selector, await self.algorithms())
+
+    async def remove(self, name: str, major: int | str, minor: int | str | None = None) -> str:
+        """Removes an algorithm, or one minor version of it; what the server said."""
+        response = await self._transport.request(
+            "DELETE", path_of("api", "v1", "algorithms", name, str(major)), params={"minor": minor}
+        )
+        return parse(ResponseMessage, response).detail or ""
+
+    # --- executions ---------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        algorithm: str | AlgorithmRecord,
+        inputs: Given | Sequence[Given],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        device: str | None = None,
+        session: str | None = None,
+        checkpoint: str | None = None,
+        dataset: str | None = None,
+        progress: Progress | None = None,
+    ) -> AsyncRun:
+        """Starts a run and returns at once when the server has taken it.
+
+        Args:
+            algorithm: `name`, `name:major`, `name:major.minor`, an id, or a record.
+            inputs: one or a list of: file ids, paths, arrays, dicts of arrays. For Image2… algorithms (and
+                Segmentation2Segmentation) an array (N, H, W) or (N, 3, H, W) becomes N files, one per slice.
+            parameters: by the names that the algorithm declares.
+            device: `cpu`, `gpu` or `mps` in place of the algorithm's default.
+            session: the token of an earlier run (`record().session_token`), to share its items.
+            dataset: what to read from HDF5 files, and, for algorithms of other types, what to call arrays.
+            progress: told how many of how many files are uploaded.
+        """
+        given = as_list(inputs)
+        selector = Selector() if isinstance(algorithm, AlgorithmRecord) else parse_selector(algorithm)
+        record = await self._record_for(algorithm, selector, given)
+        kind = "Undefined" if record is None else record.algorithm_type
+        with ExitStack() as opened:
+            plan = await in_thread(opened.enter_context, plan_inputs(given, kind, dataset))
+            request = {
+                "algorithm_id": selector.algorithm_id if record is None else record.algorithm_id,
+                "algorithm_minor_version": selector.minor,
+                "input_dataset_ids": await self._files.send_all(plan.uploads, progress),
+                "additional_parameters": dict(parameters or {}),
+                "execution_device_override": device,
+                "session_token": session,
+                "checkpoint_id": checkpoint,
+            }
+            return await self._start(request, plan)
+
+    async def _record_for(
+        self, algorithm: str | AlgorithmRecord, selector: Selector, given: Sequence[Given]
+    ) -> AlgorithmRecord | None:
+        """None where the id alone will do: nothing is to be uploaded, so the type does not matter."""
+        if isinstance(algorithm, AlgorithmRecord):
+            return algorithm
+        if selector.algorithm_id is not None and all(isinstance(one, str) for one in given):
+            return None
+        return await self.find(algorithm)
+
+    async def _start(self, request: Mapping[str, Any], plan: Plan) -> AsyncRun:
+        try:
+            body = json.dumps(request, default=plain, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"The parameters cannot be sent as JSON: {error}.") from error
+        response = await self._transport.request("POST", "/api/v0/execute-algorithm", json=body)
+        execution_id = parse(ExecutionResponse, response).execution_id
+        stacked = len(plan.counts) == 1 and plan.counts[0] is not None
+        return AsyncRun(self._transport, execution_id, stacked=stacked, counts=tuple(plan.counts))
+
+    async def executions(
+        self, *, status: Status | str | None = None, algorithm: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[ExecutionSummary]:
+        """Executions, newest first, fetched page by page as they are asked for; `limit` of them at most."""
+        cursor: str | None = None
+        left = limit
+        while left is None or left > 0:
+            page = await self._page(cursor, status, algorithm, _PAGE if left is None else min(left, _PAGE))
+            for item in page.items[:left]:
+                yield item
+            left = None if left is None else left - len(page.items)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def _page(
+        self, cursor: str | None, status: Status | str | None, algorithm: str | None, limit: int
+    ) -> ExecutionPage:
+        params = {
+            "limit": limit,
+            "cursor": cursor,
+            "status": None if status is None else str(status),
+            "algorithm": algorithm,
+        }
+        return parse(ExecutionPage, await self._transport.request("GET", "/api/v1/executions", params=params))
+
+    def execution(self, execution_id: str) -> AsyncRun:
+        """An execution that was started earlier, by whomever."""
+        return AsyncRun(self._transport, execution_id)
+
+
+def _archive(source: Path, scratch: Path) -> Path:
+    """The zip to send for an algorithm's folder (packed into `scratch`) or zip (as it is)."""
+    from voxloom.manifest import pack_folder
+
+    if source.is_file():
+        return source
+    if not source.is_dir():
+        raise InvalidInput(
+            f"There is no algorithm at {source}; name a folder with a pyproject.toml and a Runner, or a zip."
+        )
+    packed = scratch / "algorithm.zip"
+    with packed.open("wb") as file:
+        pack_folder(source, file)
+    return packed

@@ -1,0 +1,89 @@
+"""Files: up and down, many at a time, never whole in memory unless the caller asks for arrays."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from voxloom import imagefiles
+from voxloom.client._aio import in_thread, parallel
+from voxloom.client._async.transport import AsyncTransport, path_of
+from voxloom.client._bodies import CHUNK
+from voxloom.client._inputs import Datasets, FileId, Item, Upload, WholeFile, open_body
+from voxloom.client._outputs import Progress, Stack, unwrap
+from voxloom.client._problems import parse
+from voxloom.models import FileUploadResponse
+
+AT_ONCE = 8
+"""Files under way at the same time."""
+
+
+class AsyncFiles:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def send(self, upload: Upload) -> str:
+        """The id of the file, which is on the server now."""
+        if isinstance(upload, FileId):
+            return upload.file_id
+        return await self._send(upload)
+
+    async def _send(self, upload: WholeFile | Datasets | Item) -> str:
+        with ExitStack() as opened:
+            body = await in_thread(opened.enter_context, open_body(upload))
+            response = await self._transport.request(
+                "POST", "/api/v0/files", body=body, content_type="application/x-hdf5"
+            )
+        return parse(FileUploadResponse, response).file_id
+
+    async def send_all(self, uploads: Sequence[Upload], progress: Progress | None = None) -> list[str]:
+        done: list[str] = []
+
+        async def send(upload: Upload) -> str:
+            file_id = await self.send(upload)
+            done.append(file_id)
+            if progress is not None:
+                progress(len(done), len(uploads))
+            return file_id
+
+        return await parallel(send, uploads, AT_ONCE)
+
+    async def save(self, file_id: str, path: Path) -> Path:
+        """Downloads to `path`, which appears when it is complete."""
+        with imagefiles.replacing(path) as draft:
+            await self._fetch(file_id, draft)
+        return path
+
+    async def load(self, file_id: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="voxloom-") as folder:
+            path = Path(folder) / "download.h5"
+            await self._fetch(file_id, path)
+            return await in_thread(imagefiles.read_datasets, path)
+
+    async def load_all(self, file_ids: Sequence[str], progress: Progress | None = None) -> Stack:
+        """The files in order, each an array where it holds one and nothing else."""
+        stack = Stack(len(file_ids))
+        done: list[int] = []
+
+        async def load(index: int) -> None:
+            value = unwrap(await self.load(file_ids[index]))
+            await in_thread(stack.put, index, value)
+            done.append(index)
+            if progress is not None:
+                progress(len(done), len(file_ids))
+
+        await parallel(load, range(len(file_ids)), AT_ONCE)
+        return stack
+
+    async def delete(self, file_id: str) -> None:
+        await self._transport.request("DELETE", path_of("api", "v0", "files", file_id))
+
+    async def _fetch(self, file_id: str, path: Path) -> None:
+        route = path_of("api", "v0", "files", file_id)
+        with path.open("wb") as file:
+            async with self._transport.stream(route) as response:
+                async for chunk in response.aiter_raw(CHUNK):
+                    await in_thread(file.write, chunk)

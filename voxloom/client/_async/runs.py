@@ -1,0 +1,172 @@
+"""One execution, as the one who started it follows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from voxloom.client._aio import aclosing, sleep
+from voxloom.client._async.files import AsyncFiles
+from voxloom.client._async.transport import AsyncTransport, path_of
+from voxloom.client._events import EventDecoder, LogUpdate, ServerEvent, Update, Watched
+from voxloom.client._outage import Outage
+from voxloom.client._outputs import Progress, failure_of
+from voxloom.client._problems import parse
+from voxloom.errors import NotFound, Unavailable, VoxloomError
+from voxloom.models import ExecutionRecord, ResponseMessage, Status
+
+POLL_SECS = 30.0
+"""How long the server is asked to hold an answer back until the run has ended."""
+SILENCE_SECS = 45.0
+"""Without a byte for three keep-alive intervals, the event stream counts as lost."""
+_SOON_SECS = 0.2
+
+
+class AsyncRun:
+    """An execution on the server. It goes on whether or not anybody follows it."""
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        execution_id: str,
+        *,
+        stacked: bool = False,
+        counts: tuple[int | None, ...] = (),
+    ) -> None:
+        self.id = execution_id
+        self.stacked = stacked
+        """The inputs were one stack of images, so the result is one."""
+        self.counts = counts
+        """For each input: how many files its slices became; None where it stayed one file."""
+        self._transport = transport
+        self._files = AsyncFiles(transport)
+        self._ended: ExecutionRecord | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+    async def record(self) -> ExecutionRecord:
+        """As it is now."""
+        return await self._ask(None)
+
+    async def status(self) -> Status:
+        return (await self.record()).status
+
+    async def wait(self, timeout: float | None = None) -> ExecutionRecord:
+        """The record once the run is COMPLETED, FAILED or STOPPED.
+
+        A server that goes away and comes back within a minute is waited for. Raises TimeoutError after `timeout`
+        seconds; the run goes on.
+        """
+        outage = Outage()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._ended is None:
+            left = POLL_SECS if deadline is None else min(POLL_SECS, deadline - time.monotonic())
+            if left <= 0:
+                raise TimeoutError(
+                    f"Run {self.id} has not ended after {timeout:g} s; it goes on. Wait longer or stop it."
+                )
+            await self._poll(left, outage)
+        return self._ended
+
+    async def _poll(self, hold: float, outage: Outage) -> None:
+        asked = time.monotonic()
+        try:
+            record = await self._ask(hold)
+        except Unavailable as error:
+            await sleep(outage.delay(error))
+            return
+        outage.heard()
+        outage.news()
+        if not record.status.terminal and time.monotonic() - asked < min(_SOON_SECS, hold):
+            await sleep(_SOON_SECS)  # the server did not hold its answer back; do not storm it
+
+    async def _ask(self, hold: float | None) -> ExecutionRecord:
+        response = await self._transport.request(
+            "GET",
+            path_of("api", "v1", "executions", self.id),
+            params={"wait": None if hold is None else f"{hold:.3f}"},
+            timeout=None if hold is None else hold + SILENCE_SECS,
+        )
+        record = parse(ExecutionRecord, response)
+        self._ended = record if record.status.terminal else None
+        return record
+
+    async def watch(self) -> AsyncIterator[Update]:
+        """Status, progress and log as they change, the status as it is now first and the terminal one last.
+
+        A lost connection is taken up again where it broke, for up to a minute without a sign of the server; nothing
+        is told twice. The log lines of the last attempt are all told, and before the terminal status.
+        """
+        watched, outage = Watched(), Outage()
+        while watched.ended is None:
+            try:
+                async with aclosing(self._connected(watched, outage)) as updates:
+                    async for update in updates:
+                        outage.news()
+                        yield update
+            except Unavailable as error:
+                await sleep(outage.delay(error))
+
+    async def _connected(self, watched: Watched, outage: Outage) -> AsyncGenerator[Update, None]:
+        """The updates of one connection. Raises Unavailable when it ends before the run does."""
+        headers = {"Accept": "text/event-stream"}
+        if watched.last_id is not None:
+            headers["Last-Event-ID"] = watched.last_id
+        decoder = EventDecoder()
+        path = path_of("api", "v1", "executions", self.id, "events")
+        async with self._transport.stream(path, headers=headers, silence=SILENCE_SECS, repeat=False) as response:
+            async for chunk in response.aiter_raw():
+                outage.heard()
+                for event in decoder.feed(chunk):
+                    for update in await self._updates(watched, event):
+                        yield update
+                if watched.ended is not None:
+                    return
+        raise Unavailable(f"The server stopped telling about run {self.id}; try again.", code="connection_lost")
+
+    async def _updates(self, watched: Watched, event: ServerEvent) -> list[Update]:
+        try:
+            missing = await self._missing(watched, event)
+            update = watched.take(event)
+        except (ValueError, KeyError, TypeError) as error:
+            raise VoxloomError(
+                f"The server told something about run {self.id} that this client does not understand; "
+                "check that server and client are of matching versions.",
+                code="answer_not_understood",
+            ) from error
+        return [one for one in (missing, update) if one is not None]
+
+    async def _missing(self, watched: Watched, event: ServerEvent) -> LogUpdate | None:
+        """Log lines that came before this event and were not told."""
+        attempt = watched.attempt_of_gap(event)
+        if attempt is None:
+            return None
+        try:
+            return watched.fill(await self.log(), attempt)
+        except NotFound:  # a run that has said nothing
+            return None
+
+    async def result(self, timeout: float | None = None, *, progress: Progress | None = None) -> Any:
+        """The outputs, once the run has completed.
+
+        A list with one entry per output file: the array where the file holds one and nothing else, else a dict of its
+        datasets. Where the inputs were one stack of images and the outputs are alike, one array stacked in the same
+        way. Raises RunFailed with the run's error and its last log lines, and TimeoutError.
+        """
+        record = await self.wait(timeout)
+        if record.status is not Status.COMPLETED:
+            raise failure_of(record, record.log or await self.log())
+        stack = await self._files.load_all(record.output_dataset_ids, progress)
+        return stack.result() if self.stacked else stack.values
+
+    async def stop(self) -> str:
+        """Asks the server to stop the run; what it answered. Raises Conflict when the run has ended."""
+        response = await self._transport.request("POST", path_of("api", "v0", "executions", self.id, "stop"))
+        return parse(ResponseMessage, response).detail or ""
+
+    async def log(self) -> str:
+        """All that the run's last attempt has said so far."""
+        response = await self._transport.request("GET", path_of("api", "v1", "executions", self.id, "log"))
+        return response.content.decode(errors="replace")

@@ -1,0 +1,172 @@
+"""What a caller may give as inputs, and which files it becomes on the server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxloom import imagefiles
+from voxloom.client._bodies import Body, hdf5_body
+from voxloom.errors import InvalidInput
+from voxloom.ids import is_id
+
+Given = Any
+"""A file id (str), a path, an array, or a mapping of dataset names to arrays."""
+
+
+@dataclass(frozen=True)
+class FileId:
+    """A file that is on the server already."""
+
+    file_id: str
+
+
+@dataclass(frozen=True)
+class WholeFile:
+    """An HDF5 file, sent as it is."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """One file of these datasets, which are read when it is sent."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file of one dataset: an item of `source` along its first axis, or all of it."""
+
+    source: imagefiles.Source
+    dataset: str
+    index: int | None = None
+
+
+Upload = FileId | WholeFile | Datasets | Item
+
+
+@dataclass(frozen=True)
+class Plan:
+    uploads: list[Upload]
+    counts: list[int | None]
+    """For each input: how many files its items became; None: it stays one file."""
+
+
+def dataset_for(algorithm_type: str) -> str:
+    """The dataset that algorithms of a type read their input from."""
+    return "mask" if algorithm_type == "Segmentation2Segmentation" else "image"
+
+
+def takes_slices(algorithm_type: str) -> bool:
+    """Whether a volume goes to the algorithm as one file per slice."""
+    return algorithm_type.startswith("Image2") or algorithm_type == "Segmentation2Segmentation"
+
+
+def as_list(inputs: Given | Sequence[Given]) -> list[Given]:
+    """One input or several, as a list. A str that is no UUID but names a file here is a path."""
+    several = isinstance(inputs, list | tuple)
+    return [_as_given(one) for one in (inputs if several else [inputs])]
+
+
+def _as_given(one: Given) -> Given:
+    if isinstance(one, str):
+        return one if is_id(one) or not Path(one).is_file() else Path(one)
+    if isinstance(one, os.PathLike):
+        return Path(one)
+    if isinstance(one, Mapping) or hasattr(one, "__array__"):
+        return one
+    raise InvalidInput(
+        f"An input of type {type(one).__name__} cannot be sent; give file ids, paths, arrays or dicts of arrays."
+    )
+
+
+@contextmanager
+def plan_inputs(given: Sequence[Given], algorithm_type: str, dataset: str | None = None) -> Iterator[Plan]:
+    """The files that the inputs become, valid inside the block (it holds the local files open).
+
+    For a type that takes slices, an array of three axes (or four: colour) becomes one file per item of its first
+    axis. `dataset` names what is read from an HDF5 file, and, for other types, what is written.
+    """
+    with ExitStack() as opened:
+        uploads: list[Upload] = []
+        counts: list[int | None] = []
+        for one in given:
+            mine, count = _plan_one(one, algorithm_type, dataset, opened)
+            uploads += mine
+            counts.append(count)
+        yield Plan(uploads, counts)
+
+
+@contextmanager
+def plan_whole(given: Sequence[Given], dataset: str) -> Iterator[Plan]:
+    """One file for each, whatever its axes."""
+    with plan_inputs(as_list(list(given)), "Undefined", None) as plan:
+        uploads = [replace(one, dataset=dataset) if isinstance(one, Item) else one for one in plan.uploads]
+        yield Plan(uploads, plan.counts)
+
+
+def _plan_one(
+    given: Given, algorithm_type: str, dataset: str | None, opened: ExitStack
+) -> tuple[Sequence[Upload], int | None]:
+    if isinstance(given, str):
+        return [FileId(given)], None
+    if isinstance(given, Mapping):
+        return [Datasets(given)], None
+    slices = takes_slices(algorithm_type)
+    target = dataset_for(algorithm_type) if slices else dataset or "image"
+    if not isinstance(given, Path):
+        return split(np.asanyarray(given), target, slices)
+    if imagefiles.require_kind(given) != "hdf5":
+        return split(opened.enter_context(imagefiles.open_image(given)), target, slices)
+    if not slices:
+        return [WholeFile(_checked(given, dataset))], None
+    return _plan_hdf5(given, dataset, target, opened)
+
+
+def _plan_hdf5(path: Path, wanted: str | None, target: str, opened: ExitStack) -> tuple[Sequence[Upload], int | None]:
+    with imagefiles.open_hdf5(path) as file:
+        shapes = imagefiles.image_datasets(file)
+    name = imagefiles.choose_dataset(path, shapes, wanted or (target if target in shapes else None))
+    if name == target and len(shapes[name]) == 2:
+        return [WholeFile(path)], None
+    return split(opened.enter_context(imagefiles.open_image(path, name)), target, slices=True)
+
+
+def _checked(path: Path, dataset: str | None) -> Path:
+    """Raises InvalidInput when the file lacks the dataset that was asked for."""
+    with imagefiles.open_hdf5(path) as file:
+        if dataset is not None:
+            imagefiles.choose_dataset(path, imagefiles.image_datasets(file), dataset)
+    return path
+
+
+def split(source: imagefiles.Source, dataset: str, slices: bool) -> tuple[Sequence[Upload], int | None]:
+    """One file per item of the first axis where slices are wanted and there are any; else one file."""
+    if not slices or len(source.shape) == 2:
+        return [Item(source, dataset)], None
+    if len(source.shape) not in (3, 4):
+        raise InvalidInput(f"An input of shape {source.shape} is no image or volume; give two, three or four axes.")
+    return [Item(source, dataset, index) for index in range(source.shape[0])], source.shape[0]
+
+
+@contextmanager
+def open_body(upload: WholeFile | Datasets | Item) -> Iterator[Body]:
+    """What to send for it. Blocks while it reads."""
+    if isinstance(upload, WholeFile):
+        yield Body(upload.path)
+        return
+    datasets = upload.values if isinstance(upload, Datasets) else {upload.dataset: _read(upload)}
+    with hdf5_body(datasets) as body:
+        yield body
+
+
+def _read(item: Item) -> Any:
+    return np.asanyarray(item.source[...] if item.index is None else item.source[item.index])

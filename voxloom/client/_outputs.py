@@ -1,0 +1,89 @@
+"""What a run's output files become in the caller's hands."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from voxloom import imagefiles
+from voxloom.errors import RunFailed
+from voxloom.models import ExecutionRecord
+
+LAST_LINES = 20
+
+
+def sole_array(datasets: Mapping[str, Any]) -> tuple[str, imagefiles.Array] | None:
+    """Name and array of a file that holds one array and nothing else."""
+    if len(datasets) != 1:
+        return None
+    name, value = next(iter(datasets.items()))
+    return (name, value) if isinstance(value, np.ndarray) else None
+
+
+def unwrap(datasets: dict[str, Any]) -> Any:
+    """The array itself where a file holds one and nothing else; the dict of its datasets otherwise."""
+    sole = sole_array(datasets)
+    return sole[1] if sole else datasets
+
+
+class Stack:
+    """Gathers outputs that come in any order, from any thread, into one array while they are alike."""
+
+    def __init__(self, count: int) -> None:
+        self.values: list[Any] = [None] * count
+        """The outputs in order."""
+        self._whole: imagefiles.Array | None = None
+        self._alike = count > 0
+        self._lock = threading.Lock()
+
+    def put(self, index: int, value: Any) -> None:
+        with self._lock:
+            whole = self._whole_for(value)
+        if whole is None:
+            self.values[index] = value
+        else:
+            whole[index] = value
+            self.values[index] = whole[index]
+
+    def _whole_for(self, value: Any) -> imagefiles.Array | None:
+        if not isinstance(value, np.ndarray):
+            self._alike = False
+            return None
+        if self._whole is None and self._alike:
+            self._whole = np.empty((len(self.values), *value.shape), value.dtype)
+        if self._whole is None or (self._whole.shape[1:], self._whole.dtype) != (value.shape, value.dtype):
+            self._alike = False
+            return None
+        return self._whole
+
+    def result(self) -> Any:
+        """One array along a new first axis; the list of the outputs where they are not alike."""
+        return self._whole if self._alike else self.values
+
+
+def failure_of(record: ExecutionRecord, log: str) -> RunFailed:
+    """`record` has a terminal status that is not COMPLETED."""
+    lines = log.splitlines()[-LAST_LINES:]
+    error = record.error.model_dump() if record.error else None
+    return RunFailed(
+        "\n".join([_sentence(record), *(f"    {line}" for line in lines)]),
+        details={
+            "execution_id": record.execution_id,
+            "status": str(record.status),
+            "error": error,
+            "last_log_lines": lines,
+        },
+    )
+
+
+def _sentence(record: ExecutionRecord) -> str:
+    if record.error is None:
+        return f"Run {record.execution_id} is {record.status}."
+    return f"Run {record.execution_id} is {record.status}: {record.error.type}: {record.error.message}"
+
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many are done; may be called from other threads."""

@@ -1,0 +1,283 @@
+"""Images in local files: .h5, .npy and .tif, read item by item and written whole or item by item."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from voxloom.errors import InvalidInput, NotFound
+
+Array = NDArray[Any]
+Kind = Literal["hdf5", "npy", "tiff"]
+
+_KINDS: dict[str, Kind] = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".npy": "npy",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+
+
+class Source(Protocol):
+    """What an image is read from: an array, or something that reads when it is indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+class Target(Protocol):
+    """What a stack is written into, one item along the first axis at a time."""
+
+    def __setitem__(self, index: int, item: Array, /) -> None: ...
+
+
+def kind_of(path: Path) -> Kind | None:
+    """By the name's end; None for any other name."""
+    return _KINDS.get(path.suffix.lower())
+
+
+def require_kind(path: Path) -> Kind:
+    kind = kind_of(path)
+    if kind is None:
+        raise InvalidInput(f"{path} is no image file Voxloom knows; use a name that ends in .h5, .npy or .tif.")
+    return kind
+
+
+def require_file(path: Path) -> Path:
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder; name a file in it.")
+    if not path.exists():
+        raise NotFound(f"There is no file {path}; check the path.", code="local_file_not_found")
+    return path
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_image(path: Path, dataset: str | None = None) -> Iterator[Source]:
+    """The image in a file, not yet in memory where the format allows; valid inside the block.
+
+    `dataset` names the one to take from an HDF5 file; without it the file must leave no doubt (`choose_dataset`).
+    Raises InvalidInput, or NotFound when there is no such file.
+    """
+    kind = require_kind(require_file(path))
+    if kind == "hdf5":
+        with open_hdf5(path) as file:
+            chosen = file[choose_dataset(path, image_datasets(file), dataset)]
+            _refuse_foreign(path, chosen)
+            yield chosen
+    elif kind == "npy":
+        yield _open_npy(path)
+    else:
+        yield _open_tiff(path)
+
+
+def read_image(path: Path, dataset: str | None = None) -> Array:
+    with open_image(path, dataset) as source:
+        return np.array(source[...])
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    require_file(path)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read as HDF5; check that the file is whole.") from error
+    with file:
+        yield file
+
+
+def image_datasets(file: h5py.File) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every dataset with two axes or more, groups included, links to other files not followed."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and len(item.shape or ()) >= 2:
+            found[name] = item.shape
+
+    file.visititems(visit)
+    return found
+
+
+def choose_dataset(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: str | None) -> str:
+    """The one that is asked for, else the only one, else the one with a customary name."""
+    names = ", ".join(shapes) or "none"
+    if wanted is not None:
+        if wanted.strip("/") not in shapes:
+            raise InvalidInput(f"{path} has no dataset {wanted!r} with two axes or more; it has: {names}.")
+        return wanted.strip("/")
+    if len(shapes) == 1:
+        return next(iter(shapes))
+    for customary in ("image", "volume", "data", "mask"):
+        if customary in shapes:
+            return customary
+    if not shapes:
+        raise InvalidInput(f"{path} holds no image: no dataset has two axes or more.")
+    raise InvalidInput(f"{path} has several datasets; say which one with --dataset: {names}.")
+
+
+def _open_npy(path: Path) -> Array:
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InvalidInput(f"{path} cannot be read as .npy; check that it holds one plain array.") from error
+    return array
+
+
+def _open_tiff(path: Path) -> Array:
+    import tifffile
+
+    try:
+        array: Array = tifffile.memmap(path, mode="r")
+    except ValueError:  # compressed or in pieces: no map of the file will do
+        array = _decode_tiff(path)
+    except (tifffile.TiffFileError, OSError) as error:
+        raise _no_tiff(path) from error
+    return array
+
+
+def _decode_tiff(path: Path) -> Array:
+    import tifffile
+
+    try:
+        return np.asarray(tifffile.imread(path))
+    except (ValueError, OSError, tifffile.TiffFileError) as error:
+        raise _no_tiff(path) from error
+
+
+def _no_tiff(path: Path) -> InvalidInput:
+    return InvalidInput(f"{path} cannot be read as TIFF; check that the file is whole, or convert it to .npy or .h5.")
+
+
+def read_datasets(path: Path) -> dict[str, Any]:
+    """Every dataset of an HDF5 file by its path inside: arrays, `str` for one string, `list[str]` for several."""
+    values: dict[str, Any] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            values[name] = _value_of(path, item)
+
+    with open_hdf5(path) as file:
+        file.visititems(visit)
+    return values
+
+
+def _value_of(path: Path, dataset: h5py.Dataset) -> Any:
+    _refuse_foreign(path, dataset)
+    if h5py.check_string_dtype(dataset.dtype) is None:
+        return dataset[()]
+    text = dataset.asstr()[()]
+    return text if isinstance(text, str) else list(text)
+
+
+def _refuse_foreign(path: Path, dataset: h5py.Dataset) -> None:
+    if dataset.external or dataset.is_virtual:  # such a dataset can name any file of this machine
+        raise InvalidInput(f"{path} keeps dataset {dataset.name!r} in another file, which Voxloom does not read.")
+
+
+# --- writing ----------------------------------------------------------------------------------------------
+
+
+def write_datasets(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes an HDF5 file that any reader opens: contiguous, no filter. Values are arrays, numbers, strings or
+    lists of them; None is left out."""
+    with replacing(path) as draft, h5py.File(draft, "w") as file:
+        for name, value in values.items():
+            if value is not None:
+                put_dataset(file, name, value)
+
+
+def put_dataset(file: h5py.File, name: str, value: Any) -> None:
+    array = np.asarray(value)
+    if array.dtype.kind == "U" or (array.size == 0 and isinstance(value, list)):
+        file.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
+        return
+    try:
+        file.create_dataset(name, data=array)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"Dataset {name!r} ({array.dtype}) cannot be kept as HDF5; give an array of numbers."
+        ) from error
+
+
+def write_image(path: Path, image: Array, dataset: str = "image") -> None:
+    """Writes one array in the format that the name's end asks for; nothing is left behind when it fails."""
+    kind = require_kind(path)
+    if kind == "hdf5":
+        write_datasets(path, {dataset: image})
+    elif kind == "npy":
+        with replacing(path) as draft:
+            np.save(draft, image, allow_pickle=False)
+    else:
+        _write_tiff(path, image)
+
+
+def _write_tiff(path: Path, image: Array) -> None:
+    import tifffile
+
+    _check_tiff(path, image.dtype)
+    with replacing(path) as draft:
+        tifffile.imwrite(draft, image, photometric="minisblack")
+
+
+def _check_tiff(path: Path, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "uifc":
+        raise InvalidInput(f"{path} cannot hold {dtype}: TIFF keeps numbers only; use .npy or .h5.")
+
+
+@contextmanager
+def stack_writer(path: Path, shape: tuple[int, ...], dtype: Any, dataset: str = "image") -> Iterator[Target]:
+    """A file for an array of that shape, filled item by item in any order, so that the whole is never in memory.
+
+    The file appears under its name when the block is left without an error.
+    """
+    kind = require_kind(path)
+    dtype = np.dtype(dtype)
+    with replacing(path) as draft:
+        if kind == "hdf5":
+            with h5py.File(draft, "w") as file:
+                yield file.create_dataset(dataset, shape=shape, dtype=dtype)
+        else:
+            mapped = _mapped_npy(draft, shape, dtype) if kind == "npy" else _mapped_tiff(path, draft, shape, dtype)
+            yield mapped
+            mapped.flush()
+
+
+def _mapped_npy(draft: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    return np.lib.format.open_memmap(draft, mode="w+", dtype=dtype, shape=shape)
+
+
+def _mapped_tiff(path: Path, draft: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    import tifffile
+
+    _check_tiff(path, dtype)
+    mapped: np.memmap[Any, Any] = tifffile.memmap(draft, shape=shape, dtype=dtype, photometric="minisblack")
+    return mapped
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write a draft, beside `path` and with its suffix; it takes the place of `path` when the block is left
+    without an error, and is removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
