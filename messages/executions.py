@@ -97,6 +97,10 @@ class ExecutionRequeued(Event):
     """How many attempts were lost with their workers so far, this one included."""
     reason: str
 
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.incarnation),)
+
 
 class ExecutionStopPassed(Event):
     """The scheduler hands a stop down to the worker that has the run, behind its assignment."""
