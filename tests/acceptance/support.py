@@ -1,0 +1,211 @@
+"""The system under test, as users have it: a process of its own that is spoken to over HTTP and with signals.
+
+The tests say nothing about what the system stands on; another footing is another `Footing` here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import httpx
+import pytest
+from numpy.typing import NDArray
+
+READY = re.compile(r"ready at (http://\S+)")
+TERMINAL = ("COMPLETED", "FAILED", "STOPPED")
+START_SECS = 60.0
+
+
+def eventually(check: Callable[[], Any], *, within: float = 30.0, what: str = "it") -> Any:
+    """Asks until the answer is true; the answer."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {within} s")
+        time.sleep(0.02)
+
+
+class Footing:
+    """The embedded system: `voxloom up` on a data folder that outlives the process."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.log = folder / "server.log"
+        self.url = ""
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Footing:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("VOXLOOM_")}
+        environment |= {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
+        command = [sys.executable, "-m", "voxloom.cli.main", "up", "--port", "0", "--data", str(self.folder / "data")]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=self.folder
+            )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := READY.search(line):
+                self.url = found[1]
+                return self
+        self.process.stdout.close()
+        pytest.fail(f"the system did not start (code {self.process.wait()}):\n{self.log.read_text()[-4000:]}")
+
+    def stop(self, within: float = 60.0) -> int:
+        """SIGTERM; the exit code."""
+        return self._end(signal.SIGTERM, within)
+
+    def kill(self) -> None:
+        """What a power cut is to a process."""
+        self._end(signal.SIGKILL, 30.0)
+
+    def _end(self, number: signal.Signals, within: float) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(within)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+        return code
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.kill()
+
+
+class Api:
+    """REST as an application would use it, with what tests need again and again."""
+
+    def __init__(self, footing: Footing) -> None:
+        self.footing = footing
+        self.http = httpx.Client(base_url=footing.url, timeout=60.0)
+
+    def close(self) -> None:
+        self.http.close()
+
+    def upload(self, **datasets: NDArray[Any]) -> str:
+        answer = self.http.post("/api/v0/files", content=hdf5(**datasets))
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["file_id"])
+
+    def download(self, file_id: str) -> dict[str, NDArray[Any]]:
+        answer = self.http.get(f"/api/v0/files/{file_id}")
+        assert answer.status_code == 200, answer.text
+        with h5py.File(io.BytesIO(answer.content)) as file:
+            return {name: file[name][()] for name in file}
+
+    def deploy(self, files: Mapping[str, str]) -> dict[str, Any]:
+        answer = self.try_deploy(files)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def try_deploy(self, files: Mapping[str, str], **query: Any) -> httpx.Response:
+        return self.http.post("/api/v1/algorithms", content=zipped(files), params=query)
+
+    def execute(self, algorithm_id: str, inputs: list[str] | None = None, **more: Any) -> str:
+        body = {"algorithm_id": algorithm_id, "input_dataset_ids": inputs or [], **more}
+        answer = self.http.post("/api/v0/execute-algorithm", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["execution_id"])
+
+    def record(self, run: str) -> dict[str, Any]:
+        answer = self.http.get(f"/api/v0/executions/{run}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def wait(self, run: str, within: float = 60.0) -> dict[str, Any]:
+        """The record once the run has ended."""
+        deadline = time.monotonic() + within
+        while True:
+            record = dict(self.http.get(f"/api/v1/executions/{run}", params={"wait": 10}).json())
+            if record["status"] in TERMINAL:
+                return record
+            if time.monotonic() > deadline:
+                pytest.fail(f"run {run} is still {record['status']} after {within} s")
+
+    def run(self, algorithm_id: str, inputs: list[str] | None = None, **more: Any) -> dict[str, Any]:
+        return self.wait(self.execute(algorithm_id, inputs, **more))
+
+    def stop(self, run: str) -> httpx.Response:
+        return self.http.post(f"/api/v0/executions/{run}/stop")
+
+    def wait_for_status(self, run: str, *statuses: str) -> None:
+        eventually(lambda: self.record(run)["status"] in statuses, what=f"{run} being {statuses}")
+
+
+def hdf5(**datasets: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, data in datasets.items():
+            file[name] = data
+    return buffer.getvalue()
+
+
+def zipped(files: Mapping[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def algorithm(name: str, body: str, *, toml: str = "", version: str = "1.0.0", **files: str) -> dict[str, str]:
+    """The files of an algorithm whose Runner has this body (methods, not indented)."""
+    indented = "\n".join(f"    {line}" for line in body.strip("\n").splitlines())
+    runner = f"import os, sys, time\nfrom voxloom.runner import BaseRunner\n\n\nclass Runner(BaseRunner):\n{indented}\n"
+    project = (
+        f'[project]\nname = "{name}"\nversion = "{version}"\n\n[tool.voxloom]\nalgorithm_type = "Generic"\n{toml}\n'
+    )
+    return {"pyproject.toml": project, "Runner.py": runner, **files}
+
+
+def generic(name: str, inference: str, **more: Any) -> dict[str, str]:
+    """An algorithm that does something in `inference` and gives its input ids back."""
+    indented = "\n".join(f"    {line}" for line in inference.strip("\n").splitlines())
+    body = f"""
+def preprocess(self, input_data, args):
+    return input_data["input_dataset_ids"]
+
+def inference(self, data, args):
+{indented}
+    return data
+
+def postprocess(self, data, args):
+    return data
+"""
+    return algorithm(name, body, **more)
+
+
+PLUS_ONE = """
+def preprocess(self, input_data, args):
+    from voxloom.runner.io_schemas import VolumeSchema
+    return self.fetch_data(input_data["input_dataset_ids"], VolumeSchema, "volume")
+
+def inference(self, data, args):
+    return [{"volume": item["volume"] + args.get("add", 1)} for item in data]
+
+def postprocess(self, data, args):
+    from voxloom.runner.io_schemas import VolumeSchema
+    return self.post_data(data, VolumeSchema)
+"""
+
+TICKER = """
+for step in range(int(args.get("steps", 1000))):
+    time.sleep(0.02)
+    self.set_progress(step / int(args.get("steps", 1000)))
+"""

@@ -1,0 +1,204 @@
+"""The command line, typed as a user types it, against a real system."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from tests.acceptance.support import TICKER, Api, Footing, eventually, generic
+
+IMAGE_PLUS = """import time
+from voxloom.runner import Image2ImageRunner
+
+
+class Runner(Image2ImageRunner):
+    def inference(self, data, args):
+        for step in range(3):
+            self.set_progress(step / 3)
+            time.sleep(0.05)
+        print("added", args["add"])
+        return data + args["add"]
+"""
+IMAGE_PLUS_TOML = """[project]
+name = "image_plus"
+version = "2.0.0"
+
+[tool.voxloom]
+algorithm_type = "Image2Image"
+removable = true
+additional_parameters = [
+  { name = "add", description = "what is added", config = { type = "int", default = 1 } },
+]
+"""
+
+
+class Cli:
+    def __init__(self, footing: Footing, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "VOXLOOM_URL": footing.url, "COLUMNS": "120", "NO_COLOR": "1"}
+
+    def __call__(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(words), capture_output=True, text=True, timeout=timeout, cwd=self.folder, env=self.environment
+        )
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder,
+            env=self.environment,
+        )  # fmt: skip
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "voxloom.cli.main", *words]
+
+
+@pytest.fixture
+def cli(system: Footing, tmp_path: Path) -> Cli:
+    return Cli(system, tmp_path)
+
+
+@pytest.fixture
+def image_plus(cli: Cli) -> str:
+    folder = cli.folder / "image_plus"
+    folder.mkdir()
+    (folder / "Runner.py").write_text(IMAGE_PLUS)
+    (folder / "pyproject.toml").write_text(IMAGE_PLUS_TOML)
+    done = cli("deploy", "image_plus")
+    assert done.returncode == 0, done.stderr
+    return "image_plus"
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".h5", ".tif"])
+def test_run_takes_a_stack_and_writes_a_stack(cli: Cli, image_plus: str, suffix: str) -> None:
+    # Given a stack of images in a file
+    stack = np.arange(3 * 8 * 9, dtype=np.uint16).reshape(3, 8, 9)
+    source, target = cli.folder / f"in{suffix}", cli.folder / f"out{suffix}"
+    _write(source, stack)
+    # When it is run from the command line
+    done = cli("run", image_plus, str(source), "-p", "add=5", "-o", str(target))
+    # Then the outputs are one stack again
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(_read(target), stack + 5)
+    assert "COMPLETED" in done.stdout + done.stderr
+    assert "added 5" in done.stdout + done.stderr
+
+
+def _write(path: Path, stack: np.ndarray) -> None:
+    if path.suffix == ".npy":
+        np.save(path, stack)
+    elif path.suffix == ".tif":
+        tifffile.imwrite(path, stack)
+    else:
+        with h5py.File(path, "w") as file:
+            file["image"] = stack
+
+
+def _read(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        return np.asarray(np.load(path))
+    if path.suffix == ".tif":
+        return np.asarray(tifffile.imread(path))
+    with h5py.File(path) as file:
+        return np.asarray(file["image"][()])
+
+
+def test_ls_shows_algorithms_and_runs(cli: Cli, image_plus: str, api: Api) -> None:
+    run = api.run(api.deploy(generic("listed", "pass"))["algorithm_id"])["execution_id"]
+    listing = cli("ls").stdout
+    assert image_plus in listing
+    assert run[:8] in listing
+
+
+def test_status_and_logs_of_a_run(cli: Cli, api: Api) -> None:
+    run = api.run(api.deploy(generic("talker", "print('said so')"))["algorithm_id"])["execution_id"]
+    assert "COMPLETED" in cli("status", run).stdout
+    assert "said so" in cli("logs", run).stdout
+
+
+def test_logs_follow_a_run_to_its_end(cli: Cli, api: Api) -> None:
+    body = "for n in range(10):\n    print('line', n)\n    time.sleep(0.05)"
+    run = api.execute(api.deploy(generic("liner", body))["algorithm_id"])
+    assert "line 9" in cli("logs", "-f", run).stdout
+
+
+def test_stop_stops(cli: Cli, api: Api) -> None:
+    run = api.execute(api.deploy(generic("cli_ticker", TICKER))["algorithm_id"])
+    assert cli("stop", run).returncode == 0
+    assert api.wait(run)["status"] == "STOPPED"
+
+
+def test_ctrl_c_during_a_run_stops_it_on_the_server(cli: Cli, api: Api) -> None:
+    # Given a run that was started from the command line
+    api.deploy(generic("ctrl_c", TICKER))
+    np.save(cli.folder / "x.npy", np.zeros((4, 4, 4), np.float32))
+    process = cli.start("run", "ctrl_c", "x.npy", "-o", "out.h5")
+    listed = {"algorithm": "ctrl_c", "limit": "1"}
+
+    def running() -> str:
+        items = api.http.get("/api/v1/executions", params=listed).json()["items"]
+        return items[0]["execution_id"] if items and items[0]["status"] == "RUNNING" else ""
+
+    run = eventually(running, what="the run")
+    # When Ctrl-C is pressed
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    # Then the run stops, and the command says so without a traceback
+    assert api.wait(run)["status"] == "STOPPED"
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_rm_removes_what_rest_would_refuse(cli: Cli, api: Api) -> None:
+    api.deploy(generic("kept", "pass", toml="removable = false"))
+    assert cli("rm", "kept", "1", "--yes").returncode == 0
+    assert api.http.get("/api/v0/algorithm/kept/1").status_code == 404
+
+
+def test_doctor_is_content_with_a_running_system(cli: Cli) -> None:
+    done = cli("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "no_such_algorithm", "x.npy", "-o", "out.h5"], "no_such_algorithm"),
+        (["status", "00000000-0000-1000-8000-000000000000"], "00000000-0000"),
+        (["deploy", "no/such/folder"], "no/such/folder"),
+        (["run", "image_plus", "missing.npy", "-o", "out.h5"], "missing.npy"),
+        (["rm", "no_such_algorithm", "1", "--yes"], "no_such_algorithm"),
+        (["stop", "nonsense"], "nonsense"),
+    ],
+)
+def test_errors_are_a_sentence_and_a_code_without_a_traceback(
+    cli: Cli, image_plus: str, words: list[str], says: str
+) -> None:
+    np.save(cli.folder / "x.npy", np.zeros((4, 4)))
+    done = cli(*words)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_failed_run_has_an_exit_code_and_its_reason(cli: Cli, api: Api) -> None:
+    api.deploy(generic("cli_raises", "raise ValueError('not today')"))
+    np.save(cli.folder / "x.npy", np.zeros((4, 4, 4)))
+    done = cli("run", "cli_raises", "x.npy", "-o", "out.h5")
+    assert done.returncode != 0
+    assert "not today" in done.stderr + done.stdout
+
+
+def test_without_a_server_the_next_step_is_said(cli: Cli) -> None:
+    cli.environment["VOXLOOM_URL"] = "http://127.0.0.1:9"
+    done = cli("ls")
+    assert done.returncode != 0
+    assert "voxloom up" in done.stderr

@@ -1,0 +1,174 @@
+"""Nothing that was accepted is lost: not by SIGTERM, not by SIGKILL, not in the middle of a hundred runs."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.acceptance.support import PLUS_ONE, TICKER, Api, Footing, algorithm, eventually, generic
+
+Systems = Callable[..., Footing]
+
+# Notes every beginning and every end of a run outside the system, as only the author's code can know them.
+NOTING = """
+with open(args["notes"], "a") as notes:
+    notes.write(f"begin {args['n']}\\n")
+time.sleep(0.02)
+with open(args["notes"], "a") as notes:
+    notes.write(f"end {args['n']}\\n")
+"""
+
+
+@pytest.mark.parametrize("seen", [1, 30, 80])
+def test_after_a_kill_in_the_middle_every_run_comes_to_its_true_end(
+    new_system: Systems, tmp_path: Path, seen: int
+) -> None:
+    # Given a system with a hundred runs accepted, killed when some of them have ended
+    footing = new_system()
+    api = Api(footing)
+    notes = tmp_path / "notes"
+    algorithm_id = api.deploy(generic("noting", NOTING))["algorithm_id"]
+    runs = [
+        api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": number}) for number in range(100)
+    ]
+    eventually(lambda: notes.exists() and notes.read_text().count("end") >= seen, what=f"{seen} ends")
+    footing.kill()
+    # When it starts again
+    api = Api(footing.start())
+    # Then every run completes, and has really run
+    records = [api.wait(run) for run in runs]
+    assert {record["status"] for record in records} == {"COMPLETED"}
+    ended = {int(line.split()[1]) for line in notes.read_text().splitlines() if line.startswith("end")}
+    assert ended == set(range(100))
+
+
+def test_what_had_ended_before_the_kill_keeps_its_record_and_its_files(new_system: Systems) -> None:
+    footing = new_system()
+    api = Api(footing)
+    volume = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    deployed = api.deploy(algorithm("plus_one", PLUS_ONE))
+    record = api.run(deployed["algorithm_id"], [api.upload(volume=volume)])
+    footing.kill()
+    api = Api(footing.start())
+    assert api.record(record["execution_id"]) == record
+    np.testing.assert_array_equal(api.download(record["output_dataset_ids"][0])["volume"], volume + 1)
+
+
+def test_an_ended_run_does_not_run_again(new_system: Systems, tmp_path: Path) -> None:
+    footing = new_system()
+    api = Api(footing)
+    notes = tmp_path / "notes"
+    algorithm_id = api.deploy(generic("noting", NOTING))["algorithm_id"]
+    run = api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": 1})
+    api.wait(run)
+    footing.kill()
+    api = Api(footing.start())
+    second = api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": 2})
+    api.wait(second)
+    assert notes.read_text().splitlines().count("begin 1") == 1
+
+
+def test_a_run_that_was_cut_off_says_which_attempt_it_is(new_system: Systems) -> None:
+    footing = new_system()
+    api = Api(footing)
+    run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 50})
+    api.wait_for_status(run, "RUNNING")
+    footing.kill()
+    api = Api(footing.start())
+    record = api.wait(run)
+    assert (record["status"], record["attempt"]) == ("COMPLETED", 2)
+
+
+def test_a_stop_that_was_accepted_before_the_kill_holds_after_it(new_system: Systems) -> None:
+    footing = new_system(grace=30.0)
+    api = Api(footing)
+    run = api.execute(api.deploy(generic("deaf", "while True: time.sleep(1)"))["algorithm_id"])
+    api.wait_for_status(run, "RUNNING")
+    api.stop(run)
+    footing.kill()
+    assert Api(footing.start()).wait(run)["status"] == "STOPPED"
+
+
+def test_sigterm_lets_running_work_end(new_system: Systems) -> None:
+    footing = new_system(drain=20.0)
+    api = Api(footing)
+    run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 50})
+    api.wait_for_status(run, "RUNNING")
+    assert footing.stop() == 0
+    record = Api(footing.start()).record(run)
+    assert (record["status"], record["attempt"]) == ("COMPLETED", 1)
+
+
+def test_sigterm_gives_back_what_takes_longer_and_it_goes_on_after_the_start(new_system: Systems) -> None:
+    footing = new_system(drain=0.5, grace=0.5)
+    api = Api(footing)
+    run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 150})
+    waiting = [api.execute(api.deploy(generic("noop", "pass"))["algorithm_id"]) for _ in range(3)]
+    api.wait_for_status(run, "RUNNING")
+    assert footing.stop() == 0
+    api = Api(footing.start())
+    assert {api.wait(one)["status"] for one in [run, *waiting]} == {"COMPLETED"}
+
+
+def test_nothing_is_left_running_after_a_kill(new_system: Systems) -> None:
+    footing = new_system()
+    api = Api(footing)
+    run = api.execute(api.deploy(generic("pid", "print(f'pid <{os.getpid()}>')\n" + TICKER))["algorithm_id"])
+    eventually(lambda: "pid <" in api.http.get(f"/api/v1/executions/{run}/log").text, what="the pid")
+    pid = int(api.http.get(f"/api/v1/executions/{run}/log").text.split("pid <")[1].split(">")[0])
+    footing.kill()
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=5, what="the end of the runner process")
+
+
+def up(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "voxloom.cli.main", "up", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = up("--port", port, "--data", str(tmp_path / "data"), folder=tmp_path)
+    assert done.returncode != 0
+    assert port in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_in_use_is_one_sentence(new_system: Systems, tmp_path: Path) -> None:
+    footing = new_system()
+    done = up("--port", "0", "--data", str(footing.folder / "data"), folder=tmp_path)
+    assert done.returncode != 0
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    done = up("--port", "0", "--data", "/proc/voxloom", folder=tmp_path)
+    assert done.returncode != 0
+    assert "/proc/voxloom" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "voxloom.toml").write_text("heartbeat = 'often'\n")
+    done = up("--port", "0", "--data", str(tmp_path / "data"), folder=tmp_path)
+    assert done.returncode != 0
+    assert "heartbeat" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_log_of_a_start_and_stop_has_no_errors(new_system: Systems) -> None:
+    footing = new_system()
+    api = Api(footing)
+    api.run(api.deploy(generic("noop", "pass"))["algorithm_id"])
+    assert footing.stop() == 0
+    text = footing.log.read_text()
+    assert not [line for line in text.splitlines() if "ERROR" in line or "Traceback" in line or "never" in line], text
