@@ -1,0 +1,1 @@
+"""Programs that drive a whole system: the demo, and what is measured."""
