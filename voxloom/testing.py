@@ -24,7 +24,7 @@ from voxloom.errors import InvalidInput
 from voxloom.ids import new_id
 from voxloom.runner import hdf5, importing
 from voxloom.runner.base import BaseRunner, execute, make
-from voxloom.runner.exceptions import AssetNotFound, TaskStoppedException
+from voxloom.runner.exceptions import AssetNotFound, TaskStoppedException, kind_of
 from voxloom.runner.handler import Level, TaskHandler
 
 
@@ -147,7 +147,7 @@ def _add_input(link: LocalLink, runner: type[BaseRunner], item: Input) -> str:
             raise InvalidInput(f"{runner.__name__} does not tell its datasets' names: pass {{name: array}} instead.")
         return link.add({key: item})
     if not isinstance(item, dict):
-        raise InvalidInput(f"An input is an array, a dict or a path, not a {type(item).__name__}.")
+        raise InvalidInput(f"An input is an array, a dict or a path, not {kind_of(item)}.")
     return link.add(item)
 
 

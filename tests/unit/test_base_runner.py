@@ -292,9 +292,9 @@ class TestSteps:
             (None, "returned None"),
             ("id", "a str"),
             ({"a": 1}, "a dict"),
-            (["a", 1], "item 1 is a int"),
+            (["a", 1], "item 1 is an int"),
             ([None], "item 0 is None"),
-            (np.array(["a"]), "a ndarray"),
+            (np.array(["a"]), "a numpy array"),
         ],
     )
     def test_other_outputs_are_refused_with_what_to_return(self, link: LocalLink, outputs: Any, what: str) -> None:

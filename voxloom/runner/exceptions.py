@@ -12,6 +12,8 @@ InvalidInput (a ValueError)
 
 from __future__ import annotations
 
+from typing import Any
+
 from voxloom.errors import InvalidInput
 
 
@@ -50,3 +52,11 @@ class WrongType(InvalidInput, TypeError, AssertionError):
 
 class NoRun(InvalidInput):
     code = "task_handler_not_set"
+
+
+def kind_of(value: Any) -> str:
+    """What an error calls a value of the wrong kind: `None`, `a dict`, `an int`, `a numpy array`."""
+    if value is None:
+        return "None"
+    name = {"ndarray": "numpy array"}.get(type(value).__name__, type(value).__name__)
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

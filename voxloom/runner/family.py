@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from voxloom.runner.base import BaseRunner
-from voxloom.runner.exceptions import InvalidShape, WrongType
+from voxloom.runner.exceptions import InvalidShape, WrongType, kind_of
 from voxloom.runner.schemas import (
     AlignmentSchema,
     DataSchema,
@@ -117,7 +117,7 @@ class Image2MultiRegionSegmentationRunner(_FamilyRunner):
     def postprocess(self, data: list[dict[str, Any]], args: Any = None) -> list[str]:
         """`data` has one dict per image: `{name: mask, …}`, or `{"region_names": […], "region_masks": […]}`."""
         if not isinstance(data, list):
-            raise TypeError(f"inference returned {_type(data)}: return a list with one dict per image.")
+            raise TypeError(f"inference returned {kind_of(data)}: return a list with one dict per image.")
         check_count(data, self._remembered("_input_images_shape")[0])
         return self.post_data([regions_of(index, item) for index, item in enumerate(data)])
 
@@ -135,7 +135,7 @@ class Image2AlignmentRunner(_FamilyRunner):
         """One file per matrix, which it holds as `transform_matrix` and as `translation_matrix`."""
         if not isinstance(data, list) or not all(isinstance(matrix, np.ndarray) for matrix in data):
             raise WrongType(
-                f"inference returned {_type(data)}: return a list of arrays, one matrix per pair of images."
+                f"inference returned {kind_of(data)}: return a list of arrays, one matrix per pair of images."
             )
         check_count(data, self._remembered("_input_images_count") - 1, "one per pair of neighbouring images")
         return self.post_data([_alignment(matrix) for matrix in data])
@@ -164,20 +164,23 @@ class Image2EmbeddingRunner(_FamilyRunner):
 
 def check_array(data: Any) -> np.ndarray:
     if not isinstance(data, np.ndarray):
-        raise WrongType(f"inference returned {_type(data)}: return one numpy array, its first axis being the items.")
+        raise WrongType(f"inference returned {kind_of(data)}: return one numpy array, its first axis being the items.")
+    if data.ndim == 0:
+        raise InvalidShape(
+            "inference returned a single number: return one numpy array, its first axis being the items."
+        )
     return data
 
 
 def check_count(items: Sequence[Any] | np.ndarray, expected: int, why: str = "one per input file") -> None:
     """Heights and widths are free to change; only the number counts."""
-    found = items.shape[0] if isinstance(items, np.ndarray) and items.ndim else len(items)
-    if found != expected:
-        raise InvalidShape(f"inference returned {found} items where {expected} are needed, {why}.")
+    if len(items) != expected:
+        raise InvalidShape(f"inference returned {len(items)} items where {expected} are needed, {why}.")
 
 
 def regions_of(index: int, item: Any) -> dict[str, list[Any]]:
     if not isinstance(item, dict):
-        raise TypeError(f"Item {index} of what inference returned is {_type(item)}: return one dict per image.")
+        raise TypeError(f"Item {index} of what inference returned is {kind_of(item)}: return one dict per image.")
     explicit = {"region_names", "region_masks"}
     if not explicit & item.keys():
         return {"region_names": list(item.keys()), "region_masks": list(item.values())}
@@ -194,7 +197,3 @@ def _alignment(matrix: np.ndarray) -> dict[str, Any]:
         "transform_matrix": matrix,
         "translation_matrix": matrix,
     }
-
-
-def _type(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from voxloom.errors import InvalidInput
 from voxloom.runner import hdf5
 from voxloom.runner.context import current_handler
-from voxloom.runner.exceptions import AssetNotFound, InvalidOutputs
+from voxloom.runner.exceptions import AssetNotFound, InvalidOutputs, kind_of
 from voxloom.runner.logger import Level, RunLogger
 from voxloom.runner.schemas import DataSchema, for_file, from_file, wanted_names
 from voxloom.runner.stacks import Stack
@@ -207,25 +207,21 @@ def checked_outputs(outputs: Any) -> list[str]:
     """What `postprocess` returned, as a list; free text is as good as a file's id."""
     wish = "return a list of ids, for example what self.post_data(...) returns"
     if not isinstance(outputs, list | tuple):
-        raise InvalidOutputs(f"postprocess returned {_article(outputs)}: {wish}.")
+        raise InvalidOutputs(f"postprocess returned {kind_of(outputs)}: {wish}.")
     for index, item in enumerate(outputs):
         if not isinstance(item, str):
-            raise InvalidOutputs(f"postprocess returned a list whose item {index} is {_article(item)}: {wish}.")
+            raise InvalidOutputs(f"postprocess returned a list whose item {index} is {kind_of(item)}: {wish}.")
     return list(outputs)
 
 
 def normal_asset_path(path: str) -> str:
     """The path as assets are named: relative, with forward slashes. Raises AssetNotFound where it leads outside."""
     if not isinstance(path, str):
-        raise AssetNotFound(f"An asset is named by its path as text, not by {_article(path)}.")
+        raise AssetNotFound(f"An asset is named by its path as text, not by {kind_of(path)}.")
     pure = PurePosixPath(path.replace("\\", "/"))
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
         raise AssetNotFound(f"There is no asset {path!r}: name it by its path below the algorithm's folder.")
     return str(pure)
-
-
-def _article(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _check_ids(file_ids: Any, keys: Sequence[Any]) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from voxloom.runner.exceptions import InvalidDataset
+from voxloom.runner.exceptions import InvalidDataset, kind_of
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 """Gives the memory, C-contiguous, that an array of this shape and dtype is read into."""
@@ -125,7 +125,7 @@ def _as_text(name: str, value: Any) -> np.ndarray:
 def _as_array(name: str, value: Any) -> np.ndarray:
     if not isinstance(value, np.ndarray | np.generic | list | tuple | bool | int | float | complex):
         raise InvalidDataset(
-            f"{name} is a {type(value).__name__}, which no dataset can hold: give an array, a number, a text or a list"
+            f"{name} is {kind_of(value)}, which no dataset can hold: give an array, a number, a text or a list"
         )
     try:
         array = np.asarray(value)
@@ -142,5 +142,5 @@ def _describe(value: Any) -> str:
     if isinstance(value, np.ndarray | np.generic):
         return f"an array of {value.dtype}"
     if isinstance(value, list | tuple):
-        return f"a {type(value).__name__} whose items do not fit together"
-    return f"the {type(value).__name__} {value!r}"
+        return f"{kind_of(value)} whose items do not fit together"
+    return f"{kind_of(value)}, {value!r}"
