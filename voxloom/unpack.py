@@ -67,9 +67,12 @@ class Algorithm:
     def paths(self) -> set[str]:
         return {*self.module, *self.assets}
 
-    def pyproject(self) -> bytes | None:
-        file = self.assets.get(PYPROJECT)
-        return file.place.read_bytes() if file else None
+    def pyproject(self, limit: int) -> bytes | None:
+        """The first `limit` bytes of its pyproject.toml; None if there is none."""
+        if PYPROJECT not in self.assets:
+            return None
+        with self.assets[PYPROJECT].place.open("rb") as file:
+            return file.read(limit)
 
 
 class _Suspicious(io.FileIO):

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from services.ingest import inspector
+from shared.environment import scrubbed
 from voxloom.errors import InvalidInput, Unavailable
 from voxloom.models import DatasetInfo
 
@@ -21,8 +22,6 @@ END_SECS = 5.0
 MOST_FILES = 5000
 """After so many files a process is replaced: the library never gives all of its memory back."""
 LONGEST_ANSWER = 256 << 20
-
-_PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR")
 
 
 class Inspectors:
@@ -147,8 +146,7 @@ def _not_started(reason: str) -> Unavailable:
 
 def _environment() -> dict[str, str]:
     """No secrets, no plugins, no threads."""
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return passed_on | {
+    return scrubbed(os.environ) | {
         "HDF5_PLUGIN_PRELOAD": "::",
         "HDF5_USE_FILE_LOCKING": "FALSE",
         "OMP_NUM_THREADS": "1",

@@ -1,0 +1,122 @@
+"""Whether an algorithm can be loaded on this machine, tried out in a process of its own, with limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from pathlib import Path
+
+import orjson
+
+from shared.environment import scrubbed
+from voxloom.errors import InvalidInput
+
+CODE = "algorithm_not_importable"
+LEAST_MEMORY = 8 << 30
+"""Bytes of address space: libraries for GPUs reserve much more than they use."""
+LONGEST_LOG = 16 << 10
+"""Bytes of what the algorithm prints; the last ones are kept."""
+END_SECS = 5.0
+
+
+async def check_importable(module_dir: Path, work: Path, *, timeout: float, memory: int | None) -> None:
+    """Imports the algorithm in `module_dir` and makes a Runner, in a process that is gone afterwards with all it has
+    started. `work` is an empty folder of its own.
+
+    Raises:
+        InvalidInput: `algorithm_not_importable`; `details["log"]` has the traceback and what was printed.
+    """
+    report = work / "report.json"
+    process = await _start(module_dir, report, work, timeout, memory or default_memory())
+    output = asyncio.create_task(_tail(process), name="deployer.check.output")
+    try:
+        ended = await _wait(process, timeout)
+    finally:
+        _kill_group(process)
+        printed = await _finish(output)
+    if not ended:
+        raise _fault(f"The algorithm cannot be loaded: importing it took longer than {timeout:g} s.", "", printed)
+    _judge(await asyncio.to_thread(_read, report), process.returncode, printed)
+
+
+def default_memory() -> int:
+    return max(LEAST_MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+async def _start(module_dir: Path, report: Path, work: Path, timeout: float, memory: int) -> Process:
+    seconds = int(timeout * (os.cpu_count() or 1)) + 1
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "voxloom.runner.check",
+        *(str(module_dir), str(report), str(memory), str(seconds)),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=STDOUT,
+        cwd=work,
+        env=scrubbed(os.environ) | {"TMPDIR": str(work)},
+        start_new_session=True,
+    )
+
+
+async def _wait(process: Process, timeout: float) -> bool:
+    try:
+        await asyncio.wait_for(process.wait(), timeout)
+    except TimeoutError:
+        return process.returncode is not None  # A child that still holds the pipe lets `wait` wait as well.
+    return True
+
+
+def _kill_group(process: Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _tail(process: Process) -> str:
+    """The end of what it prints. Reads on until nobody has the other end any more."""
+    assert process.stdout is not None
+    kept = b""
+    while piece := await process.stdout.read(1 << 16):
+        kept = (kept + piece)[-LONGEST_LOG:]
+    return kept.decode(errors="replace")
+
+
+async def _finish(output: asyncio.Task[str]) -> str:
+    """What was printed; nothing, should a child that has escaped still hold the pipe."""
+    try:
+        return await asyncio.wait_for(output, END_SECS)
+    except TimeoutError:
+        return ""
+
+
+def _read(report: Path) -> dict[str, str | None] | None:
+    """The report; None where there is no whole one."""
+    try:
+        verdict: dict[str, str | None] = orjson.loads(report.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return verdict
+
+
+def _judge(verdict: dict[str, str | None] | None, returncode: int | None, printed: str) -> None:
+    if verdict is None:
+        raise _fault(f"The algorithm cannot be loaded: its process {_ending(returncode)}.", "", printed)
+    if verdict.get("fault"):
+        raise _fault(str(verdict["fault"]), verdict.get("trace") or "", printed)
+
+
+def _ending(returncode: int | None) -> str:
+    if returncode is not None and returncode < 0:
+        name = signal.strsignal(-returncode) or f"signal {-returncode}"
+        return f"was killed ({name}) while importing it, which a crash in compiled code or a limit may cause"
+    return f"ended with exit code {returncode} while importing it; remove what exits from its modules"
+
+
+def _fault(message: str, trace: str, printed: str) -> InvalidInput:
+    log = "\n".join(part for part in (message, printed.strip(), trace.strip()) if part)
+    return InvalidInput(message, code=CODE, http_status=400, details={"log": log})

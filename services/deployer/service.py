@@ -1,0 +1,206 @@
+"""The deployer: the only one who changes algorithms.
+
+    consumes   deploy.requested            → deploy.started, then deploy.completed | failed
+               algorithm.delete-requested  → algorithm.deleted | delete-refused
+
+In `deploy-store`, `outcomes/<deploy>` keeps the event a deploy has ended with, and `removals/<request>` says that a
+removal has been agreed to: so an event that is delivered again ends as it did the first time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+from messages.base import Event
+from messages.deploys import (
+    AlgorithmDeleted,
+    AlgorithmDeleteRefused,
+    AlgorithmDeleteRequested,
+    DeployCompleted,
+    DeployFailed,
+    DeployRequested,
+    DeployStarted,
+)
+from services.deployer.checking import check_importable
+from services.deployer.contents import Contents
+from shared.algorithms import add_minor, algorithm_not_found, load_by_id, remove
+from shared.bus import topology
+from shared.objects.base import EXPIRING
+from shared.records.store import DEPLOYS, pack_segment, unpack_segment
+from shared.service import Platform, Service
+from shared.versions import Deploy, Deployed, removed_from
+from voxloom.errors import InvalidInput, NotAllowed, NotFound, Unavailable, VoxloomError
+from voxloom.manifest import LARGEST_PYPROJECT, Manifest, apply_overrides, parse_manifest
+from voxloom.models import RunError, utc_now
+from voxloom.unpack import Algorithm, unpack_zip
+
+SWEEP_SECS = 3600.0
+
+
+class Deployer(Service):
+    name = "deployer"
+
+    def __init__(self, platform: Platform) -> None:
+        super().__init__(platform)
+        self._contents = Contents(self.store)
+
+    async def on_start(self) -> None:
+        self.keep(await self.bus.consume(topology.DEPLOYER, self.handle))
+        self.spawn("sweep", self._keep_swept())
+
+    async def handle(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, DeployRequested):
+                await self._deploy(event)
+            elif isinstance(event, AlgorithmDeleteRequested):
+                await self.bus.publish(await self._remove(event))
+
+    # --- deploys ---
+
+    async def _deploy(self, event: DeployRequested) -> None:
+        outcome = await self._known_outcome(event)
+        if outcome is None:
+            await self.bus.publish(DeployStarted(subject=event.subject, project=event.project))
+            outcome = await self._carry_out(event)
+            await self.store.put(DEPLOYS, _outcome_key(event), pack_segment([outcome]), tags=EXPIRING)
+        await self.bus.publish(outcome)
+        await self.store.delete(DEPLOYS, event.source_key)
+
+    async def _known_outcome(self, event: DeployRequested) -> Event | None:
+        try:
+            return unpack_segment(await self.store.get(DEPLOYS, _outcome_key(event)))[0]
+        except NotFound:
+            return None
+
+    async def _carry_out(self, event: DeployRequested) -> DeployCompleted | DeployFailed:
+        """What is the author's to mend ends the deploy; what is ours is raised, and tried again."""
+        try:
+            async with self._work_folder() as work:
+                manifest, deployed = await self._build(event, work)
+        except InvalidInput as error:
+            self.log.info("deploy %s failed: %s", event.subject, error.message)
+            return _failure(event, error)
+        self.log.info("deploy %s: %s %s.%s", event.subject, manifest.name, manifest.major, deployed.minor)
+        return _success(event, manifest, deployed)
+
+    async def _build(self, event: DeployRequested, work: Path) -> tuple[Manifest, Deployed]:
+        algorithm = await self._unpack(event, work)
+        pyproject = await asyncio.to_thread(algorithm.pyproject, LARGEST_PYPROJECT + 1)
+        manifest = apply_overrides(parse_manifest(pyproject, algorithm.paths), event.overrides)
+        if manifest.check_importable:
+            await self._check(algorithm, work)
+        content = await self._contents.put(algorithm, work)
+        deploy = Deploy(
+            deploy_id=event.subject, project=event.project, manifest=manifest, content=content, time=event.time
+        )
+        return manifest, await add_minor(self.store, deploy)
+
+    async def _unpack(self, event: DeployRequested, work: Path) -> Algorithm:
+        source, target = work / "source.zip", work / "files"
+        try:
+            await self.store.checkout(DEPLOYS, event.source_key, source)
+        except NotFound:
+            raise InvalidInput(
+                "What was to be deployed is not there any more; deploy it again.",
+                code="deployment_zip_not_found",
+                http_status=400,
+            ) from None
+        return await asyncio.to_thread(_unpack, source, target, self.settings.max_algorithm_bytes)
+
+    async def _check(self, algorithm: Algorithm, work: Path) -> None:
+        place = work / "check"
+        await asyncio.to_thread(place.mkdir)
+        timeout, memory = self.settings.check_timeout, self.settings.runner_memory
+        await check_importable(algorithm.module_dir, place, timeout=timeout, memory=memory)
+
+    @asynccontextmanager
+    async def _work_folder(self) -> AsyncIterator[Path]:
+        work = self.store.scratch / f"deploy-{secrets.token_hex(8)}"
+        await asyncio.to_thread(work.mkdir)
+        try:
+            yield work
+        finally:
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+    # --- removals ---
+
+    async def _remove(self, event: AlgorithmDeleteRequested) -> AlgorithmDeleted | AlgorithmDeleteRefused:
+        try:
+            await self._agree(event)
+        except (NotFound, NotAllowed) as error:
+            return _refusal(event, error)
+        with contextlib.suppress(NotFound):  # It went the first time that this was delivered.
+            await remove(self.store, event.subject, event.minor, regardless=True)
+        return AlgorithmDeleted(subject=event.subject, project=event.project, request_id=event.id, minor=event.minor)
+
+    async def _agree(self, event: AlgorithmDeleteRequested) -> None:
+        """Raises NotFound or NotAllowed, unless the removal can be done or was agreed to before."""
+        key = f"removals/{event.id}"
+        with contextlib.suppress(NotFound):
+            await self.store.head(DEPLOYS, key)
+            return
+        entry = await load_by_id(self.store, event.subject)
+        if entry.project != event.project and not event.regardless:
+            raise algorithm_not_found(event.subject)
+        removed_from(entry, event.minor, regardless=event.regardless)
+        await self.store.put(DEPLOYS, key, b"agreed", tags=EXPIRING)
+
+    # --- what nobody needs any more ---
+
+    async def _keep_swept(self) -> None:
+        while True:
+            await self.sweep(utc_now())
+            await asyncio.sleep(SWEEP_SECS)
+
+    async def sweep(self, now: datetime) -> None:
+        """Removes what no algorithm has referred to for a day."""
+        try:
+            removed = await self._contents.sweep(now)
+        except Unavailable as error:
+            self.log.warning("sweeping modules and assets has to wait: %s", error)
+            return
+        if removed:
+            self.log.info("%d modules and assets that nobody needs any more are removed", removed)
+
+
+def _outcome_key(event: DeployRequested) -> str:
+    return f"outcomes/{event.subject}"
+
+
+def _unpack(source: Path, target: Path, limit: int) -> Algorithm:
+    target.mkdir()
+    return unpack_zip(source, target, limit=limit)
+
+
+def _success(event: DeployRequested, manifest: Manifest, deployed: Deployed) -> DeployCompleted:
+    entry = deployed.entry
+    return DeployCompleted(
+        subject=event.subject,
+        project=event.project,
+        algorithm_id=entry.algorithm_id,
+        algorithm_name=entry.name,
+        algorithm_major_version=entry.major,
+        algorithm_minor_version=deployed.minor,
+        changed=deployed.changed,
+        warnings=manifest.warnings,
+    )
+
+
+def _failure(event: DeployRequested, error: InvalidInput) -> DeployFailed:
+    log = str(error.details.get("log", error.message))
+    return DeployFailed(subject=event.subject, project=event.project, error=_told(error), log=log)
+
+
+def _refusal(event: AlgorithmDeleteRequested, error: VoxloomError) -> AlgorithmDeleteRefused:
+    return AlgorithmDeleteRefused(subject=event.subject, project=event.project, request_id=event.id, error=_told(error))
+
+
+def _told(error: VoxloomError) -> RunError:
+    return RunError(type=type(error).__name__, message=error.message, code=error.code)

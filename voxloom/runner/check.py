@@ -1,0 +1,93 @@
+"""Tries whether an algorithm can be loaded: `python -m voxloom.runner.check FOLDER REPORT MEMORY SECONDS`.
+
+The folder holds the algorithm's modules. What came of it is written to the file REPORT as JSON, `{"fault": null}` or
+`{"fault": "a sentence", "trace": "lines"}`; a process that ends without a report has been ended by the algorithm's
+own code, or by a limit: MEMORY bytes of address space, SECONDS of processor time. What the code prints goes to
+standard output and error, as always.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import traceback
+from pathlib import Path
+
+from voxloom.runner.importing import RUNNER, ModuleUnusable, load_runner_class
+
+LONGEST_TRACE = 30
+"""Lines; the last ones say what went wrong."""
+
+
+class Fault(Exception):
+    """The algorithm cannot be loaded; a sentence for its author, and the traceback where there is one."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.trace = trace
+
+
+def check(folder: Path) -> None:
+    """Imports the algorithm, and makes a Runner of it. Raises Fault."""
+    try:
+        runner = load_runner_class(folder)
+    except ModuleUnusable as error:
+        raise Fault(str(error)) from None
+    except BaseException as error:  # noqa: BLE001 - an algorithm may raise anything, SystemExit too
+        raise Fault(f"Runner.py cannot be imported: {_told(error)}.", _trace(error, folder)) from None
+    _check_class(runner)
+    _make(runner, folder)
+
+
+def _check_class(runner: type) -> None:
+    from voxloom.runner import BaseRunner
+
+    if not issubclass(runner, BaseRunner):
+        raise Fault(
+            f"The class {RUNNER} in Runner.py is no runner: derive it from voxloom.Runner or one of its family, "
+            "for example voxloom.runner.Image2ImageRunner."
+        )
+
+
+def _make(runner: type, folder: Path) -> None:
+    from voxloom.runner import NoRun
+
+    try:
+        runner()
+    except NoRun:
+        return  # Its `__init__` calls the API, which works in a run only.
+    except BaseException as error:  # noqa: BLE001 - as above
+        raise Fault(f"{RUNNER}() cannot be made: {_told(error)}.", _trace(error, folder)) from None
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split()).rstrip(".")[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _trace(error: BaseException, folder: Path) -> str:
+    """The last lines, with paths as the author knows them; never the values of variables."""
+    lines = "".join(traceback.format_exception(error)).splitlines()[-LONGEST_TRACE:]
+    return "\n".join(lines).replace(f"{folder}/", "")
+
+
+def _limit_process(memory: int, seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def main(folder: Path, report: Path, memory: int, seconds: int) -> None:
+    _limit_process(memory, seconds)
+    verdict: dict[str, str | None] = {"fault": None}
+    try:
+        check(folder)
+    except Fault as fault:
+        verdict = {"fault": fault.message, "trace": fault.trace}
+    report.write_text(json.dumps(verdict), encoding="utf-8", errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
