@@ -78,9 +78,7 @@ class LocalObjectStore(ObjectStore):
         engine, self._engine = self._engine, None
         if engine is None:
             return
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await _end(self._sweeper)
         await engine.close()
 
     async def put(
@@ -285,6 +283,15 @@ async def _store(engine: Engine, row: Row, condition: Condition) -> ObjectInfo:
 def _remove(paths: Sequence[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
+
+
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task is None:
+        return
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        log.error("the side task %s had died", task.get_name(), exc_info=outcome)
 
 
 async def _whatever(work: Awaitable[object], what: str) -> None:

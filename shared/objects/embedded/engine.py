@@ -27,7 +27,7 @@ ANSWER_WITHIN = 30.0
 DRAIN = 5.0
 """Seconds that `close` waits for writes under way; uploads that take longer fail and leave nothing."""
 
-_READING_THREADS = 4
+_READING_THREADS = 2
 _MOVING_THREADS = 8
 
 T = TypeVar("T")

@@ -47,12 +47,11 @@ class Pool:
 
     def later(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Work nobody waits for. Comes from any thread; `close` waits for it, and afterwards it is done at once."""
+        task = partial(work, *args, **kwargs)
         try:
-            future = self._submit(work, *args, **kwargs)
+            self._submit(task).add_done_callback(_log_failure)
         except StoreUnavailable:
-            work(*args, **kwargs)
-        else:
-            future.add_done_callback(_log_failure)
+            _attempt(task)
 
     async def close(self) -> None:
         """Ends when all work that was begun has ended."""
@@ -103,6 +102,13 @@ def _translated(work: Callable[[], T]) -> T:
         return work()
     except FAILURES as error:
         raise unavailable(error) from error
+
+
+def _attempt(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except FAILURES as error:
+        log.warning("the object store could not clean up: %s", error)
 
 
 def _log_failure(future: Future[None]) -> None:
