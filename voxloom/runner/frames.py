@@ -47,6 +47,8 @@ class Run(Value):
     """A folder of this run's own: working directory and TMPDIR, emptied afterwards."""
     notes: list[str] = []
     """Warnings of ours that belong into the run's log before anything else."""
+    log_limit: int = 64 << 20
+    """Bytes of log that are worth sending; the rest is only counted."""
 
 
 class Stop(Value):
@@ -121,6 +123,8 @@ class Ended(Value):
     progress: float = 0.0
     error: RunError | None = None
     peak_memory_bytes: int | None = None
+    log_dropped: int = 0
+    """Bytes of log that were not sent, because they were over the limit."""
     reusable: bool = True
     """False where the process must not serve another run (its module could not be loaded, say)."""
 

@@ -1,0 +1,242 @@
+"""What a run may touch on this node: the algorithm's code and assets, its inputs, the files it makes.
+
+Below the worker's scratch folder, on the store's own filesystem where there is one, so that files are linked and moved
+instead of copied:
+
+    cache/modules/<hash>/     the code of one minor version; shared by all its processes
+    cache/assets/<hash>       one asset
+    runs/<random>/            of one attempt: `work` (working directory and TMPDIR), `in`, `out`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import stat
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from pathlib import Path
+
+from messages.executions import AlgorithmPin
+from services.worker.folders import Folders
+from shared import algorithms, files
+from shared.objects.base import ObjectStore
+from voxloom.errors import InvalidInput, NotFound, VoxloomError
+from voxloom.ids import new_id
+
+SettledOf = Callable[[str], Awaitable[files.Settled | None]]
+"""How a run stands; None where there is no record of it any more."""
+
+_AT_ONCE = 64
+"""How many files are looked up or placed at the same time for one run."""
+_MAX_INDEXES = 256
+_MAX_STAGED = 1_000_000
+_HASH = re.compile(r"[0-9a-f]{16,128}")
+
+
+class Materials:
+    """One per worker. Code and assets are fetched once each, also when many runs ask at the same time."""
+
+    def __init__(self, store: ObjectStore, scratch: Path) -> None:
+        self._store = store
+        self._modules = scratch / "cache" / "modules"
+        self._assets = scratch / "cache" / "assets"
+        self._folders = Folders(scratch / "runs")
+        self._indexes: dict[str, dict[str, str]] = {}
+        self._present: set[Path] = set()
+        self._fetching: dict[Path, asyncio.Task[None]] = {}
+
+    async def open(self) -> None:
+        """Makes its folders, and removes what runs of an earlier life have left."""
+        await self._folders.open()
+        for folder in (self._modules, self._assets):
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+
+    async def close(self) -> None:
+        for task in list(self._fetching.values()):
+            task.cancel()
+        await asyncio.gather(*self._fetching.values(), return_exceptions=True)
+        await self._folders.close()
+
+    async def module_dir(self, algorithm: AlgorithmPin) -> Path:
+        """The folder with the algorithm's modules. Raises NotFound if the store has them no more."""
+        target = self._modules / _checked_hash(algorithm.module)
+        await self._once(target, lambda: algorithms.fetch_module(self._store, algorithm.module, target))
+        return target
+
+    async def asset(self, algorithm: AlgorithmPin, path: str) -> Path:
+        """The local file of an asset, not to be written to. Raises NotFound (`asset_path_not_found`)."""
+        content = (await self._index(algorithm.assets)).get(path)
+        if content is None:
+            raise NotFound(
+                f"The algorithm {algorithm.name} {algorithm.major}.{algorithm.minor} has no asset {path!r}.",
+                code="asset_path_not_found",
+            )
+        target = self._assets / _checked_hash(content)
+        await self._once(target, lambda: algorithms.fetch_asset(self._store, content, target))
+        return target
+
+    async def begin(
+        self,
+        *,
+        algorithm: AlgorithmPin,
+        project: str,
+        run: str,
+        attempt: int,
+        inputs: Iterable[str],
+        settled_of: SettledOf,
+    ) -> RunFiles:
+        """The files of one attempt; to be given back with `end`."""
+        folder = await self._folders.take()
+        return RunFiles(self, self._store, folder, algorithm, project, run, attempt, frozenset(inputs), settled_of)
+
+    def end(self, run_files: RunFiles) -> None:
+        """Nothing reads the attempt's local files any more: they are removed, by and by."""
+        self._folders.give_back(run_files.folder)
+
+    async def _index(self, assets: str) -> dict[str, str]:
+        index = self._indexes.get(assets)
+        if index is None:
+            index = self._indexes[assets] = await algorithms.asset_index(self._store, assets)
+            while len(self._indexes) > _MAX_INDEXES:
+                del self._indexes[next(iter(self._indexes))]
+        return index
+
+    async def _once(self, target: Path, fetch: Callable[[], Coroutine[None, None, None]]) -> None:
+        if target in self._present:
+            return
+        task = self._fetching.get(target)
+        if task is None:
+            task = asyncio.create_task(fetch(), name=f"worker.fetch.{target.name}")
+            self._fetching[target] = task
+            task.add_done_callback(lambda done: self._on_fetched(target, done))
+        await asyncio.shield(task)
+
+    def _on_fetched(self, target: Path, task: asyncio.Task[None]) -> None:
+        del self._fetching[target]
+        if not task.cancelled() and task.exception() is None:
+            self._present.add(target)
+
+
+class RunFiles:
+    """What one attempt reads and writes. It may read its inputs, what it has posted, and what else is visible in its
+    project; it may post what it was given ids for."""
+
+    def __init__(
+        self,
+        materials: Materials,
+        store: ObjectStore,
+        folder: Path,
+        algorithm: AlgorithmPin,
+        project: str,
+        run: str,
+        attempt: int,
+        inputs: Collection[str],
+        settled_of: SettledOf,
+    ) -> None:
+        self.folder = folder
+        self.work = folder / "work"
+        self.posted: list[str] = []
+        self._materials = materials
+        self._store = store
+        self._algorithm = algorithm
+        self._project = project
+        self._run = run
+        self._attempt = attempt
+        self._settled_of = settled_of
+        self._allowed = set(inputs)
+        self._placed: dict[str, Path] = {}
+        self._staged: dict[str, Path] = {}
+        self._posts = 0
+        self._fetching = asyncio.Lock()
+
+    async def fetch(self, file_ids: Sequence[str]) -> list[Path]:
+        """Local files, in order; each is placed once a run. Raises NotFound (`file_not_found`)."""
+        async with self._fetching:
+            new = [file_id for file_id in dict.fromkeys(file_ids) if file_id not in self._placed]
+            await _some_at_a_time(self._check_visible, [file_id for file_id in new if file_id not in self._allowed])
+            targets = {file_id: self.folder / "in" / str(len(self._placed) + at) for at, file_id in enumerate(new)}
+            await _some_at_a_time(lambda file_id: self._place(file_id, targets[file_id]), new)
+            self._placed.update(targets)
+        return [self._placed[file_id] for file_id in file_ids]
+
+    async def stage(self, count: int) -> list[tuple[str, Path]]:
+        """New ids with the paths to write them to."""
+        if not 0 <= count <= _MAX_STAGED:
+            raise InvalidInput(f"{count} files cannot be made at once; make at most {_MAX_STAGED}.")
+        fresh = [new_id() for _ in range(count)]
+        staged = {file_id: self.folder / "out" / file_id for file_id in fresh}
+        self._staged.update(staged)
+        return list(staged.items())
+
+    async def post(self, file_ids: Sequence[str]) -> None:
+        """Keeps files that were written. Raises InvalidInput for what was not staged, or is not there."""
+        chosen = {file_id: self._staged[file_id] for file_id in file_ids if file_id in self._staged}
+        if len(chosen) != len(file_ids):
+            raise InvalidInput("Only files that this run has staged can be posted, each once.", code="file_not_staged")
+        await asyncio.to_thread(_check_written, list(chosen.values()))
+        for file_id in file_ids:
+            del self._staged[file_id]
+        self._posts += 1
+        await files.post(
+            self._store,
+            project=self._project,
+            run=self._run,
+            attempt=self._attempt,
+            number=self._posts,
+            files=list(chosen.items()),
+        )
+        self._allowed.update(file_ids)
+        self.posted.extend(file_ids)
+
+    async def asset(self, path: str) -> Path:
+        return await self._materials.asset(self._algorithm, path)
+
+    async def _check_visible(self, file_id: str) -> None:
+        file = await files.locate(self._store, file_id)
+        if file.project != self._project or not files.is_visible(file, await self._settled(file)):
+            raise files.file_not_found(file_id)
+
+    async def _settled(self, file: files.Located) -> files.Settled | None:
+        return None if file.run is None else await self._settled_of(file.run)
+
+    async def _place(self, file_id: str, target: Path) -> None:
+        try:
+            await self._store.checkout(files.COLLECTION, files.bytes_key(file_id), target)
+        except NotFound:
+            raise files.file_not_found(file_id) from None
+
+
+async def _some_at_a_time(work: Callable[[str], Coroutine[None, None, None]], items: Sequence[str]) -> None:
+    """Does `work` on every item, a bounded number at once. The first error ends it all, and is raised."""
+    if not items:
+        return
+    waiting = iter(items)
+
+    async def keep_working() -> None:
+        for item in waiting:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_AT_ONCE, len(items))):
+                group.create_task(keep_working())
+    except* VoxloomError as errors:
+        raise errors.exceptions[0] from None
+
+
+def _check_written(paths: Sequence[Path]) -> None:
+    for path in paths:
+        try:
+            regular = stat.S_ISREG(path.lstat().st_mode)
+        except FileNotFoundError:
+            regular = False
+        if not regular:
+            raise InvalidInput(
+                "A staged file has to be written, as a plain file, before it is posted.", code="file_missing"
+            )
+
+
+def _checked_hash(text: str) -> str:
+    if not _HASH.fullmatch(text):
+        raise InvalidInput(f"{text!r} is not the name of any content.")
+    return text

@@ -1,0 +1,91 @@
+"""Folders of runs: made ahead a few at a time and removed together, so that a short run does not wait for the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+from collections import deque
+from pathlib import Path
+
+_AHEAD = 16
+_WORK, _INPUTS, _OUTPUTS = PARTS = ("work", "in", "out")
+
+_log = logging.getLogger("voxloom.worker")
+
+
+class Folders:
+    """Each folder is new, and for its owner alone; it holds the folders PARTS. `close` waits for the removals."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._ready: deque[Path] = deque()
+        self._over: list[Path] = []
+        self._making: asyncio.Task[None] | None = None
+        self._removing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Removes what an earlier life has left."""
+        await asyncio.to_thread(_empty, self._root)
+
+    async def close(self) -> None:
+        self._over.extend(self._ready)
+        self._ready.clear()
+        self._remove_soon()
+        for task in (self._making, self._removing):
+            if task is not None:
+                await task
+
+    async def take(self) -> Path:
+        """Raises OSError where the disk is full or gone."""
+        while not self._ready:
+            self._make_soon()
+            if self._making is not None:
+                await asyncio.shield(self._making)
+        folder = self._ready.popleft()
+        if len(self._ready) < _AHEAD // 2:
+            self._make_soon()
+        return folder
+
+    def give_back(self, folder: Path) -> None:
+        """The run is over: its folder goes, as soon as there is time."""
+        self._over.append(folder)
+        self._remove_soon()
+
+    def _make_soon(self) -> None:
+        if self._making is None or self._making.done():
+            self._making = asyncio.create_task(self._make(), name="worker.folders.make")
+
+    async def _make(self) -> None:
+        self._ready.extend(await asyncio.to_thread(_make, self._root, _AHEAD))
+
+    def _remove_soon(self) -> None:
+        if self._removing is None or self._removing.done():
+            self._removing = asyncio.create_task(self._remove(), name="worker.folders.remove")
+
+    async def _remove(self) -> None:
+        while self._over:
+            over, self._over = self._over, []
+            await asyncio.to_thread(_remove, over)
+
+
+def _make(root: Path, count: int) -> list[Path]:
+    folders = [root / secrets.token_hex(8) for _ in range(count)]
+    for folder in folders:
+        folder.mkdir(mode=0o700)
+        for part in PARTS:
+            (folder / part).mkdir()
+    return folders
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            _log.warning("the folder of a run could not be removed whole: %s", folder)
+
+
+def _empty(root: Path) -> None:
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,350 @@
+"""A runner process as its worker sees it: started, given runs one at a time, stopped, killed, always reaped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from services.worker.guardian import Guardian
+from services.worker.pipes import OutputPipe
+from services.worker.spawn import exit_error, exit_of, how, spawn
+from voxloom.errors import Unavailable, VoxloomError
+from voxloom.models import RunError
+from voxloom.runner import frames
+
+READY_TIMEOUT = 60.0
+LEAVE_TIMEOUT = 5.0
+REAP_TIMEOUT = 30.0
+"""From SIGKILL to the end: only a process that hangs in the kernel needs longer."""
+ANSWERS_TIMEOUT = 60.0
+"""How long what a run has asked for may still take once the run is over."""
+EXIT_AFTER_EOF = 0.5
+"""A runner that closes its socket and lives on for so long is killed."""
+
+_log = logging.getLogger("voxloom.worker")
+
+
+class RunLink(Protocol):
+    """What a run may ask of its worker. Everything is called on the loop.
+
+    A VoxloomError out of the awaited ones becomes an exception in the author's code, which may catch it.
+    """
+
+    def progress(self, value: float) -> None: ...
+
+    def logged(self, text: str) -> None:
+        """Whole lines."""
+
+    async def fetch(self, file_ids: list[str]) -> list[Path]: ...
+
+    async def stage(self, count: int) -> list[tuple[str, Path]]: ...
+
+    async def post(self, file_ids: list[str]) -> None: ...
+
+    async def asset(self, path: str) -> Path: ...
+
+
+class _Current:
+    """The run at hand: who hears of it, and where its end is awaited."""
+
+    def __init__(self, frame: frames.Run, link: RunLink) -> None:
+        self.run = frame.run
+        self.link = link
+        self.log_left = frame.log_limit
+        self.log_dropped = 0
+        self.ended: asyncio.Future[frames.Ended] = asyncio.get_running_loop().create_future()
+        self.answers: set[asyncio.Task[None]] = set()
+
+    def take_log(self, text: str) -> None:
+        """Passes lines on, as far as the run's limit for its log allows; the rest is counted."""
+        size = len(text) if text.isascii() else len(text.encode())
+        if size > self.log_left:
+            self.log_left = 0
+            self.log_dropped += size
+            return
+        self.log_left -= size
+        self.link.logged(text)
+
+    def settle(self, ended: frames.Ended) -> None:
+        if not self.ended.done():
+            dropped = ended.log_dropped + self.log_dropped
+            self.ended.set_result(ended.model_copy(update={"log_dropped": dropped}))
+
+
+class _Wire(asyncio.Protocol):
+    """Cuts the stream into frames."""
+
+    def __init__(self, owner: RunnerProcess) -> None:
+        self._owner = owner
+        self._buffer = bytearray()
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # a stream socket's is a Transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            while (body := self._next_body()) is not None:
+                self._owner.on_frame(frames.parse_for_worker(body))
+        except frames.BrokenFrame as error:
+            self._owner.on_broken(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.on_connection_lost()
+
+    def _next_body(self) -> bytes | None:
+        prefix = frames.LENGTH.size
+        if len(self._buffer) < prefix:
+            return None
+        end = prefix + frames.length_of(bytes(self._buffer[:prefix]))
+        if len(self._buffer) < end:
+            return None
+        body = bytes(self._buffer[prefix:end])
+        del self._buffer[:end]
+        return body
+
+
+class RunnerProcess:
+    """Made by `start`. One run at a time; after a run that was not reusable, or an exit, only `kill` makes sense.
+
+    The process leads a session of its own: killing it takes along whatever it has started.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], guardian: Guardian | None) -> None:
+        self._process = process
+        self._guardian = guardian
+        self._wire = _Wire(self)
+        self._pipes: list[OutputPipe] = []
+        self._current: _Current | None = None
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watch: asyncio.Task[None] | None = None
+        self._module_dir: str | None = None
+        self._connected = True
+        self._killed = False
+        self._broken: str | None = None
+        self._tail = ""
+        self.reusable = True
+        self.returncode: int | None = None
+
+    @classmethod
+    async def start(cls, *, memory: int | None = None, guardian: Guardian | None = None) -> Self:
+        """A process that is ready for its first run. `memory` limits its address space, in bytes.
+
+        Raises:
+            Unavailable: it could not be started.
+        """
+        ours, theirs = socket.socketpair()
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        try:
+            # On the loop, for a millisecond: a thread that is starting a process cannot be cancelled.
+            process = spawn(theirs.fileno(), out_write, err_write, memory)
+        except OSError as error:
+            ours.close()
+            os.close(out_read)
+            os.close(err_read)
+            raise Unavailable(f"A runner process could not be started: {error}.") from error
+        finally:
+            theirs.close()
+            os.close(out_write)
+            os.close(err_write)
+        self = cls(process, guardian)
+        await self._adopt(ours, out_read, err_read)
+        return self
+
+    async def _adopt(self, sock: socket.socket, out: int, err: int) -> None:
+        if self._guardian is not None:
+            self._guardian.add(self.pid)
+        self._pipes = [OutputPipe(out, "INFO", self._on_printed), OutputPipe(err, "WARNING", self._on_printed)]
+        self._watch = asyncio.create_task(self._watch_exit(), name=f"worker.runner.{self.pid}")
+        try:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().create_unix_connection(lambda: self._wire, sock=sock)
+            await asyncio.wait_for(asyncio.shield(self._ready), READY_TIMEOUT)
+        except TimeoutError:
+            await self.kill()
+            raise Unavailable(f"A runner process was not ready within {READY_TIMEOUT:g} s. {self._tail}") from None
+        except BaseException:
+            await self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be given a run."""
+        return self.returncode is None and self._connected and not self._killed and self._broken is None
+
+    async def run(self, frame: frames.Run, link: RunLink) -> frames.Ended:
+        """Does one run and waits for its end, however it comes. Cancelling kills the process."""
+        if self._current is not None or not self.alive:
+            raise RuntimeError("a runner process does one run at a time, and none once it has ended")
+        if self._module_dir not in (None, frame.module_dir):
+            raise RuntimeError("a runner process serves one module for its life")
+        self._module_dir = frame.module_dir
+        self._current = current = _Current(frame, link)
+        try:
+            self._send(frame)
+            ended = await asyncio.shield(current.ended)
+            await self._finish_answers(current)
+        except asyncio.CancelledError:
+            await self.kill()
+            raise
+        finally:
+            self._current = None
+        self.reusable = self.reusable and ended.reusable
+        return ended
+
+    def stop(self, run: str) -> None:
+        """Asks the run to stop; silent if it is over."""
+        if self._current is not None and self._current.run == run and self.alive:
+            self._send(frames.Stop(run=run))
+
+    async def kill(self) -> None:
+        """Kills the process and all it has started, and waits until it is reaped."""
+        self._killed = True
+        self._kill_group()
+        await self._wait_reaped(REAP_TIMEOUT)
+
+    async def leave(self) -> None:
+        """Lets an idle process end in good order; kills it if it takes long."""
+        if self.alive:
+            self._send(frames.Leave())
+            await self._wait_reaped(LEAVE_TIMEOUT)
+        await self.kill()
+
+    # --- what comes from the process ----------------------------------------------------------------------
+
+    def on_frame(self, frame: frames.ToWorker) -> None:
+        current = self._current
+        if isinstance(frame, frames.Ready):
+            if not self._ready.done():
+                self._ready.set_result(None)
+        elif current is None or frame.run != current.run:
+            return
+        elif isinstance(frame, frames.Progress):
+            current.link.progress(frame.progress)
+        elif isinstance(frame, frames.Logged):
+            current.take_log(frame.text)
+        elif isinstance(frame, frames.Ask):
+            task = asyncio.create_task(self._answer(current.link, frame), name=f"worker.answer.{frame.what}")
+            current.answers.add(task)
+            task.add_done_callback(current.answers.discard)
+        else:
+            self._drain_pipes()
+            current.settle(frame)
+
+    def on_broken(self, error: frames.BrokenFrame) -> None:
+        _log.error("the runner process %d sent what is no frame and is killed: %s", self.pid, error)
+        self._broken = str(error)
+        self._kill_group()
+
+    def on_connection_lost(self) -> None:
+        self._connected = False
+        asyncio.get_running_loop().call_later(EXIT_AFTER_EOF, self._kill_if_mute)
+
+    def _on_printed(self, text: str) -> None:
+        if self._current is not None:
+            self._current.take_log(text)
+        elif not self._ready.done():
+            self._tail = (self._tail + text)[-2000:]
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _send(self, frame: frames.ToRunner) -> None:
+        if self._wire.transport is not None and not self._wire.transport.is_closing():
+            self._wire.transport.write(frames.pack(frame))
+
+    async def _answer(self, link: RunLink, ask: frames.Ask) -> None:
+        try:
+            answer = frames.Answer(number=ask.number, value=await _value(link, ask))
+        except VoxloomError as error:
+            answer = frames.Answer(number=ask.number, error=_run_error(error))
+        except Exception as error:  # noqa: BLE001  # the run must have an answer; ours is the log
+            _log.exception("a question of a run (%s) could not be answered", ask.what)
+            message = f"The worker could not {ask.what}: {error}"
+            answer = frames.Answer(number=ask.number, error=RunError(type="Error", message=message, code="internal"))
+        self._send(answer)
+
+    async def _finish_answers(self, current: _Current) -> None:
+        """A run may end while something it asked for is under way (after a stop): that must not outlive it."""
+        if current.answers:
+            _, late = await asyncio.wait(current.answers, timeout=ANSWERS_TIMEOUT)
+            for task in late:
+                task.cancel()
+
+    def _kill_if_mute(self) -> None:
+        if self.returncode is None:
+            self._broken = self._broken or "it has closed its connection"
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        """Only while the leader is not reaped: until then, the number is surely ours."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    async def _watch_exit(self) -> None:
+        await exit_of(self._process)
+        self._kill_group()  # what it has left behind
+        if self._guardian is not None:
+            self._guardian.drop(self.pid)
+        self.returncode = await asyncio.to_thread(self._process.wait)
+        self._drain_pipes()
+        for pipe in self._pipes:
+            pipe.close()
+        if self._wire.transport is not None:
+            self._wire.transport.abort()
+        if not self._ready.done():
+            text = f"A runner process ended before it was ready ({how(self.returncode)}). {self._tail}"
+            self._ready.set_exception(Unavailable(text.strip()))
+            self._ready.exception()  # seen, even if nobody waits any more
+        if self._current is not None:
+            self._current.settle(self._unexpected_end(self._current.run, self.returncode))
+
+    def _unexpected_end(self, run: str, returncode: int) -> frames.Ended:
+        if self._broken is not None:
+            message = f"The runner process was killed because it cannot be talked to any more: {self._broken}."
+            error = RunError(type="RunnerBroken", message=message, code="runner_broken")
+        else:
+            error = exit_error(returncode, by_us=self._killed)
+        return frames.Ended(run=run, outcome="failed", error=error, reusable=False)
+
+    def _drain_pipes(self) -> None:
+        for pipe in self._pipes:
+            pipe.drain()
+
+    async def _wait_reaped(self, timeout: float) -> None:
+        if self._watch is None:
+            return
+        done, _ = await asyncio.wait([self._watch], timeout=timeout)
+        if not done and self._killed:
+            _log.error("the runner process %d does not end although it was killed", self.pid)
+
+
+def _run_error(error: VoxloomError) -> RunError:
+    return RunError(type=type(error).__name__, message=error.message, code=error.code, retryable=error.retryable)
+
+
+async def _value(link: RunLink, ask: frames.Ask) -> dict[str, Any]:
+    match ask.what:
+        case "fetch":
+            return {"paths": [str(path) for path in await link.fetch(ask.params["file_ids"])]}
+        case "stage":
+            staged = await link.stage(ask.params["count"])
+            return {"files": [{"file_id": file_id, "path": str(path)} for file_id, path in staged]}
+        case "post":
+            await link.post(ask.params["file_ids"])
+            return {}
+        case "asset":
+            return {"path": str(await link.asset(ask.params["path"]))}

@@ -1,0 +1,112 @@
+"""Starting a runner process, and what its end means."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from voxloom.models import RunError
+from voxloom.runner.channel import LOST_SOCKET
+
+_PASSED = frozenset(
+    {
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "LD_LIBRARY_PATH",
+        "LOGNAME",
+        "MKL_NUM_THREADS",
+        "MPLCONFIGDIR",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "PATH",
+        "PYTHONHASHSEED",
+        "PYTHONUNBUFFERED",
+        "TMPDIR",
+        "TORCH_HOME",
+        "TZ",
+        "USER",
+        "VIRTUAL_ENV",
+        "XDG_CACHE_HOME",
+    }
+)
+_PASSED_FAMILIES = ("LC_", "CUDA", "NVIDIA")
+
+
+def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a runner may see of the worker's environment: no settings of ours, no credentials."""
+    return {name: value for name, value in environment.items() if name in _PASSED or name.startswith(_PASSED_FAMILIES)}
+
+
+def spawn(sock: int, out: int, err: int, memory: int | None) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "voxloom.runner.host", str(sock)]
+    if memory is not None:
+        command.append(str(memory))
+    return subprocess.Popen(  # noqa: S603  # our own module
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+        pass_fds=[sock],
+        env=scrubbed(os.environ),
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+async def exit_of(process: subprocess.Popen[bytes]) -> None:
+    """Waits until the process has ended, and leaves it to be reaped."""
+    if not hasattr(os, "pidfd_open"):
+        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        return
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    descriptor = os.pidfd_open(process.pid)
+
+    def on_end() -> None:
+        loop.remove_reader(descriptor)
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(descriptor, on_end)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def exit_error(returncode: int, *, by_us: bool = False) -> RunError:
+    """Why a run failed whose process has ended by itself, by an exit code or (negative) a signal."""
+    if returncode == LOST_SOCKET:
+        message = "The algorithm has closed a file descriptor of its process that is not its own: close none by number."
+        return RunError(type="RunnerBroken", message=message, code="runner_broken")
+    if returncode >= 0:
+        message = f"The algorithm ended its own process with exit code {returncode}; return from the phases instead."
+        return RunError(type="RunnerExited", message=message, code="runner_exited")
+    name = _signal_name(-returncode)
+    hints: dict[int, str] = {
+        signal.SIGSEGV: "a crash in compiled code; the log shows where Python was",
+        signal.SIGBUS: "a crash in compiled code, or a full disk or /dev/shm",
+        signal.SIGABRT: "compiled code gave up",
+        signal.SIGKILL: "the worker ended it" if by_us else "probably the machine ran out of memory",
+    }
+    hint = hints.get(-returncode, "something outside Voxloom sent it")
+    return RunError(
+        type="RunnerKilled", message=f"The runner process was killed by {name}: {hint}.", code="runner_killed"
+    )
+
+
+def how(returncode: int) -> str:
+    return f"exit code {returncode}" if returncode >= 0 else _signal_name(-returncode)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,206 @@
+"""What a runner process does with the frames it gets: load the algorithm once, run it again and again."""
+
+from __future__ import annotations
+
+import os
+import queue
+import resource
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from voxloom.errors import VoxloomError
+from voxloom.models import RunError
+from voxloom.runner import frames
+from voxloom.runner.base import BaseRunner, execute, make
+from voxloom.runner.channel import Channel, ChannelClosed, die
+from voxloom.runner.exceptions import TaskStoppedException
+from voxloom.runner.handler import TaskHandler
+from voxloom.runner.importing import ModuleUnusable, load_runner_class
+from voxloom.runner.link import WorkerLink
+from voxloom.runner.output import Outbox, Output
+
+_HOME = "/"
+"""Where the process stands between runs, whose folders are removed."""
+_IMPORT_FAILED = "algorithm_import_failed"
+_OUT_OF_MEMORY = "out_of_memory"
+
+Outcome = Literal["completed", "failed", "stopped"]
+
+
+class ImportFailed(Exception):
+    """The algorithm cannot be imported, or is none. Its cause is what the author's code raised, if it was that."""
+
+
+class Host:
+    """The life of a runner process after its start."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._outbox = Outbox(
+            lambda run, text: channel.send(frames.Logged(run=run, text=text)),
+            lambda run, progress: channel.send(frames.Progress(run=run, progress=progress)),
+        )
+        self._output = Output(self._outbox)
+        self._runs: queue.SimpleQueue[WorkerLink | None] = queue.SimpleQueue()
+        self._link: WorkerLink | None = None
+        self._runner: BaseRunner | None = None
+
+    def serve(self) -> None:
+        """Returns when the worker has no further runs."""
+        os.register_at_fork(after_in_child=self._disown)
+        self._output.take_over()
+        threading.Thread(target=self._read, name="voxloom-reader", daemon=True).start()
+        try:
+            self._channel.send(frames.Ready(pid=os.getpid()))
+            while (link := self._runs.get()) is not None:
+                self._channel.send(self._serve_run(link))
+        except ChannelClosed as error:
+            die(error)
+
+    def _disown(self) -> None:
+        self._channel.disown()
+        self._outbox.disown()
+
+    # --- the reading thread -------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._take(self._channel.receive())
+        except ChannelClosed as error:
+            die(error)
+        except frames.BrokenFrame as error:
+            os.write(2, f"{error}\n".encode())
+            die()
+
+    def _take(self, frame: frames.ToRunner) -> None:
+        if isinstance(frame, frames.Run):
+            self._link = WorkerLink(frame, self._channel, self._outbox)
+            self._runs.put(self._link)
+        elif isinstance(frame, frames.Leave):
+            self._runs.put(None)
+        elif self._link is None:
+            return
+        elif isinstance(frame, frames.Answer):
+            self._link.answer(frame)
+        elif frame.run == self._link.task_id:
+            self._link.stop()
+
+    # --- the main thread ----------------------------------------------------------------------------------
+
+    def _serve_run(self, link: WorkerLink) -> frames.Ended:
+        frame = link.frame
+        self._begin(frame)
+        handler = TaskHandler(link)
+        outcome, outputs, error = self._outcome_of(lambda: self._run(frame, handler))
+        link.close()
+        self._output.end_run()
+        os.chdir(_HOME)
+        return frames.Ended(
+            run=frame.run,
+            outcome=outcome,
+            outputs=outputs,
+            progress=handler.progress,
+            error=error,
+            peak_memory_bytes=peak_memory(),
+            log_dropped=self._outbox.dropped,
+            reusable=self._runner is not None and not (error and error.code == _OUT_OF_MEMORY),
+        )
+
+    def _begin(self, frame: frames.Run) -> None:
+        self._outbox.begin(frame.run, frame.log_limit)
+        self._output.use_streams()
+        self._output.handler.folder = frame.module_dir
+        os.chdir(frame.scratch)
+        os.environ["TMPDIR"] = tempfile.tempdir = frame.scratch
+        reset_peak_memory()
+        for note in frame.notes:
+            self._outbox.log("WARNING", note)
+
+    def _run(self, frame: frames.Run, handler: TaskHandler) -> list[str]:
+        if self._runner is None:
+            self._runner = make(_import(Path(frame.module_dir)), handler)
+        return execute(self._runner, handler, {"input_dataset_ids": list(frame.input_dataset_ids)}, frame.args)
+
+    def _outcome_of(self, work: Callable[[], list[str]]) -> tuple[Outcome, list[str], RunError | None]:
+        try:
+            return "completed", work(), None
+        except TaskStoppedException:
+            return "stopped", [], None
+        except BaseException as error:  # noqa: BLE001  # SystemExit, too: the run has failed, the process stays
+            self._log_error(error)
+            return "failed", [], run_error(error)
+
+    def _log_error(self, error: BaseException) -> None:
+        shown = error.__cause__ if isinstance(error, ImportFailed) and error.__cause__ is not None else error
+        self._outbox.log("ERROR", self._output.traceback_of(shown))
+
+
+def _import(folder: Path) -> type[BaseRunner]:
+    try:
+        return checked_class(load_runner_class(folder))
+    except ModuleUnusable as error:
+        raise ImportFailed(str(error)) from None
+    except (Exception, SystemExit) as error:
+        raise ImportFailed(f"The algorithm cannot be imported: {_described(error)}") from error
+
+
+def checked_class(runner_class: type) -> type[BaseRunner]:
+    """Raises ModuleUnusable for a class that cannot be run."""
+    if not issubclass(runner_class, BaseRunner):
+        raise ModuleUnusable("The class Runner in Runner.py has to derive from voxloom.Runner, or one of its family.")
+    if missing := sorted(runner_class.__abstractmethods__):
+        raise ModuleUnusable(f"The class Runner in Runner.py lacks {', '.join(missing)}: define every step of a run.")
+    return runner_class
+
+
+def run_error(error: BaseException) -> RunError:
+    """What the record says of an exception that came out of a run."""
+    name = type(error).__name__
+    if isinstance(error, ImportFailed):
+        cause = error.__cause__
+        return RunError(type=type(cause).__name__ if cause else name, message=str(error), code=_IMPORT_FAILED)
+    if isinstance(error, VoxloomError):
+        return RunError(type=name, message=str(error), code=error.code, retryable=error.retryable)
+    if isinstance(error, MemoryError):
+        message = str(error) or "The run needs more memory than it may have."
+        return RunError(type=name, message=message, code=_OUT_OF_MEMORY)
+    if isinstance(error, SystemExit):
+        return RunError(type=name, message=f"The algorithm called sys.exit({error.code!r}).", code="runner_exited")
+    return RunError(type=name, message=str(error) or name, code="algorithm_error")
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+# --- memory -----------------------------------------------------------------------------------------------
+
+
+def reset_peak_memory() -> None:
+    """Lets the peak start anew, where the system can; else a warm process reports the highest of all its runs."""
+    if sys.platform == "linux":
+        _write_if_allowed("/proc/self/clear_refs", "5")
+
+
+def peak_memory() -> int:
+    """The most resident memory, in bytes, since the last reset."""
+    if sys.platform == "linux":
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) << 10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
+
+
+def _write_if_allowed(path: str, text: str) -> None:
+    try:
+        with open(path, "w") as file:
+            file.write(text)
+    except OSError:
+        return  # a container without /proc access: the peak is that of the process, which is still an upper bound
