@@ -51,6 +51,18 @@ class Pool:
     def idle(self) -> int:
         return len(self._idle)
 
+    @property
+    def spare_pid(self) -> int | None:
+        """The process number of the spare once it is ready."""
+        spare = self._spare
+        if spare is None or not spare.done() or spare.cancelled() or spare.exception() is not None:
+            return None
+        return spare.result().pid
+
+    @property
+    def has_spare(self) -> bool:
+        return self.spare_pid is not None
+
     def prespawn(self) -> None:
         """Starts the spare now, so that the first run need not wait for it."""
         if self._spare is None and not self._closed:
