@@ -100,7 +100,7 @@ class System:
 
     async def start(self) -> None:
         settings = {f"VOXLOOM_{name.upper()}": str(value) for name, value in self._settings.items()}
-        command = ["-m", "voxloom.cli.main", "up", "--port", "0", "--data", str(self.data)]
+        command = ["-m", "voxloom", "up", "--port", "0", "--data", str(self.data)]
         begun = time.perf_counter()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -46,11 +46,7 @@ def new_system(tmp_path: Path) -> Iterator[Callable[..., Footing]]:
 @pytest.fixture(scope="session")
 def noop(system: Footing) -> str:
     """The id of an algorithm that gives its input ids back."""
-    api = Api(system)
-    try:
-        return str(api.deploy(generic("noop", "pass"))["algorithm_id"])
-    finally:
-        api.close()
+    return str(system.api().deploy(generic("noop", "pass"))["algorithm_id"])
 
 
 @pytest.fixture

@@ -48,12 +48,18 @@ class Footing:
         self.log = folder / "server.log"
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
+        self._apis: list[Api] = []
+
+    def api(self) -> Api:
+        """One that is closed when this life of the system ends."""
+        self._apis.append(Api(self))
+        return self._apis[-1]
 
     def start(self) -> Footing:
         self.folder.mkdir(parents=True, exist_ok=True)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("VOXLOOM_")}
         environment |= {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
-        command = [sys.executable, "-m", "voxloom.cli.main", "up", "--port", "0", "--data", str(self.folder / "data")]
+        command = [sys.executable, "-m", "voxloom", "up", "--port", "0", "--data", str(self.folder / "data")]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=self.folder
@@ -76,6 +82,8 @@ class Footing:
 
     def _end(self, number: signal.Signals, within: float) -> int:
         assert self.process is not None
+        while self._apis:
+            self._apis.pop().close()
         self.process.send_signal(number)
         code = self.process.wait(within)
         assert self.process.stdout is not None

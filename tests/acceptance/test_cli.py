@@ -58,7 +58,7 @@ class Cli:
         )  # fmt: skip
 
     def command(self, words: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", "voxloom.cli.main", *words]
+        return [sys.executable, "-m", "voxloom", *words]
 
 
 @pytest.fixture

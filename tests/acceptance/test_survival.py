@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.acceptance.support import PLUS_ONE, TICKER, Api, Footing, algorithm, eventually, generic
+from tests.acceptance.support import PLUS_ONE, TICKER, Footing, algorithm, eventually, generic
 
 Systems = Callable[..., Footing]
 
@@ -31,7 +31,7 @@ def test_after_a_kill_in_the_middle_every_run_comes_to_its_true_end(
 ) -> None:
     # Given a system with a hundred runs accepted, killed when some of them have ended
     footing = new_system()
-    api = Api(footing)
+    api = footing.api()
     notes = tmp_path / "notes"
     algorithm_id = api.deploy(generic("noting", NOTING))["algorithm_id"]
     runs = [
@@ -40,7 +40,7 @@ def test_after_a_kill_in_the_middle_every_run_comes_to_its_true_end(
     eventually(lambda: notes.exists() and notes.read_text().count("end") >= seen, what=f"{seen} ends")
     footing.kill()
     # When it starts again
-    api = Api(footing.start())
+    api = footing.start().api()
     # Then every run completes, and has really run
     records = [api.wait(run) for run in runs]
     assert {record["status"] for record in records} == {"COMPLETED"}
@@ -50,25 +50,25 @@ def test_after_a_kill_in_the_middle_every_run_comes_to_its_true_end(
 
 def test_what_had_ended_before_the_kill_keeps_its_record_and_its_files(new_system: Systems) -> None:
     footing = new_system()
-    api = Api(footing)
+    api = footing.api()
     volume = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     deployed = api.deploy(algorithm("plus_one", PLUS_ONE))
     record = api.run(deployed["algorithm_id"], [api.upload(volume=volume)])
     footing.kill()
-    api = Api(footing.start())
+    api = footing.start().api()
     assert api.record(record["execution_id"]) == record
     np.testing.assert_array_equal(api.download(record["output_dataset_ids"][0])["volume"], volume + 1)
 
 
 def test_an_ended_run_does_not_run_again(new_system: Systems, tmp_path: Path) -> None:
     footing = new_system()
-    api = Api(footing)
+    api = footing.api()
     notes = tmp_path / "notes"
     algorithm_id = api.deploy(generic("noting", NOTING))["algorithm_id"]
     run = api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": 1})
     api.wait(run)
     footing.kill()
-    api = Api(footing.start())
+    api = footing.start().api()
     second = api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": 2})
     api.wait(second)
     assert notes.read_text().splitlines().count("begin 1") == 1
@@ -76,49 +76,49 @@ def test_an_ended_run_does_not_run_again(new_system: Systems, tmp_path: Path) ->
 
 def test_a_run_that_was_cut_off_says_which_attempt_it_is(new_system: Systems) -> None:
     footing = new_system()
-    api = Api(footing)
+    api = footing.api()
     run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 50})
     api.wait_for_status(run, "RUNNING")
     footing.kill()
-    api = Api(footing.start())
+    api = footing.start().api()
     record = api.wait(run)
     assert (record["status"], record["attempt"]) == ("COMPLETED", 2)
 
 
 def test_a_stop_that_was_accepted_before_the_kill_holds_after_it(new_system: Systems) -> None:
     footing = new_system(grace=30.0)
-    api = Api(footing)
+    api = footing.api()
     run = api.execute(api.deploy(generic("deaf", "while True: time.sleep(1)"))["algorithm_id"])
     api.wait_for_status(run, "RUNNING")
     api.stop(run)
     footing.kill()
-    assert Api(footing.start()).wait(run)["status"] == "STOPPED"
+    assert footing.start().api().wait(run)["status"] == "STOPPED"
 
 
 def test_sigterm_lets_running_work_end(new_system: Systems) -> None:
     footing = new_system(drain=20.0)
-    api = Api(footing)
+    api = footing.api()
     run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 50})
     api.wait_for_status(run, "RUNNING")
     assert footing.stop() == 0
-    record = Api(footing.start()).record(run)
+    record = footing.start().api().record(run)
     assert (record["status"], record["attempt"]) == ("COMPLETED", 1)
 
 
 def test_sigterm_gives_back_what_takes_longer_and_it_goes_on_after_the_start(new_system: Systems) -> None:
     footing = new_system(drain=0.5, grace=0.5)
-    api = Api(footing)
+    api = footing.api()
     run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 150})
     waiting = [api.execute(api.deploy(generic("noop", "pass"))["algorithm_id"]) for _ in range(3)]
     api.wait_for_status(run, "RUNNING")
     assert footing.stop() == 0
-    api = Api(footing.start())
+    api = footing.start().api()
     assert {api.wait(one)["status"] for one in [run, *waiting]} == {"COMPLETED"}
 
 
 def test_nothing_is_left_running_after_a_kill(new_system: Systems) -> None:
     footing = new_system()
-    api = Api(footing)
+    api = footing.api()
     run = api.execute(api.deploy(generic("pid", "print(f'pid <{os.getpid()}>')\n" + TICKER))["algorithm_id"])
     eventually(lambda: "pid <" in api.http.get(f"/api/v1/executions/{run}/log").text, what="the pid")
     pid = int(api.http.get(f"/api/v1/executions/{run}/log").text.split("pid <")[1].split(">")[0])
@@ -127,7 +127,7 @@ def test_nothing_is_left_running_after_a_kill(new_system: Systems) -> None:
 
 
 def up(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "voxloom.cli.main", "up", *arguments]
+    command = [sys.executable, "-m", "voxloom", "up", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
 
 
@@ -167,7 +167,7 @@ def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_log_of_a_start_and_stop_has_no_errors(new_system: Systems) -> None:
     footing = new_system()
-    api = Api(footing)
+    api = footing.api()
     api.run(api.deploy(generic("noop", "pass"))["algorithm_id"])
     assert footing.stop() == 0
     text = footing.log.read_text()
