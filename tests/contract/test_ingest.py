@@ -1,0 +1,323 @@
+"""Uploads on their way to files, on the embedded bus and store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from messages.base import Event
+from messages.executions import AlgorithmPin, ExecutionCompleted, ExecutionFailed, ExecutionStopped, Result, Work
+from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, FileRejected, FileUploaded
+from services.ingest.inspectors import Inspectors
+from services.ingest.service import Ingest
+from services.ingest.upkeep import hold_files, sweep_forgotten
+from shared import files
+from shared.objects.base import EXPIRING
+from shared.records.fold import RunState
+from shared.service import Platform
+from tests.contract.platform_support import Heard, open_platform, running
+from voxloom.errors import InvalidInput, NotFound, Unavailable
+from voxloom.ids import new_id
+from voxloom.models import utc_now
+
+METADATA = {"project": "default"}
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[tuple[Platform, Heard]]:
+    async with open_platform(tmp_path / "data", inspect_timeout=10.0) as (platform, heard):
+        yield platform, heard
+
+
+@pytest.fixture
+async def ingest(system: tuple[Platform, Heard]) -> AsyncIterator[Ingest]:
+    async with running(Ingest, system[0]) as service:
+        yield service
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> bytes:
+    return made(tmp_path, lambda file: file.create_dataset("image", data=np.ones((4, 5), np.uint16)))
+
+
+def made(folder: Path, fill: Callable[[h5py.File], Any]) -> bytes:
+    with h5py.File(folder / "made.h5", "w") as file:
+        fill(file)
+    return (folder / "made.h5").read_bytes()
+
+
+async def upload(platform: Platform, data: bytes, *, announce: bool = True) -> str:
+    """Puts bytes as a gateway does."""
+    file_id = new_id()
+    info = await platform.store.put(files.COLLECTION, files.bytes_key(file_id), data, metadata=METADATA, tags=EXPIRING)
+    if announce:
+        await platform.bus.publish(FileUploaded(subject=file_id, size=info.size, etag=info.etag))
+    return file_id
+
+
+async def post(platform: Platform, run: str, attempt: int) -> str:
+    """Posts one file as a worker does."""
+    file_id = new_id()
+    path = platform.store.scratch / file_id
+    path.write_bytes(b"output")
+    await files.post(platform.store, project="default", run=run, attempt=attempt, number=0, files=[(file_id, path)])
+    return file_id
+
+
+async def is_there(platform: Platform, file_id: str) -> bool:
+    try:
+        await files.locate(platform.store, file_id)
+    except NotFound:
+        return False
+    return True
+
+
+async def tags(platform: Platform, file_id: str) -> dict[str, str]:
+    return await platform.store.tags(files.COLLECTION, files.bytes_key(file_id))
+
+
+# --- uploads ----------------------------------------------------------------------------------------------
+
+
+async def test_a_good_file_is_committed_with_what_is_in_it(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+
+    file_id = await upload(platform, volume)
+    committed = await heard.first(FileCommitted, subject=file_id)
+
+    assert [dataset.model_dump() for dataset in committed.datasets] == [
+        {"name": "image", "shape": [4, 5], "dtype": "<u2"}
+    ]
+    assert files.is_visible(await files.locate(platform.store, file_id), None)
+
+
+async def test_a_bad_file_is_rejected_and_its_bytes_are_gone(system: tuple[Platform, Heard], ingest: Ingest) -> None:
+    platform, heard = system
+
+    file_id = await upload(platform, b"this is no HDF5")
+    rejected = await heard.first(FileRejected, subject=file_id)
+
+    assert rejected.error.code == "invalid_hdf5_file"
+    assert not await is_there(platform, file_id)
+
+
+async def test_an_upload_that_is_announced_twice_is_committed_alike(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+    file_id = await upload(platform, volume)
+    first = await heard.first(FileCommitted, subject=file_id)
+
+    await platform.bus.publish(FileUploaded(subject=file_id, size=first.size, etag=first.etag))
+    again = await heard.some(2, FileCommitted, subject=file_id)
+
+    assert again[1].datasets == first.datasets
+
+
+async def test_an_upload_whose_bytes_are_gone_is_rejected(system: tuple[Platform, Heard], ingest: Ingest) -> None:
+    platform, heard = system
+
+    await platform.bus.publish(FileUploaded(subject="gone", size=1, etag="x"))
+
+    assert "not there any more" in (await heard.first(FileRejected, subject="gone")).error.message
+
+
+async def test_bytes_that_were_replaced_wait_for_their_own_announcement(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+    file_id = await upload(platform, volume, announce=False)
+
+    await ingest.handle([FileUploaded(subject=file_id, size=1, etag="of earlier bytes")])
+
+    assert (await is_there(platform, file_id), heard.of(FileCommitted, FileRejected)) == (True, [])
+
+
+async def test_a_file_that_hangs_the_library_does_not_hold_up_others(
+    tmp_path: Path, volume: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingest.inspector.__file__", stand_in(tmp_path, "import time; time.sleep(600)"))
+    inspectors = Inspectors(most=1, memory=2 << 30, timeout=0.3, limit=1 << 40)
+
+    with pytest.raises(InvalidInput, match="took longer"):
+        await inspectors.inspect(tmp_path / "made.h5")
+
+    monkeypatch.undo()
+    assert await inspectors.inspect(tmp_path / "made.h5")
+    await inspectors.close()
+
+
+def stand_in(folder: Path, on_request: str) -> str:
+    """An inspector that does `on_request` with the first file."""
+    script = folder / "stand_in.py"
+    script.write_text(
+        f"import sys\nprint('{json.dumps({'ready': True})}', flush=True)\nsys.stdin.readline()\n{on_request}"
+    )
+    return str(script)
+
+
+async def test_a_file_that_crashes_the_library_is_refused(
+    tmp_path: Path, volume: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    monkeypatch.setattr("services.ingest.inspector.__file__", stand_in(tmp_path, crash))
+    inspectors = Inspectors(most=1, memory=2 << 30, timeout=10.0, limit=1 << 40)
+
+    with pytest.raises(InvalidInput, match="crashes the HDF5 library"):
+        await inspectors.inspect(tmp_path / "made.h5")
+
+
+async def test_an_inspector_that_cannot_start_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingest.inspector.__file__", str(tmp_path / "missing.py"))
+    inspectors = Inspectors(most=1, memory=2 << 30, timeout=10.0, limit=1 << 40)
+
+    with pytest.raises(Unavailable, match="ended at once"):
+        await inspectors.inspect(tmp_path / "any.h5")
+
+
+async def test_an_inspection_that_is_cancelled_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingest.inspector.__file__", stand_in(tmp_path, "import time; time.sleep(600)"))
+    inspectors = Inspectors(most=1, memory=2 << 30, timeout=60.0, limit=1 << 40)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(inspectors.inspect(tmp_path / "any.h5"), 0.5)
+
+    assert inspectors._idle == []
+
+
+# --- deletes ----------------------------------------------------------------------------------------------
+
+
+async def test_a_file_is_deleted_and_deleting_it_again_is_no_error(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+    file_id = await upload(platform, volume)
+    await heard.first(FileCommitted, subject=file_id)
+
+    await platform.bus.publish(FileDeleteRequested(subject=file_id), FileDeleteRequested(subject=file_id))
+
+    await heard.some(2, FileDeleted, subject=file_id)
+    assert not await is_there(platform, file_id)
+
+
+# --- ended runs -------------------------------------------------------------------------------------------
+
+
+def ended(kind: type[ExecutionCompleted | ExecutionFailed | ExecutionStopped], attempt: int, staged: int) -> Event:
+    return kind(subject="run", attempt=attempt, epoch=1, result=Result(staged=staged))
+
+
+@pytest.mark.parametrize(
+    ("event", "kept"),
+    [
+        (ended(ExecutionCompleted, 2, 1), [False, True]),
+        (ended(ExecutionCompleted, 1, 1), [True, False]),
+        (ended(ExecutionFailed, 2, 0), [False, False]),
+        (ended(ExecutionStopped, 1, 0), [False, False]),
+    ],
+)
+async def test_only_the_files_of_the_attempt_that_completed_stay(
+    system: tuple[Platform, Heard], ingest: Ingest, event: Event, kept: list[bool]
+) -> None:
+    platform, _ = system
+    posted = [await post(platform, "run", 1), await post(platform, "run", 2)]
+
+    await ingest.sweep([event])
+
+    assert [await is_there(platform, file_id) for file_id in posted] == kept
+    assert (await platform.store.list(files.COLLECTION, prefix="staged/")).items == []
+
+
+# --- upkeep -----------------------------------------------------------------------------------------------
+
+
+async def test_an_upload_that_was_never_announced_goes_after_a_day(
+    system: tuple[Platform, Heard], volume: bytes
+) -> None:
+    platform, _ = system
+    file_id = await upload(platform, volume, announce=False)
+
+    early = await sweep_forgotten(platform.store, utc_now() + timedelta(hours=23))
+    late = await sweep_forgotten(platform.store, utc_now() + timedelta(hours=25))
+
+    assert (early, late, await is_there(platform, file_id)) == (0, 1, False)
+
+
+async def test_committed_files_and_files_of_runs_are_not_forgotten(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+    await heard.first(FileCommitted, subject=await upload(platform, volume))
+    await post(platform, "run", 1)
+
+    assert await sweep_forgotten(platform.store, utc_now() + timedelta(hours=25)) == 0
+
+
+def unfinished(run: str, *inputs: str) -> RunState:
+    work = Work(
+        algorithm=AlgorithmPin(algorithm_id="a", name="a", major="1", minor="0", module="m", assets="i"),
+        input_dataset_ids=list(inputs),
+        parameters={},
+        args={},
+        devices=["cpu"],
+        session_token="s",
+    )
+    return RunState(run=run, work=work, submitted=utc_now())
+
+
+async def test_files_of_a_long_run_do_not_expire_until_it_ends(system: tuple[Platform, Heard], volume: bytes) -> None:
+    platform, _ = system
+    given, output = await upload(platform, volume, announce=False), await post(platform, "run", 1)
+    run, later = unfinished("run", given, "no file's id"), utc_now() + timedelta(hours=2)
+
+    await hold_files(platform.store, [run], later)
+    held = [await tags(platform, given), await tags(platform, output)]
+    await hold_files(platform.store, [], later)
+
+    assert held == [{}, {}]
+    assert [await tags(platform, given), await tags(platform, output)] == [EXPIRING, EXPIRING]
+
+
+async def test_a_file_that_two_long_runs_need_is_held_until_both_have_ended(
+    system: tuple[Platform, Heard], volume: bytes
+) -> None:
+    platform, _ = system
+    given, later = await upload(platform, volume, announce=False), utc_now() + timedelta(hours=2)
+    await hold_files(platform.store, [unfinished("one", given), unfinished("two", given)], later)
+
+    await hold_files(platform.store, [unfinished("two", given)], later)
+
+    assert await tags(platform, given) == {}
+
+
+async def test_files_of_a_short_run_are_left_alone(system: tuple[Platform, Heard], volume: bytes) -> None:
+    platform, _ = system
+    given = await upload(platform, volume, announce=False)
+
+    await hold_files(platform.store, [unfinished("run", given)], utc_now() + timedelta(minutes=59))
+
+    assert await tags(platform, given) == EXPIRING
+
+
+def test_the_inspector_imports_nothing_of_ours() -> None:
+    from services.ingest import inspector
+
+    ours = {"voxloom", "messages", "shared", "services"}
+    assert {name for name in vars(inspector) if name in ours} == set()
+    assert "h5py" in sys.modules
