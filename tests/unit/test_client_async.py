@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.unit.client_fake import FakeServer, a_volume, an_algorithm, log_event, running, status_event
-from voxloom.client import AsyncClient, LogUpdate, StatusUpdate, _generate
+from voxloom.client import AsyncClient, Client, LogUpdate, StatusUpdate, _generate
 from voxloom.errors import NotFound, Unavailable
 from voxloom.models import Status
 
@@ -82,3 +82,9 @@ async def test_where_no_server_is_the_error_says_what_to_do() -> None:
     async with AsyncClient("http://127.0.0.1:9") as client:
         with pytest.raises(Unavailable, match="No Voxloom server answers at"):
             await client.server()
+
+
+async def test_the_synchronous_client_works_where_a_loop_runs_as_in_a_notebook(server: FakeServer) -> None:
+    server.algorithms = [an_algorithm()]
+    with Client(server.url) as client:
+        np.testing.assert_array_equal(client.submit("smooth", a_volume()).result(), a_volume() + 1)

@@ -19,6 +19,8 @@ class Address:
     shown: str
     """For people: without user and token."""
     token: str | None = field(repr=False)
+    host: str
+    port: int
     local: bool
     """The server is this machine."""
     secure: bool
@@ -33,6 +35,8 @@ def find_address(url: str | None = None, token: str | None = None) -> Address:
         url=chosen.rstrip("/"),
         shown=urlunsplit((parts.scheme, bare, parts.path.rstrip("/"), "", "")),
         token=token or os.environ.get("VOXLOOM_TOKEN") or None,
+        host=parts.hostname or "",
+        port=parts.port or (443 if parts.scheme == "https" else 80),
         local=_is_loopback(parts.hostname or ""),
         secure=parts.scheme == "https",
     )

@@ -67,22 +67,22 @@ class Stack:
 def failure_of(record: ExecutionRecord, log: str) -> RunFailed:
     """`record` has a terminal status that is not COMPLETED."""
     lines = log.splitlines()[-LAST_LINES:]
-    error = record.error.model_dump() if record.error else None
     return RunFailed(
-        "\n".join([_sentence(record), *(f"    {line}" for line in lines)]),
+        "\n".join([describe_end(record), *(f"    {line}" for line in lines)]),
         details={
             "execution_id": record.execution_id,
             "status": str(record.status),
-            "error": error,
+            "error": record.error.model_dump() if record.error else None,
             "last_log_lines": lines,
         },
     )
 
 
-def _sentence(record: ExecutionRecord) -> str:
+def describe_end(record: ExecutionRecord) -> str:
+    """One sentence about a run that did not complete."""
     if record.error is None:
         return f"Run {record.execution_id} is {record.status}."
-    return f"Run {record.execution_id} is {record.status}: {record.error.type}: {record.error.message}"
+    return f"Run {record.execution_id} is {record.status}: {record.error.type}: {record.error.message.rstrip('.')}."
 
 
 Progress = Callable[[int, int], None]

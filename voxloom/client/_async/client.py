@@ -186,6 +186,7 @@ class AsyncClient:
         inputs: Given | Sequence[Given],
         parameters: Mapping[str, Any] | None = None,
         *,
+        minor: int | str | None = None,
         device: str | None = None,
         session: str | None = None,
         checkpoint: str | None = None,
@@ -199,7 +200,9 @@ class AsyncClient:
             inputs: one or a list of: file ids, paths, arrays, dicts of arrays. For Image2… algorithms (and
                 Segmentation2Segmentation) an array (N, H, W) or (N, 3, H, W) becomes N files, one per slice.
             parameters: by the names that the algorithm declares.
+            minor: a minor version in place of the latest (or of the one in `algorithm`).
             device: `cpu`, `gpu` or `mps` in place of the algorithm's default.
+            checkpoint: the id of a checkpoint to run with.
             session: the token of an earlier run (`record().session_token`), to share its items.
             dataset: what to read from HDF5 files, and, for algorithms of other types, what to call arrays.
             progress: told how many of how many files are uploaded.
@@ -212,7 +215,7 @@ class AsyncClient:
             plan = await in_thread(opened.enter_context, plan_inputs(given, kind, dataset))
             request = {
                 "algorithm_id": selector.algorithm_id if record is None else record.algorithm_id,
-                "algorithm_minor_version": selector.minor,
+                "algorithm_minor_version": selector.minor if minor is None else str(minor),
                 "input_dataset_ids": await self._files.send_all(plan.uploads, progress),
                 "additional_parameters": dict(parameters or {}),
                 "execution_device_override": device,

@@ -1,0 +1,241 @@
+"""The command line's decisions, without a server."""
+
+from __future__ import annotations
+
+import io
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voxloom.cli import doctor, servers
+from voxloom.cli.doctor import Finding, line_of
+from voxloom.cli.follow import PlainView
+from voxloom.cli.main import sentence_of
+from voxloom.cli.saving import Part, check_destination, parts_of
+from voxloom.cli.session import full_id
+from voxloom.cli.text import columns, printable
+from voxloom.cli.values import parse_parameters
+from voxloom.client import ProgressUpdate
+from voxloom.errors import InvalidInput, Misconfigured, NotFound
+from voxloom.models import Parameter, ParameterConfig, ParameterType
+
+# --- parameters -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("string", "5", "5"),
+        ("string", "a=b", "a=b"),
+        ("string_enum", "true", "true"),
+        ("int", "5", 5),
+        ("int", "5.0", 5),
+        ("int_range", "-3", -3),
+        ("float", "5", 5.0),
+        ("float_enum", "1e-3", 0.001),
+        ("bool", "Yes", True),
+        ("bool", "0", False),
+        ("int_list", "1,2, 3", [1, 2, 3]),
+        ("int_list", "[1, 2]", [1, 2]),
+        ("string_list", "a,b", ["a", "b"]),
+        ("float_list", "", []),
+        ("bool_list", "on,off", [True, False]),
+    ],
+)
+def test_a_parameter_is_read_by_its_declared_type(kind: ParameterType, text: str, value: Any) -> None:
+    declared = [Parameter(name="p", config=ParameterConfig(type=kind))]
+    parsed = parse_parameters([f"p={text}"], declared)["p"]
+    assert (parsed, type(parsed)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("5", 5), ("true", True), ('{"a": [1]}', {"a": [1]}), ("fast", "fast"), ("", "")]
+)
+def test_an_undeclared_parameter_is_json_or_a_text(text: str, value: Any) -> None:
+    assert parse_parameters([f"p={text}"], []) == {"p": value}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("int", "2.5", "p takes a whole number, and '2.5' is none"),
+        ("float", "much", "p takes a number, and 'much' is none"),
+        ("bool", "maybe", "p takes true or false"),
+        ("int_list", "1,x", "p takes a list, each item a whole number"),
+        ("int_list", "[1,", "p takes a list"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(kind: ParameterType, text: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        parse_parameters([f"p={text}"], [Parameter(name="p", config=ParameterConfig(type=kind))])
+
+
+@pytest.mark.parametrize("typed", ["sigma", "=3"])
+def test_a_parameter_without_name_or_value_is_refused(typed: str) -> None:
+    with pytest.raises(InvalidInput, match="write it as -p name=value"):
+        parse_parameters([typed], [])
+
+
+# --- text -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ü\n\tline\n", "plain ü\n\tline\n"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07x", "x"),
+        ("10%\r50%\r100%\n", "100%\n"),
+        ("dos\r\nline\r\n", "dos\nline\n"),
+        ("bell\x07 back\x08 csi\x9b", "bell back csi"),
+    ],
+)
+def test_nothing_in_a_text_steers_the_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_columns_stand_under_one_another() -> None:
+    assert columns([("A", "B"), ("longer", "x")]) == ["A       B", "longer  x"]
+
+
+def test_plain_progress_is_told_in_steps() -> None:
+    stream = io.StringIO()
+    view = PlainView(stream)
+    for percent in range(0, 101, 4):
+        view.take(ProgressUpdate(1, percent / 100))
+    assert stream.getvalue().split() == ["12%", "20%", "32%", "40%", "52%", "60%", "72%", "80%", "92%", "100%"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotFound("No such thing."), "No such thing."),
+        (TimeoutError("It takes long."), "It takes long."),
+        (
+            PermissionError(13, "Permission denied", "out.h5"),
+            "out.h5: Permission denied. Set VOXLOOM_DEBUG=1 to see where it happened.",
+        ),
+    ],
+)
+def test_an_error_is_one_sentence(error: Any, said: str) -> None:
+    assert sentence_of(error) == said
+
+
+# --- outputs ----------------------------------------------------------------------------------------------
+
+A, B = Path("x/a.tif"), Path("y/b.npy")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "counts", "inputs", "parts"),
+    [
+        (["1", "2", "3"], [3], [A], [Part("a", ["1", "2", "3"], True)]),
+        (["1"], [None], [A], [Part("a", ["1"], False)]),
+        (["1", "2", "3"], [2, None], [A, B], [Part("a", ["1", "2"], True), Part("b", ["3"], False)]),
+        (["1", "2"], [None, None], [A, A], [Part("a_0", ["1"], False), Part("a_1", ["2"], False)]),
+        (["1", "2"], [3], [A], [Part("output_0", ["1"], False), Part("output_1", ["2"], False)]),
+        ([], [None], [A], []),
+    ],
+)
+def test_outputs_belong_to_inputs_where_their_number_tells(
+    outputs: list[str], counts: list[int | None], inputs: list[Path], parts: list[Part]
+) -> None:
+    assert parts_of(outputs, counts, inputs) == parts
+
+
+@pytest.mark.parametrize("name", ["out.png", "taken"])
+def test_a_destination_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(InvalidInput):
+        check_destination(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["out.h5", "new/folder", "there.is"])
+def test_a_destination_is_an_image_file_or_a_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "there.is").mkdir()
+    check_destination(tmp_path / name)
+
+
+# --- ids --------------------------------------------------------------------------------------------------
+
+
+def test_an_abbreviated_id_is_the_only_one_that_begins_so() -> None:
+    assert full_id("AB", ["abc", "def"]) == "abc"
+
+
+@pytest.mark.parametrize(("prefix", "said"), [("x", "No recent run"), ("a", "2 recent runs")])
+def test_an_unclear_id_is_refused(prefix: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        full_id(prefix, ["abc", "ade"])
+
+
+# --- the doctor -------------------------------------------------------------------------------------------
+
+
+def test_a_problem_is_told_with_what_to_do() -> None:
+    assert line_of(Finding("disk", "full", "Make room.")) == "problem  disk: full. Make room."
+    assert line_of(Finding("disk", "roomy")) == "ok       disk: roomy"
+
+
+def test_an_old_python_is_a_problem() -> None:
+    assert doctor.check_python((3, 10, 9)).next_step is not None
+    assert doctor.check_python((3, 11, 0)).next_step is None
+
+
+def test_a_library_that_cannot_be_imported_is_named() -> None:
+    assert "no_such_library" in doctor.check_libraries(("json", "no_such_library")).seen
+
+
+def test_a_folder_that_is_not_there_yet_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
+    finding = doctor.check_folder(tmp_path / "new" / "data")
+    assert finding.next_step is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_problem() -> None:
+    assert doctor.check_folder(Path("/proc/voxloom")).next_step is not None
+
+
+def test_the_data_folder_is_the_one_the_server_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VOXLOOM_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", "/x")
+    assert doctor.data_folder() == Path("/x/voxloom")
+    (tmp_path / "voxloom.toml").write_text('data = "/from/file"')
+    assert doctor.data_folder() == Path("/from/file")
+    monkeypatch.setenv("VOXLOOM_DATA", "/from/env")
+    assert doctor.data_folder() == Path("/from/env")
+
+
+def test_a_port_that_another_program_has_is_a_problem() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert doctor.check_port(f"http://127.0.0.1:{port}").next_step is not None
+    assert doctor.check_port(f"http://127.0.0.1:{port}").next_step is None
+
+
+def test_a_remote_server_must_answer() -> None:
+    assert doctor.check_port("http://lab.example:5481").next_step is not None
+
+
+@pytest.mark.parametrize(
+    ("command", "seen"),
+    [
+        ([sys.executable, "-c", "pass"], "starts in"),
+        ([sys.executable, "-c", "import no_such_module"], "fails: ModuleNotFoundError"),
+        (["/no/such/program"], "cannot be started"),
+    ],
+)
+def test_a_runner_process_is_tried(command: list[str], seen: str) -> None:
+    assert doctor.check_runner(command).seen.startswith(seen)
+
+
+# --- the server's commands --------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_installed_is_said_so() -> None:
+    with pytest.raises(Misconfigured, match="`voxloom fly` needs the server"):
+        servers.load("fly")

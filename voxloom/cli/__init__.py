@@ -1,0 +1,1 @@
+"""The `voxloom` program: one file per topic, started by `voxloom.cli.main`."""

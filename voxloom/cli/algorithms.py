@@ -1,0 +1,115 @@
+"""`voxloom deploy`, `ls`, `rm`: algorithms from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voxloom.cli.session import connect
+from voxloom.cli.text import printable, show_table
+from voxloom.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from voxloom.models import AlgorithmRecord, ExecutionSummary
+
+
+def deploy(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The algorithm's folder, or a zip of it.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="A name in place of the algorithm's own.")] = None,
+    major: Annotated[int | None, typer.Option(min=0, help="A major version in place of its own.")] = None,
+    removable: Annotated[bool | None, typer.Option(help="Whether anybody may remove it.", show_default=False)] = None,
+    exportable: Annotated[bool | None, typer.Option(help="Whether anybody may export it.", show_default=False)] = None,
+) -> None:
+    """Put an algorithm on the server."""
+    with connect(ctx) as client:
+        record = client.deploy(path, name=name, major=major, removable=removable, exportable=exportable)
+    for warning in record.warnings:
+        typer.echo(f"Warning: {printable(warning)}", err=True)
+    version = f"{record.algorithm_major_version}.{record.algorithm_minor_version}"
+    typer.echo(f"Deployed {record.algorithm_name} {version}. Run it with `voxloom run {record.algorithm_name} FILE`.")
+
+
+def ls(
+    ctx: typer.Context,
+    number: Annotated[int, typer.Option("-n", min=0, help="How many recent runs to show.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show the algorithms and the recent runs."""
+    with connect(ctx) as client:
+        algorithms = client.algorithms()
+        recent = list(client.executions(limit=number))
+    if as_json:
+        typer.echo(json.dumps({"algorithms": _dump(algorithms), "executions": _dump(recent)}, indent=2))
+        return
+    _show_algorithms(algorithms)
+    if number:
+        typer.echo()
+        _show_executions(recent)
+
+
+def _dump(records: Sequence[BaseModel]) -> list[Any]:
+    return [one.model_dump(mode="json") for one in records]
+
+
+def _show_algorithms(algorithms: list[AlgorithmRecord]) -> None:
+    if not algorithms:
+        typer.echo("No algorithm is deployed yet. Deploy one with `voxloom deploy FOLDER`.")
+        return
+    rows = [
+        (
+            one.algorithm_name,
+            f"{one.algorithm_version}.{one.latest_algorithm_minor_version}",
+            one.algorithm_type,
+            one.default_device,
+            one.algorithm_description,
+        )
+        for one in algorithms
+    ]
+    show_table(("ALGORITHM", "VERSION", "TYPE", "DEVICE", "DESCRIPTION"), rows)
+
+
+def _show_executions(recent: list[ExecutionSummary]) -> None:
+    if not recent:
+        typer.echo("Nothing has been run yet. Run something with `voxloom run ALGORITHM FILE -o OUT`.")
+        return
+    rows = [
+        (
+            one.execution_id,
+            f"{one.algorithm_name} {one.algorithm_major_version}.{one.algorithm_minor_version or '?'}",
+            str(one.status),
+            f"{one.progress:.0%}",
+            one.time_started[:19].replace("T", " "),
+        )
+        for one in recent
+    ]
+    show_table(("RUN", "ALGORITHM", "STATUS", "DONE", "STARTED (UTC)"), rows)
+
+
+def rm(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The algorithm's name.", show_default=False)],
+    major: Annotated[int, typer.Argument(min=0, help="Its major version.", show_default=False)],
+    minor: Annotated[int | None, typer.Option(min=0, help="Only this minor version.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove an algorithm from the server, or one minor version of it."""
+    what = f"{name} {major}" if minor is None else f"{name} {major}.{minor}"
+    if not yes:
+        _ask(what)
+    with connect(ctx) as client:
+        said = client.remove(name, major, minor)
+    typer.echo(f"{what}: {said}")
+
+
+def _ask(what: str) -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"Removing {what} cannot be undone; add --yes to do it without being asked.")
+    typer.confirm(f"Remove {what} from the server for good?", abort=True)

@@ -1,0 +1,172 @@
+"""`voxloom doctor`: is this machine fit to run Voxloom, and is the server well?"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from voxloom.cli.session import connect
+from voxloom.errors import Unavailable, VoxloomError
+
+if TYPE_CHECKING:
+    from voxloom.client import Client
+
+OLDEST_PYTHON = (3, 11)
+LEAST_FREE_BYTES = 1 << 30
+RUNNER_SECS = 30.0
+LIBRARIES = (
+    *("aiohttp", "h5py", "httpx", "numpy", "orjson", "prometheus_client"),
+    *("pydantic", "pydantic_settings", "rich", "tifffile", "typer", "uvloop"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, what was seen, and, where that is a problem, what to do."""
+
+    what: str
+    seen: str
+    next_step: str | None = None
+
+
+def doctor(ctx: typer.Context) -> None:
+    """Check this machine and the server; exit code 1 when something needs doing."""
+    sick = False
+    for finding in examine(ctx):
+        sick = sick or finding.next_step is not None
+        typer.echo(line_of(finding))
+    if sick:
+        raise typer.Exit(1)
+
+
+def line_of(finding: Finding) -> str:
+    if finding.next_step is None:
+        return f"ok       {finding.what}: {finding.seen}"
+    return f"problem  {finding.what}: {finding.seen}. {finding.next_step}"
+
+
+def examine(ctx: typer.Context) -> Iterator[Finding]:
+    yield check_python(sys.version_info[:3])
+    yield check_libraries(LIBRARIES)
+    yield check_folder(data_folder())
+    with connect(ctx) as client:
+        yield from check_server(client)
+    yield check_runner([sys.executable, "-c", "import voxloom.runner"])
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    seen = ".".join(map(str, version))
+    fits = version >= OLDEST_PYTHON
+    return Finding("Python", seen, None if fits else "Voxloom needs 3.11 or newer; install one and Voxloom into it.")
+
+
+def check_libraries(names: tuple[str, ...], load: Callable[[str], object] = importlib.import_module) -> Finding:
+    failed = []
+    for name in names:
+        try:
+            load(name)
+        except ImportError as error:
+            failed.append(f"{name} ({error})")
+    if failed:
+        return Finding("libraries", f"cannot import {', '.join(failed)}", "Install Voxloom anew: pip install voxloom.")
+    return Finding("libraries", f"all {len(names)} can be imported")
+
+
+def data_folder() -> Path:
+    """Where a server of this machine keeps its data, unless told otherwise: as the server itself finds it."""
+    told = os.environ.get("VOXLOOM_DATA") or _told_in_file(Path("voxloom.toml"))
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(told).expanduser() if told else Path(base) / "voxloom"
+
+
+def _told_in_file(settings: Path) -> str | None:
+    import tomllib
+
+    if not settings.is_file():
+        return None
+    try:
+        told = tomllib.loads(settings.read_text()).get("data")
+    except ValueError:
+        return None
+    return told if isinstance(told, str) else None
+
+
+def check_folder(folder: Path) -> Finding:
+    """Whether the folder, or the one it will be made in, can be written to and has room."""
+    place = next(one for one in (folder, *folder.parents) if one.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Finding("data folder", f"{folder}: {error.strerror}", "Give it to your user, or set VOXLOOM_DATA.")
+    free = shutil.disk_usage(place).free
+    seen = f"{folder}, {free / 2**30:.1f} GiB free"
+    return Finding("data folder", seen, None if free >= LEAST_FREE_BYTES else "Make room, or set VOXLOOM_DATA.")
+
+
+def check_server(client: Client) -> Iterator[Finding]:
+    """Whether a server answers and is ready, or else whether one could start there."""
+    try:
+        root = client.server()
+    except Unavailable as error:
+        yield check_port(client.url) if error.code == "no_server" else _silent(client.url, error)
+        return
+    except VoxloomError as error:
+        yield _silent(client.url, error)
+        return
+    yield Finding("server", f"{root.name} {root.version} answers at {client.url}")
+    yield _check_ready(client)
+
+
+def _silent(url: str, error: VoxloomError) -> Finding:
+    return Finding("server", f"what answers at {url} is no Voxloom server", f"{error} Or set VOXLOOM_URL.")
+
+
+def _check_ready(client: Client) -> Finding:
+    try:
+        client.ready()
+    except VoxloomError as error:
+        return Finding("server ready", "no", f"{error} Look into the server's log.")
+    return Finding("server ready", "yes")
+
+
+def check_port(url: str) -> Finding:
+    """For a server of this machine that does not answer, whether its port is free; a remote one must answer."""
+    from voxloom.client._address import find_address
+
+    address = find_address(url)
+    if not address.local:
+        return Finding("server", f"none answers at {url}", "Check the address (VOXLOOM_URL), or that it runs.")
+    try:
+        with socket.create_server((address.host, address.port)):
+            pass
+    except OSError as error:
+        return Finding("server", f"port {address.port}: {error.strerror}", "Take another one: voxloom up --port N.")
+    return Finding("server", f"none runs; port {address.port} is free, `voxloom up` starts one")
+
+
+def check_runner(command: list[str]) -> Finding:
+    """Whether a process for authors' code can be started, and how long that takes."""
+    begun = time.monotonic()
+    try:
+        subprocess.run(command, capture_output=True, text=True, timeout=RUNNER_SECS, check=True)  # noqa: S603 - ours
+    except subprocess.TimeoutExpired:
+        return Finding("runner process", f"not up after {RUNNER_SECS:g} s", "See what keeps this machine so busy.")
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["no output"])[-1]
+        return Finding("runner process", f"fails: {last}", "Install Voxloom anew: pip install voxloom.")
+    except OSError as error:
+        return Finding("runner process", f"cannot be started: {error.strerror}", "Check this Python installation.")
+    return Finding("runner process", f"starts in {(time.monotonic() - begun) * 1000:.0f} ms")

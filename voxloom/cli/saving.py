@@ -1,0 +1,137 @@
+"""A run's outputs as local files: stacked again where the input was a stack, else as the server keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxloom.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from voxloom.client import Client
+
+Moved = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Outputs that belong together, and what to call them."""
+
+    name: str
+    ids: list[str]
+    stacked: bool
+
+
+class _NotAlike(Exception):
+    """The outputs do not make one array."""
+
+
+def check_destination(out: Path) -> None:
+    """Raises InvalidInput for a name that is neither an image file's nor a folder's, before anything is run."""
+    from voxloom.imagefiles import require_kind
+
+    if not is_folder(out):
+        require_kind(out)
+    elif out.exists() and not out.is_dir():
+        raise InvalidInput(f"{out} is a file without a suffix we know; name a folder or a .h5, .npy or .tif file.")
+
+
+def is_folder(out: Path) -> bool:
+    return out.is_dir() or not out.suffix
+
+
+def parts_of(outputs: Sequence[str], counts: Sequence[int | None], inputs: Sequence[Path]) -> list[Part]:
+    """Which outputs belong to which input, where their number tells; else each is a part of its own."""
+    sizes = [1 if count is None else count for count in counts]
+    if sum(sizes) != len(outputs):
+        return [Part(f"output_{index}", [one], False) for index, one in enumerate(outputs)]
+    parts: list[Part] = []
+    at = 0
+    for name, size, count in zip(_names(inputs), sizes, counts, strict=True):
+        parts.append(Part(name, list(outputs[at : at + size]), count is not None))
+        at += size
+    return parts
+
+
+def _names(inputs: Sequence[Path]) -> list[str]:
+    """The inputs' names without suffix, numbered where two are the same."""
+    stems = [path.stem for path in inputs]
+    return [stem if stems.count(stem) == 1 else f"{stem}_{index}" for index, stem in enumerate(stems)]
+
+
+def save_outputs(client: Client, parts: Sequence[Part], out: Path, moved: Moved) -> list[Path]:
+    """Writes the outputs to `out`; what was written.
+
+    A folder gets one .h5 file per part. A file gets everything: the only output as it is, several as one stack; where
+    they do not stack, they go into a folder of the same name, so that nothing is lost.
+    """
+    if is_folder(out):
+        return [path for part in parts for path in _save_part(client, part, out / f"{part.name}.h5", moved)]
+    if len(parts) == 1:
+        return _save_part(client, parts[0], out, moved)
+    return _save_part(client, Part(out.stem, [one for part in parts for one in part.ids], True), out, moved)
+
+
+def _save_part(client: Client, part: Part, path: Path, moved: Moved) -> list[Path]:
+    try:
+        if part.stacked:
+            _save_stack(client, part.ids, path, moved)
+        else:
+            _save_one(client, part.ids[0], path, moved)
+    except _NotAlike:
+        return _save_apart(client, part.ids, path.with_suffix(""), moved)
+    return [path]
+
+
+def _save_one(client: Client, file_id: str, path: Path, moved: Moved) -> None:
+    from voxloom.imagefiles import kind_of, write_image
+
+    if kind_of(path) == "hdf5":
+        client.download(file_id, path)
+    else:
+        write_image(path, _array(client, file_id)[1])
+    moved(1, 1)
+
+
+def _save_stack(client: Client, ids: Sequence[str], path: Path, moved: Moved) -> None:
+    """One array of all, of which only a few items are in memory at any time."""
+    from voxloom.client._sio import parallel
+    from voxloom.client._sync.files import AT_ONCE
+    from voxloom.imagefiles import stack_writer
+
+    if not ids:
+        raise _NotAlike
+    name, first = _array(client, ids[0])
+    done = [0]
+    with stack_writer(path, (len(ids), *first.shape), first.dtype, name) as target:
+        target[0] = first
+
+        def fill(index: int) -> None:
+            item = _array(client, ids[index])[1]
+            if (item.shape, item.dtype) != (first.shape, first.dtype):
+                raise _NotAlike
+            target[index] = item
+            done.append(index)
+            moved(len(done), len(ids))
+
+        parallel(fill, range(1, len(ids)), AT_ONCE)
+    moved(len(ids), len(ids))
+
+
+def _array(client: Client, file_id: str) -> tuple[str, Any]:
+    """Name and values of the only dataset of a file."""
+    from voxloom.client._outputs import sole_array
+
+    datasets = client.download(file_id)
+    sole = None if isinstance(datasets, Path) else sole_array(datasets)
+    if sole is None:
+        raise _NotAlike
+    return sole
+
+
+def _save_apart(client: Client, ids: Sequence[str], folder: Path, moved: Moved) -> list[Path]:
+    paths = client.download_many(ids, folder)
+    moved(len(ids), len(ids))
+    return paths

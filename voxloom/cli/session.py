@@ -1,0 +1,40 @@
+"""What every command needs: a client, and the run that an abbreviated id means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from voxloom.errors import InvalidInput
+from voxloom.ids import is_id
+
+if TYPE_CHECKING:
+    from voxloom.client import Client, Run
+
+RECENT = 500
+"""Executions among which an abbreviated id is looked for."""
+
+
+def connect(ctx: typer.Context) -> Client:
+    from voxloom.client import Client
+
+    return Client(ctx.find_root().obj)
+
+
+def find_run(client: Client, text: str) -> Run:
+    """The run of that id, or of the only recent one whose id begins so."""
+    if is_id(text):
+        return client.execution(text)
+    recent = [one.execution_id for one in client.executions(limit=RECENT)]
+    return client.execution(full_id(text, recent))
+
+
+def full_id(prefix: str, ids: list[str]) -> str:
+    """Raises InvalidInput when none or several begin with `prefix`."""
+    matching = [one for one in ids if one.startswith(prefix.lower())]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        raise InvalidInput(f"No recent run has an id that begins with {prefix!r}; see `voxloom ls`.")
+    raise InvalidInput(f"{len(matching)} recent runs have ids that begin with {prefix!r}; give more of it.")
