@@ -1,0 +1,97 @@
+"""The bus's folder: made, claimed for one process, its journal opened.
+
+journal.sqlite  all that is kept
+lock            held while a process has the bus open
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.bus.embedded.failures import in_use, newer, unusable
+from shared.bus.embedded.journal import Journal, NewerJournal
+from shared.bus.embedded.queues import Bindings
+from shared.bus.embedded.rows import Backlog, QueueRow, Wanted
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a process has that owns the folder."""
+
+    lock: int
+    journal: Journal
+    reader: Journal
+    queues: list[tuple[QueueRow, Backlog]]
+    stream_end: int
+    last_delayed: int
+
+    def unlock(self) -> None:
+        os.close(self.lock)
+
+    def release(self) -> None:
+        """Gives all back, where nobody has begun to use it."""
+        self.reader.close()
+        self.journal.close()
+        self.unlock()
+
+
+def claim(folder: Path) -> Claim:
+    """Raises Misconfigured, with a sentence for whoever starts the server."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = _lock(folder)
+    except OSError as error:
+        raise unusable(folder, error) from error
+    try:
+        return _open(folder, lock)
+    except BaseException as error:
+        os.close(lock)
+        if isinstance(error, NewerJournal):
+            raise newer(folder, error) from error
+        if isinstance(error, OSError | sqlite3.Error):
+            raise unusable(folder, error) from error
+        raise
+
+
+def _lock(folder: Path) -> int:
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise in_use(folder) from None
+    return descriptor
+
+
+def _open(folder: Path, lock: int) -> Claim:
+    journal = Journal(folder)
+    try:
+        return Claim(
+            lock=lock,
+            journal=journal,
+            queues=_queues(journal),
+            stream_end=journal.segments.stream_end(),
+            last_delayed=journal.tables.last_delayed(),
+            reader=Journal(folder, read_only=True),
+        )
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _queues(journal: Journal) -> list[tuple[QueueRow, Backlog]]:
+    rows = journal.tables.queues()
+    backlogs = journal.segments.count_backlogs({row.name: (row, _wanted(row)) for row in rows})
+    for name, count in journal.tables.delayed_counts().items():
+        if name in backlogs:
+            backlogs[name].delayed = count
+    return [(row, backlogs[row.name]) for row in rows]
+
+
+def _wanted(row: QueueRow) -> Wanted:
+    bindings = Bindings(row.history)
+    return lambda seq, keys, only: bindings.wants(seq, keys, row.name, only)

@@ -1,0 +1,278 @@
+"""Those who receive from the embedded bus: consumers of queues, followers of the stream, listeners to live events."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from messages.base import Event
+from messages.wire import UndecodableMessage, decode
+from shared.bus.base import Handler, LiveHandler, Queue, StreamHandler, Subscription
+from shared.bus.delivery import deliver
+from shared.bus.embedded.feed import Feed, Load
+from shared.bus.embedded.queues import LocalDelivery, LocalQueue
+from shared.bus.embedded.rows import Entry
+from voxloom.errors import BusUnavailable
+
+STREAM_BATCH = 128
+LIVE_BATCH = 128
+CANCEL_SECS = 5.0
+"""How long a handler may take to end once it has been cancelled."""
+YIELD_SECS = 0.005
+"""Handlers that never wait give way to others after so long."""
+READ_AGAIN_SECS = 1.0
+
+log = logging.getLogger("voxloom.bus")
+
+
+class HandlerCancelled(Exception):
+    """A handler was cancelled by something of its own: it failed, and its consumer lives on."""
+
+
+class Worked(Subscription):
+    """A subscription with tasks, which it owns. `on_close` is told once it is over."""
+
+    def __init__(self, on_close: Callable[[Worked], None]) -> None:
+        self._on_close = on_close
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[Any]] = set()
+        self._awake = asyncio.Event()
+        self._closing = False
+
+    @abstractmethod
+    async def _work(self) -> None:
+        """Runs until `_closing`."""
+
+    def start(self, name: str, tasks: int = 1) -> None:
+        for number in range(tasks):
+            task = asyncio.create_task(self._work(), name=f"bus.{name}.{number}")
+            task.add_done_callback(self._on_task_done)
+            self._tasks.add(task)
+
+    def wake(self) -> None:
+        self._awake.set()
+
+    @property
+    def alive(self) -> bool:
+        return not self._closing and not any(task.done() for task in self._tasks)
+
+    @contextmanager
+    def _handling(self) -> Iterator[asyncio.Task[Any]]:
+        """Marks this task as one that close() lets end."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._busy.add(task)
+        try:
+            yield task
+        finally:
+            self._busy.discard(task)
+
+    async def close(self, *, drain: float = 10.0) -> None:
+        self._closing = True
+        self.wake()
+        current = asyncio.current_task()
+        others = {task for task in self._tasks if task is not current and not task.done()}
+        try:
+            for task in others - self._busy:
+                task.cancel()
+            if others:
+                await asyncio.wait(others, timeout=drain)
+        finally:
+            await self._end(others)
+            self._on_close(self)
+
+    async def _end(self, tasks: set[asyncio.Task[None]]) -> None:
+        left = {task for task in tasks if not task.done()}
+        for task in left:
+            task.cancel()
+        if left:
+            _, stuck = await asyncio.wait(left, timeout=CANCEL_SECS)
+            for task in stuck:
+                log.error("%s does not end, though cancelled; it is left behind", task.get_name())
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("%s died; nothing reaches its handler any more", task.get_name(), exc_info=error)
+
+
+class Consumer(Worked):
+    """Feeds a handler from a queue. What is unsettled when it ends goes back to the queue."""
+
+    def __init__(
+        self,
+        queue: LocalQueue,
+        spec: Queue,
+        handler: Handler,
+        *,
+        room: Callable[[], Awaitable[None]],
+        on_close: Callable[[Worked], None],
+    ) -> None:
+        """`room` waits while more has been settled than could be saved."""
+        super().__init__(on_close)
+        self.queue = queue
+        self._spec = spec
+        self._handler = self._guarded(handler)
+        self._room = room
+        queue.join(self)
+        self.start(spec.name, max(1, spec.concurrency))
+
+    @property
+    def wants_more(self) -> bool:
+        return not self._closing and not self.queue.deleted
+
+    @property
+    def alive(self) -> bool:
+        return super().alive and not self.queue.deleted
+
+    async def close(self, *, drain: float = 10.0) -> None:
+        try:
+            await super().close(drain=drain)
+        finally:
+            self.queue.leave(self)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        while self.wants_more:
+            self._awake.clear()
+            batch = await self._take()
+            if batch:
+                await self._deliver(batch)
+            elif self.wants_more:
+                await self._awake.wait()
+                since = loop.time()
+            if loop.time() - since > YIELD_SECS:
+                await asyncio.sleep(0)
+                since = loop.time()
+
+    async def _take(self) -> list[LocalDelivery]:
+        while True:
+            try:
+                await self._room()
+                return await self.queue.take(self, self._spec.batch)
+            except BusUnavailable as error:
+                log.warning("%s waits: %s", self._spec.name, error)
+                await asyncio.sleep(READ_AGAIN_SECS)
+
+    async def _deliver(self, batch: list[LocalDelivery]) -> None:
+        try:
+            await deliver(batch, self._handler, self._spec.policy)
+        finally:
+            self.queue.give_back(batch)
+
+    def _guarded(self, handler: Handler) -> Handler:
+        @functools.wraps(handler)
+        async def guarded(events: Sequence[Event]) -> None:
+            with self._handling() as task:
+                try:
+                    await handler(events)
+                except asyncio.CancelledError as error:
+                    if task.cancelling():
+                        raise
+                    raise HandlerCancelled("The handler was cancelled from within.") from error
+                except Exception:
+                    if self._closing:
+                        # What would be tried again here, the next consumer tries.
+                        task.cancel()
+                    raise
+
+        return guarded
+
+
+class Follower(Worked):
+    """Feeds a handler from the stream."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        handler: StreamHandler,
+        *,
+        read: Load,
+        newest: Callable[[], int],
+        on_close: Callable[[Worked], None],
+    ) -> None:
+        super().__init__(on_close)
+        self._feed = feed
+        self._handler = handler
+        self._read = read
+        self._newest = newest
+        self.start("stream")
+
+    def offer(self, entry: Entry) -> None:
+        self._feed.offer(entry)
+        self.wake()
+
+    async def _work(self) -> None:
+        while not self._closing:
+            self._awake.clear()
+            if batch := self._next():
+                with self._handling():
+                    await self._handler(batch)
+                await asyncio.sleep(0)
+            elif self._feed.lags:
+                await self._load()
+            else:
+                await self._awake.wait()
+
+    def _next(self) -> list[tuple[int, Event]]:
+        """The next events; what is no event of ours is passed over."""
+        batch: list[tuple[int, Event]] = []
+        while self._feed.ready and len(batch) < STREAM_BATCH:
+            entry = self._feed.take()
+            event = _decoded(entry)
+            if event is not None:
+                batch.append((entry.seq, event))
+        return batch
+
+    async def _load(self) -> None:
+        try:
+            await self._feed.load(self._read, self._newest)
+        except BusUnavailable as error:
+            log.warning("a follower of the stream waits: %s", error)
+            await asyncio.sleep(READ_AGAIN_SECS)
+
+
+def _decoded(entry: Entry) -> Event | None:
+    if entry.event is None:
+        try:
+            entry.event = decode(entry.message.headers, entry.message.body)
+        except UndecodableMessage as error:
+            log.warning("the message at offset %d of the stream is passed over: %s", entry.seq, error)
+    return entry.event
+
+
+class Listener(Worked):
+    """Calls a handler with live events; of more than `limit` waiting, the oldest go."""
+
+    def __init__(self, handler: LiveHandler, limit: int, on_close: Callable[[Worked], None]) -> None:
+        super().__init__(on_close)
+        self._handler = handler
+        self._waiting: deque[Event] = deque(maxlen=limit)
+        self.start("live")
+
+    def offer(self, event: Event) -> None:
+        self._waiting.append(event)
+        self.wake()
+
+    async def _work(self) -> None:
+        while not self._closing:
+            self._awake.clear()
+            for _ in range(min(LIVE_BATCH, len(self._waiting))):
+                self._call(self._waiting.popleft())
+            if self._waiting:
+                await asyncio.sleep(0)
+            else:
+                await self._awake.wait()
+
+    def _call(self, event: Event) -> None:
+        try:
+            self._handler(event)
+        except Exception:
+            # One event must not cost all that follow, and it may be lost anyway.
+            log.exception("a listener failed on %s", event.routing_key)
