@@ -171,7 +171,7 @@ def _show_log(to: Console, text: str, shown: int) -> int:
     """Prints the first lines of a log, so that a long stack does not flood the screen; how many were shown."""
     for line in text.splitlines():
         if shown < LOG_LINES_SHOWN:
-            to.print(f"  {line}", style="dim", markup=False, overflow="ellipsis", no_wrap=True)
+            to.print(f"  {line}", style="dim", markup=False, soft_wrap=True)
         shown += 1
     return shown
 

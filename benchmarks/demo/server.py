@@ -74,7 +74,7 @@ def held_signals() -> Iterator[None]:
 
 def _start(data: Path, log: Path, settings: Mapping[str, object]) -> subprocess.Popen[bytes]:
     data.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "voxloom.cli.main", "up", "--host", "127.0.0.1", "--port", "0", "--data"]
+    command = [sys.executable, "-m", "voxloom", "up", "--host", "127.0.0.1", "--port", "0", "--data"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VOXLOOM_")}
     environment |= {f"VOXLOOM_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("w") as stderr:
