@@ -15,8 +15,6 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.acceptance.support import eventually
-
 ROOT = Path(__file__).parents[2]
 SECS = 120.0
 Demo = Callable[..., "subprocess.Popen[str]"]
@@ -61,7 +59,9 @@ def test_the_demo_leaves_results_and_a_picture_and_nothing_else(tmp_path: Path, 
 def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path, start_demo: Demo) -> None:
     np.save(tmp_path / "large.npy", np.zeros((400, 512, 512), np.uint16))
     demo = start_demo("--data", str(tmp_path / "large.npy"))
-    eventually(lambda: len(processes_of(tmp_path / "tmp")) > 0, what="the demo's server")
+    assert demo.stdout is not None
+    assert any("2-D Gaussian" in line for line in demo.stdout)  # the run's first log line: it is under way
+    assert processes_of(tmp_path / "tmp") != []
     demo.send_signal(signal.SIGINT)
     said, _ = demo.communicate(timeout=SECS)
     assert demo.returncode == 130, said
