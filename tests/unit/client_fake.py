@@ -78,6 +78,8 @@ class FakeServer:
     removed: list[tuple[str, str, str | None]] = field(default_factory=list)
     refusals: list[web.Response] = field(default_factory=list)
     """Answers given first, before any real one."""
+    refuse_logs: list[web.Response] = field(default_factory=list)
+    """The same for logs alone."""
     streams: list[list[bytes]] = field(default_factory=list)
     """What each connection to an event stream says before it breaks off; with none left, it tells the end."""
     resumed: list[str | None] = field(default_factory=list)
@@ -288,6 +290,8 @@ class FakeServer:
             await asyncio.sleep(0.01)
 
     async def _log(self, request: web.Request) -> web.Response:
+        if self.refuse_logs:
+            return self.refuse_logs.pop(0)
         run = self._find(request)
         if run is None:
             return problem(404, "execution_record_not_found", "There is no such execution.")

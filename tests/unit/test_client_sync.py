@@ -331,11 +331,27 @@ def test_a_broken_stream_is_taken_up_where_it_broke(client: Client, server: Fake
     assert server.resumed == [None, "7", "7"]
 
 
-def test_log_lines_that_were_lost_are_fetched(client: Client, server: FakeServer) -> None:
+def test_the_end_of_a_log_that_was_not_told_is_fetched(client: Client, server: FakeServer) -> None:
+    run_id = server.add_run(log="one\ntwo\nthree\n")
+    server.runs[run_id].events = [log_event(run_id, 0, "one\n")]
+    server.end_run(run_id, Status.COMPLETED)
+    assert told(client.execution(run_id).watch()) == ["one\n", "two\nthree\n", "COMPLETED"]
+
+
+def test_a_log_update_says_where_it_stands_when_lines_were_lost(client: Client, server: FakeServer) -> None:
     run_id = server.add_run(log="one\ntwo\nthree\n")
     server.runs[run_id].events = [log_event(run_id, 8, "three\n")]
     server.end_run(run_id, Status.COMPLETED)
-    assert "".join(one for one in told(client.execution(run_id).watch()) if one != "COMPLETED") == "one\ntwo\nthree\n"
+    updates = [one for one in client.execution(run_id).watch() if isinstance(one, LogUpdate)]
+    assert updates == [LogUpdate(1, "three\n", 8)]
+
+
+def test_a_server_away_while_the_end_is_told_is_waited_for(client: Client, server: FakeServer) -> None:
+    run_id = server.add_run(log="one\n")
+    server.end_run(run_id, Status.COMPLETED)
+    updates = client.execution(run_id).watch()
+    server.refuse_logs = [problem(503, "unavailable", "Try again.", retryable=True) for _ in range(3)]
+    assert told(updates) == ["one\n", "COMPLETED"]
 
 
 def test_a_log_may_hold_any_line_separator(client: Client, server: FakeServer) -> None:

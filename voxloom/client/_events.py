@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from voxloom.models import ExecutionRecord, Status
 
@@ -30,10 +29,15 @@ class ProgressUpdate:
 
 @dataclass(frozen=True)
 class LogUpdate:
-    """Whole lines of the run's log, each with its newline. A new attempt begins a new log."""
+    """Lines of the run's log. A new attempt begins a new log.
+
+    `offset`: how many characters of this attempt's log came before. Lines that the server itself did not hear while
+    the run went on are left out; `Run.log()` has them all once it has ended.
+    """
 
     attempt: int
     text: str
+    offset: int = 0
 
 
 Update = StatusUpdate | ProgressUpdate | LogUpdate
@@ -111,17 +115,12 @@ class Watched:
             return self._take_log(data["attempt"], data["offset"], data["text"])
         return None
 
-    def attempt_of_gap(self, event: ServerEvent) -> int | None:
-        """The attempt whose log may hold lines from before this event that never came: they are told without a
-        promise. None: nothing is missing. A run's end is always such a place."""
-        data: dict[str, Any] = json.loads(event.data)
-        attempt = int(data.get("attempt", 0))
-        if event.name == "status":
-            return attempt if Status(data["status"]).terminal else None
-        if event.name != "log" or attempt < self._attempt:
+    def last_attempt(self, event: ServerEvent) -> int | None:
+        """Where the event ends the run, the attempt that was the last, whose whole log is there now (0: none began)."""
+        if event.name != "status":
             return None
-        seen = self._position if attempt == self._attempt else 0
-        return attempt if data["offset"] > seen else None
+        record = ExecutionRecord.model_validate_json(event.data)
+        return record.attempt if record.status.terminal else None
 
     def fill(self, log: str, attempt: int) -> LogUpdate | None:
         """What the whole log of that attempt has beyond what was told."""
@@ -145,6 +144,6 @@ class Watched:
             return None
         if attempt > self._attempt:
             self._attempt, self._position = attempt, 0
-        new = text[max(0, self._position - offset) :]
+        known = max(0, self._position - offset)
         self._position = max(self._position, offset + len(text))
-        return LogUpdate(attempt, new) if new else None
+        return LogUpdate(attempt, text[known:], offset + known) if text[known:] else None

@@ -13,7 +13,7 @@ from voxloom.client._events import EventDecoder, LogUpdate, ServerEvent, Update,
 from voxloom.client._outage import Outage
 from voxloom.client._outputs import Progress, failure_of
 from voxloom.client._problems import parse
-from voxloom.errors import NotFound, Unavailable, VoxloomError
+from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import ExecutionRecord, ResponseMessage, Status
 
 POLL_SECS = 30.0
@@ -97,7 +97,7 @@ class AsyncRun:
         """Status, progress and log as they change, the status as it is now first and the terminal one last.
 
         A lost connection is taken up again where it broke, for up to a minute without a sign of the server; nothing
-        is told twice. The log lines of the last attempt are all told, and before the terminal status.
+        is told twice. The end of the log is told before the terminal status.
         """
         watched, outage = Watched(), Outage()
         while watched.ended is None:
@@ -128,7 +128,7 @@ class AsyncRun:
 
     async def _updates(self, watched: Watched, event: ServerEvent) -> list[Update]:
         try:
-            missing = await self._missing(watched, event)
+            missing = await self._rest_of_log(watched, event)
             update = watched.take(event)
         except (ValueError, KeyError, TypeError) as error:
             raise VoxloomError(
@@ -138,15 +138,10 @@ class AsyncRun:
             ) from error
         return [one for one in (missing, update) if one is not None]
 
-    async def _missing(self, watched: Watched, event: ServerEvent) -> LogUpdate | None:
-        """Log lines that came before this event and were not told."""
-        attempt = watched.attempt_of_gap(event)
-        if attempt is None:
-            return None
-        try:
-            return watched.fill(await self.log(), attempt)
-        except NotFound:  # a run that has said nothing
-            return None
+    async def _rest_of_log(self, watched: Watched, event: ServerEvent) -> LogUpdate | None:
+        """At the end of the run, the lines that were not told: of a long log the server does not tell all."""
+        attempt = watched.last_attempt(event)
+        return watched.fill(await self.log(), attempt) if attempt else None
 
     async def result(self, timeout: float | None = None, *, progress: Progress | None = None) -> Any:
         """The outputs, once the run has completed.

@@ -15,7 +15,7 @@ from voxloom.client._problems import parse
 from voxloom.client._sio import closing, sleep
 from voxloom.client._sync.files import Files
 from voxloom.client._sync.transport import Transport, path_of
-from voxloom.errors import NotFound, Unavailable, VoxloomError
+from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import ExecutionRecord, ResponseMessage, Status
 
 POLL_SECS = 30.0
@@ -99,7 +99,7 @@ class Run:
         """Status, progress and log as they change, the status as it is now first and the terminal one last.
 
         A lost connection is taken up again where it broke, for up to a minute without a sign of the server; nothing
-        is told twice. The log lines of the last attempt are all told, and before the terminal status.
+        is told twice. The end of the log is told before the terminal status.
         """
         watched, outage = Watched(), Outage()
         while watched.ended is None:
@@ -129,7 +129,7 @@ class Run:
 
     def _updates(self, watched: Watched, event: ServerEvent) -> list[Update]:
         try:
-            missing = self._missing(watched, event)
+            missing = self._rest_of_log(watched, event)
             update = watched.take(event)
         except (ValueError, KeyError, TypeError) as error:
             raise VoxloomError(
@@ -139,15 +139,10 @@ class Run:
             ) from error
         return [one for one in (missing, update) if one is not None]
 
-    def _missing(self, watched: Watched, event: ServerEvent) -> LogUpdate | None:
-        """Log lines that came before this event and were not told."""
-        attempt = watched.attempt_of_gap(event)
-        if attempt is None:
-            return None
-        try:
-            return watched.fill(self.log(), attempt)
-        except NotFound:  # a run that has said nothing
-            return None
+    def _rest_of_log(self, watched: Watched, event: ServerEvent) -> LogUpdate | None:
+        """At the end of the run, the lines that were not told: of a long log the server does not tell all."""
+        attempt = watched.last_attempt(event)
+        return watched.fill(self.log(), attempt) if attempt else None
 
     def result(self, timeout: float | None = None, *, progress: Progress | None = None) -> Any:
         """The outputs, once the run has completed.
