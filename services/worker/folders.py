@@ -1,9 +1,11 @@
-"""Folders of runs: made ahead a few at a time and removed together, so that a short run does not wait for the disk."""
+"""Folders of runs: made ahead a few at a time, cleared together, and used again where they were left empty, so that a
+short run neither waits for the disk nor keeps it busy."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import shutil
 from collections import deque
@@ -16,7 +18,7 @@ _log = logging.getLogger("voxloom.worker")
 
 
 class Folders:
-    """Each folder is new, and for its owner alone; it holds the folders PARTS. `close` waits for the removals."""
+    """Each folder is empty, and for its owner alone; it holds the folders PARTS. `close` waits for the removals."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -30,12 +32,13 @@ class Folders:
         await asyncio.to_thread(_empty, self._root)
 
     async def close(self) -> None:
-        self._over.extend(self._ready)
-        self._ready.clear()
-        self._remove_soon()
         for task in (self._making, self._removing):
             if task is not None:
                 await task
+        everything = [*self._over, *self._ready]
+        self._over.clear()
+        self._ready.clear()
+        await asyncio.to_thread(_remove, everything)
 
     async def take(self) -> Path:
         """Raises OSError where the disk is full or gone."""
@@ -67,7 +70,8 @@ class Folders:
     async def _remove(self) -> None:
         while self._over:
             over, self._over = self._over, []
-            await asyncio.to_thread(_remove, over)
+            empty = await asyncio.to_thread(_clear, over)
+            self._ready.extend(empty)
 
 
 def _make(root: Path, count: int) -> list[Path]:
@@ -77,6 +81,20 @@ def _make(root: Path, count: int) -> list[Path]:
         for part in PARTS:
             (folder / part).mkdir()
     return folders
+
+
+def _clear(folders: list[Path]) -> list[Path]:
+    """Removes the folders that were used; the others, to be used again."""
+    empty = [folder for folder in folders if _is_untouched(folder)]
+    _remove([folder for folder in folders if folder not in empty])
+    return empty
+
+
+def _is_untouched(folder: Path) -> bool:
+    try:
+        return sorted(os.listdir(folder)) == sorted(PARTS) and not any(os.listdir(folder / part) for part in PARTS)
+    except OSError:
+        return False
 
 
 def _remove(folders: list[Path]) -> None:
