@@ -29,7 +29,7 @@ def execution_record(state: RunState, *, log: str | None = None, progress: float
         session_token=work.session_token,
         output_dataset_ids=result.outputs if result and state.status is Status.COMPLETED else [],
         status=state.status,
-        progress=_progress(state, progress),
+        progress=shown_progress(state, progress),
         time_started=_text(state.submitted),
         time_completed=_text(stage.time) if stage and state.ended else "",
         log=log if log is not None else (result.log if result else ""),
@@ -58,7 +58,7 @@ def execution_summary(state: RunState, *, progress: float = 0.0) -> ExecutionSum
         algorithm_major_version=work.algorithm.major,
         algorithm_minor_version=work.algorithm.minor,
         status=state.status,
-        progress=_progress(state, progress),
+        progress=shown_progress(state, progress),
         time_started=_text(state.submitted),
         time_completed=_text(state.stage.time) if state.stage and state.ended else "",
         project=state.project,
@@ -94,7 +94,8 @@ def _deploy_log(state: DeployState) -> str:
     return ""
 
 
-def _progress(state: RunState, heard: float) -> float:
+def shown_progress(state: RunState, heard: float) -> float:
+    """How far a run is, from its state and the newest that was heard of it."""
     if state.status in (Status.COMPLETED, Status.FAILED):
         return 1.0
     result = state.stage.result if state.stage else None

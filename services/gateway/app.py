@@ -1,0 +1,39 @@
+"""The HTTP application: routes, and what goes around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+from aiohttp import web
+
+from services.gateway import cors, docs, openapi
+from services.gateway.context import CONTEXT, Context
+from services.gateway.metrics import METRICS, measure
+from services.gateway.problems import answer_problems
+from services.gateway.routes import algorithms, deploys, executions, files, server, watching
+from services.gateway.routing import Route
+
+ROUTES: Sequence[Route] = [
+    *server.ROUTES,
+    *files.ROUTES,
+    *algorithms.ROUTES,
+    *deploys.ROUTES,
+    *executions.ROUTES,
+    *watching.ROUTES,
+]
+
+
+def make_app(context: Context) -> web.Application:
+    document = openapi.document(ROUTES)
+    context.openapi = orjson.dumps(document)
+    context.docs = docs.page(document)
+    app = web.Application(
+        middlewares=[measure, answer_problems, cors.guard_origin], client_max_size=context.settings.max_json_bytes
+    )
+    app[CONTEXT] = context
+    app[METRICS] = context.metrics
+    app.add_routes([route.definition() for route in ROUTES])
+    if context.settings.cors_origins:
+        app.on_response_prepare.append(cors.add_headers)
+    return app

@@ -1,0 +1,48 @@
+"""What every route handler can use."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from messages.base import Event
+from services.gateway.answers import Answers
+from services.gateway.catalog import Catalog
+from services.gateway.filesight import FileSight
+from services.gateway.known import KnownAlgorithms
+from services.gateway.live import LiveView
+from services.gateway.metrics import Metrics
+from shared.bus.base import Bus
+from shared.objects.base import ObjectStore
+from shared.settings import Settings
+
+
+@dataclass(eq=False)
+class Context:
+    settings: Settings
+    bus: Bus
+    store: ObjectStore
+    catalog: Catalog
+    view: LiveView
+    answers: Answers
+    algorithms: KnownAlgorithms
+    files: FileSight
+    metrics: Metrics
+    ready: Callable[[], Awaitable[Sequence[str]]]
+    """What keeps the gateway from being ready; nothing when it is."""
+    openapi: bytes = b""
+    docs: bytes = b""
+
+    async def publish(self, event: Event) -> None:
+        """Says something, and knows it as soon as it is kept: what was answered can be read at once."""
+        await self.bus.publish(event)
+        self.view.apply(0, event)
+
+
+CONTEXT = web.AppKey("context", Context)
+
+
+def context_of(request: web.Request) -> Context:
+    return request.app[CONTEXT]

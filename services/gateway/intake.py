@@ -1,0 +1,93 @@
+"""Bytes from the client: looked at as they pass, stored whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from aiohttp import ClientError, web
+
+from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore
+from voxloom.errors import InvalidInput, TooLarge
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+FIRST_USER_BLOCK = 512
+LARGEST_USER_BLOCK = 64 << 20
+"""HDF5 may begin after a block of any power of two from 512 bytes; one as large as this is none."""
+
+
+class UploadBroken(InvalidInput):
+    """The client hung up, or sent something that is no body. It will mostly not read this."""
+
+    code = "upload_incomplete"
+    http_status = 400
+
+
+class Hdf5Probe:
+    """Looks for the signature of HDF5 in a stream: at byte 0, 512, 1024, 2048 and so on."""
+
+    def __init__(self) -> None:
+        self.found = False
+        self._place = 0
+        self._position = 0
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Raises InvalidInput once it is clear that there is none."""
+        if self.found:
+            return
+        begin, window = self._position - len(self._rest), self._rest + chunk
+        self._position += len(chunk)
+        while self._place + len(HDF5_SIGNATURE) <= self._position:
+            start = self._place - begin
+            if window[start : start + len(HDF5_SIGNATURE)] == HDF5_SIGNATURE:
+                self.found = True
+                return
+            self._place = self._place * 2 or FIRST_USER_BLOCK
+        if self._place > LARGEST_USER_BLOCK:
+            raise not_hdf5()
+        self._rest = window[-(len(HDF5_SIGNATURE) - 1) :]
+
+    def finish(self) -> None:
+        """Raises InvalidInput unless the signature was there."""
+        if not self.found:
+            raise not_hdf5()
+
+
+def not_hdf5() -> InvalidInput:
+    return InvalidInput(
+        "The body is no HDF5 file; send the bytes of a file that h5py or another HDF5 library has written.",
+        code="invalid_hdf5_file",
+    )
+
+
+async def hdf5_chunks(request: web.Request) -> AsyncIterator[bytes]:
+    probe = Hdf5Probe()
+    async for chunk in chunks_of(request):
+        probe.feed(chunk)
+        yield chunk
+    probe.finish()
+
+
+async def chunks_of(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises UploadBroken where it ends too early."""
+    try:
+        async for chunk in request.content.iter_any():
+            yield chunk
+    except (ConnectionError, ClientError, web.RequestPayloadError) as error:
+        raise UploadBroken("The upload broke off before its end, and nothing of it was kept. Send it again.") from error
+
+
+async def store_body(
+    request: web.Request,
+    store: ObjectStore,
+    collection: str,
+    key: str,
+    chunks: AsyncIterator[bytes],
+    *,
+    limit: int,
+    metadata: Mapping[str, str] | None = None,
+) -> ObjectInfo:
+    """Raises TooLarge, if possible before a byte is read."""
+    if request.content_length is not None and request.content_length > limit:
+        raise TooLarge(f"The body has {request.content_length} bytes; {limit} are allowed.")
+    return await store.put_stream(collection, key, chunks, limit=limit, metadata=metadata, tags=EXPIRING)

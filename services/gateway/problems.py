@@ -1,0 +1,101 @@
+"""Every error as one kind of body: RFC 9457, with `code`, `retryable` and `details` beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from voxloom.errors import TooLarge, VoxloomError
+from voxloom.ids import new_id
+from voxloom.models import Problem
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_SECS = 1
+
+log = logging.getLogger("voxloom.gateway")
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns whatever a handler raises into a problem, unless its answer is on the way already."""
+    try:
+        return await handler(request)
+    except VoxloomError as error:
+        return _broken_off(request, error) or problem_of(error)
+    except web.HTTPRequestEntityTooLarge as error:
+        return problem_of(TooLarge(f"The body is too large ({error.text}); send less at once.", code="http_413"))
+    except web.HTTPException as error:
+        return _of_http(request, error)
+    except ConnectionError as error:
+        if request.transport is not None and not request.transport.is_closing():
+            return _broken_off(request, error) or _internal(request, error)
+        return web.Response()  # The client has gone; nobody will read this.
+    except Exception as error:  # noqa: BLE001 - whatever a handler fails with, the client gets a problem
+        return _broken_off(request, error) or _internal(request, error)
+
+
+def problem_of(error: VoxloomError) -> web.Response:
+    if error.http_status >= 500 and not error.retryable:
+        return _internal(None, error)
+    return problem(error.http_status, error.code, error.message, retryable=error.retryable, details=error.details)
+
+
+def problem(
+    status: int, code: str, detail: str, *, retryable: bool = False, details: dict[str, Any] | None = None
+) -> web.Response:
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        retryable=retryable,
+        details=details or None,
+    )
+    headers = {"Retry-After": str(RETRY_AFTER_SECS)} if retryable else None
+    data = orjson.dumps(body.model_dump(mode="json", exclude_none=True))
+    return web.Response(status=status, body=data, content_type=CONTENT_TYPE, headers=headers)
+
+
+def _of_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    """What the router has said: no such path, or not with this method."""
+    if error.status < 400:
+        return error
+    path, allowed = request.path[:200], error.headers.get("Allow", "other methods")
+    said = {
+        404: f"There is no {path!r} here; /docs shows what there is.",
+        405: f"{request.method} is not for {path!r}; it takes {allowed}.",
+    }
+    answer = problem(error.status, f"http_{error.status}", said.get(error.status, error.reason))
+    if "Allow" in error.headers:
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer
+
+
+def _internal(request: web.Request | None, error: Exception) -> web.Response:
+    """Says nothing of what it was but an id, which is in the log."""
+    error_id = new_id()
+    where = f"{request.method} {request.path[:200]!r}" if request is not None else "a request"
+    log.error("internal error %s in %s", error_id, where, exc_info=error)
+    return problem(
+        500,
+        "internal_error",
+        f"Something went wrong in the server. Its log says more under the id {error_id}.",
+        details={"error_id": error_id},
+    )
+
+
+def _broken_off(request: web.Request, error: Exception) -> web.Response | None:
+    """An answer that has begun cannot become a problem: the connection is cut, so that the client notices."""
+    if request.writer.output_size == 0:
+        return None
+    log.error("the answer to %s %r broke off", request.method, request.path[:200], exc_info=error)
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()

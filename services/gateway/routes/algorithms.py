@@ -1,0 +1,78 @@
+"""Algorithms: which are deployed, and what they say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from services.gateway.context import context_of
+from services.gateway.payloads import json_answer, json_list, read_query
+from services.gateway.routing import Many, Route
+from shared.algorithms import record_of
+from voxloom.errors import NotFound
+from voxloom.models import AlgorithmRecord, Value
+
+
+class AlgorithmQuery(Value):
+    positive_tag: Annotated[list[str], Field(description="Has all of these tags.")] = []
+    negative_tag: Annotated[list[str], Field(description="Has none of these tags.")] = []
+    algorithm_type: Annotated[list[str], Field(description="Is of one of these types, without regard to case.")] = []
+    supported_devices: Annotated[
+        list[str], Field(description="Supports any of these devices, without regard to case.")
+    ] = []
+
+
+async def list_all(request: web.Request) -> web.Response:
+    query = read_query(request, AlgorithmQuery)
+    records = await context_of(request).algorithms.records()
+    if not records:
+        raise NotFound(
+            "No algorithm is deployed yet; deploy one with `voxloom deploy FOLDER` or POST /api/v1/algorithms.",
+            code="no_algorithms_found",
+        )
+    return json_list([record for record in records if _fits(record, query)])
+
+
+def _fits(record: AlgorithmRecord, query: AlgorithmQuery) -> bool:
+    tags = set(record.algorithm_tags)
+    return (
+        tags.issuperset(query.positive_tag)
+        and tags.isdisjoint(query.negative_tag)
+        and _any_of(query.algorithm_type, [record.algorithm_type])
+        and _any_of(query.supported_devices, record.supported_devices)
+    )
+
+
+def _any_of(wanted: list[str], given: Iterable[str]) -> bool:
+    return not wanted or not {one.casefold() for one in wanted}.isdisjoint(one.casefold() for one in given)
+
+
+async def get(request: web.Request) -> web.Response:
+    name, major = request.match_info["name"], request.match_info["major"]
+    return json_answer(record_of(await context_of(request).algorithms.named(name, major)))
+
+
+ROUTES = [
+    Route(
+        "GET",
+        "/api/v0/algorithm/all",
+        list_all,
+        "List the deployed algorithms",
+        "Algorithms",
+        {200: Many(AlgorithmRecord)},
+        {404: ("no_algorithms_found",)},
+        query=AlgorithmQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v0/algorithm/{name}/{major}",
+        get,
+        "One algorithm, by its name (exact case first, then any) and major version",
+        "Algorithms",
+        {200: AlgorithmRecord},
+        {404: ("algorithm_not_found",)},
+    ),
+]

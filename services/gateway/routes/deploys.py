@@ -1,0 +1,221 @@
+"""Deploys: put an algorithm in, look how it went, take one out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from messages.deploys import AlgorithmDeleteRefused, AlgorithmDeleteRequested
+from services.gateway import deploying
+from services.gateway.answers import answer, removal_asked_by
+from services.gateway.context import Context, context_of
+from services.gateway.intake import chunks_of, store_body
+from services.gateway.payloads import json_answer, read_query
+from services.gateway.routing import ZIP, Route
+from shared.algorithms import AlgorithmEntry
+from shared.records.store import DEPLOYS
+from shared.records.view import deploy_record
+from shared.versions import removed_from
+from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable, VoxloomError
+from voxloom.ids import is_id, new_id
+from voxloom.models import DeployOverrides, DeployRecord, DeployResponse, ResponseMessage, RunError, Value
+
+LONGEST_WAIT_SECS = 3600
+
+
+class Overrides(Value):
+    algorithm_name: Annotated[str | None, Field(description="In place of the name in pyproject.")] = None
+    algorithm_major_version: Annotated[str | None, Field(description="In place of the one in pyproject.")] = None
+    removable: bool | None = None
+    exportable: bool | None = None
+
+    def given(self) -> DeployOverrides:
+        return DeployOverrides.model_validate(self.model_dump())
+
+
+class LocalQuery(Overrides):
+    path: Annotated[str, Field(description="A folder or zip on the server, within its `deploy_roots`.")]
+
+
+class UploadQuery(Overrides):
+    path: Annotated[str, Field(max_length=1000, description="What the deploy's record shows as its path.")] = "upload"
+    wait: Annotated[
+        float | None,
+        Field(ge=0, le=LONGEST_WAIT_SECS, description="Seconds to wait for the deploy's end; 0: answer at once."),
+    ] = None
+
+
+class RemoveQuery(Value):
+    algorithm_minor_version: Annotated[str | None, Field(description="Only this one; else the algorithm whole.")] = None
+
+
+class OperatorRemoveQuery(Value):
+    minor: Annotated[str | None, Field(description="Only this minor version; else the algorithm whole.")] = None
+
+
+async def deploy_local(request: web.Request) -> web.Response:
+    context = context_of(request)
+    query = read_query(request, LocalQuery)
+    deploy_id = new_id()
+    await deploying.store_local(context, deploy_id, query.path)
+    timeout = context.settings.answer_timeout
+    state = await deploying.run_to_end(context, deploy_id, query.path, query.given(), timeout)
+    return json_answer(DeployResponse.model_validate(deploy_record(state).model_dump()))
+
+
+async def deploy_upload(request: web.Request) -> web.Response:
+    context = context_of(request)
+    query = read_query(request, UploadQuery)
+    deploy_id = new_id()
+    key, limit = deploying.source_key(deploy_id), context.settings.max_algorithm_bytes
+    await store_body(request, context.store, DEPLOYS, key, _zip_chunks(request), limit=limit)
+    wait = context.settings.answer_timeout if query.wait is None else query.wait
+    if wait == 0:
+        await deploying.begin(context, deploy_id, query.path, query.given())
+        return await _as_it_is(context, deploy_id)
+    try:
+        state = await deploying.run_to_end(context, deploy_id, query.path, query.given(), wait)
+    except Unavailable as error:
+        if error.code != "answer_timeout":
+            raise
+        return await _as_it_is(context, deploy_id)
+    return json_answer(deploy_record(state))
+
+
+async def _as_it_is(context: Context, deploy_id: str) -> web.Response:
+    return json_answer(await _record(context, deploy_id), status=202)
+
+
+async def _zip_chunks(request: web.Request) -> AsyncIterator[bytes]:
+    """The body, if it begins as a zip does."""
+    begin = b""
+    async for chunk in chunks_of(request):
+        if len(begin) < 4:
+            begin += chunk[:4]
+            if not any(signature.startswith(begin[:4]) for signature in deploying.ZIP_SIGNATURES):
+                raise deploying.invalid_zip("The body is no zip")
+        yield chunk
+    if len(begin) < 4:
+        raise deploying.invalid_zip("The body is no zip")
+
+
+async def get(request: web.Request) -> web.Response:
+    return json_answer(await _record(context_of(request), request.match_info["deploy_id"]))
+
+
+async def _record(context: Context, deploy_id: str) -> DeployRecord:
+    state = await context.view.find_deploy(deploy_id) if is_id(deploy_id) else None
+    if state is None:
+        raise NotFound(
+            f"There is no deploy {deploy_id[:200]!r}; its record may have expired.",
+            code="deploy_record_not_found",
+            details={"deploy_id": deploy_id},
+        )
+    return deploy_record(state)
+
+
+async def remove(request: web.Request) -> web.Response:
+    context = context_of(request)
+    query = read_query(request, RemoveQuery)
+    entry = await context.algorithms.get(request.match_info["algorithm_id"])
+    return await _remove(context, entry, query.algorithm_minor_version, regardless=False)
+
+
+async def remove_regardless(request: web.Request) -> web.Response:
+    context = context_of(request)
+    query = read_query(request, OperatorRemoveQuery)
+    entry = await context.algorithms.named(request.match_info["name"], request.match_info["major"])
+    return await _remove(context, entry, query.minor, regardless=True)
+
+
+async def _remove(context: Context, entry: AlgorithmEntry, minor: str | None, *, regardless: bool) -> web.Response:
+    removed_from(entry, minor, regardless=regardless)  # Refuses at once what the deployer would refuse.
+    event = AlgorithmDeleteRequested(
+        subject=entry.algorithm_id, project=entry.project, minor=minor, regardless=regardless
+    )
+    with context.answers.expect(removal_asked_by(event.id)) as removed:
+        await context.publish(event)
+        outcome = await answer(removed, context.settings.answer_timeout, "Removing the algorithm")
+    if isinstance(outcome, AlgorithmDeleteRefused):
+        raise _refusal(outcome.error, entry.algorithm_id)
+    said = "Algorithm removed" if minor is None else f"Algorithm minor version {minor} removed"
+    return json_answer(ResponseMessage(detail=said))
+
+
+def _refusal(error: RunError, algorithm_id: str) -> VoxloomError:
+    details = {"algorithm_id": algorithm_id}
+    if error.retryable:
+        return Unavailable(error.message, code=error.code, details=details)
+    if error.code in ("algorithm_not_found", "minor_version_not_found"):
+        return NotFound(error.message, code=error.code, details=details)
+    if error.code == "algorithm_not_removable":
+        return InvalidInput(error.message, code=error.code, http_status=400, details=details)
+    return Conflict(error.message, code=error.code, details=details)
+
+
+_BAD_ALGORITHM = ("algorithm_runner_not_found", "invalid_deployment_zip", "invalid_pyproject")
+
+ROUTES = [
+    Route(
+        "POST",
+        "/api/v0/deploy/local",
+        deploy_local,
+        "Deploy an algorithm from a folder or zip on the server",
+        "Deploys",
+        {200: DeployResponse},
+        {
+            400: (
+                "deploy_path_not_found",
+                "deployment_zip_not_found",
+                "invalid_deploy_path_type",
+                *_BAD_ALGORITHM,
+            ),
+            403: ("deploy_path_not_allowed",),
+            413: ("too_large",),
+        },
+        query=LocalQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v0/deploy/{deploy_id}",
+        get,
+        "The record of a deploy",
+        "Deploys",
+        {200: DeployRecord},
+        {404: ("deploy_record_not_found",)},
+    ),
+    Route(
+        "POST",
+        "/api/v1/algorithms",
+        deploy_upload,
+        "Deploy an algorithm from a zip in the body; 202 where the end was not waited for",
+        "Deploys",
+        {200: DeployRecord, 202: DeployRecord},
+        {400: (*_BAD_ALGORITHM, "upload_incomplete"), 413: ("too_large",)},
+        query=UploadQuery,
+        body=ZIP,
+    ),
+    Route(
+        "DELETE",
+        "/api/v0/deploy/algorithm/{algorithm_id}",
+        remove,
+        "Remove an algorithm that says it may be removed, or one minor version of it",
+        "Deploys",
+        {200: ResponseMessage},
+        {400: ("algorithm_not_removable",), 404: ("algorithm_not_found", "minor_version_not_found")},
+        query=RemoveQuery,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/algorithms/{name}/{major}",
+        remove_regardless,
+        "Remove an algorithm, whatever it says of that: for operators",
+        "Deploys",
+        {200: ResponseMessage},
+        {404: ("algorithm_not_found", "minor_version_not_found")},
+        query=OperatorRemoveQuery,
+    ),
+]

@@ -1,0 +1,158 @@
+"""Executions as they happen: their log, and all news of one as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import orjson
+from aiohttp import web
+
+from services.gateway.context import context_of
+from services.gateway.live import LiveRun, LiveView, Watcher
+from services.gateway.logs import log_in_memory, stored_log
+from services.gateway.routes.executions import find_run
+from services.gateway.routing import EVENT_STREAM, TEXT, Route
+from services.gateway.transfer import send_object, send_text
+from shared.records.fold import RunState
+from shared.records.store import COLLECTION
+from shared.records.view import execution_record
+
+KEEP_ALIVE_SECS = 15.0
+_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
+
+
+async def get_log(request: web.Request) -> web.StreamResponse:
+    context = context_of(request)
+    run = await find_run(request)
+    stored = await stored_log(context, run) if run.state.ended else None
+    if stored is None:
+        return send_text(request, log_in_memory(run))
+    return await send_object(request, context.store, COLLECTION, stored, "text/plain; charset=utf-8")
+
+
+async def get_events(request: web.Request) -> web.StreamResponse:
+    run = await find_run(request)
+    seen = _seen(request)
+    if run.state.ended and 0 < run.offset <= seen:
+        return web.Response(status=204)  # All was told; this keeps an EventSource from asking again.
+    response = web.StreamResponse(headers=_HEADERS)
+    view = context_of(request).view
+    with view.watch(run) as watcher:
+        teller = Teller(run, seen)
+        await response.prepare(request)
+        await _tell(response, view, watcher, teller)
+    await response.write_eof()
+    return response
+
+
+def _seen(request: web.Request) -> int:
+    text = request.headers.get("Last-Event-ID", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
+async def _tell(response: web.StreamResponse, view: LiveView, watcher: Watcher, teller: Teller) -> None:
+    """Until the run has ended or the server stops. A client that is slow is told the newest, not everything."""
+    while True:
+        watcher.news.clear()
+        if news := b"".join(teller.news(watcher)):
+            await response.write(news)
+        if teller.ended or view.closed:
+            return
+        if watcher.news.is_set():
+            continue
+        try:
+            await asyncio.wait_for(watcher.news.wait(), KEEP_ALIVE_SECS)
+        except TimeoutError:
+            await response.write(b": still here\n\n")
+
+
+class Teller:
+    """What one client has been told of a run, and what there is to tell beyond that."""
+
+    def __init__(self, run: LiveRun, seen: int) -> None:
+        self._run = run
+        self._first: list[tuple[int, RunState]] = []
+        if not 0 < run.offset <= seen:
+            self._first.append((run.offset, run.state))
+        self._progress = 0.0
+        self._attempt = 0
+        self._position = 0
+        self.ended = run.state.ended and not self._first
+
+    def news(self, watcher: Watcher) -> Iterator[bytes]:
+        """Server-sent events. Log and progress come before the status that ends them."""
+        statuses = [*self._first, *watcher.statuses]
+        self._first = []
+        watcher.statuses.clear()
+        for offset, state in statuses:
+            if state.ended:
+                yield from self._heard()
+                self.ended = True
+            yield self._status(offset, state)
+        if not self.ended:
+            yield from self._heard()
+
+    def _status(self, offset: int, state: RunState) -> bytes:
+        record = execution_record(state, log="", progress=self._run.progress)
+        head = b"id: %d\n" % offset if offset else b""
+        return b"%bevent: status\ndata: %b\n\n" % (head, record.__pydantic_serializer__.to_json(record))
+
+    def _heard(self) -> Iterator[bytes]:
+        run = self._run
+        for attempt, offset, text in self._log():
+            yield _event(b"log", {"execution_id": run.state.run, "attempt": attempt, "offset": offset, "text": text})
+            self._attempt, self._position = attempt, offset + len(text)
+        if run.progress > self._progress:
+            self._progress = run.progress
+            data = {"execution_id": run.state.run, "attempt": run.state.attempt, "progress": run.progress}
+            yield _event(b"progress", data)
+
+    def _log(self) -> list[tuple[int, int, str]]:
+        """Attempt, offset and text of what was not told yet."""
+        run = self._run
+        if run.log is not None:
+            return [(run.log.attempt, *piece) for piece in run.log.since(self._told(run.log.attempt))]
+        stage = run.state.stage
+        if stage is None or stage.result is None or stage.result.log_key is not None:
+            return []  # Of a long log the record has only the ends: who wants all of it gets /log.
+        told = self._told(run.state.attempt)
+        text = stage.result.log[told:]
+        return [(run.state.attempt, told, text)] if text else []
+
+    def _told(self, attempt: int) -> int:
+        return self._position if attempt == self._attempt else 0
+
+
+def _event(name: bytes, data: dict[str, object]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name, orjson.dumps(data))
+
+
+_NOT_FOUND = {404: ("execution_record_not_found",)}
+
+ROUTES = [
+    Route(
+        "GET",
+        "/api/v1/executions/{execution_id}/log",
+        get_log,
+        "The log of an execution, as far as it is known",
+        "Executions",
+        {200: TEXT, 206: TEXT, 304: None},
+        {**_NOT_FOUND, 416: ("range_not_satisfiable",)},
+        headers=("Range", "If-None-Match"),
+    ),
+    Route(
+        "GET",
+        "/api/v1/executions/{execution_id}/events",
+        get_events,
+        "Server-sent events `status`, `progress` and `log`, until the execution has ended",
+        "Executions",
+        {200: EVENT_STREAM, 204: None},
+        _NOT_FOUND,
+        headers=("Last-Event-ID",),
+    ),
+]

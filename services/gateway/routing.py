@@ -1,0 +1,58 @@
+"""A route and what is promised of it. The server and its OpenAPI document are both made from these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from services.gateway.problems import Handler
+
+
+@dataclass(frozen=True)
+class Many:
+    """A JSON list of these."""
+
+    item: type[BaseModel]
+
+
+@dataclass(frozen=True)
+class Media:
+    """Bytes or text of a content type. `schema` is a JSON schema where there is one."""
+
+    content_type: str
+    text: bool = False
+
+
+Body = type[BaseModel] | Many | Media | None
+"""None: no body."""
+
+HDF5 = Media("application/octet-stream")
+ZIP = Media("application/zip")
+TEXT = Media("text/plain", text=True)
+HTML = Media("text/html", text=True)
+EVENT_STREAM = Media("text/event-stream", text=True)
+ANY_JSON = Media("application/json", text=False)
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    answers: Mapping[int, Body]
+    problems: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Status → codes, beside those that any route may answer with (422, 500, 503)."""
+    query: type[BaseModel] | None = None
+    body: Body = None
+    headers: Sequence[str] = ()
+    """Request headers that make a difference."""
+
+    def definition(self) -> web.RouteDef:
+        if self.method == "GET":
+            return web.get(self.path, self.handler)
+        return web.route(self.method, self.path, self.handler)

@@ -1,0 +1,205 @@
+"""The gateway: the one service that people and programs talk to.
+
+Follows the whole event stream and listens to progress and logs, for its view. Publishes what clients ask for:
+`file.uploaded`, `file.delete-requested`, `deploy.requested`, `algorithm.delete-requested`, `execution.requested`,
+`execution.stop-requested`; and `gateway.started`, to hear when its view is up to date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from aiohttp import web
+
+from messages.base import Event
+from messages.deploys import AlgorithmDeleted, DeployCompleted
+from messages.gateways import GatewayStarted
+from services.gateway.answers import Answers
+from services.gateway.app import make_app
+from services.gateway.catalog import Catalog
+from services.gateway.context import Context
+from services.gateway.filesight import FileSight
+from services.gateway.known import KnownAlgorithms
+from services.gateway.live import LiveView
+from services.gateway.metrics import Metrics
+from shared.objects import signed
+from shared.objects.local import LocalObjectStore
+from shared.records.ledger import Snapshot
+from shared.records.store import RecordStore
+from shared.service import Platform, Service
+from voxloom.errors import Misconfigured, NotFound, Unavailable
+from voxloom.ids import new_id
+from voxloom.models import utc_now
+
+LIVE = ("execution.progressed.#", "execution.logged.#")
+OVERLAP = timedelta(seconds=60)
+"""The stream is followed from so long before the snapshot: what the recorder had heard but not yet written."""
+CATCH_UP_SECS = 60.0
+BLOCKS_AT_ONCE = 10
+SNAPSHOT_TRIES = 5
+SHUTDOWN_SECS = 5.0
+"""How long requests may go on once the server stops; what waits for news ends at once."""
+READ_BUFFER = 1 << 18
+LONGEST_LINE = 1 << 16
+"""Bytes of a request line or header: ids of any length get an answer of ours."""
+SWEEP_SECS = 600.0
+HEALTH_SECS = 5.0
+
+
+class Gateway(Service):
+    name = "gateway"
+
+    def __init__(self, platform: Platform) -> None:
+        super().__init__(platform)
+        self.url = ""
+        self._records = RecordStore(platform.store)
+        self._catalog = Catalog()
+        self._view = LiveView(self._records, self._catalog)
+        self._answers = Answers()
+        self._algorithms = KnownAlgorithms(platform.store)
+        self._files = FileSight(platform.store, self._view)
+        self._instance = new_id()
+        self._caught_up = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+
+    async def on_start(self) -> None:
+        snapshot = await self._load_snapshot()
+        await self._load_rows(snapshot)
+        since = snapshot.time - OVERLAP if snapshot else datetime.fromtimestamp(0, UTC)
+        self.keep(await self.bus.follow(self.take, since=since))
+        self.keep(await self.bus.listen(LIVE, self._view.hear))
+        await self._catch_up()
+        self.spawn("sweep", self._sweep())
+        await self._serve()
+
+    async def stop(self) -> None:
+        """HTTP first: who still waits for an answer needs the subscriptions."""
+        self._view.close()
+        self._answers.give_up()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        await super().stop()
+        self._catalog.close()
+
+    # --- the view -----------------------------------------------------------------------------------------
+
+    async def take(self, events: Sequence[tuple[int, Event]]) -> None:
+        for offset, event in events:
+            self._view.apply(offset, event)
+            self._files.hear(event)
+            if isinstance(event, DeployCompleted | AlgorithmDeleted):
+                self._algorithms.changed()
+            elif isinstance(event, GatewayStarted) and event.subject == self._instance:
+                self._caught_up.set()
+            self._answers.hear(event)
+
+    async def _load_snapshot(self) -> Snapshot | None:
+        for _ in range(SNAPSHOT_TRIES):
+            try:
+                return await self._records.load_snapshot()
+            except NotFound:
+                continue  # The recorder has just replaced it by a newer one.
+        raise Unavailable("The records change faster than they can be read; try again.")
+
+    async def _load_rows(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            return
+        for start in range(0, len(snapshot.blocks), BLOCKS_AT_ONCE):
+            self._catalog.load(await self._records.load_rows(snapshot.blocks[start : start + BLOCKS_AT_ONCE]))
+        self._catalog.load(snapshot.rows)
+        self._forget_expired()
+        self._view.restore(snapshot)
+
+    async def _catch_up(self) -> None:
+        """Waits until the view knows all that was said before now."""
+        await self.bus.publish(GatewayStarted(subject=self._instance))
+        try:
+            await asyncio.wait_for(self._caught_up.wait(), CATCH_UP_SECS)
+        except TimeoutError:
+            raise Unavailable(f"The event stream could not be read within {CATCH_UP_SECS:g} s; try again.") from None
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECS)
+            self._forget_expired()
+
+    def _forget_expired(self) -> None:
+        days = self.settings.execution_expire_days
+        if days is not None:
+            self._catalog.forget_before(utc_now() - timedelta(days=days))
+
+    # --- HTTP ---------------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        context = Context(
+            settings=self.settings,
+            bus=self.bus,
+            store=self.store,
+            catalog=self._catalog,
+            view=self._view,
+            answers=self._answers,
+            algorithms=self._algorithms,
+            files=self._files,
+            metrics=Metrics(),
+            ready=self.faults,
+        )
+        app = make_app(context)
+        if isinstance(self.store, LocalObjectStore):
+            app.add_routes(signed.routes(self.store, limit=self.settings.max_file_bytes))
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_SECS,
+            read_bufsize=READ_BUFFER,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
+        await self._runner.setup()
+        await self._listen(self._runner)
+        if isinstance(self.store, LocalObjectStore) and self.store.public_url is None:
+            self.store.public_url = self.url
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        host, port = self.settings.host, self.settings.port
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024).start()
+        except OSError as error:
+            why = (
+                "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror or error})"
+            )
+            raise Misconfigured(
+                f"Port {port} on {host} {why}; choose another with --port (0 takes a free one), or stop what uses it."
+            ) from error
+        self.url = f"http://{_in_url(host)}:{runner.addresses[0][1]}"
+
+    async def faults(self) -> list[str]:
+        """What keeps the gateway from doing its work; nothing when all is well."""
+        bus, store = await asyncio.gather(_answers(self.bus.healthy()), _answers(self.store.healthy()))
+        checks = {
+            "the broker does not answer, or has lost one of our subscriptions": bus,
+            "the object store does not answer": store,
+            "the gateway no longer hears events": self.ready,
+            "the server is stopping": not self._view.closed,
+        }
+        return [fault for fault, well in checks.items() if not well]
+
+
+async def _answers(health: Awaitable[bool]) -> bool:
+    try:
+        return await asyncio.wait_for(health, HEALTH_SECS)
+    except (Unavailable, TimeoutError):
+        return False
+
+
+def _in_url(host: str) -> str:
+    """The host as somebody on this machine can use it in a URL."""
+    if host in ("", "0.0.0.0"):  # noqa: S104 - told apart here, not listened on
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host

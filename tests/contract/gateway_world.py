@@ -1,0 +1,222 @@
+"""A gateway on a real bus and store, and what the other services would say to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from messages.base import Event
+from messages.deploys import (
+    AlgorithmDeleted,
+    AlgorithmDeleteRequested,
+    DeployCompleted,
+    DeployFailed,
+    DeployRequested,
+    DeployStarted,
+)
+from messages.executions import (
+    ExecutionAssigned,
+    ExecutionCompleted,
+    ExecutionLogged,
+    ExecutionProgressed,
+    ExecutionRequested,
+    ExecutionStarted,
+    Result,
+)
+from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, FileRejected, FileUploaded
+from services.gateway.service import Gateway
+from shared import algorithms
+from shared.bus import topology
+from shared.bus.local import LocalBus
+from shared.files import FileEntry, commit, remove
+from shared.objects.local import LocalObjectStore
+from shared.service import Platform
+from shared.settings import Settings
+from shared.versions import Content, Deploy
+from tests.acceptance.openapi_check import OpenApiCheck
+from voxloom.ids import new_id
+from voxloom.manifest import Manifest
+from voxloom.models import RunError, utc_now
+
+HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 40
+"""Begins as HDF5 does; whether it goes on so is for others to find out."""
+
+
+class World:
+    """Answers uploads, deletions and deploys as ingest and deployer would; runs move only when a test says so."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self.bus = platform.bus
+        self.store = platform.store
+        self.gateway = Gateway(platform)
+        self.reject: RunError | None = None
+        """What every upload and deploy is refused with."""
+        self.silent = False
+        self.heard: list[Event] = []
+
+    # --- the others ---------------------------------------------------------------------------------------
+
+    async def ingest(self, events: Sequence[Event]) -> None:
+        self.heard += events
+        for event in events:
+            if not self.silent:
+                await self._ingest(event)
+
+    async def _ingest(self, event: Event) -> None:
+        if isinstance(event, FileUploaded) and self.reject is not None:
+            await remove(self.store, event.subject)
+            await self.bus.publish(FileRejected(subject=event.subject, error=self.reject))
+        elif isinstance(event, FileUploaded):
+            facts: dict[str, Any] = {"size": event.size, "etag": event.etag, "datasets": []}
+            await commit(self.store, FileEntry(file_id=event.subject, project=event.project, time=utc_now(), **facts))
+            await self.bus.publish(FileCommitted(subject=event.subject, **facts))
+        elif isinstance(event, FileDeleteRequested):
+            await remove(self.store, event.subject)
+            await self.bus.publish(FileDeleted(subject=event.subject))
+
+    async def deployer(self, events: Sequence[Event]) -> None:
+        self.heard += events
+        for event in events:
+            if not self.silent:
+                await self._deployer(event)
+
+    async def _deployer(self, event: Event) -> None:
+        if isinstance(event, AlgorithmDeleteRequested):
+            await algorithms.remove(self.store, event.subject, event.minor, regardless=event.regardless)
+            await self.bus.publish(AlgorithmDeleted(subject=event.subject, request_id=event.id, minor=event.minor))
+        elif isinstance(event, DeployRequested) and self.reject is not None:
+            await self.bus.publish(DeployFailed(subject=event.subject, error=self.reject))
+        elif isinstance(event, DeployRequested):
+            await self.bus.publish(DeployStarted(subject=event.subject))
+            await self.deploy(event.subject, name=event.overrides.algorithm_name or "Denoise")
+
+    async def deploy(self, deploy_id: str = "", **manifest: Any) -> str:
+        """An algorithm as the deployer stores it; its id."""
+        deploy_id = deploy_id or new_id()
+        given = {"name": "Denoise", "major": "1", "minor": "0", **manifest}
+        content = Content(module=f"m-{deploy_id}", assets="a", module_bytes=10, asset_bytes=20, asset_count=1)
+        deploy = Deploy(deploy_id, "default", Manifest(**given), content, utc_now())
+        deployed = await algorithms.add_minor(self.store, deploy)
+        entry = deployed.entry
+        await self.bus.publish(
+            DeployCompleted(
+                subject=deploy_id,
+                algorithm_id=entry.algorithm_id,
+                algorithm_name=entry.name,
+                algorithm_major_version=entry.major,
+                algorithm_minor_version=deployed.minor,
+                changed=deployed.changed,
+            )
+        )
+        await self.settled()
+        return entry.algorithm_id
+
+    # --- runs ---------------------------------------------------------------------------------------------
+
+    async def assign(self, run: str, attempt: int = 1) -> None:
+        work = self.request_of(run).work
+        await self.bus.publish(
+            ExecutionAssigned(
+                subject=run,
+                attempt=attempt,
+                epoch=1,
+                worker_id="w",
+                incarnation=f"i{attempt}",
+                device_class="cpu",
+                work=work,
+            )
+        )
+
+    async def start(self, run: str, attempt: int = 1) -> None:
+        await self.assign(run, attempt)
+        await self.bus.publish(
+            ExecutionStarted(
+                subject=run,
+                attempt=attempt,
+                epoch=1,
+                worker_id="w",
+                incarnation=f"i{attempt}",
+                device_class="cpu",
+                device="cpu",
+            )
+        )
+        await self.settled()
+
+    async def complete(self, run: str, attempt: int = 1, **result: Any) -> None:
+        end = Result(**{"device": "cpu", **result})
+        await self.bus.publish(ExecutionCompleted(subject=run, attempt=attempt, epoch=1, worker_id="w", result=end))
+
+    def progress(self, run: str, progress: float, attempt: int = 1) -> None:
+        self.bus.announce(ExecutionProgressed(subject=run, attempt=attempt, progress=progress))
+
+    def log(self, run: str, offset: int, text: str, attempt: int = 1) -> None:
+        self.bus.announce(ExecutionLogged(subject=run, attempt=attempt, offset=offset, text=text))
+
+    async def scheduler(self, events: Sequence[Event]) -> None:
+        self.heard += events
+
+    def request_of(self, run: str) -> ExecutionRequested:
+        return next(event for event in self.heard if isinstance(event, ExecutionRequested) and event.subject == run)
+
+    async def settled(self) -> None:
+        """Returns when the gateway has heard all that was said so far: it waits for what is young before a 404."""
+        marker = DeployStarted(subject=new_id())
+        await self.bus.publish(marker)
+        async with httpx.AsyncClient(base_url=self.gateway.url) as client:
+            (await client.get(f"/api/v0/deploy/{marker.subject}")).raise_for_status()
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], within: float = 10.0) -> None:
+    deadline = time.monotonic() + within
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it did not happen within {within} s")
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def platform_at(folder: Path, **settings: Any) -> AsyncIterator[Platform]:
+    bus, store = LocalBus(folder / "bus"), LocalObjectStore(folder / "objects")
+    await bus.open()
+    await bus.declare(*topology.ALL)
+    await store.open()
+    try:
+        yield Platform(bus=bus, store=store, settings=Settings(**{"data": folder, "port": 0, **settings}))
+    finally:
+        await bus.close()
+        await store.close()
+
+
+@asynccontextmanager
+async def world_at(folder: Path, **settings: Any) -> AsyncIterator[World]:
+    async with platform_at(folder, **settings) as platform:
+        world = World(platform)
+        subscriptions = [
+            await platform.bus.consume(topology.INGEST, world.ingest),
+            await platform.bus.consume(topology.DEPLOYER, world.deployer),
+            await platform.bus.consume(topology.SCHEDULER, world.scheduler),
+        ]
+        await world.gateway.start()
+        try:
+            yield world
+        finally:
+            await world.gateway.stop()
+            for subscription in subscriptions:
+                await subscription.close()
+
+
+@asynccontextmanager
+async def client_of(world: World, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Every response is checked against the server's own OpenAPI document."""
+    async with httpx.AsyncClient(base_url=world.gateway.url, timeout=20) as plain:
+        check = OpenApiCheck((await plain.get("/openapi.json")).json())
+    hooks = {"response": [check.acheck]}
+    async with httpx.AsyncClient(base_url=world.gateway.url, timeout=20, event_hooks=hooks, **options) as client:
+        yield client

@@ -1,0 +1,70 @@
+"""The OpenAPI document is valid, says what the routes promise, and is shown without help from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from services.gateway import docs, openapi
+from services.gateway.app import ROUTES
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return openapi.document(ROUTES)
+
+
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    validate(document)
+    assert document["openapi"] == "3.1.0"
+
+
+def test_every_route_is_in_it(document: dict[str, Any]) -> None:
+    told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert told == {(route.method, route.path) for route in ROUTES}
+
+
+def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_route_promises_problems_for_what_any_route_can_run_into(document: dict[str, Any]) -> None:
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    assert all({"422", "500", "503"} <= operation["responses"].keys() for operation in operations)
+
+
+def test_a_query_model_becomes_parameters_with_their_limits(document: dict[str, Any]) -> None:
+    parameters = {one["name"]: one for one in document["paths"]["/api/v1/executions"]["get"]["parameters"]}
+    limit = parameters["limit"]
+    assert (limit["in"], limit["required"], limit["schema"]["maximum"]) == ("query", False, 1000)
+    assert parameters["status"]["schema"]["items"]["enum"][0] == "PENDING"
+
+
+def test_a_required_query_name_is_required(document: dict[str, Any]) -> None:
+    parameters = document["paths"]["/api/v0/deploy/local"]["post"]["parameters"]
+    assert [one["name"] for one in parameters if one["required"]] == ["path"]
+
+
+def test_no_parameter_may_be_null(document: dict[str, Any]) -> None:
+    parameters = [
+        one
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for one in operation["parameters"]
+    ]
+    assert parameters
+    assert not [one for one in parameters if "anyOf" in one["schema"] or one["schema"].get("default", ...) is None]
+
+
+def test_the_page_for_people_loads_nothing_and_runs_nothing(document: dict[str, Any]) -> None:
+    page = docs.page(document).decode()
+    assert not re.findall(r"<script|<link|src=|https?://", page)
+
+
+def test_the_page_for_people_shows_every_route(document: dict[str, Any]) -> None:
+    page = docs.page(document).decode()
+    assert [path for path in document["paths"] if f"<code>{path}</code>" not in page] == []
