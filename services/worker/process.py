@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 from services.worker.guardian import Guardian
 from services.worker.pipes import OutputPipe
-from services.worker.spawn import exit_error, exit_of, how, spawn
+from services.worker.spawn import exit_error, exit_of, has_exited, how, spawn
 from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import RunError
 from voxloom.runner import frames
@@ -183,7 +183,8 @@ class RunnerProcess:
     @property
     def alive(self) -> bool:
         """Whether it can be given a run."""
-        return self.returncode is None and self._connected and not self._killed and self._broken is None
+        fit = self.returncode is None and self._connected and not self._killed and self._broken is None
+        return fit and not has_exited(self.pid)
 
     async def run(self, frame: frames.Run, link: RunLink) -> frames.Ended:
         """Does one run and waits for its end, however it comes. Cancelling kills the process."""

@@ -34,6 +34,8 @@ _PASSED = frozenset(
         "XDG_CACHE_HOME",
     }
 )
+_POLL = 0.05
+"""Seconds between looks at a process where there is nothing to wait on."""
 _PASSED_FAMILIES = ("LC_", "CUDA", "NVIDIA")
 
 
@@ -58,10 +60,18 @@ def spawn(sock: int, out: int, err: int, memory: int | None) -> subprocess.Popen
     )
 
 
+def has_exited(pid: int) -> bool:
+    """Whether a child of ours is over and waits to be reaped, as far as the system tells without reaping it."""
+    if not hasattr(os, "waitid"):
+        return False
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 async def exit_of(process: subprocess.Popen[bytes]) -> None:
-    """Waits until the process has ended, and leaves it to be reaped."""
+    """Waits until the process has ended; where the system allows it, leaves it to be reaped."""
     if not hasattr(os, "pidfd_open"):
-        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        while process.poll() is None:  # noqa: ASYNC110  # there is nothing to wait on
+            await asyncio.sleep(_POLL)
         return
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()

@@ -404,6 +404,27 @@ async def test_memory_over_the_limit_fails_the_run(bench: Bench) -> None:
     assert error_of(ended).code == "out_of_memory"
 
 
+ODD_ERRORS = {
+    "endless": ("raise ValueError('x' * (80 << 20))", "ValueError"),
+    "unprintable": ("raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})", "Odd"),
+    "no Unicode": ("raise ValueError('\\ud800')", "ValueError"),
+    "outputs of no Unicode": ("self.postprocess = lambda d, a: ['\\ud800']", "InvalidOutputs"),
+    "outputs without measure": ("self.postprocess = lambda d, a: ['x' * (80 << 20)]", "InvalidOutputs"),
+}
+
+
+@pytest.mark.parametrize(("body", "name"), ODD_ERRORS.values(), ids=ODD_ERRORS.keys())
+async def test_no_error_is_too_odd_to_be_told(bench: Bench, body: str, name: str) -> None:
+    ended, _ = await bench.run(bench.module(body))
+    assert (error_of(ended).type, ended.reusable, len(error_of(ended).message) < 5000) == (name, True, True)
+
+
+async def test_a_forked_child_that_returns_into_the_host_does_no_harm(bench: Bench) -> None:
+    body = "if os.fork() == 0: return 'child'\nos.wait()\nreturn 'parent'"
+    ended, _ = await bench.run(bench.module(body))
+    assert ended.outputs == ["parent"]
+
+
 UNUSABLE = {
     "syntax error": ("def broken(:\n", "SyntaxError"),
     "missing library": ("import no_such_library\n", "no_such_library"),

@@ -27,6 +27,8 @@ _HOME = "/"
 """Where the process stands between runs, whose folders are removed."""
 _IMPORT_FAILED = "algorithm_import_failed"
 _OUT_OF_MEMORY = "out_of_memory"
+_MAX_MESSAGE = 4000
+"""Characters of an error that go into the record; the log has it whole."""
 
 Outcome = Literal["completed", "failed", "stopped"]
 
@@ -57,9 +59,18 @@ class Host:
         try:
             self._channel.send(frames.Ready(pid=os.getpid()))
             while (link := self._runs.get()) is not None:
-                self._channel.send(self._serve_run(link))
+                self._send_end(self._serve_run(link))
         except ChannelClosed as error:
             die(error)
+
+    def _send_end(self, ended: frames.Ended) -> None:
+        try:
+            self._channel.send(ended)
+        except (frames.BrokenFrame, ValueError) as error:  # outputs without measure, or of no valid text
+            why = RunError(
+                type="InvalidOutputs", message=f"The outputs cannot be sent: {error}", code="invalid_outputs"
+            )
+            self._channel.send(ended.model_copy(update={"outcome": "failed", "outputs": [], "error": why}))
 
     def _disown(self) -> None:
         self._channel.disown()
@@ -161,21 +172,32 @@ def checked_class(runner_class: type) -> type[BaseRunner]:
 def run_error(error: BaseException) -> RunError:
     """What the record says of an exception that came out of a run."""
     name = type(error).__name__
+    message = text_of(error) or name
     if isinstance(error, ImportFailed):
         cause = error.__cause__
-        return RunError(type=type(cause).__name__ if cause else name, message=str(error), code=_IMPORT_FAILED)
+        return RunError(type=type(cause).__name__ if cause else name, message=message, code=_IMPORT_FAILED)
     if isinstance(error, VoxloomError):
-        return RunError(type=name, message=str(error), code=error.code, retryable=error.retryable)
+        return RunError(type=name, message=message, code=error.code, retryable=error.retryable)
     if isinstance(error, MemoryError):
-        message = str(error) or "The run needs more memory than it may have."
+        message = text_of(error) or "The run needs more memory than it may have."
         return RunError(type=name, message=message, code=_OUT_OF_MEMORY)
     if isinstance(error, SystemExit):
-        return RunError(type=name, message=f"The algorithm called sys.exit({error.code!r}).", code="runner_exited")
-    return RunError(type=name, message=str(error) or name, code="algorithm_error")
+        return RunError(type=name, message=f"The algorithm called sys.exit({message}).", code="runner_exited")
+    return RunError(type=name, message=message, code="algorithm_error")
+
+
+def text_of(error: BaseException) -> str:
+    """The message, fit to be sent: not endless, valid Unicode, and there even if the author's `__str__` is broken."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # the author's code
+        return "(its message cannot be shown)"
+    text = text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]} …"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {text_of(error)}"
 
 
 # --- memory -----------------------------------------------------------------------------------------------
