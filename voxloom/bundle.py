@@ -13,7 +13,7 @@ import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from voxloom.errors import InvalidInput
 
@@ -32,6 +32,10 @@ _COMPRESSED_UP_TO = 1 << 20
 """Larger files are mostly weights, which do not get smaller; they are stored as they are."""
 _COPY = 1 << 20
 _JUNK = {"__pycache__", "__MACOSX"}
+
+
+def _refuse(message: str) -> NoReturn:
+    raise InvalidInput(message, code="invalid_algorithm_files", http_status=400) from None
 
 
 def is_junk(path: str) -> bool:
@@ -56,10 +60,10 @@ def is_module(path: str, *, compiled: bool) -> bool:
 
 
 def check_path(path: str) -> None:
-    """Raises InvalidInput unless `path` can be the path of an algorithm's file."""
+    """Raises InvalidInput (`invalid_algorithm_files`) unless `path` can be the path of an algorithm's file."""
     fault = path_fault(path)
     if fault:
-        raise InvalidInput(f"The file name {path[:80]!r} {fault}; rename the file.", code="invalid_file_name")
+        _refuse(f"The file name {path[:80]!r} {fault}; rename the file.")
 
 
 def path_fault(path: str) -> str | None:
@@ -80,15 +84,15 @@ def path_fault(path: str) -> str | None:
 def list_folder(folder: Path) -> dict[str, Path]:
     """The files of an algorithm's folder by their paths, sorted.
 
-    Links are followed as long as they stay in the folder. Raises InvalidInput for a link that leaves it, for anything
-    that is no file, and for names that cannot travel.
+    Links are followed as long as they stay in the folder. Raises InvalidInput (`invalid_algorithm_files`) for a
+    link that leaves it, for anything that is no file, and for names that cannot travel.
     """
     root = folder.resolve()
     found = dict(_walk(root, root, "", (root,)))
     compiled = is_compiled_only(found)
     kept = {path: found[path] for path in sorted(found) if counts(path, compiled=compiled)}
     if len(kept) > MOST_FILES:
-        raise InvalidInput(f"The algorithm has {len(kept)} files; {MOST_FILES} at most can be deployed.")
+        _refuse(f"The algorithm has {len(kept)} files; {MOST_FILES} at most can be deployed.")
     for path in kept:
         check_path(path)
     return kept
@@ -105,7 +109,7 @@ def _walk(root: Path, folder: Path, prefix: str, above: tuple[Path, ...]) -> Ite
         if not place.is_dir():
             yield path, place
         elif place in above:
-            raise InvalidInput(f"The link {path!r} leads back to a folder it lies in; remove it.")
+            _refuse(f"The link {path!r} leads back to a folder it lies in; remove it.")
         else:
             yield from _walk(root, place, f"{path}/", (*above, place))
 
@@ -115,12 +119,9 @@ def _place(root: Path, entry: os.DirEntry[str], path: str) -> Path:
     if entry.is_symlink():
         place = _resolve(place, path)
         if not place.is_relative_to(root):
-            raise InvalidInput(
-                f"The link {path!r} leads out of the algorithm's folder; put the file itself there.",
-                code="invalid_file_name",
-            )
+            _refuse(f"The link {path!r} leads out of the algorithm's folder; put the file itself there.")
     if not (place.is_dir() or place.is_file()):
-        raise InvalidInput(f"{path!r} is neither a file nor a folder; remove it.", code="invalid_file_name")
+        _refuse(f"{path!r} is neither a file nor a folder; remove it.")
     return place
 
 
@@ -128,7 +129,7 @@ def _resolve(link: Path, path: str) -> Path:
     try:
         return link.resolve(strict=True)
     except (OSError, RuntimeError):
-        raise InvalidInput(f"The link {path!r} leads nowhere; remove it.", code="invalid_file_name") from None
+        _refuse(f"The link {path!r} leads nowhere; remove it.")
 
 
 def pack_folder(folder: Path, target: IO[bytes]) -> None:

@@ -120,7 +120,7 @@ def test_a_name_that_cannot_travel_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         packed(folder)
 
-    assert caught.value.code == "invalid_file_name"
+    assert caught.value.code == "invalid_algorithm_files"
 
 
 # --- unpacking --------------------------------------------------------------------------------------------
