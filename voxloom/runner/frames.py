@@ -12,11 +12,13 @@ One run at a time. An `ask` waits for the `answer` with its number; asks of seve
 from __future__ import annotations
 
 import struct
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from voxloom.models import RunError, Value
+
+T = TypeVar("T")
 
 LENGTH = struct.Struct(">I")
 MAX_FRAME = 64 << 20
@@ -159,7 +161,7 @@ def length_of(prefix: bytes) -> int:
     return length
 
 
-def _parse(adapter: TypeAdapter[Any], body: bytes) -> Any:
+def _parse(adapter: TypeAdapter[T], body: bytes) -> T:
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
