@@ -82,8 +82,13 @@ def test_a_volume_is_run_and_saved_as_a_volume(cli: Cli, volume: Path, tmp_path:
 
 def test_in_a_pipe_every_change_is_a_line_without_control_codes(cli: Cli, volume: Path, server: FakeServer) -> None:
     server.run_log = "2026-11-21 02:57:03 INFO \x1b[31mred\x1b[0m\n"
-    done = cli("run", "smooth", volume)
-    assert done.stderr.splitlines() == ["uploading 5 files: done", "2026-11-21 02:57:03 INFO red", "COMPLETED"]
+    done = cli("run", "smooth", volume, "-o", volume.with_name("out.h5"))
+    assert done.stderr.splitlines() == [
+        "uploading 5 files: done",
+        "2026-11-21 02:57:03 INFO red",
+        "COMPLETED",
+        "saving 5 files: done",
+    ]
 
 
 def test_without_a_destination_the_ids_of_the_outputs_are_told(cli: Cli, volume: Path, server: FakeServer) -> None:
@@ -150,6 +155,8 @@ def test_a_failed_run_tells_its_log_and_error_and_exits_with_1(cli: Cli, volume:
         (["smooth", "scan.npy", "-o", "out.png"], "ends in .h5, .npy or .tif"),
         (["smooth", "scan.npy", "-p", "sigma=x"], "sigma takes a number"),
         (["smooth:7", "scan.npy"], "major version 7"),
+        (["smooth:1.7", "scan.npy"], "no minor version 7; it has 0"),
+        (["smooth", "scan.npy", "-p", "sigma=inf"], "'sigma' must be a number"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_sentence(
@@ -165,7 +172,7 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(
     done = cli("run", *arguments)
     assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
     assert said in done.stderr
-    assert server.bodies == []
+    assert server.files == {}
 
 
 def test_ctrl_c_stops_the_run_says_so_and_exits_with_130(server: FakeServer, volume: Path) -> None:

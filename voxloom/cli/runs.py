@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +15,7 @@ from voxloom.cli.text import printable
 if TYPE_CHECKING:
     from voxloom.cli.follow import View
     from voxloom.client import Run
-    from voxloom.models import ExecutionRecord
+    from voxloom.models import AlgorithmRecord, ExecutionRecord
 
 INTERRUPTED = 130
 
@@ -50,11 +51,14 @@ def run(
         check_destination(out)
     with connect(ctx) as client, open_view() as view:
         record = client.find(algorithm)
+        minor = parse_selector(algorithm).minor
+        parameters = parse_parameters(parameter or [], record.additional_parameters)
+        check_request(record, minor, parameters)
         started = client.submit(
             record,
             files,
-            parse_parameters(parameter or [], record.additional_parameters),
-            minor=parse_selector(algorithm).minor,
+            parameters,
+            minor=minor,
             device=device,
             dataset=dataset,
             progress=lambda done, total: view.moved("uploading", done, total),
@@ -65,6 +69,20 @@ def run(
             saved = save_outputs(client, parts, out, lambda done, total: view.moved("saving", done, total))
     for one in ended.output_dataset_ids if out is None else saved:
         typer.echo(printable(str(one)))
+
+
+def check_request(record: AlgorithmRecord, minor: str | None, parameters: Mapping[str, Any]) -> None:
+    """What the server would refuse, before anything is uploaded. Raises InvalidInput, NotFound."""
+    from voxloom.errors import NotFound
+    from voxloom.parameters import check_parameters
+
+    if minor is None:
+        check_parameters(record.additional_parameters, parameters)
+    elif minor not in record.algorithm_minor_versions:  # what older ones declare, only the server knows
+        known = ", ".join(record.algorithm_minor_versions)
+        raise NotFound(
+            f"{record.algorithm_name} {record.algorithm_version} has no minor version {minor}; it has {known}."
+        )
 
 
 def _follow(run: Run, view: View) -> ExecutionRecord:

@@ -104,9 +104,10 @@ def _save_stack(client: Client, ids: Sequence[str], path: Path, moved: Moved) ->
     if not ids:
         raise _NotAlike
     name, first = _array(client, ids[0])
-    done = [0]
     with stack_writer(path, (len(ids), *first.shape), first.dtype, name) as target:
         target[0] = first
+        done = [0]
+        moved(1, len(ids))
 
         def fill(index: int) -> None:
             item = _array(client, ids[index])[1]
@@ -117,7 +118,6 @@ def _save_stack(client: Client, ids: Sequence[str], path: Path, moved: Moved) ->
             moved(len(done), len(ids))
 
         parallel(fill, range(1, len(ids)), AT_ONCE)
-    moved(len(ids), len(ids))
 
 
 def _array(client: Client, file_id: str) -> tuple[str, Any]:
