@@ -18,7 +18,7 @@ from messages.base import Event
 from messages.executions import ExecutionCompleted, ExecutionFailed, ExecutionStopped
 from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, FileRejected, FileUploaded
 from services.ingest.inspectors import Inspectors, refused
-from services.ingest.upkeep import hold_files, sweep_forgotten
+from services.ingest.upkeep import hold_files, sweep_forgotten, sweep_late
 from shared import files
 from shared.bus import topology
 from shared.records.store import RecordStore
@@ -114,14 +114,16 @@ class Ingest(Service):
     async def keep_up(self, now: datetime) -> None:
         """One round of upkeep; what the store cannot do now is done the next time."""
         try:
-            snapshot = await self._records.load_snapshot()
-            await hold_files(self.store, snapshot.runs if snapshot else (), now)
             removed = await sweep_forgotten(self.store, now)
+            snapshot = await self._records.load_snapshot()
+            if snapshot is not None:
+                await hold_files(self.store, snapshot.runs, now)
+                removed += await sweep_late(self.store, self._records, {run.run for run in snapshot.runs}, now)
         except Unavailable as error:
             self.log.warning("upkeep of files has to wait: %s", error)
             return
         if removed:
-            self.log.info("%d uploads that were never announced are removed", removed)
+            self.log.info("%d files that nobody can ever see are removed", removed)
 
 
 def may_have_left(event: ExecutionCompleted | ExecutionFailed | ExecutionStopped) -> bool:

@@ -1,11 +1,11 @@
-"""What keeps `data-store` right over time: forgotten uploads go, and what an unfinished run needs stays.
+"""What keeps `data-store` right over time: what was forgotten goes, and what an unfinished run needs stays.
 
 `held/<run>` in `data-store` is a list of the files that do not expire because of that run.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import orjson
@@ -13,7 +13,9 @@ import orjson
 from shared import files
 from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore, list_all
 from shared.records.fold import RunState
+from shared.records.store import RecordStore
 from voxloom.errors import InvalidInput, NotFound
+from voxloom.models import Status
 
 FORGOTTEN_AFTER = timedelta(hours=24)
 HOLD_AFTER = timedelta(hours=1)
@@ -43,6 +45,31 @@ async def _is_forgotten(store: ObjectStore, item: ObjectInfo) -> bool:
     except NotFound:
         return False
     return found.run is None and found.entry is None
+
+
+async def sweep_late(store: ObjectStore, records: RecordStore, known: Collection[str], now: datetime) -> int:
+    """Removes what attempts have posted after their runs had ended and were swept. Returns how many files.
+
+    `known` are the runs that the recorder still works on; of those that have no record any more only the notes go.
+    """
+    notes = [
+        item
+        async for item in list_all(store, files.COLLECTION, "staged/")
+        if now - item.modified >= FORGOTTEN_AFTER and _run_of(item) not in known
+    ]
+    removed = 0
+    for run in {_run_of(note) for note in notes}:
+        state = await records.load_run(run)
+        if state is None:
+            await store.delete(files.COLLECTION, *(note.key for note in notes if _run_of(note) == run))
+        else:
+            keep = state.attempt if state.status is Status.COMPLETED else None
+            removed += await files.sweep(store, run, keep_attempt=keep)
+    return removed
+
+
+def _run_of(note: ObjectInfo) -> str:
+    return note.key.split("/")[1]
 
 
 def _id(item: ObjectInfo) -> str:

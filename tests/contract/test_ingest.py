@@ -20,10 +20,11 @@ from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, File
 from services.ingest import inspector
 from services.ingest.inspectors import Inspectors
 from services.ingest.service import Ingest
-from services.ingest.upkeep import hold_files, sweep_forgotten
+from services.ingest.upkeep import hold_files, sweep_forgotten, sweep_late
 from shared import files
 from shared.objects.base import EXPIRING
-from shared.records.fold import RunState
+from shared.records.fold import RunState, fold
+from shared.records.store import RecordStore
 from shared.service import Platform
 from tests.contract.platform_support import Heard, open_platform, running
 from voxloom.errors import InvalidInput, NotFound, Unavailable
@@ -268,6 +269,35 @@ async def test_committed_files_and_files_of_runs_are_not_forgotten(
     await post(platform, "run", 1)
 
     assert await sweep_forgotten(platform.store, utc_now() + timedelta(hours=25)) == 0
+
+
+@pytest.mark.parametrize(("attempt", "kept"), [(1, True), (2, False)])
+async def test_what_was_posted_after_the_end_of_a_run_goes_after_a_day(
+    system: tuple[Platform, Heard], attempt: int, kept: bool
+) -> None:
+    platform, _ = system
+    records = RecordStore(platform.store)
+    await records.save_runs([fold(unfinished("run"), ended(ExecutionCompleted, 1, 1))])
+    late = await post(platform, "run", attempt)
+
+    await sweep_late(platform.store, records, [], utc_now() + timedelta(hours=23))
+    early = await is_there(platform, late)
+    await sweep_late(platform.store, records, [], utc_now() + timedelta(hours=25))
+
+    assert (early, await is_there(platform, late)) == (True, kept)
+
+
+@pytest.mark.parametrize(("known", "notes"), [(["run"], 1), ([], 0)])
+async def test_notes_of_posted_files_stay_as_long_as_their_run_is_known(
+    system: tuple[Platform, Heard], known: list[str], notes: int
+) -> None:
+    platform, _ = system
+    output = await post(platform, "run", 1)
+
+    await sweep_late(platform.store, RecordStore(platform.store), known, utc_now() + timedelta(hours=25))
+
+    assert len((await platform.store.list(files.COLLECTION, prefix="staged/")).items) == notes
+    assert await is_there(platform, output)
 
 
 def unfinished(run: str, *inputs: str) -> RunState:
