@@ -31,6 +31,7 @@ from shared.settings import Settings
 from voxloom.errors import VoxloomError
 from voxloom.models import RunError
 from voxloom.runner import frames
+from voxloom.runner.output import format_lines
 
 INLINE_LOG = 16 << 10
 """Characters of log that travel in the report itself; a longer log lies in the store beside it."""
@@ -106,7 +107,7 @@ class Attempt:
         try:
             ended = await self._run_author_code(run_files, log)
         except VoxloomError as error:
-            log.append(f"{error.message}\n")
+            log.append(format_lines(time.time(), "ERROR", error.message))
             ended = self._failed(error)
         try:
             return self.report(
@@ -193,7 +194,8 @@ class Attempt:
 
     async def _result(self, ended: frames.Ended, log: RunLog, run_files: RunFiles, seconds: float) -> Result:
         if self._overdue:
-            log.append(f"It did not stop within {self._node.settings.grace:g} s of being asked and was killed.\n")
+            text = f"It did not stop within {self._node.settings.grace:g} s of being asked and was killed."
+            log.append(format_lines(time.time(), "WARNING", text))
         log.add_dropped(ended.log_dropped)
         text, key = await self._keep_log(log)
         stopped = self._outcome(ended) in ("stopped", "released")
@@ -219,7 +221,8 @@ class Attempt:
         try:
             await self._node.store.put_files(COLLECTION, [upload])
         except VoxloomError as error:
-            return f"{text}The whole log could not be kept: {error.message}\n", None
+            lost = format_lines(time.time(), "ERROR", f"The whole log could not be kept: {error.message}")
+            return text + lost, None
         return text, key
 
     def report(self, outcome: Outcome, result: Result) -> ExecutionFinished:

@@ -96,7 +96,7 @@ def _write(path: Path, stack: np.ndarray) -> None:
     if path.suffix == ".npy":
         np.save(path, stack)
     elif path.suffix == ".tif":
-        tifffile.imwrite(path, stack)
+        tifffile.imwrite(path, stack, photometric="minisblack")
     else:
         with h5py.File(path, "w") as file:
             file["image"] = stack
