@@ -44,6 +44,7 @@ class LocalBus(Bus):
         self._stream_bytes = stream_bytes
         self._housekeeping = housekeeping
         self._running: Engine | None = None
+        self._changing = asyncio.Lock()
 
     @property
     def _engine(self) -> Engine:
@@ -53,22 +54,31 @@ class LocalBus(Bus):
 
     async def open(self) -> None:
         """Raises Misconfigured if the folder cannot be used, or another process has it open."""
-        if self._running is None:
-            self._running = Engine(
-                await _claimed(self._folder),
-                stream_hours=self._stream_hours,
-                stream_bytes=self._stream_bytes,
-                housekeeping=self._housekeeping,
-            )
-            await self._running.drop_expired()
+        async with self._changing:
+            if self._running is None:
+                self._running = await self._start()
+
+    async def _start(self) -> Engine:
+        engine = Engine(
+            await _claimed(self._folder),
+            stream_hours=self._stream_hours,
+            stream_bytes=self._stream_bytes,
+            housekeeping=self._housekeeping,
+        )
+        try:
+            await engine.drop_expired()
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
 
     async def close(self) -> None:
-        if self._running is not None:
-            engine = self._running
-            try:
-                await engine.close()
-            finally:
-                self._running = None
+        async with self._changing:
+            if self._running is not None:
+                try:
+                    await self._running.close()
+                finally:
+                    self._running = None
 
     async def publish(self, *events: Event) -> None:
         for event in events:

@@ -51,6 +51,7 @@ class Engine:
         for row, backlog in claim.queues:
             self._add(row, backlog)
         self._keeper = asyncio.create_task(self._keep_house(), name="bus.housekeeping")
+        self._keeper.add_done_callback(_on_keeper_done)
 
     async def close(self) -> None:
         """Handlers end and may still publish; then all that waits is written."""
@@ -284,3 +285,8 @@ class Engine:
         # Small steps, so that publishers get their turns in between.
         while await self._writer.act(lambda journal: journal.segments.prune(retention)):
             pass
+
+
+def _on_keeper_done(keeper: asyncio.Task[None]) -> None:
+    if not keeper.cancelled() and (error := keeper.exception()) is not None:
+        log.critical("the bus tidies up no more", exc_info=error)

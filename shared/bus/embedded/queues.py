@@ -246,7 +246,18 @@ class LocalQueue:
         self._due = due
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, due - time.time()), self.wake)
+        self._set_timer(due)
+
+    def _set_timer(self, due: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(max(0.001, due - time.time()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._due is not None and self._due > time.time():
+            # The loop's clock and the one on the wall do not run alike.
+            self._set_timer(self._due)
+        else:
+            self.wake()
 
     def give_back(self, deliveries: Iterable[LocalDelivery]) -> None:
         """What a consumer has not settled goes out again, before what is new."""

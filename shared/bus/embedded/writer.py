@@ -21,6 +21,8 @@ T = TypeVar("T")
 MOST_ENTRIES = 4096
 """In one commit, as far as they were not published as one."""
 
+CLOSE_SECS = 30.0
+
 log = logging.getLogger("voxloom.bus")
 
 
@@ -87,7 +89,9 @@ class Writer:
         if not self._closed:
             self._closed = True
             self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, CLOSE_SECS)
+        if self._thread.is_alive():
+            log.error("the disk keeps the bus from closing; its writer is left behind")
 
     def _run(self) -> None:
         try:

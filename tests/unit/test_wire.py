@@ -1,0 +1,161 @@
+"""Events and their bytes: what is on the wire once stays readable.
+
+tests/golden has one message of every event and version, with all of its fields filled in. A new event brings its
+own; a field that is added goes into the golden; a breaking change is a new version with a golden of its own, and
+the old one stays.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from messages.base import Event
+from messages.executions import ExecutionProgressed
+from messages.files import FileUploaded
+from messages.wire import EVENTS, PREFIX, Message, UndecodableMessage, UnknownVersion, decode, encode
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+EVERY_GOLDEN = pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+
+
+def load(path: Path) -> Message:
+    golden = orjson.loads(path.read_bytes())
+    return Message(tuple(golden["routing_keys"]), golden["headers"], orjson.dumps(golden["data"]))
+
+
+def as_value(message: Message) -> dict[str, Any]:
+    return {"keys": message.routing_keys, "headers": dict(message.headers), "data": orjson.loads(message.body)}
+
+
+def an_event() -> Message:
+    return encode(FileUploaded(subject="f", size=1, etag="e"))
+
+
+@pytest.mark.parametrize("name", sorted(EVENTS))
+def test_every_event_has_a_golden(name: str) -> None:
+    assert (GOLDEN / f"{name}.json").exists(), f"add tests/golden/{name}.json: routing_keys, headers and data of one"
+
+
+@EVERY_GOLDEN
+def test_a_golden_is_read_and_written_back_the_same(path: Path) -> None:
+    message = load(path)
+    assert as_value(encode(decode(message.headers, message.body))) == as_value(message)
+
+
+@EVERY_GOLDEN
+def test_a_golden_is_of_the_event_it_is_named_after(path: Path) -> None:
+    message = load(path)
+    assert type(decode(message.headers, message.body)) is EVENTS[path.stem]
+
+
+@EVERY_GOLDEN
+def test_a_golden_shows_something_in_every_field(path: Path) -> None:
+    message = load(path)
+    data = orjson.loads(message.body)
+    assert [name for name, value in data.items() if value in (None, "", [], {})] == []
+
+
+@EVERY_GOLDEN
+def test_fields_we_do_not_know_are_passed_over(path: Path) -> None:
+    message = load(path)
+    headers = {**message.headers, f"{PREFIX}tenant": "x", "x-first-death-queue": "q", "content-type": "y"}
+    body = orjson.dumps({**orjson.loads(message.body), "a_field_of_tomorrow": {"deep": [1]}})
+    assert decode(headers, body) == decode(message.headers, message.body)
+
+
+@EVERY_GOLDEN
+def test_fields_that_came_later_may_be_missing(path: Path) -> None:
+    message = load(path)
+    event = decode(message.headers, message.body)
+    required = {name: value for name, value in orjson.loads(message.body).items() if _is_required(event, name)}
+    headers = {name: value for name, value in message.headers.items() if not name.endswith("traceparent")}
+    assert decode(headers, orjson.dumps(required)).subject == event.subject
+
+
+def _is_required(event: Event, name: str) -> bool:
+    return type(event).model_fields[name].is_required()
+
+
+@EVERY_GOLDEN
+def test_a_version_newer_than_ours_is_told_from_rubbish(path: Path) -> None:
+    message = load(path)
+    newer = str(message.headers[f"{PREFIX}type"]).removesuffix(".v1") + ".v2"
+    with pytest.raises(UnknownVersion, match="upgrade"):
+        decode({**message.headers, f"{PREFIX}type": newer}, message.body)
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "voxloom", "voxloom.file.uploaded", "voxloom.file.uploaded.vX", "voxloom.file.uploaded.v", "x.y.z.v1"]
+)
+def test_a_type_that_is_none_of_ours_is_undecodable(kind: str) -> None:
+    with pytest.raises(UndecodableMessage) as raised:
+        decode({**an_event().headers, f"{PREFIX}type": kind}, b"{}")
+    assert not isinstance(raised.value, UnknownVersion)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b'{"size": "many", "etag": "e"}',
+        b'{"etag": "e"}',
+        b"[" * 9999,
+    ],
+)
+def test_data_that_does_not_fit_is_undecodable(body: bytes) -> None:
+    with pytest.raises(UndecodableMessage, match=r"voxloom\.file\.uploaded\.v1"):
+        decode(an_event().headers, body)
+
+
+@pytest.mark.parametrize("name", ["subject", "time", "attempt"])
+def test_an_attribute_that_is_no_such_thing_is_undecodable(name: str) -> None:
+    with pytest.raises(UndecodableMessage):
+        decode({**an_event().headers, f"{PREFIX}{name}": {"odd": 1}}, b'{"size": 1, "etag": "e"}')
+
+
+def test_a_message_without_headers_is_undecodable() -> None:
+    with pytest.raises(UndecodableMessage):
+        decode({}, b"{}")
+
+
+def test_the_data_cannot_forge_the_envelope() -> None:
+    message = an_event()
+    forged = orjson.dumps({**orjson.loads(message.body), "subject": "g", "project": "theirs"})
+    event = decode(message.headers, forged)
+    assert (event.subject, event.project) == ("f", "default")
+
+
+def test_attributes_are_those_of_cloudevents() -> None:
+    event = FileUploaded(subject="f", size=1, etag="e", project="lab-7", attempt=2)
+    headers = {name.removeprefix(PREFIX): value for name, value in encode(event).headers.items()}
+    assert headers == {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": "voxloom",
+        "type": "voxloom.file.uploaded.v1",
+        "subject": "f",
+        "time": event.time.isoformat(timespec="microseconds"),
+        "project": "lab-7",
+        "attempt": 2,
+    }
+
+
+def test_the_routing_key_names_entity_verb_project_and_subject() -> None:
+    event = ExecutionProgressed(subject="run", project="lab-7", progress=0.5)
+    assert encode(event).routing_keys == ("execution.progressed.lab-7.run",)
+
+
+@pytest.mark.parametrize("name", sorted(EVENTS))
+def test_types_are_three_words_and_a_version(name: str) -> None:
+    prefix, entity, verb, version = name.split(".")
+    assert (prefix, version[0], version[1:].isdigit()) == ("voxloom", "v", True)
+    assert f"{entity}{verb}".replace("-", "").isalpha()
