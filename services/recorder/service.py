@@ -20,6 +20,8 @@ from voxloom.models import utc_now
 
 WRITE_BEHIND = 200
 """Own objects per write."""
+GATHER_SECS = 0.1
+"""Ended runs wait so long for others to be written with."""
 SNAPSHOT_SECS = 10.0
 SEGMENTS_PER_SNAPSHOT = 500
 RETRY_SECS = 1.0
@@ -88,6 +90,7 @@ class Recorder(Service):
     async def _write_behind(self) -> None:
         while True:
             await self._to_write.wait()
+            await asyncio.sleep(GATHER_SECS)
             self._to_write.clear()
             try:
                 await self._write_ended()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from messages.base import Event
 from messages.executions import (
     ExecutionAssigned,
     ExecutionFinished,
@@ -20,6 +18,7 @@ from messages.executions import (
 )
 from messages.workers import Lane
 from services.worker.data import Materials, RunFiles
+from services.worker.outbox import Outbox
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
 from services.worker.runlog import RunLog
@@ -49,8 +48,7 @@ class Node:
     pool: Pool
     materials: Materials
     incarnation: str
-    say: Callable[[Event], None]
-    """Puts a lifecycle event into the outbox."""
+    outbox: Outbox
 
 
 class Attempt:
@@ -147,7 +145,7 @@ class Attempt:
         if self.stopping or self.releasing:
             return frames.Ended(run=self.run, outcome="stopped")
         self._process = process
-        self._node.say(self._started())
+        self._node.outbox.put(self._started(), soon=True)
         return await process.run(self._frame(module_dir, run_files), _Link(self, run_files, log))
 
     async def _end_kill(self) -> None:

@@ -11,7 +11,9 @@ import shutil
 from collections import deque
 from pathlib import Path
 
-_AHEAD = 16
+_AHEAD = 64
+_GATHER_SECS = 0.1
+"""Folders that were given back wait so long for others to be cleared with."""
 _WORK, _INPUTS, _OUTPUTS = PARTS = ("work", "in", "out")
 
 _log = logging.getLogger("voxloom.worker")
@@ -69,6 +71,7 @@ class Folders:
 
     async def _remove(self) -> None:
         while self._over:
+            await asyncio.sleep(_GATHER_SECS)
             over, self._over = self._over, []
             empty = await asyncio.to_thread(_clear, over)
             self._ready.extend(empty)

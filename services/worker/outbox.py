@@ -17,6 +17,7 @@ from voxloom.errors import Unavailable
 log = logging.getLogger("voxloom.worker")
 
 _AT_ONCE = 200
+_SOON = 0.005
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
@@ -31,10 +32,14 @@ class Outbox:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def put(self, *events: Event) -> None:
+    def put(self, *events: Event, soon: bool = False) -> None:
+        """`soon`: nobody waits for these; they go with the next ones, or after a few milliseconds."""
         self._events.extend(events)
         self._empty.clear()
-        self._filled.set()
+        if not soon:
+            self._filled.set()
+        elif not self._filled.is_set():
+            asyncio.get_running_loop().call_later(_SOON, self._filled.set)
 
     async def run(self) -> None:
         failures = 0

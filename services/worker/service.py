@@ -75,7 +75,7 @@ class Worker(Service):
         self._pool = Pool(warm=self.settings.warm_processes, memory=self.settings.runner_memory)
         self._materials = Materials(platform.store, platform.store.scratch / "worker")
         self._node = Node(
-            platform.bus, platform.store, self.settings, self._pool, self._materials, self.incarnation, self._outbox.put
+            platform.bus, platform.store, self.settings, self._pool, self._materials, self.incarnation, self._outbox
         )
         self._attempts: dict[str, Attempt] = {}
         self._unsettled: dict[str, _Report] = {}

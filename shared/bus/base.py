@@ -55,6 +55,8 @@ class Queue:
     policy: Policy
     batch: int = 1
     """The handler gets up to so many waiting events at once."""
+    linger: float = 0.0
+    """Seconds to let a batch fill before it is handed out; for handlers to which many cost little more than one."""
     concurrency: int = 1
     """So many handlers at once; more than one gives up order."""
     single_active: bool = False

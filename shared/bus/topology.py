@@ -21,6 +21,7 @@ RECORDER = Queue(
     ),
     policy=KEEP,
     batch=1000,
+    linger=0.01,
     single_active=True,
 )
 
@@ -54,6 +55,7 @@ SWEEPER = Queue(
     bindings=("execution.completed.#", "execution.failed.#", "execution.stopped.#"),
     policy=RETRY,
     batch=100,
+    linger=0.1,
 )
 
 DEPLOYER = Queue(

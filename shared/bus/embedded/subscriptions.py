@@ -141,6 +141,8 @@ class Consumer(Worked):
         since = loop.time()
         while self.wants_more:
             self._awake.clear()
+            if self._spec.linger and not self._closing:
+                await asyncio.sleep(self._spec.linger)
             batch = await self._take()
             if batch:
                 await self._deliver(batch)
