@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from services.gateway.app import ROUTES
+from shared.settings import Settings
 from voxloom import testing
 from voxloom.manifest import read_folder
 from voxloom.parameters import check_parameters
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+SOURCES = sorted(path for folder in ("voxloom", "shared", "services") for path in (ROOT / folder).rglob("*.py"))
+NOT_IN_USE = {"load_timeout", "training_expire_days"}
+"""Settings that nothing reads so far."""
+INNER_CODES = {
+    *("error", "invalid_input", "not_found", "not_allowed", "conflict", "unavailable"),  # of errors without their own
+    *("object_not_found", "precondition_failed"),  # what the store says to those who stand on it
+    *("signed_url_expired", "signed_url_invalid"),  # no route gives such URLs out so far
+    "task_stopped",  # ends a run as STOPPED, which is no error
+}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
@@ -52,6 +65,56 @@ def test_the_try_out_of_the_authors_guide_says_what_comes(tmp_path: Path, monkey
     names: dict[str, Any] = {}
     exec(blocks("docs/authors.md", "python", "testing.run")[0], names)
     assert names["outputs"].progress == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_the_first_algorithm_of_the_readme_runs(tmp_path: Path) -> None:
+    folder = write_algorithm(tmp_path / "stretch", "README.md", 0)
+    images = np.linspace(50, 150, 2 * 40 * 40, dtype=np.float32).reshape(2, 40, 40)
+    outputs = testing.run(folder, images, check_parameters(read_folder(folder).additional_parameters, {"cut": 2}))
+    assert [(output["image"].min(), output["image"].max()) for output in outputs] == [(0, 1), (0, 1)]
+
+
+def test_every_route_is_documented_and_every_documented_one_exists() -> None:
+    documented = re.findall(r"^### ([A-Z]+ /.*)$", (ROOT / "docs/rest.md").read_text(), re.MULTILINE)
+    assert sorted(documented) == sorted(f"{route.method} {route.path}" for route in ROUTES)
+
+
+def test_every_setting_is_documented_with_its_name() -> None:
+    table = (ROOT / "docs/operations.md").read_text()
+    named = {
+        name for line in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", line)
+    }
+    assert set(Settings.model_fields) - NOT_IN_USE <= named
+
+
+def test_every_error_code_is_documented() -> None:
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs/errors.md").read_text()))
+    used = {code for path in SOURCES for code in codes_in(ast.parse(path.read_text()))}
+    assert used - documented - INNER_CODES == set()
+
+
+def codes_in(tree: ast.Module) -> Iterator[str]:
+    """The error codes that a module names: `code=…` in a call, or a constant that it calls by such a name."""
+    constants = {name: node.value for node in tree.body if isinstance(node, ast.Assign) for name in names_of(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword | ast.Assign) and "code" in names_of(node):
+            yield from texts_of(node.value, constants)
+
+
+def names_of(node: ast.keyword | ast.Assign) -> list[str | None]:
+    if isinstance(node, ast.keyword):
+        return [node.arg]
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
+
+
+def texts_of(value: ast.expr | None, constants: dict[str | None, ast.expr]) -> Iterator[str]:
+    if isinstance(value, ast.IfExp):
+        yield from texts_of(value.body, constants)
+        yield from texts_of(value.orelse, constants)
+    elif isinstance(value, ast.Name):
+        yield from texts_of(constants.get(value.id), {})
+    elif isinstance(value, ast.Constant) and isinstance(value.value, str):
+        yield value.value
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
