@@ -27,7 +27,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _STATUSES = tuple(Status)
 _NUMBERS = {status: number for number, status in enumerate(_STATUSES)}
-_ENDED = [_NUMBERS[status] for status in _STATUSES if status.terminal]
 
 _SCHEMA = """
 CREATE TABLE runs (
@@ -206,27 +205,33 @@ class Catalog:
 
 
 def _select(query: Query, algorithms: list[int] | None) -> tuple[str, list[Any]]:
+    """One lookup for each status, since each finds its rows by index and in order, and of those the first."""
+    order = "started ASC, id ASC" if query.oldest_first else "started DESC, id DESC"
+    parts: list[str] = []
+    values: list[Any] = []
+    for status in dict.fromkeys(query.status) or [None]:
+        where, given = _conditions(query, status, algorithms)
+        # Only names and question marks of our own are put together here.
+        parts.append(f"SELECT * FROM (SELECT {_COLUMNS} FROM runs{where} ORDER BY {order} LIMIT ?)")  # noqa: S608
+        values += [*given, query.limit + 1]
+    return f"{' UNION ALL '.join(parts)} ORDER BY {order} LIMIT ?", [*values, query.limit + 1]
+
+
+def _conditions(query: Query, status: Status | None, algorithms: list[int] | None) -> tuple[str, list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
-    for column, wanted in (("status", [_NUMBERS[status] for status in query.status]), ("algorithm", algorithms)):
-        if wanted:
-            conditions.append(_one_of(column, len(wanted)))
-            values += wanted
+    if status is not None:
+        conditions.append("status = ?")
+        values.append(_NUMBERS[status])
+    if algorithms is not None:
+        # The `+` keeps SQLite from an index that would make it sort all it finds: by time it may stop early.
+        several = f"+algorithm IN ({', '.join('?' * len(algorithms))})"
+        conditions.append("algorithm = ?" if len(algorithms) == 1 else several)
+        values += algorithms
     if query.cursor is not None:
         conditions.append(f"(started, id) {'>' if query.oldest_first else '<'} (?, ?)")
         values += query.cursor
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    order = "ASC" if query.oldest_first else "DESC"
-    # Only names and question marks of our own are put together here.
-    sql = f"SELECT {_COLUMNS} FROM runs{where} ORDER BY started {order}, id {order} LIMIT ?"  # noqa: S608
-    return sql, [*values, query.limit + 1]
-
-
-def _one_of(column: str, count: int) -> str:
-    if count == 1:
-        return f"{column} = ?"
-    # The `+` keeps SQLite from an index that would make it sort everything it finds: by time it may stop early.
-    return f"+{column} IN ({', '.join('?' * count)})"
+    return f" WHERE {' AND '.join(conditions)}" if conditions else "", values
 
 
 def pack_cursor(cursor: Cursor) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import ClientError, web
 
+from services.gateway.payloads import refuse_encoded
 from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore
 from voxloom.errors import InvalidInput, TooLarge
 
@@ -71,8 +72,10 @@ async def hdf5_chunks(request: web.Request) -> AsyncIterator[bytes]:
 async def chunks_of(request: web.Request) -> AsyncIterator[bytes]:
     """The body as it comes. Raises UploadBroken where it ends too early."""
     try:
-        async for chunk in request.content.iter_any():
-            yield chunk
+        # By chunks as they were received: `iter_any` would copy them together.
+        async for chunk, _ in request.content.iter_chunks():
+            if chunk:
+                yield chunk
     except (ConnectionError, ClientError, web.RequestPayloadError) as error:
         raise UploadBroken("The upload broke off before its end, and nothing of it was kept. Send it again.") from error
 
@@ -88,6 +91,7 @@ async def store_body(
     metadata: Mapping[str, str] | None = None,
 ) -> ObjectInfo:
     """Raises TooLarge, if possible before a byte is read."""
+    refuse_encoded(request)
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(f"The body has {request.content_length} bytes; {limit} are allowed.")
     return await store.put_stream(collection, key, chunks, limit=limit, metadata=metadata, tags=EXPIRING)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from services.gateway.problems import Handler
+from services.gateway.problems import CLIENT_GONE, Handler
 from shared.bus.base import QueueStats
 from voxloom.models import Status
 
@@ -78,9 +78,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"
 
 @web.middleware
 async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost. What breaks off counts as 499, as if the client had left: mostly it has."""
+    """Outermost."""
     begun = time.perf_counter()
-    status = 499
+    status = CLIENT_GONE
     try:
         response = await handler(request)
         status = response.status

@@ -139,8 +139,9 @@ def _answers(route: Route, schemas: Schemas) -> dict[str, Any]:
 
 def _problems(route: Route, schemas: Schemas) -> dict[str, Any]:
     problems: dict[int, tuple[str, ...]] = {}
-    foreign = {} if route.method == "GET" else {403: ("origin_not_allowed",)}
-    for status, codes in [*route.problems.items(), *_ANYWHERE.items(), *foreign.items()]:
+    changing = {} if route.method == "GET" else {403: ("origin_not_allowed",)}
+    taking = {} if route.body is None else {415: ("unsupported_content_encoding",)}
+    for status, codes in [*route.problems.items(), *_ANYWHERE.items(), *changing.items(), *taking.items()]:
         problems[status] = (*problems.get(status, ()), *codes)
     return {
         str(status): {

@@ -20,6 +20,7 @@ _JSON = "application/json"
 
 async def read_json(request: web.Request, model: type[M]) -> M:
     """The body, whatever its content type says. Raises InvalidInput (`request_validation_error`)."""
+    refuse_encoded(request)
     raw = await request.read()
     try:
         data = orjson.loads(raw)
@@ -29,6 +30,17 @@ async def read_json(request: web.Request, model: type[M]) -> M:
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and _deeper_than(data, DEEPEST):
         raise _not_json(f"it is nested more than {DEEPEST} levels deep")
     return _checked(model, data)
+
+
+def refuse_encoded(request: web.Request) -> None:
+    """Bodies come as they are: what a packed one grows to is known too late. Raises InvalidInput."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise InvalidInput(
+            f"A body with Content-Encoding {encoding[:40]!r} is not taken; send it as it is.",
+            code="unsupported_content_encoding",
+            http_status=415,
+        )
 
 
 def read_query(request: web.Request, model: type[M]) -> M:

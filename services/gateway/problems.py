@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from voxloom.errors import TooLarge, VoxloomError
 from voxloom.ids import new_id
@@ -18,8 +19,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECS = 1
+CLIENT_GONE = 499
+"""What requests count as whose client left before the end; nginx has made it known."""
 
 log = logging.getLogger("voxloom.gateway")
+
+
+class NoHttpNoise(logging.Filter):
+    """Leaves out what aiohttp says of bytes that are no HTTP: the sender was told, and anybody can send them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 @web.middleware
@@ -30,13 +40,13 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except VoxloomError as error:
         return _broken_off(request, error) or problem_of(error)
     except web.HTTPRequestEntityTooLarge as error:
-        return problem_of(TooLarge(f"The body is too large ({error.text}); send less at once.", code="http_413"))
+        return problem_of(TooLarge(f"The body is too large ({error.text}); send less at once."))
     except web.HTTPException as error:
         return _of_http(request, error)
     except ConnectionError as error:
         if request.transport is not None and not request.transport.is_closing():
             return _broken_off(request, error) or _internal(request, error)
-        return web.Response()  # The client has gone; nobody will read this.
+        return web.Response(status=CLIENT_GONE)  # Nobody will read it.
     except Exception as error:  # noqa: BLE001 - whatever a handler fails with, the client gets a problem
         return _broken_off(request, error) or _internal(request, error)
 
@@ -98,4 +108,4 @@ def _broken_off(request: web.Request, error: Exception) -> web.Response | None:
     log.error("the answer to %s %r broke off", request.method, request.path[:200], exc_info=error)
     if request.transport is not None:
         request.transport.abort()
-    return web.Response()
+    return web.Response(status=500)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +26,7 @@ from services.gateway.filesight import FileSight
 from services.gateway.known import KnownAlgorithms
 from services.gateway.live import LiveView
 from services.gateway.metrics import Metrics
+from services.gateway.problems import NoHttpNoise
 from shared.objects import signed
 from shared.objects.local import LocalObjectStore
 from shared.records.ledger import Snapshot
@@ -47,6 +49,9 @@ LONGEST_LINE = 1 << 16
 """Bytes of a request line or header: ids of any length get an answer of ours."""
 SWEEP_SECS = 600.0
 HEALTH_SECS = 5.0
+
+
+http_log = logging.getLogger("voxloom.http")
 
 
 class Gateway(Service):
@@ -89,13 +94,20 @@ class Gateway(Service):
 
     async def take(self, events: Sequence[tuple[int, Event]]) -> None:
         for offset, event in events:
-            self._view.apply(offset, event)
-            self._files.hear(event)
-            if isinstance(event, DeployCompleted | AlgorithmDeleted):
-                self._algorithms.changed()
-            elif isinstance(event, GatewayStarted) and event.subject == self._instance:
-                self._caught_up.set()
-            self._answers.hear(event)
+            try:
+                self._take(offset, event)
+            except Exception:
+                # One event that cannot be taken in must not end the view of all others: it would come again for ever.
+                self.log.exception("the view misses %s of %r", event.type_name(), event.subject)
+
+    def _take(self, offset: int, event: Event) -> None:
+        self._view.apply(offset, event)
+        self._files.hear(event)
+        if isinstance(event, DeployCompleted | AlgorithmDeleted):
+            self._algorithms.changed()
+        elif isinstance(event, GatewayStarted) and event.subject == self._instance:
+            self._caught_up.set()
+        self._answers.hear(event)  # The last, so that whoever waited finds everything else up to date.
 
     async def _load_snapshot(self) -> Snapshot | None:
         for _ in range(SNAPSHOT_TRIES):
@@ -135,6 +147,8 @@ class Gateway(Service):
     # --- HTTP ---------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
+        if not any(isinstance(one, NoHttpNoise) for one in http_log.filters):
+            http_log.addFilter(NoHttpNoise())
         context = Context(
             settings=self.settings,
             bus=self.bus,
@@ -153,6 +167,8 @@ class Gateway(Service):
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=http_log,
+            auto_decompress=False,
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_SECS,
             read_bufsize=READ_BUFFER,

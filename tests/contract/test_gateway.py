@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -65,6 +68,11 @@ async def record(client: Client, run: str, **query: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
+def address(world: World) -> tuple[str, int]:
+    url = httpx.URL(world.gateway.url)
+    return url.host, url.port or 0
+
+
 def outcome(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
@@ -107,8 +115,7 @@ class TestFiles:
             assert (await client.post("/api/v0/files", content=HDF5)).status_code == 413
 
     async def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(self, world: World) -> None:
-        url = httpx.URL(world.gateway.url)
-        with socket.create_connection((url.host, url.port or 0)) as connection:
+        with socket.create_connection(address(world)) as connection:
             head = f"POST /api/v0/files HTTP/1.1\r\nHost: x\r\nContent-Length: {len(HDF5) * 9}\r\n\r\n"
             await asyncio.to_thread(connection.sendall, head.encode() + HDF5)
         async with client_of(world) as client:
@@ -405,10 +412,15 @@ class TestExecutions:
         answer = await client.post("/api/v0/execute-algorithm", content=body)
         assert answer.status_code in (200, 422)
 
+    @pytest.mark.parametrize("path", ["/api/v0/execute-algorithm", "/api/v0/files", "/api/v1/algorithms"])
+    async def test_a_packed_body_is_refused_before_it_can_grow(self, client: Client, path: str) -> None:
+        answer = await client.post(path, content=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
+        assert outcome(answer) == (415, "unsupported_content_encoding")
+
     async def test_a_json_body_over_the_limit_is_413(self, tmp_path: Path) -> None:
         async with world_at(tmp_path / "small", max_json_bytes=1000) as world, client_of(world) as client:
             answer = await client.post("/api/v0/execute-algorithm", content=b'"' + b"x" * 2000 + b'"')
-            assert outcome(answer) == (413, "http_413")
+            assert outcome(answer) == (413, "too_large")
 
     async def test_a_long_poll_answers_as_soon_as_the_run_has_ended(self, client: Client, world: World) -> None:
         run = await execute(client, await world.deploy())
@@ -663,6 +675,37 @@ class TestLife:
 
 
 class TestEverywhere:
+    async def test_who_leaves_early_or_sends_garbage_leaves_no_error_in_the_log(
+        self, client: Client, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # Given clients that stop in the middle of a download, an upload and a request, and one that sends no HTTP
+        file_id = await upload(client, HDF5 + os.urandom(20_000_000))
+        for data in (
+            f"GET /api/v0/files/{file_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+            b"POST /api/v0/files HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n" + HDF5,
+            b"POST /api/v0/execute-algorithm HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n{",
+            b"\x16\x03\x01\x02 no HTTP\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection(*address(world))
+            writer.write(data)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(100), 0.2)
+            writer.transport.abort()
+
+        # When all of them are over
+        async def over() -> bool:
+            text = (await client.get("/metrics")).text
+            left = (
+                '"/api/v0/files/{file_id}",status="499"',
+                '"/api/v0/execute-algorithm",status="499"',
+                'status="400"',
+            )
+            return all(one in text for one in left)
+
+        await eventually(over)
+        # Then the log has no error
+        assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
     async def test_the_root_can_be_found_by_clients(self, client: Client) -> None:
         answer = (await client.get("/")).json()
         assert "compox" in answer["tags"]

@@ -142,7 +142,7 @@ ROUTES = [
                 "minor_version_not_found",
                 "checkpoint_not_found",
             ),
-            413: ("http_413",),
+            413: ("too_large",),
         },
         body=ExecutionRequest,
     ),

@@ -40,6 +40,8 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     seen = _seen(request)
     if run.state.ended and 0 < run.offset <= seen:
         return web.Response(status=204)  # All was told; this keeps an EventSource from asking again.
+    if request.method == "HEAD":
+        return web.Response(headers=_HEADERS)
     response = web.StreamResponse(headers=_HEADERS)
     view = context_of(request).view
     with view.watch(run) as watcher:
