@@ -331,6 +331,26 @@ class BusBehaviour:
         assert inbox.subjects == numbers(0, 95)
         assert 1 < max(map(len, inbox.batches)) <= 10
 
+    async def test_a_batch_may_take_its_time_to_fill(
+        self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event]
+    ) -> None:
+        inbox = Inbox()
+        await bus.consume(replace(queue, batch=100, linger=0.5), inbox)
+        for subject in "abcde":
+            await bus.publish(uploaded(subject))
+        await inbox.has("e")
+        assert inbox.batches == [["a", "b", "c", "d", "e"]]
+
+    async def test_a_batch_that_is_full_waits_no_longer(
+        self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event]
+    ) -> None:
+        await bus.declare(queue)
+        await bus.publish(*map(uploaded, numbers(0, 50)))
+        inbox = Inbox()
+        await bus.consume(replace(queue, batch=10, linger=2.0), inbox)
+        async with asyncio.timeout(5.0):
+            await inbox.has("39")
+
     async def test_one_call_at_a_time_is_the_rule(
         self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event]
     ) -> None:

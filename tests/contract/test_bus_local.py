@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import resource
 import shutil
@@ -262,8 +263,49 @@ async def test_a_handler_that_never_waits_lets_others_have_their_turn(bus: Local
     await bus.consume(QUEUE, greedy)
     while len(inbox.events) < 100:
         await asyncio.sleep(0)
-        turns += 1
+        turns += 0 < len(inbox.events) < 100
     assert turns > 10
+
+
+async def test_an_event_tried_again_is_with_one_handler_at_a_time(bus: LocalBus) -> None:
+    gate, inbox = asyncio.Event(), Inbox(fails={"a": 1, "b": 1})
+
+    async def handler(events: Sequence[Event]) -> None:
+        await inbox(events)
+        if events[0].subject == "a":
+            await gate.wait()
+
+    await bus.consume(replace(QUEUE, concurrency=3, policy=Policy(delays=(0.1,))), handler)
+    await bus.publish(uploaded("a"))
+    await inbox.has("a")
+    await bus.publish(uploaded("b"))
+    await inbox.has("b")
+    gate.set()
+    assert inbox.tried == ["a", "a", "b", "b"]
+
+
+async def test_one_event_that_takes_long_does_not_stop_the_others_for_ever(bus: LocalBus) -> None:
+    gate, running, most = asyncio.Event(), 0, 0
+    inbox = Inbox()
+
+    async def handler(events: Sequence[Event]) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running if gate.is_set() else 0)
+        if events[0].subject == "0":
+            await gate.wait()
+        else:
+            await asyncio.sleep(0)
+        running -= 1
+        await inbox(events)
+
+    await bus.consume(replace(QUEUE, concurrency=3), handler)
+    await bus.publish(*map(uploaded, numbers(0, BEYOND_MEMORY)))
+    await inbox.has(*numbers(1, 1900))
+    gate.set()
+    await inbox.has(*numbers(0, BEYOND_MEMORY))
+    assert len(inbox.subjects) == BEYOND_MEMORY
+    assert most == 3
 
 
 # --- the stream's length ---
@@ -393,6 +435,26 @@ async def test_an_opening_that_is_cancelled_leaves_the_folder_free(tmp_path: Pat
         return False
 
     await until(free)
+
+
+async def test_closing_amid_publishes_ends_and_keeps_all_that_was_confirmed(footing: LocalFooting) -> None:
+    bus, confirmed = footing.bus, []
+
+    async def publish(row: int) -> None:
+        with contextlib.suppress(BusUnavailable):
+            for number in itertools.count():
+                await bus.publish(uploaded(f"{row} {number}"))
+                confirmed.append(f"{row} {number}")
+
+    await bus.declare(QUEUE)
+    publishers = [asyncio.create_task(publish(row)) for row in range(20)]
+    await until(lambda: len(confirmed) > 500)
+    async with asyncio.timeout(10.0):
+        await bus.close()
+        await asyncio.gather(*publishers)
+    inbox = Inbox()
+    await (await footing.reopen()).consume(replace(QUEUE, batch=1000), inbox)
+    await inbox.has(*confirmed)
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

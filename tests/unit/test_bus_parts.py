@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.wire import Message
+from shared.bus.embedded.journal import Journal
 from shared.bus.embedded.queues import Bindings
 from shared.bus.embedded.routes import Routes, decided_by_kind, kind_of
 from shared.bus.embedded.rows import Entry, History
@@ -92,6 +95,13 @@ def test_segments_hold_all_entries_in_order_and_stay_small(sizes: list[int]) -> 
 
 def test_a_segment_has_only_so_many_entries() -> None:
     assert list(cuts([entry(1)] * (SEGMENT_ENTRIES + 1))) == [(0, SEGMENT_ENTRIES), (SEGMENT_ENTRIES, 257)]
+
+
+def test_a_commit_waits_until_it_is_on_the_disk(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    (synchronous,) = journal._connection.execute("PRAGMA synchronous").fetchone()
+    journal.close()
+    assert synchronous == 2, "FULL: in WAL mode, less than that loses commits when the power goes"
 
 
 OLD, NEW = ("a.#",), ("b.#",)

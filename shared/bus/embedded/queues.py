@@ -214,6 +214,10 @@ class LocalQueue:
             await self._feed.load(self._read, lambda: self._desk.newest)
         return []
 
+    def fills(self, batch: int) -> bool:
+        """Whether waiting would make a batch no fuller."""
+        return self._feed.lags or len(self._again) + len(self._feed.ready) >= batch
+
     def _next(self, limit: int) -> list[LocalDelivery]:
         batch: list[LocalDelivery] = []
         while self._again and len(batch) < limit:

@@ -141,7 +141,7 @@ class Consumer(Worked):
         since = loop.time()
         while self.wants_more:
             self._awake.clear()
-            if self._spec.linger and not self._closing:
+            if self._spec.linger and not self.queue.fills(self._spec.batch):
                 await asyncio.sleep(self._spec.linger)
             batch = await self._take()
             if batch:
