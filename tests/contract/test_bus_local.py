@@ -25,7 +25,8 @@ from messages.wire import Message
 from shared.bus.base import KEEP, Policy, Queue
 from shared.bus.local import MOST_BODY_BYTES, LocalBus
 from tests.contract import bus_process
-from tests.contract.bus_behaviour import ONCE, QUICK, BusBehaviour, Footing, Inbox, StreamInbox, numbers, until
+from tests.contract.bus_behaviour import BusBehaviour
+from tests.contract.bus_tools import ONCE, QUICK, Footing, Inbox, StreamInbox, numbers, until
 from voxloom.errors import BusUnavailable, InvalidInput, Misconfigured, TooLarge
 from voxloom.models import utc_now
 

@@ -60,6 +60,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
+        self._ended = False
         self.failing = False
         """Whether the last commit failed."""
         self._thread = Thread(target=self._run, name="bus.writer", daemon=True)
@@ -67,7 +68,7 @@ class Writer:
 
     @property
     def alive(self) -> bool:
-        return not self._closed and self._thread.is_alive()
+        return not self._closed and not self._ended
 
     def append(self, entries: Sequence[Entry], heads: Sequence[bytes]) -> asyncio.Future[None]:
         done: asyncio.Future[None] = self._loop.create_future()
@@ -100,6 +101,7 @@ class Writer:
         except RuntimeError:
             log.warning("the event loop is gone; the bus writes no more")
         finally:
+            self._ended = True
             self._journal.close()
 
     def _next_group(self) -> list[Job]:

@@ -1,0 +1,203 @@
+"""The stream of all events, and live ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from messages.base import Event
+from messages.executions import ExecutionProgressed
+from messages.wire import encode
+from shared.bus.base import Bus, Queue
+from tests.contract.bus_tools import ONCE, BusTests, Footing, Inbox, StreamInbox, numbers, until
+from voxloom.errors import InvalidInput
+from voxloom.models import utc_now
+
+
+class StreamBehaviour(BusTests):
+    """What needs no settling."""
+
+    # --- the stream ---
+
+    async def test_a_follower_hears_what_is_published_from_now_on(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox = StreamInbox(project)
+        await bus.publish(uploaded("before"))
+        await bus.follow(inbox.take)
+        await bus.publish(*map(uploaded, numbers(0, 300)))
+        await inbox.has("299")
+        assert inbox.subjects == numbers(0, 300)
+
+    async def test_offsets_grow(self, bus: Bus, uploaded: Callable[[str], Event], project: str) -> None:
+        inbox = StreamInbox(project)
+        await bus.follow(inbox.take)
+        for subject in "abcde":
+            await bus.publish(uploaded(subject))
+        await inbox.has("e")
+        assert inbox.offsets == sorted(set(inbox.offsets))
+
+    async def test_a_follower_goes_on_after_an_offset(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        first, second = StreamInbox(project), StreamInbox(project)
+        await bus.follow(first.take)
+        await bus.publish(*map(uploaded, numbers(0, 100)))
+        await first.has("99")
+        await bus.follow(second.take, after=first.offsets[39])
+        await bus.publish(uploaded("end"))
+        await second.has("end")
+        assert second.subjects == [*numbers(40, 100), "end"]
+
+    async def test_an_event_has_the_same_offset_for_every_follower_and_every_bus(
+        self, footing: Footing, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        first, second = StreamInbox(project), StreamInbox(project)
+        before = await footing.bus.last_offset()
+        await footing.bus.follow(first.take)
+        await footing.bus.publish(*map(uploaded, "abc"))
+        await first.has("c")
+        bus = await footing.reopen()
+        await bus.follow(second.take, after=before)
+        await second.has("c")
+        assert second.offsets == first.offsets
+
+    async def test_an_offset_from_before_all_that_is_kept_means_all_of_it(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox = StreamInbox(project)
+        await bus.publish(*map(uploaded, "abc"))
+        await bus.follow(inbox.take, after=0)
+        await inbox.has("c")
+        assert inbox.subjects == ["a", "b", "c"]
+
+    async def test_a_follower_begins_at_a_time(self, bus: Bus, uploaded: Callable[[str], Event], project: str) -> None:
+        inbox = StreamInbox(project)
+        moment = utc_now()
+        await bus.publish(*map(uploaded, "abc"))
+        await bus.follow(inbox.take, since=moment - timedelta(seconds=5))
+        await bus.publish(uploaded("d"))
+        await inbox.has("d")
+        assert inbox.subjects == ["a", "b", "c", "d"]
+
+    async def test_the_last_offset_is_that_of_the_newest_event(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox = StreamInbox(project)
+        await bus.follow(inbox.take)
+        await bus.publish(*map(uploaded, "abc"))
+        await inbox.has("c")
+        assert await bus.last_offset() == inbox.offsets[-1]
+
+    async def test_the_last_offset_outlives_the_bus(self, footing: Footing, uploaded: Callable[[str], Event]) -> None:
+        await footing.bus.publish(*map(uploaded, "abc"))
+        before = await footing.bus.last_offset()
+        bus = await footing.reopen()
+        assert await bus.last_offset() == before > 0
+
+    async def test_a_replayed_dead_letter_is_not_said_again_on_the_stream(
+        self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox, stream = Inbox(fails={"a": 1}), StreamInbox(project)
+        await bus.follow(stream.take)
+        await bus.consume(replace(queue, policy=ONCE), inbox)
+        await bus.publish(uploaded("a"))
+        await bus.replay((await self.dead_letter(bus, queue)).id)
+        await inbox.has("a")
+        await bus.publish(uploaded("end"))
+        await stream.has("end")
+        assert stream.subjects == ["a", "end"]
+
+    async def test_what_cannot_be_decoded_does_not_stop_a_follower(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox = StreamInbox(project)
+        follower = await bus.follow(inbox.take)
+        await bus.publish_message(encode(uploaded("rubbish"))._replace(body=b"["))
+        await bus.publish(uploaded("good"))
+        await inbox.has("good")
+        assert follower.alive
+
+    async def test_a_closed_follower_hears_nothing_more(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        closed, open_ = StreamInbox(project), StreamInbox(project)
+        follower = await bus.follow(closed.take)
+        await bus.follow(open_.take)
+        await follower.close()
+        await bus.publish(uploaded("a"))
+        await open_.has("a")
+        assert (closed.subjects, follower.alive) == ([], False)
+
+    # --- live ---
+
+    async def test_transient_events_are_not_published(self, bus: Bus, project: str) -> None:
+        with pytest.raises(InvalidInput, match="announce"):
+            await bus.publish(ExecutionProgressed(subject="run", project=project, progress=0.5))
+
+    async def test_a_listener_hears_what_fits_its_patterns(self, bus: Bus, project: str) -> None:
+        heard: list[str] = []
+        await bus.listen([f"execution.progressed.{project}.a", f"*.*.{project}.c"], lambda e: heard.append(e.subject))
+        for run in "abc":
+            bus.announce(ExecutionProgressed(subject=run, project=project, progress=0.5))
+        await until(lambda: "c" in heard)
+        assert heard == ["a", "c"]
+
+    async def test_what_nobody_listens_to_is_gone(self, bus: Bus, project: str) -> None:
+        heard: list[str] = []
+        bus.announce(ExecutionProgressed(subject="before", project=project, progress=0.5))
+        await bus.listen([f"#.{project}.#"], lambda event: heard.append(event.subject))
+        bus.announce(ExecutionProgressed(subject="after", project=project, progress=0.5))
+        await until(lambda: "after" in heard)
+        assert heard[-1:] == ["after"]
+
+    async def test_the_newest_is_kept_where_a_listener_is_slow(self, bus: Bus, project: str) -> None:
+        heard: list[float] = []
+
+        def listener(event: Event) -> None:
+            assert isinstance(event, ExecutionProgressed)
+            heard.append(event.progress)
+
+        await bus.listen([f"#.{project}.#"], listener, limit=10)
+        for number in range(1000):
+            bus.announce(ExecutionProgressed(subject="run", project=project, progress=number / 1000))
+        await until(lambda: 0.999 in heard)
+        assert heard == sorted(heard)
+
+    async def test_a_listener_that_raises_hears_the_next_event(self, bus: Bus, project: str) -> None:
+        heard: list[str] = []
+
+        def listener(event: Event) -> None:
+            heard.append(event.subject)
+            raise ValueError("no luck")
+
+        subscription = await bus.listen([f"#.{project}.#"], listener)
+        for run in "ab":
+            bus.announce(ExecutionProgressed(subject=run, project=project, progress=0.5))
+        await until(lambda: heard == ["a", "b"])
+        assert subscription.alive
+
+    async def test_live_events_reach_neither_queue_nor_stream(
+        self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox, stream = Inbox(), StreamInbox(project)
+        await bus.consume(replace(queue, bindings=(f"#.{project}.#",)), inbox)
+        await bus.follow(stream.take)
+        bus.announce(ExecutionProgressed(subject="run", project=project, progress=0.5))
+        await bus.publish(uploaded("end"))
+        await inbox.has("end")
+        await stream.has("end")
+        assert inbox.subjects == stream.subjects == ["end"]
+
+    async def test_a_closed_listener_hears_nothing_more(self, bus: Bus, project: str) -> None:
+        closed: list[str] = []
+        open_: list[str] = []
+        subscription = await bus.listen([f"#.{project}.#"], lambda event: closed.append(event.subject))
+        await bus.listen([f"#.{project}.#"], lambda event: open_.append(event.subject))
+        await subscription.close()
+        bus.announce(ExecutionProgressed(subject="run", project=project, progress=0.5))
+        await until(lambda: open_ == ["run"])
+        assert closed == []
