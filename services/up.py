@@ -8,8 +8,6 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 
-from shared.bus.local import LocalBus
-
 from services.deployer.service import Deployer
 from services.gateway.service import Gateway
 from services.ingest.service import Ingest
@@ -17,14 +15,17 @@ from services.recorder.service import Recorder
 from services.scheduler.service import Scheduler
 from services.worker.service import Worker
 from shared.bus import topology
+from shared.bus.local import LocalBus
+from shared.objects import signed
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform, Service
 from shared.settings import Settings
 
 log = logging.getLogger("voxloom.up")
 
-SERVICES: Sequence[type[Service]] = (Recorder, Scheduler, Ingest, Deployer, Worker, Gateway)
-"""In the order in which they start: who is asked comes before who asks. They stop in the opposite order."""
+BEHIND_THE_GATEWAY: Sequence[type[Service]] = (Recorder, Scheduler, Ingest, Deployer, Worker)
+"""In the order in which they start: who is asked comes before who asks, so the gateway is the last. They stop in the
+opposite order."""
 
 STOP_SECS = 10.0
 """How long one service may take to stop; a worker gets its drain and grace on top."""
@@ -48,27 +49,33 @@ class System:
             raise
 
     async def _start(self) -> None:
-        platform = await self._open_platform()
-        for kind in SERVICES:
-            service = kind(platform)
-            self._exits.push_async_callback(self._stop, service)
-            await service.start()
-            self.services.append(service)
-            if isinstance(service, Gateway):
-                self.url = service.url
+        store = LocalObjectStore(self._settings.data / "objects")
+        platform = Platform(bus=await self._open_bus(), store=store, settings=self._settings)
+        await self._open_store(store)
+        for kind in BEHIND_THE_GATEWAY:
+            await self._run(kind(platform))
+        gateway = Gateway(platform, routes=signed.routes(store, limit=self._settings.max_file_bytes))
+        await self._run(gateway)
+        self.url = store.public_url = gateway.url
 
-    async def _open_platform(self) -> Platform:
+    async def _run(self, service: Service) -> None:
+        self._exits.push_async_callback(self._stop, service)
+        await service.start()
+        self.services.append(service)
+
+    async def _open_bus(self) -> LocalBus:
         settings = self._settings
         bus = LocalBus(settings.data / "bus", stream_hours=settings.stream_hours, stream_bytes=settings.stream_bytes)
         await bus.open()
         self._exits.push_async_callback(bus.close)
         await bus.declare(*topology.ALL)
-        store = LocalObjectStore(settings.data / "objects")
+        return bus
+
+    async def _open_store(self, store: LocalObjectStore) -> None:
         await store.open()
         self._exits.push_async_callback(store.close)
-        for collection, days in expiries(settings).items():
+        for collection, days in expiries(self._settings).items():
             await store.set_expiry(collection, days)
-        return Platform(bus=bus, store=store, settings=settings)
 
     async def _stop(self, service: Service) -> None:
         limit = STOP_SECS + (self._settings.drain + self._settings.grace if isinstance(service, Worker) else 0.0)

@@ -27,8 +27,6 @@ from services.gateway.known import KnownAlgorithms
 from services.gateway.live import LiveView
 from services.gateway.metrics import Metrics
 from services.gateway.problems import NoHttpNoise
-from shared.objects import signed
-from shared.objects.local import LocalObjectStore
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
 from shared.service import Platform, Service
@@ -57,9 +55,11 @@ http_log = logging.getLogger("voxloom.http")
 class Gateway(Service):
     name = "gateway"
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, *, routes: Sequence[web.AbstractRouteDef] = ()) -> None:
+        """`routes`: further ones to serve, which the store brings along, say. `url` is known once it has started."""
         super().__init__(platform)
         self.url = ""
+        self._routes = routes
         self._records = RecordStore(platform.store)
         self._catalog = Catalog()
         self._view = LiveView(self._records, self._catalog)
@@ -162,8 +162,7 @@ class Gateway(Service):
             ready=self.faults,
         )
         app = make_app(context)
-        if isinstance(self.store, LocalObjectStore):
-            app.add_routes(signed.routes(self.store, limit=self.settings.max_file_bytes))
+        app.add_routes(self._routes)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -177,8 +176,6 @@ class Gateway(Service):
         )
         await self._runner.setup()
         await self._listen(self._runner)
-        if isinstance(self.store, LocalObjectStore) and self.store.public_url is None:
-            self.store.public_url = self.url
 
     async def _listen(self, runner: web.AppRunner) -> None:
         host, port = self.settings.host, self.settings.port

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from aiohttp import web
 
-from services.gateway import ranges
 from services.gateway.problems import problem
+from shared import ranges
 from shared.objects.base import ObjectInfo, ObjectStore
 
 _SAFE = {"Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}

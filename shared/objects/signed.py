@@ -13,6 +13,7 @@ from aiohttp import web
 from shared.objects.base import ABSENT, EXPIRING, ObjectInfo
 from shared.objects.local import LocalObjectStore
 from shared.objects.signing import PATH
+from shared.ranges import NotModified, Part, Selection, Unsatisfiable, select
 from voxloom.errors import TooLarge, VoxloomError
 from voxloom.models import Problem
 
@@ -40,43 +41,32 @@ def routes(store: LocalObjectStore, *, limit: int | None = None) -> list[web.Rou
     return [web.get(path, _answering(get)), web.put(path, _answering(put))]
 
 
-def byte_range(header: str | None, size: int) -> range | None:
-    """The bytes that a Range header asks for; empty if there are none of those (416), None for all of the object:
-    without a header, or with one that is better ignored (RFC 9110, section 14.2)."""
-    unit, _, spec = (header or "").partition("=")
-    first, dash, last = (part.strip() for part in spec.partition("-"))
-    if unit.strip().lower() != "bytes" or not dash or not (first or last) or not _is_number(first, last):
-        return None
-    if not first:
-        return range(max(size - int(last), 0), size)
-    if last and int(last) < int(first):
-        return None
-    stop = min(int(last) + 1, size) if last else size
-    return range(min(int(first), stop), stop)
-
-
 async def _get(store: LocalObjectStore, request: web.Request) -> web.StreamResponse:
     collection, key = _signed(store, "GET", request)
     info = await store.head(collection, key)
-    wanted = byte_range(request.headers.get("Range"), info.size) if _range_holds(request, info) else None
-    if wanted is not None and not wanted:
+    selection = select(request.headers, info.size, info.etag)
+    if isinstance(selection, Unsatisfiable):
         return _unsatisfiable(info.size)
-    response = _response(info, wanted)
+    wanted = range(selection.start, selection.stop) if isinstance(selection, Part) else range(info.size)
+    response = _response(info, selection, len(wanted))
     await response.prepare(request)
-    if request.method != "HEAD":
-        await _send(store, info, collection, wanted or range(info.size), response)
+    if request.method != "HEAD" and response.status != HTTPStatus.NOT_MODIFIED:
+        await _send(store, info, collection, wanted, response)
     await response.write_eof()
     return response
 
 
-def _response(info: ObjectInfo, wanted: range | None) -> web.StreamResponse:
+def _response(info: ObjectInfo, selection: Selection, length: int) -> web.StreamResponse:
     response = web.StreamResponse(headers=_BYTES)
     response.etag = info.etag
     response.last_modified = info.modified
-    response.content_length = info.size if wanted is None else len(wanted)
-    if wanted is not None:
+    if isinstance(selection, NotModified):
+        response.set_status(HTTPStatus.NOT_MODIFIED)
+        return response
+    response.content_length = length
+    if isinstance(selection, Part):
         response.set_status(HTTPStatus.PARTIAL_CONTENT)
-        response.headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{info.size}"
+        response.headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{info.size}"
     return response
 
 
@@ -109,12 +99,6 @@ def _signed(store: LocalObjectStore, method: str, request: web.Request) -> tuple
     return collection, key
 
 
-def _range_holds(request: web.Request, info: ObjectInfo) -> bool:
-    """Whether the range is wanted of this version: If-Range names the one the reader began with."""
-    condition = request.headers.get("If-Range")
-    return condition is None or condition == f'"{info.etag}"'
-
-
 def _unsatisfiable(size: int) -> web.Response:
     status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
     detail = f"The object has {size} bytes; ask for some of those."
@@ -137,7 +121,3 @@ def _problem(status: HTTPStatus, code: str, detail: str, *, retryable: bool) -> 
     problem = Problem(title=status.phrase, status=status, detail=detail, code=code, retryable=retryable)
     body = problem.model_dump_json(exclude_none=True).encode()
     return web.Response(status=status, body=body, content_type="application/problem+json")
-
-
-def _is_number(*texts: str) -> bool:
-    return all(not text or (text.isascii() and text.isdecimal() and len(text) < 19) for text in texts)

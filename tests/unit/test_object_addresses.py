@@ -1,4 +1,4 @@
-"""Ranges, signed URLs and what keys may be: pure."""
+"""Parts of objects, signed URLs and what keys may be: pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.objects.checks import checked_range
-from shared.objects.signed import byte_range
 from shared.objects.signing import check_signature, quoted_key, signed_url
 from voxloom.errors import InvalidInput, NotAllowed
 
@@ -17,33 +16,6 @@ SECRET = b"s" * 32
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(
     lambda key: key not in (".", "..")
 )
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        (None, None),
-        ("bytes=0-3", range(0, 4)),
-        ("bytes=4-", range(4, 10)),
-        ("bytes=-3", range(7, 10)),
-        ("bytes=-99", range(0, 10)),
-        ("bytes=8-99", range(8, 10)),
-        ("Bytes = 1-1", range(1, 2)),
-        ("bytes=10-", range(10, 10)),
-        ("bytes=99-100", range(10, 10)),
-        ("bytes=-0", range(10, 10)),
-        ("bytes=3-1", None),
-        ("bytes=-", None),
-        ("bytes=0-1,4-5", None),
-        ("bytes=a-b", None),
-        ("bytes=+1-2", None),
-        ("bytes=1", None),
-        ("pages=1-2", None),
-        ("bytes=0-" + "9" * 30, None),
-    ],
-)
-def test_a_range_header_is_read_or_ignored(header: str | None, expected: range | None) -> None:
-    assert byte_range(header, 10) == expected
 
 
 @given(st.integers(0, 100), st.none() | st.integers(0, 100), st.integers(0, 50))
