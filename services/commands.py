@@ -22,9 +22,8 @@ Slots = Annotated[int | None, typer.Option(help="Runs at once (default: one per 
 
 def up(host: Host = None, port: Port = None, data: Data = None, slots: Slots = None) -> None:
     """Start the whole system in this process: embedded broker, embedded store, all services."""
-    from shared.telemetry import configure_logging
-
     from shared.settings import load_settings
+    from shared.telemetry import configure_logging
 
     try:
         settings = load_settings(host=host, port=port, data=data, slots=slots)
