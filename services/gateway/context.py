@@ -11,6 +11,7 @@ from messages.base import Event
 from services.gateway.answers import Answers
 from services.gateway.catalog import Catalog
 from services.gateway.filesight import FileSight
+from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.live import LiveView
 from services.gateway.metrics import Metrics
@@ -29,6 +30,7 @@ class Context:
     answers: Answers
     algorithms: KnownAlgorithms
     files: FileSight
+    keys: Keys
     metrics: Metrics
     ready: Callable[[], Awaitable[Sequence[str]]]
     """What keeps the gateway from being ready; nothing when it is."""

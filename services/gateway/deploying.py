@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from messages.deploys import DeployFailed, DeployRequested
+from messages.deploys import DeployRequested
 from services.gateway.answers import answer, end_of_deploy
 from services.gateway.context import Context
+from services.gateway.idempotency import Once
 from shared.objects.base import CHUNK, EXPIRING
 from shared.records.fold import DeployState
 from shared.records.store import DEPLOYS
 from voxloom.bundle import pack_folder
-from voxloom.errors import InvalidInput, NotAllowed, Unavailable, VoxloomError
-from voxloom.models import DeployOverrides, RunError
+from voxloom.errors import InvalidInput, NotAllowed, NotFound, Unavailable, VoxloomError
+from voxloom.models import RunError
 
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -31,28 +32,33 @@ def invalid_zip(why: str) -> InvalidInput:
     )
 
 
-async def begin(context: Context, deploy_id: str, path: str, overrides: DeployOverrides) -> None:
-    """Asks for the deploy of what lies in the store; if that cannot be asked, it is taken away again."""
-    key = source_key(deploy_id)
+async def begin(context: Context, event: DeployRequested, *, once: bool = False) -> None:
+    """Asks for the deploy of what lies in the store. If that cannot be asked, it is taken away again, unless others
+    may be asking for it, too (`once`)."""
     try:
-        await context.publish(DeployRequested(subject=deploy_id, source_key=key, path=path, overrides=overrides))
+        await context.publish(event)
     except Unavailable:
-        await context.store.delete(DEPLOYS, key)
+        if not once:
+            await context.store.delete(DEPLOYS, event.source_key)
         raise
 
 
-async def run_to_end(
-    context: Context, deploy_id: str, path: str, overrides: DeployOverrides, timeout: float
-) -> DeployState:
-    """Raises what the deploy failed with, or Unavailable when it takes too long (it goes on)."""
-    with context.answers.expect(end_of_deploy(deploy_id)) as ended:
-        await begin(context, deploy_id, path, overrides)
-        outcome = await answer(ended, timeout, f"The deploy {deploy_id}")
-    if isinstance(outcome, DeployFailed):
-        raise failure_of(outcome.error, deploy_id)
-    state = await context.view.find_deploy(deploy_id)
+async def run_to_end(context: Context, event: DeployRequested, timeout: float, *, once: bool = False) -> DeployState:
+    """Raises what the deploy failed with, or Unavailable when it takes too long (it goes on).
+
+    `once`: it may have been asked for before, or even be over.
+    """
+    with context.answers.expect(end_of_deploy(event.subject)) as ended:
+        state = await context.view.look_up_deploy(event.subject) if once else None
+        if state is None:
+            await begin(context, event, once=once)
+        if state is None or not state.ended:
+            await answer(ended, timeout, f"The deploy {event.subject}")
+            state = await context.view.find_deploy(event.subject)
     if state is None or not state.ended:
-        raise VoxloomError(f"{outcome.type_name()} is no answer to a deploy")
+        raise VoxloomError(f"there is no end of the deploy {event.subject}, though it was told")
+    if state.error is not None:
+        raise failure_of(state.error, event.subject)
     return state
 
 
@@ -62,10 +68,32 @@ def failure_of(error: RunError, deploy_id: str) -> VoxloomError:
     return InvalidInput(error.message, code=error.code, http_status=400, details={"deploy_id": deploy_id})
 
 
+class DeployOnce(Once[DeployRequested]):
+    """A deploy that failed for a reason that may pass, or of which nobody knows any more, has no claim to its key."""
+
+    kind = DeployRequested
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def holds(self, event: DeployRequested) -> bool:
+        state = await self._context.view.look_up_deploy(event.subject)
+        if state is not None:
+            return state.error is None or not state.error.retryable
+        try:
+            await self._context.store.head(DEPLOYS, event.source_key)
+        except NotFound:
+            return False
+        return True
+
+    async def undo(self, event: DeployRequested) -> None:
+        await self._context.store.delete(DEPLOYS, event.source_key)
+
+
 # --- a folder or zip on this machine ----------------------------------------------------------------------
 
 
-async def store_local(context: Context, deploy_id: str, path: str) -> None:
+async def store_local(context: Context, key: str, path: str) -> None:
     """Puts a folder (packed) or a zip into the store. Raises NotAllowed outside the deploy roots, else InvalidInput
     for what cannot be deployed."""
     source = await asyncio.to_thread(allowed_source, path, context.settings.deploy_roots)
@@ -73,19 +101,19 @@ async def store_local(context: Context, deploy_id: str, path: str) -> None:
         with await asyncio.to_thread(_spool) as packed:
             await asyncio.to_thread(pack_folder, source, packed)
             await asyncio.to_thread(packed.seek, 0)
-            await _store(context, deploy_id, packed)
+            await _store(context, key, packed)
         return
     with await asyncio.to_thread(source.open, "rb") as file:
-        await _store(context, deploy_id, file)
+        await _store(context, key, file)
 
 
 def _spool() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-async def _store(context: Context, deploy_id: str, file: IO[bytes]) -> None:
+async def _store(context: Context, key: str, file: IO[bytes]) -> None:
     limit = context.settings.max_algorithm_bytes
-    await context.store.put_stream(DEPLOYS, source_key(deploy_id), _pieces(file), limit=limit, tags=EXPIRING)
+    await context.store.put_stream(DEPLOYS, key, _pieces(file), limit=limit, tags=EXPIRING)
 
 
 async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:

@@ -91,7 +91,21 @@ async def store_body(
     metadata: Mapping[str, str] | None = None,
 ) -> ObjectInfo:
     """Raises TooLarge, if possible before a byte is read."""
+    _check_announced(request, limit)
+    return await store.put_stream(collection, key, chunks, limit=limit, metadata=metadata, tags=EXPIRING)
+
+
+async def read_through(request: web.Request, chunks: AsyncIterator[bytes], *, limit: int) -> None:
+    """Takes in the body and keeps nothing. Raises TooLarge."""
+    _check_announced(request, limit)
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"The body has more than the {limit} bytes allowed.")
+
+
+def _check_announced(request: web.Request, limit: int) -> None:
     refuse_encoded(request)
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(f"The body has {request.content_length} bytes; {limit} are allowed.")
-    return await store.put_stream(collection, key, chunks, limit=limit, metadata=metadata, tags=EXPIRING)

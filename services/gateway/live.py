@@ -199,15 +199,24 @@ class LiveView:
                 self._place(found)
         return found
 
+    async def knows(self, run: str) -> bool:
+        """Whether the request for this run has arrived. Waits for nothing."""
+        if self._known(run) is not None or self._catalog.has_ended(run):
+            return True
+        return await self._records.load_run(run) is not None
+
     def _known(self, run: str) -> LiveRun | None:
         found = self._running.get(run) or self._ended.get(run)
         return found if found is not None and found.state.work is not None else None
 
     async def find_deploy(self, deploy_id: str) -> DeployState | None:
-        found = self._known_deploy(deploy_id)
-        if found is None and await self._may_arrive(deploy_id):
-            found = self._known_deploy(deploy_id)
-        return found or await self._records.load_deploy(deploy_id)
+        if self._known_deploy(deploy_id) is None:
+            await self._may_arrive(deploy_id)
+        return await self.look_up_deploy(deploy_id)
+
+    async def look_up_deploy(self, deploy_id: str) -> DeployState | None:
+        """As `find_deploy`, but waits for nothing."""
+        return self._known_deploy(deploy_id) or await self._records.load_deploy(deploy_id)
 
     def _known_deploy(self, deploy_id: str) -> DeployState | None:
         return self._deploys.get(deploy_id) or self._ended_deploys.get(deploy_id)

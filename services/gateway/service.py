@@ -23,6 +23,7 @@ from services.gateway.app import make_app
 from services.gateway.catalog import Catalog
 from services.gateway.context import Context
 from services.gateway.filesight import FileSight
+from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.live import LiveView
 from services.gateway.metrics import Metrics
@@ -158,6 +159,7 @@ class Gateway(Service):
             answers=self._answers,
             algorithms=self._algorithms,
             files=self._files,
+            keys=Keys(self.store),
             metrics=Metrics(),
             ready=self.faults,
         )

@@ -8,11 +8,13 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from messages.deploys import AlgorithmDeleteRefused, AlgorithmDeleteRequested
+from messages.deploys import AlgorithmDeleteRefused, AlgorithmDeleteRequested, DeployRequested
 from services.gateway import deploying
 from services.gateway.answers import answer, removal_asked_by
 from services.gateway.context import Context, context_of
-from services.gateway.intake import chunks_of, store_body
+from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.idempotency import Digest, fingerprint_of, key_of
+from services.gateway.intake import chunks_of, read_through, store_body
 from services.gateway.payloads import json_answer, read_query
 from services.gateway.routing import ZIP, Route
 from shared.algorithms import AlgorithmEntry
@@ -59,34 +61,83 @@ class OperatorRemoveQuery(Value):
 async def deploy_local(request: web.Request) -> web.Response:
     context = context_of(request)
     query = read_query(request, LocalQuery)
-    deploy_id = new_id()
-    await deploying.store_local(context, deploy_id, query.path)
-    timeout = context.settings.answer_timeout
-    state = await deploying.run_to_end(context, deploy_id, query.path, query.given(), timeout)
+    key, deploy = key_of(request), _DeployLocal(context, query)
+    event = await deploy.make() if key is None else await deploy.event(context.keys, key)
+    state = await deploying.run_to_end(context, event, context.settings.answer_timeout, once=key is not None)
     return json_answer(DeployResponse.model_validate(deploy_record(state).model_dump()))
 
 
 async def deploy_upload(request: web.Request) -> web.Response:
     context = context_of(request)
     query = read_query(request, UploadQuery)
-    deploy_id = new_id()
-    key, limit = deploying.source_key(deploy_id), context.settings.max_algorithm_bytes
-    await store_body(request, context.store, DEPLOYS, key, _zip_chunks(request), limit=limit)
+    key = key_of(request)
+    if key is None:
+        event = await _take_in(request, query)
+    else:
+        event = await _DeployUpload(request, query).event(context.keys, key)
     wait = context.settings.answer_timeout if query.wait is None else query.wait
-    if wait == 0:
-        await deploying.begin(context, deploy_id, query.path, query.given())
-        return await _as_it_is(context, deploy_id)
     try:
-        state = await deploying.run_to_end(context, deploy_id, query.path, query.given(), wait)
+        state = await deploying.run_to_end(context, event, wait, once=key is not None)
     except Unavailable as error:
         if error.code != "answer_timeout":
             raise
-        return await _as_it_is(context, deploy_id)
+        return json_answer(await _record(context, event.subject), status=202)
     return json_answer(deploy_record(state))
 
 
-async def _as_it_is(context: Context, deploy_id: str) -> web.Response:
-    return json_answer(await _record(context, deploy_id), status=202)
+class _DeployLocal(deploying.DeployOnce):
+    """Known again by what was asked for: the folder may have changed, and is not looked at again."""
+
+    def __init__(self, context: Context, query: LocalQuery) -> None:
+        super().__init__(context)
+        self._query = query
+
+    async def make(self) -> DeployRequested:
+        event = _requested(self._query.path, self._query)
+        await deploying.store_local(self._context, event.source_key, self._query.path)
+        return event
+
+    def fingerprint(self) -> str:
+        return fingerprint_of("deploy/local", self._query.model_dump())
+
+
+async def _take_in(request: web.Request, query: UploadQuery, digest: Digest | None = None) -> DeployRequested:
+    """Stores the zip; `digest` gets to see it, too."""
+    context, event = context_of(request), _requested(query.path, query)
+    chunks = _zip_chunks(request)
+    await store_body(
+        request,
+        context.store,
+        DEPLOYS,
+        event.source_key,
+        chunks if digest is None else digest.of(chunks),
+        limit=context.settings.max_algorithm_bytes,
+    )
+    return event
+
+
+class _DeployUpload(deploying.DeployOnce):
+    def __init__(self, request: web.Request, query: UploadQuery) -> None:
+        super().__init__(context_of(request))
+        self._request = request
+        self._query = query
+        self._digest = Digest()
+
+    async def make(self) -> DeployRequested:
+        return await _take_in(self._request, self._query, self._digest)
+
+    def fingerprint(self) -> str:
+        return fingerprint_of("algorithms", [self._digest.text, self._query.model_dump(exclude={"wait"})])
+
+    async def read_again(self) -> None:
+        limit = self._context.settings.max_algorithm_bytes
+        await read_through(self._request, self._digest.of(chunks_of(self._request)), limit=limit)
+
+
+def _requested(path: str, overrides: Overrides) -> DeployRequested:
+    deploy_id = new_id()
+    source_key = deploying.source_key(deploy_id)
+    return DeployRequested(subject=deploy_id, source_key=source_key, path=path, overrides=overrides.given())
 
 
 async def _zip_chunks(request: web.Request) -> AsyncIterator[bytes]:
@@ -175,8 +226,10 @@ ROUTES = [
             ),
             403: ("deploy_path_not_allowed",),
             413: ("too_large",),
+            422: ("idempotency_key_reused",),
         },
         query=LocalQuery,
+        headers=(IDEMPOTENCY_KEY,),
     ),
     Route(
         "GET",
@@ -194,9 +247,10 @@ ROUTES = [
         "Deploy an algorithm from a zip in the body; 202 where the end was not waited for",
         "Deploys",
         {200: DeployRecord, 202: DeployRecord},
-        {400: (*_BAD_ALGORITHM, "upload_incomplete"), 413: ("too_large",)},
+        {400: (*_BAD_ALGORITHM, "upload_incomplete"), 413: ("too_large",), 422: ("idempotency_key_reused",)},
         query=UploadQuery,
         body=ZIP,
+        headers=(IDEMPOTENCY_KEY,),
     ),
     Route(
         "DELETE",

@@ -12,6 +12,8 @@ from messages.executions import ExecutionRequested, ExecutionStopRequested
 from services.gateway.catalog import Query, unpack_cursor
 from services.gateway.context import Context, context_of
 from services.gateway.execute import work_of
+from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.idempotency import Once, fingerprint_of, key_of
 from services.gateway.live import LiveRun
 from services.gateway.logs import shown_log
 from services.gateway.payloads import json_answer, json_bytes, read_json, read_query
@@ -50,10 +52,34 @@ class RecordQuery(Value):
 
 async def execute(request: web.Request) -> web.Response:
     context = context_of(request)
+    key = key_of(request)
     wanted = await read_json(request, ExecutionRequest)
-    event = ExecutionRequested(subject=new_id(), work=await work_of(context, wanted))
-    await context.publish(event)
+    if key is None:
+        event = await _asked(context, wanted)
+        await context.publish(event)
+    else:
+        event = await _ExecuteOnce(context, wanted).event(context.keys, key)
+        if not await context.view.knows(event.subject):
+            await context.publish(event)
     return json_bytes(b'{"execution_id":"%b"}' % event.subject.encode())
+
+
+async def _asked(context: Context, wanted: ExecutionRequest) -> ExecutionRequested:
+    return ExecutionRequested(subject=new_id(), work=await work_of(context, wanted))
+
+
+class _ExecuteOnce(Once[ExecutionRequested]):
+    kind = ExecutionRequested
+
+    def __init__(self, context: Context, wanted: ExecutionRequest) -> None:
+        self._context = context
+        self._wanted = wanted
+
+    async def make(self) -> ExecutionRequested:
+        return await _asked(self._context, self._wanted)
+
+    def fingerprint(self) -> str:
+        return fingerprint_of("execute-algorithm", self._wanted.model_dump())
 
 
 async def get_v0(request: web.Request) -> web.Response:
@@ -143,8 +169,10 @@ ROUTES = [
                 "checkpoint_not_found",
             ),
             413: ("too_large",),
+            422: ("idempotency_key_reused",),
         },
         body=ExecutionRequest,
+        headers=(IDEMPOTENCY_KEY,),
     ),
     Route(
         "GET",

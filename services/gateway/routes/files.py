@@ -2,44 +2,116 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
-from messages.base import DEFAULT_PROJECT
+from messages.base import DEFAULT_PROJECT, Event
 from messages.files import FileCommitted, FileDeleteRequested, FileRejected, FileUploaded
 from services.gateway.answers import answer, deletion_of, inspection_of
-from services.gateway.context import context_of
-from services.gateway.intake import hdf5_chunks, store_body
+from services.gateway.context import Context, context_of
+from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.idempotency import Digest, Once, fingerprint_of, key_of
+from services.gateway.intake import chunks_of, hdf5_chunks, read_through, store_body
 from services.gateway.payloads import json_answer, json_bytes
 from services.gateway.routing import HDF5, Route
 from services.gateway.transfer import send_object
-from shared.files import COLLECTION, bytes_key
-from voxloom.errors import InvalidInput, Unavailable, VoxloomError
+from shared.files import COLLECTION, bytes_key, entry_key
+from voxloom.errors import InvalidInput, NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
 from voxloom.models import FileUploadResponse, ResponseMessage
 
 
 async def upload(request: web.Request) -> web.Response:
     context = context_of(request)
-    file_id = new_id()
-    key = bytes_key(file_id)
+    key = key_of(request)
+    if key is None:
+        event = await _take_in(request)
+        await _inspect(context, event)
+    else:
+        event = await _UploadOnce(request).event(context.keys, key)
+        await _inspect_once(context, event)
+    return json_bytes(b'{"file_id":"%b"}' % event.subject.encode())
+
+
+async def _take_in(request: web.Request, digest: Digest | None = None) -> FileUploaded:
+    """Stores the body under a new id; `digest` gets to see it, too."""
+    context, file_id = context_of(request), new_id()
     chunks = hdf5_chunks(request)
-    limit = context.settings.max_file_bytes
-    metadata = {"project": DEFAULT_PROJECT}
-    info = await store_body(request, context.store, COLLECTION, key, chunks, limit=limit, metadata=metadata)
-    with context.answers.expect(inspection_of(file_id)) as inspected:
+    info = await store_body(
+        request,
+        context.store,
+        COLLECTION,
+        bytes_key(file_id),
+        chunks if digest is None else digest.of(chunks),
+        limit=context.settings.max_file_bytes,
+        metadata={"project": DEFAULT_PROJECT},
+    )
+    return FileUploaded(subject=file_id, size=info.size, etag=info.etag)
+
+
+class _UploadOnce(Once[FileUploaded]):
+    """If the file is gone, or was refused, so is its claim to the key."""
+
+    kind = FileUploaded
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._context = context_of(request)
+        self._digest = Digest()
+
+    async def make(self) -> FileUploaded:
+        return await _take_in(self._request, self._digest)
+
+    def fingerprint(self) -> str:
+        return fingerprint_of("files", self._digest.text)
+
+    async def read_again(self) -> None:
+        limit = self._context.settings.max_file_bytes
+        await read_through(self._request, self._digest.of(chunks_of(self._request)), limit=limit)
+
+    async def holds(self, event: FileUploaded) -> bool:
+        return await _exists(self._context, bytes_key(event.subject))
+
+    async def undo(self, event: FileUploaded) -> None:
+        await self._context.store.delete(COLLECTION, bytes_key(event.subject))
+
+
+async def _inspect(context: Context, event: FileUploaded) -> None:
+    """Returns when the file can be used. Raises what it was refused for."""
+    with context.answers.expect(inspection_of(event.subject)) as inspected:
         try:
-            await context.publish(FileUploaded(subject=file_id, size=info.size, etag=info.etag))
+            await context.publish(event)
         except Unavailable:
-            await context.store.delete(COLLECTION, key)  # Nobody will ever look at it.
+            await context.store.delete(COLLECTION, bytes_key(event.subject))  # Nobody will ever look at it.
             raise
-        outcome = await answer(inspected, context.settings.answer_timeout, "Looking into the file")
+        await _inspected(context, event, inspected)
+
+
+async def _inspect_once(context: Context, event: FileUploaded) -> None:
+    """The same for a file that others may be asking for, too, or will: it stays where it is."""
+    with context.answers.expect(inspection_of(event.subject)) as inspected:
+        if not await _exists(context, entry_key(event.subject)):
+            await context.publish(event)
+            await _inspected(context, event, inspected)
+
+
+async def _inspected(context: Context, event: FileUploaded, inspected: asyncio.Future[Event]) -> None:
+    outcome = await answer(inspected, context.settings.answer_timeout, "Looking into the file")
     if isinstance(outcome, FileRejected):
         error = outcome.error
         kind = Unavailable if error.retryable else InvalidInput
-        raise kind(error.message, code=error.code, details={"file_id": file_id})
+        raise kind(error.message, code=error.code, details={"file_id": event.subject})
     if not isinstance(outcome, FileCommitted):
         raise VoxloomError(f"{outcome.type_name()} is no answer to an upload")
-    return json_bytes(b'{"file_id":"%b"}' % file_id.encode())
+
+
+async def _exists(context: Context, key: str) -> bool:
+    try:
+        await context.store.head(COLLECTION, key)
+    except NotFound:
+        return False
+    return True
 
 
 async def download(request: web.Request) -> web.StreamResponse:
@@ -67,8 +139,13 @@ ROUTES = [
         "Upload an HDF5 file",
         "Files",
         {200: FileUploadResponse},
-        {413: ("too_large",), 422: ("invalid_hdf5_file",), 400: ("upload_incomplete",)},
+        {
+            413: ("too_large",),
+            422: ("invalid_hdf5_file", "idempotency_key_reused"),
+            400: ("upload_incomplete",),
+        },
         body=HDF5,
+        headers=(IDEMPOTENCY_KEY,),
     ),
     Route(
         "GET",
