@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from voxloom.models import RunError
@@ -71,3 +74,10 @@ def test_a_frame_over_the_limit_is_not_packed() -> None:
 
 def test_fields_of_a_newer_version_are_passed_over() -> None:
     assert frames.parse_for_runner(b'{"kind": "stop", "run": "r", "new": 1}') == frames.Stop(run="r")
+
+
+def test_a_worker_that_speaks_in_frames_loads_no_numpy() -> None:
+    code = (
+        "import sys, voxloom.runner.frames, voxloom.runner.output; print(sorted({'numpy', 'h5py'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

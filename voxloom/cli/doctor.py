@@ -63,7 +63,7 @@ def examine(ctx: typer.Context) -> Iterator[Finding]:
     yield check_folder(data_folder())
     with connect(ctx) as client:
         yield from check_server(client)
-    yield check_runner([sys.executable, "-c", "import voxloom.runner"])
+    yield check_runner([sys.executable, "-c", "import voxloom.runner.base"])
 
 
 def check_python(version: tuple[int, ...]) -> Finding:
