@@ -13,6 +13,7 @@ HDF5 library since 1.8 reads it.
 | list or tuple of numbers                   | int64, float64 or bool                      | array              |
 | int, float, bool                           | rank 0: int64, float64, bool                | numpy scalar       |
 
+Numbers are read in the byte order of this machine, whatever the file has: microscopes write both.
 `voxloom.runner.schemas` turns what is read into what a schema's field asks for.
 """
 
@@ -72,7 +73,8 @@ def read_dataset(dataset: h5py.Dataset, allocate: Allocate = np.empty) -> Any:
         return None
     if dataset.shape == () or dataset.dtype.hasobject:
         return dataset[()]
-    array = allocate(dataset.shape, dataset.dtype)
+    dtype = dataset.dtype if dataset.dtype.isnative else dataset.dtype.newbyteorder("=")
+    array = allocate(dataset.shape, dtype)
     if array.size:
         dataset.read_direct(array)
     return array

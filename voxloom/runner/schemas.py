@@ -80,7 +80,7 @@ class ImageSchema(DataSchema):
             raise ValueError(f"image has the shape {image.shape}: it must be (H, W), or (3, H, W) for colour")
         if image.dtype not in _IMAGE_DTYPES:
             raise ValueError(
-                f"image has the dtype {image.dtype.str}: it must be uint8, uint16, float16, float32 or float64 "
+                f"image has the dtype {_name_of(image.dtype)}: it must be uint8, uint16, float16, float32 or float64, "
                 "in native byte order"
             )
         return image
@@ -136,6 +136,10 @@ class EmbeddingSchema(DataSchema):
     features: np.ndarray
     input_size: tuple[Any, ...]
     original_size: tuple[Any, ...]
+
+
+def _name_of(dtype: np.dtype) -> str:
+    return dtype.name if dtype.isnative else f"{dtype.name} ({dtype.str})"
 
 
 def _check_rows_of_three(name: str, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
