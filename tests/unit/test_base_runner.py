@@ -520,6 +520,22 @@ class TestHandler:
         assert text.startswith("failed\nTraceback")
         assert text.endswith("KeyError: 'secret'")
 
+    def test_its_logger_shows_the_authors_frames_alone(
+        self, handler: TaskHandler, link: LocalLink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("RUNNER_MODULE_DIR", str(tmp_path))
+        code = compile("def work(): raise KeyError('secret')", str(tmp_path / "Runner.py"), "exec")
+        space: dict[str, Any] = {}
+        exec(code, space)
+        try:
+            space["work"]()
+        except KeyError:
+            handler.logger.exception("failed")
+
+        assert [line for line in link.lines[0][1].splitlines() if "File" in line] == [
+            '  File "Runner.py", line 1, in work'
+        ]
+
 
 def giving(outputs: Any) -> type[BaseRunner]:
     class Giving(Steps):

@@ -6,10 +6,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ValidationError, field_validator
 
 from services.worker.pipes import LineCutter
 from services.worker.runlog import MAX_PIECE, RunLog, head_and_tail
 from services.worker.spawn import exit_error, scrubbed
+from voxloom.runner.exceptions import text_of
 from voxloom.runner.output import MAX_LINE, Outbox, RunStream, author_traceback, format_lines
 
 EPOCH = "1970-01-01 00:00:00"
@@ -230,6 +232,41 @@ def test_a_traceback_shows_the_authors_frames_of_every_linked_exception(tmp_path
         space["work"]()  # type: ignore[operator]  # a function, by the source above
     lines = [line for line in author_traceback(caught.value, str(tmp_path)).splitlines() if "File" in line]
     assert lines == ['  File "Runner.py", line 3, in work', '  File "Runner.py", line 5, in work']
+
+
+class Item(BaseModel):
+    size: int
+    mask: str
+
+    @field_validator("size")
+    @classmethod
+    def _check(cls, size: int) -> int:
+        raise ValueError(f"size is {size}: it must be more")
+
+
+def _misfit(**values: object) -> ValidationError:
+    with pytest.raises(ValidationError) as caught:
+        Item.model_validate(values)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("plain"), "plain"),
+        (_misfit(size=1, mask="m"), "size is 1: it must be more"),
+        (_misfit(size=1), "size is 1: it must be more; mask is missing"),
+        (_misfit(size="x", mask="m"), "size: Input should be a valid integer, unable to parse string as an integer"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_one_line(error: Exception, text: str) -> None:
+    assert text_of(error) == text
+
+
+def test_the_notes_of_a_misfit_say_where_it_was() -> None:
+    error = _misfit(size=1, mask="m")
+    error.add_note("in item 0")
+    assert author_traceback(error, None) == "ValidationError: size is 1: it must be more (in item 0)"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def check(folder: Path) -> None:
     except ModuleUnusable as error:
         raise Fault(str(error)) from None
     except BaseException as error:  # noqa: BLE001 - an algorithm may raise anything, SystemExit too
-        raise Fault(f"Runner.py cannot be imported: {_told(error)}.", _trace(error, folder)) from None
+        raise Fault(f"Runner.py cannot be imported: {_told(error, folder)}", _trace(error, folder)) from None
     _check_class(runner)
     _make(runner, folder)
 
@@ -59,12 +59,30 @@ def _make(runner: type, folder: Path) -> None:
     except NoRun:
         return  # Its `__init__` calls the API, which works in a run only.
     except BaseException as error:  # noqa: BLE001 - as above
-        raise Fault(f"{RUNNER}() cannot be made: {_told(error)}.", _trace(error, folder)) from None
+        raise Fault(f"{RUNNER}() cannot be made: {_told(error, folder)}", _trace(error, folder)) from None
 
 
-def _told(error: BaseException) -> str:
+def _told(error: BaseException, folder: Path) -> str:
+    """What was raised and where, and, where that is known, what to do."""
     text = " ".join(str(error).split()).rstrip(".")[:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{told}{_place(error, folder)}.{_advice(error)}"
+
+
+def _place(error: BaseException, folder: Path) -> str:
+    """The author's line that raised it; a SyntaxError says so itself."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(f"{folder}/")]
+    if not frames or isinstance(error, SyntaxError):
+        return ""
+    return f" ({frames[-1].filename.removeprefix(f'{folder}/')}, line {frames[-1].lineno})"
+
+
+def _advice(error: BaseException) -> str:
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    return (
+        " Install its package into the Python that the server runs in, or put the module into the algorithm's folder."
+    )
 
 
 def _trace(error: BaseException, folder: Path) -> str:

@@ -7,12 +7,15 @@ InvalidInput (a ValueError)
 ├── InvalidDataset            a file or a value that no dataset can be read from or written to
 ├── InvalidShape              also an AssertionError: shapes or counts that do not fit together
 ├── InvalidOutputs            what `postprocess` returned is no list of ids
+├── WrongType                 also a TypeError and an AssertionError: what a step returned is of the wrong type
 └── NoRun                     the runner API was called outside a run
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from pydantic import ValidationError
 
 from voxloom.errors import InvalidInput
 
@@ -60,3 +63,21 @@ def kind_of(value: Any) -> str:
         return "None"
     name = {"ndarray": "numpy array"}.get(type(value).__name__, type(value).__name__)
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def text_of(error: BaseException) -> str:
+    """`str(error)`, but for pydantic's errors, which would tell in six lines, with values and an address, what one
+    sentence and the notes say."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    said = "; ".join(_fault(".".join(map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in faults)
+    notes = ", ".join(getattr(error, "__notes__", ()))
+    return f"{said} ({notes})" if notes else said
+
+
+def _fault(place: str, kind: str, said: str) -> str:
+    if kind == "missing":
+        return f"{place} is missing"
+    said = said.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return said if not place or said.startswith(place) else f"{place}: {said}"

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if len(arguments) > 1:
         resource.setrlimit(resource.RLIMIT_AS, (int(arguments[1]), int(arguments[1])))
-    faulthandler.enable(2, all_threads=True)
+    faulthandler.enable(2, all_threads=False)  # the others are ours, and would bury the one that crashed
     _make_host(int(arguments[0])).serve()
 
 

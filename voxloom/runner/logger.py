@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, Literal
+
+from voxloom.runner.importing import FOLDER_VARIABLE
+from voxloom.runner.output import author_traceback
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -60,9 +64,16 @@ class RunLogger:
     def _log(self, level: Level, message: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         wants_traceback = bool(kwargs.pop("exc_info", False)) or self._with_traceback
         text = _filled(str(message), args, kwargs)
-        if wants_traceback and sys.exception() is not None:
-            text = f"{text}\n{traceback.format_exc().rstrip()}"
+        if wants_traceback and (error := sys.exception()) is not None:
+            text = f"{text}\n{_traceback_of(error)}"
         self._write(text, level)
+
+
+def _traceback_of(error: BaseException) -> str:
+    """With the author's frames alone, where the author is known: in a run, as opposed to a bare class under test."""
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        return author_traceback(error, folder)
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def _filled(message: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -16,7 +16,9 @@ import traceback
 from collections.abc import Callable
 from typing import BinaryIO
 
-from voxloom.runner.exceptions import TaskStoppedException
+from pydantic import ValidationError
+
+from voxloom.runner.exceptions import TaskStoppedException, text_of
 
 INTERVAL = 0.05
 """Seconds that news may wait for company."""
@@ -238,7 +240,14 @@ def author_traceback(error: BaseException, folder: str | None) -> str:
     """A traceback with the frames of the author's files alone, without local variables."""
     whole = traceback.TracebackException.from_exception(error, capture_locals=False)
     _keep_authors_frames(whole, folder)
-    return "".join(whole.format()).rstrip("\n")
+    lines = _short(whole, error) if isinstance(error, ValidationError) else whole.format()
+    return "".join(lines).rstrip("\n")
+
+
+def _short(whole: traceback.TracebackException, error: ValidationError) -> list[str]:
+    """Pydantic's own text is long, and shows values."""
+    head = ["Traceback (most recent call last):\n"] if whole.stack else []
+    return [*head, *whole.stack.format(), f"{type(error).__name__}: {text_of(error)}"]
 
 
 def _keep_authors_frames(part: traceback.TracebackException, folder: str | None) -> None:

@@ -17,7 +17,7 @@ from voxloom.models import RunError
 from voxloom.runner import frames
 from voxloom.runner.base import BaseRunner, execute, make
 from voxloom.runner.channel import Channel, ChannelClosed, die
-from voxloom.runner.exceptions import TaskStoppedException
+from voxloom.runner.exceptions import TaskStoppedException, text_of
 from voxloom.runner.handler import TaskHandler
 from voxloom.runner.importing import ModuleUnusable, load_runner_class
 from voxloom.runner.link import WorkerLink
@@ -172,24 +172,24 @@ def checked_class(runner_class: type) -> type[BaseRunner]:
 def run_error(error: BaseException) -> RunError:
     """What the record says of an exception that came out of a run."""
     name = type(error).__name__
-    message = text_of(error) or name
+    message = message_of(error) or name
     if isinstance(error, ImportFailed):
         cause = error.__cause__
         return RunError(type=type(cause).__name__ if cause else name, message=message, code=_IMPORT_FAILED)
     if isinstance(error, VoxloomError):
         return RunError(type=name, message=message, code=error.code, retryable=error.retryable)
     if isinstance(error, MemoryError):
-        message = text_of(error) or "The run needs more memory than it may have."
+        message = message_of(error) or "The run needs more memory than it may have."
         return RunError(type=name, message=message, code=_OUT_OF_MEMORY)
     if isinstance(error, SystemExit):
         return RunError(type=name, message=f"The algorithm called sys.exit({message}).", code="runner_exited")
     return RunError(type=name, message=message, code="algorithm_error")
 
 
-def text_of(error: BaseException) -> str:
-    """The message, fit to be sent: not endless, valid Unicode, and there even if the author's `__str__` is broken."""
+def message_of(error: BaseException) -> str:
+    """What it says, fit to be sent: not endless, valid Unicode, and there even if the author's `__str__` is broken."""
     try:
-        text = str(error)
+        text = text_of(error)
     except Exception:  # noqa: BLE001  # the author's code
         return "(its message cannot be shown)"
     text = text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]} …"
@@ -197,7 +197,7 @@ def text_of(error: BaseException) -> str:
 
 
 def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {text_of(error)}"
+    return f"{type(error).__name__}: {message_of(error)}"
 
 
 # --- memory -----------------------------------------------------------------------------------------------
