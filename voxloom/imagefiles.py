@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Literal, Protocol
 
 import h5py
@@ -13,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxloom.errors import InvalidInput, NotFound
+from voxloom.tiffs import check_tiff, lay_out_tiff, open_tiff
 
 Array = NDArray[Any]
 Kind = Literal["hdf5", "npy", "tiff"]
@@ -39,9 +45,9 @@ class Source(Protocol):
 
 
 class Target(Protocol):
-    """What a stack is written into, one item along the first axis at a time."""
+    """What a stack is written into, one item along the first axis at a time, or, with `...`, as a whole."""
 
-    def __setitem__(self, index: int, item: Array, /) -> None: ...
+    def __setitem__(self, index: int | EllipsisType, item: Array, /) -> None: ...
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -72,18 +78,19 @@ def open_image(path: Path, dataset: str | None = None) -> Iterator[Source]:
     """The image in a file, not yet in memory where the format allows; valid inside the block.
 
     `dataset` names the one to take from an HDF5 file; without it the file must leave no doubt (`choose_dataset`).
+    A TIFF of one colour image is a `tiffs.ColourImage`, (3, H, W); one of several is (N, 3, H, W).
     Raises InvalidInput, or NotFound when there is no such file.
     """
     kind = require_kind(require_file(path))
     if kind == "hdf5":
         with open_hdf5(path) as file:
-            chosen = file[choose_dataset(path, image_datasets(file), dataset)]
+            chosen = file[choose_dataset(path, image_datasets(path, file), dataset)]
             _refuse_foreign(path, chosen)
             yield chosen
     elif kind == "npy":
         yield _open_npy(path)
     else:
-        yield _open_tiff(path)
+        yield open_tiff(path)
 
 
 def read_image(path: Path, dataset: str | None = None) -> Array:
@@ -97,12 +104,16 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read as HDF5; check that the file is whole.") from error
+        raise _no_hdf5(path) from error
     with file:
         yield file
 
 
-def image_datasets(file: h5py.File) -> dict[str, tuple[int, ...]]:
+def _no_hdf5(path: Path | str) -> InvalidInput:
+    return InvalidInput(f"{path} cannot be read as HDF5; check that the file is whole.")
+
+
+def image_datasets(path: Path, file: h5py.File) -> dict[str, tuple[int, ...]]:
     """Name and shape of every dataset with two axes or more, groups included, links to other files not followed."""
     found: dict[str, tuple[int, ...]] = {}
 
@@ -110,8 +121,21 @@ def image_datasets(file: h5py.File) -> dict[str, tuple[int, ...]]:
         if isinstance(item, h5py.Dataset) and len(item.shape or ()) >= 2:
             found[name] = item.shape
 
-    file.visititems(visit)
+    try:
+        file.visititems(visit)
+    except (RuntimeError, KeyError, OSError) as error:  # what h5py makes of a damaged file
+        raise _no_hdf5(path) from error
     return found
+
+
+def read_item(source: Source, index: int | None) -> Array:
+    """An item along the first axis, or all. Raises InvalidInput where the file turns out to be damaged there."""
+    try:
+        return np.asanyarray(source[...] if index is None else source[index])
+    except (RuntimeError, OSError) as error:
+        if not isinstance(source, h5py.Dataset):
+            raise
+        raise _no_hdf5(source.file.filename) from error
 
 
 def choose_dataset(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: str | None) -> str:
@@ -128,40 +152,15 @@ def choose_dataset(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: st
             return customary
     if not shapes:
         raise InvalidInput(f"{path} holds no image: no dataset has two axes or more.")
-    raise InvalidInput(f"{path} has several datasets; say which one with --dataset: {names}.")
+    raise InvalidInput(f"{path} has several datasets; say which one to take (--dataset, or dataset=): {names}.")
 
 
 def _open_npy(path: Path) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # the header of a broken file is parsed as Python, which raises whatever it likes
         raise InvalidInput(f"{path} cannot be read as .npy; check that it holds one plain array.") from error
     return array
-
-
-def _open_tiff(path: Path) -> Array:
-    import tifffile
-
-    try:
-        array: Array = tifffile.memmap(path, mode="r")
-    except ValueError:  # compressed or in pieces: no map of the file will do
-        array = _decode_tiff(path)
-    except (tifffile.TiffFileError, OSError) as error:
-        raise _no_tiff(path) from error
-    return array
-
-
-def _decode_tiff(path: Path) -> Array:
-    import tifffile
-
-    try:
-        return np.asarray(tifffile.imread(path))
-    except (ValueError, OSError, tifffile.TiffFileError) as error:
-        raise _no_tiff(path) from error
-
-
-def _no_tiff(path: Path) -> InvalidInput:
-    return InvalidInput(f"{path} cannot be read as TIFF; check that the file is whole, or convert it to .npy or .h5.")
 
 
 def read_datasets(path: Path) -> dict[str, Any]:
@@ -215,59 +214,76 @@ def put_dataset(file: h5py.File, name: str, value: Any) -> None:
         ) from error
 
 
-def write_image(path: Path, image: Array, dataset: str = "image") -> None:
-    """Writes one array in the format that the name's end asks for; nothing is left behind when it fails."""
-    kind = require_kind(path)
-    if kind == "hdf5":
+def write_image(path: Path, image: Array, dataset: str = "image", *, colour: bool = False) -> None:
+    """Writes one array in the format that the name's end asks for; nothing is left behind when it fails.
+
+    `colour`: the third axis from the end is that of red, green and blue.
+    """
+    if require_kind(path) == "hdf5":
         write_datasets(path, {dataset: image})
-    elif kind == "npy":
-        with replacing(path) as draft:
-            np.save(draft, image, allow_pickle=False)
-    else:
-        _write_tiff(path, image)
-
-
-def _write_tiff(path: Path, image: Array) -> None:
-    import tifffile
-
-    _check_tiff(path, image.dtype)
-    with replacing(path) as draft:
-        tifffile.imwrite(draft, image, photometric="minisblack")
-
-
-def _check_tiff(path: Path, dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "uifc":
-        raise InvalidInput(f"{path} cannot hold {dtype}: TIFF keeps numbers only; use .npy or .h5.")
+        return
+    with _array_writer(path, image.shape, image.dtype, dataset, colour) as target:
+        target[...] = image
 
 
 @contextmanager
 def stack_writer(path: Path, shape: tuple[int, ...], dtype: Any, dataset: str = "image") -> Iterator[Target]:
     """A file for an array of that shape, filled item by item in any order, so that the whole is never in memory.
 
-    The file appears under its name when the block is left without an error.
+    The file appears under its name when the block is left without an error. Items of (3, H, W) are colour images.
     """
+    with _array_writer(path, shape, np.dtype(dtype), dataset, len(shape) == 4 and shape[1] == 3) as target:
+        yield target
+
+
+@contextmanager
+def _array_writer(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], dataset: str, colour: bool
+) -> Iterator[Target]:
     kind = require_kind(path)
-    dtype = np.dtype(dtype)
+    if kind == "tiff":
+        check_tiff(path, shape, dtype)
     with replacing(path) as draft:
+        check_room(path, math.prod(shape) * dtype.itemsize)
         if kind == "hdf5":
             with h5py.File(draft, "w") as file:
                 yield file.create_dataset(dataset, shape=shape, dtype=dtype)
-        else:
-            mapped = _mapped_npy(draft, shape, dtype) if kind == "npy" else _mapped_tiff(path, draft, shape, dtype)
-            yield mapped
-            mapped.flush()
+            return
+        begin = _lay_out_npy(draft, shape, dtype) if kind == "npy" else lay_out_tiff(draft, shape, dtype, colour)
+        with draft.open("r+b", buffering=0) as raw:
+            yield _Placed(raw.fileno(), begin, shape, dtype)
 
 
-def _mapped_npy(draft: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
-    return np.lib.format.open_memmap(draft, mode="w+", dtype=dtype, shape=shape)
+class _Placed:
+    """An array in a file. It is written, not mapped: in a map, a disk that is full ends the process."""
+
+    def __init__(self, descriptor: int, begin: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._descriptor = descriptor
+        self._begin = begin
+        self._dtype = dtype
+        self._item_bytes = math.prod(shape[1:]) * dtype.itemsize
+
+    def __setitem__(self, index: int | EllipsisType, item: Array, /) -> None:
+        at = self._begin if isinstance(index, EllipsisType) else self._begin + index * self._item_bytes
+        left = np.ascontiguousarray(item, self._dtype).reshape(-1).view(np.uint8).data
+        while left:
+            written = os.pwrite(self._descriptor, left, at)
+            left, at = left[written:], at + written
 
 
-def _mapped_tiff(path: Path, draft: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
-    import tifffile
+def _lay_out_npy(draft: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    with draft.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        begin = file.tell()
+        file.truncate(begin + math.prod(shape) * dtype.itemsize)
+    return begin
 
-    _check_tiff(path, dtype)
-    mapped: np.memmap[Any, Any] = tifffile.memmap(draft, shape=shape, dtype=dtype, photometric="minisblack")
-    return mapped
+
+def check_room(path: Path, size: int) -> None:
+    """Raises OSError (ENOSPC) where the disk has no room for so many bytes, before they are made."""
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 @contextmanager

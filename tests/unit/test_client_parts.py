@@ -13,7 +13,7 @@ from tests.unit.client_fake import a_volume
 from voxloom.client._address import find_address
 from voxloom.client._events import EventDecoder, ServerEvent
 from voxloom.client._generate import make_synchronous
-from voxloom.client._inputs import FileId, Item, as_list, open_body, plan_inputs
+from voxloom.client._inputs import FileId, Item, as_list, open_body, plan_inputs, split
 from voxloom.client._outage import Outage
 from voxloom.client._outputs import Stack
 from voxloom.client._problems import checked, failure_of, should_come_back
@@ -29,6 +29,7 @@ from voxloom.errors import (
     VoxloomError,
 )
 from voxloom.ids import new_id
+from voxloom.tiffs import ColourImage
 
 # --- the address ------------------------------------------------------------------------------------------
 
@@ -192,6 +193,11 @@ def test_a_text_is_a_path_only_where_it_names_a_file(tmp_path: Path, monkeypatch
     assert as_list(["scan.npy", "other", AN_ID]) == [Path("scan.npy"), "other", AN_ID]
 
 
+def test_a_path_with_a_slip_in_it_is_missed_here_and_not_sent_as_an_id() -> None:
+    with pytest.raises(NotFound, match=r"no file scna\.tif"), plan_inputs(as_list("scna.tif"), "Image2Image"):
+        pass
+
+
 def shapes_of(given: Any, kind: str) -> tuple[list[Any], list[int | None]]:
     with plan_inputs(as_list(given), kind) as plan:
         items = [one for one in plan.uploads if isinstance(one, Item)]
@@ -226,6 +232,22 @@ def test_several_inputs_are_planned_one_by_one() -> None:
 def test_what_is_no_image_is_refused_for_an_image_algorithm(shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInput, match="is no image or volume"):
         shapes_of(np.zeros(shape), "Image2Image")
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8), (3, 0, 8), (0, 3, 8, 8)])
+def test_an_input_without_pixels_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInput, match="has no pixels"):
+        shapes_of(np.zeros(shape), "Image2Image")
+
+
+@pytest.mark.parametrize("shape", [(64, 80, 3), (64, 80, 4), (2, 64, 80, 3)])
+def test_colours_on_the_last_axis_are_not_taken_for_slices(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInput, match=r"put them before height and width"):
+        shapes_of(np.zeros(shape), "Image2Image")
+
+
+def test_a_colour_image_is_one_item_and_no_stack() -> None:
+    assert split(ColourImage(np.zeros((3, 64, 80))), "image", slices=True)[1] is None
 
 
 def test_a_body_is_as_long_as_it_says() -> None:

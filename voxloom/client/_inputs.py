@@ -15,6 +15,10 @@ from voxloom import imagefiles
 from voxloom.client._bodies import Body, hdf5_body
 from voxloom.errors import InvalidInput
 from voxloom.ids import is_id
+from voxloom.tiffs import ColourImage
+
+_WIDER_THAN_COLOURS = 16
+"""Pixels: images that are wider and higher, with a last axis of 3 or 4, have their colours there."""
 
 Given = Any
 """A file id (str), a path, an array, or a mapping of dataset names to arrays."""
@@ -71,14 +75,14 @@ def takes_slices(algorithm_type: str) -> bool:
 
 
 def as_list(inputs: Given | Sequence[Given]) -> list[Given]:
-    """One input or several, as a list. A str that is no UUID but names a file here is a path."""
+    """One input or several, as a list. A str that is no UUID, and names a file here or ends like one, is a path."""
     several = isinstance(inputs, list | tuple)
     return [_as_given(one) for one in (inputs if several else [inputs])]
 
 
 def _as_given(one: Given) -> Given:
     if isinstance(one, str):
-        return one if is_id(one) or not Path(one).is_file() else Path(one)
+        return Path(one) if not is_id(one) and _looks_like_path(one) else one
     if isinstance(one, os.PathLike):
         return Path(one)
     if isinstance(one, Mapping) or hasattr(one, "__array__"):
@@ -86,6 +90,10 @@ def _as_given(one: Given) -> Given:
     raise InvalidInput(
         f"An input of type {type(one).__name__} cannot be sent; give file ids, paths, arrays or dicts of arrays."
     )
+
+
+def _looks_like_path(text: str) -> bool:
+    return imagefiles.kind_of(Path(text)) is not None or Path(text).is_file()
 
 
 @contextmanager
@@ -124,7 +132,7 @@ def _plan_one(
     target = dataset_for(algorithm_type) if slices else dataset or "image"
     if not isinstance(given, Path):
         return split(np.asanyarray(given), target, slices)
-    if imagefiles.require_kind(given) != "hdf5":
+    if imagefiles.require_kind(imagefiles.require_file(given)) != "hdf5":
         return split(opened.enter_context(imagefiles.open_image(given)), target, slices)
     if not slices:
         return [WholeFile(_checked(given, dataset))], None
@@ -133,7 +141,7 @@ def _plan_one(
 
 def _plan_hdf5(path: Path, wanted: str | None, target: str, opened: ExitStack) -> tuple[Sequence[Upload], int | None]:
     with imagefiles.open_hdf5(path) as file:
-        shapes = imagefiles.image_datasets(file)
+        shapes = imagefiles.image_datasets(path, file)
     name = imagefiles.choose_dataset(path, shapes, wanted or (target if target in shapes else None))
     if name == target and len(shapes[name]) == 2:
         return [WholeFile(path)], None
@@ -144,17 +152,29 @@ def _checked(path: Path, dataset: str | None) -> Path:
     """Raises InvalidInput when the file lacks the dataset that was asked for."""
     with imagefiles.open_hdf5(path) as file:
         if dataset is not None:
-            imagefiles.choose_dataset(path, imagefiles.image_datasets(file), dataset)
+            imagefiles.choose_dataset(path, imagefiles.image_datasets(path, file), dataset)
     return path
 
 
 def split(source: imagefiles.Source, dataset: str, slices: bool) -> tuple[Sequence[Upload], int | None]:
     """One file per item of the first axis where slices are wanted and there are any; else one file."""
-    if not slices or len(source.shape) == 2:
+    if not slices or len(source.shape) == 2 or isinstance(source, ColourImage):
         return [Item(source, dataset)], None
-    if len(source.shape) not in (3, 4):
-        raise InvalidInput(f"An input of shape {source.shape} is no image or volume; give two, three or four axes.")
+    _check_stack(source.shape)
     return [Item(source, dataset, index) for index in range(source.shape[0])], source.shape[0]
+
+
+def _check_stack(shape: tuple[int, ...]) -> None:
+    """Raises InvalidInput for what would be taken apart into something that nobody means."""
+    if len(shape) not in (3, 4):
+        raise InvalidInput(f"An input of shape {shape} is no image or volume; give two, three or four axes.")
+    if 0 in shape:
+        raise InvalidInput(f"An input of shape {shape} has no pixels; check what it was made from.")
+    if shape[-1] in (3, 4) and min(shape[-3:-1]) >= _WIDER_THAN_COLOURS and not (len(shape) == 4 and shape[1] == 3):
+        raise InvalidInput(
+            f"An input of shape {shape} looks like colours on the last axis; put them before height and width: "
+            "(1, 3, H, W) for one image, (N, 3, H, W) for several."
+        )
 
 
 @contextmanager
@@ -163,10 +183,10 @@ def open_body(upload: WholeFile | Datasets | Item) -> Iterator[Body]:
     if isinstance(upload, WholeFile):
         yield Body(upload.path)
         return
-    datasets = upload.values if isinstance(upload, Datasets) else {upload.dataset: _read(upload)}
+    datasets = (
+        upload.values
+        if isinstance(upload, Datasets)
+        else {upload.dataset: imagefiles.read_item(upload.source, upload.index)}
+    )
     with hdf5_body(datasets) as body:
         yield body
-
-
-def _read(item: Item) -> Any:
-    return np.asanyarray(item.source[...] if item.index is None else item.source[item.index])
