@@ -58,20 +58,36 @@ class Service(ABC):
 
     async def stop(self) -> None:
         """Takes nothing new, lets handlers end, then ends the side tasks."""
-        for subscription in reversed(self._subscriptions):
-            await subscription.close()
-        self._subscriptions.clear()
-        await self.on_stop()
+        try:
+            while self._subscriptions:
+                await self._subscriptions.pop().close()
+            await self.on_stop()
+        finally:
+            await self._end_tasks()
+            if not self.failed.done():
+                self.failed.cancel()
+            elif not self.failed.cancelled():
+                self.failed.exception()  # seen, even where nobody waits for it
+
+    async def _end_tasks(self) -> None:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if not self.failed.done():
-            self.failed.cancel()
 
     def keep(self, subscription: Subscription) -> Subscription:
         """Owns a subscription: closed at stop, watched for readiness."""
         self._subscriptions.append(subscription)
         return subscription
+
+    async def let_go(self, subscription: Subscription) -> None:
+        """Closes one before its time."""
+        self._subscriptions.remove(subscription)
+        await subscription.close()
+
+    def fail(self, error: Exception) -> None:
+        """The service cannot go on; the first reason counts."""
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Runs a side task under a name, kept until it ends; if it raises, the service has failed."""
@@ -85,5 +101,4 @@ class Service(ABC):
         if task.cancelled() or (error := task.exception()) is None:
             return
         self.log.critical("the side task %s died", task.get_name(), exc_info=error)
-        if not self.failed.done():
-            self.failed.set_exception(error)
+        self.fail(error if isinstance(error, Exception) else RuntimeError(f"{task.get_name()} died: {error!r}"))

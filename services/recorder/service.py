@@ -7,13 +7,14 @@ An event is settled once the segment that holds it is in the store; a run's own 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from messages.base import Event
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
 from shared.records.ledger import Ledger, review
-from shared.records.store import AnotherWriter, RecordStore
+from shared.records.store import AnotherWriter, DamagedRecords, RecordStore
 from shared.service import Platform, Service
 from voxloom.errors import Unavailable
 from voxloom.models import utc_now
@@ -24,6 +25,10 @@ GATHER_SECS = 0.1
 """Ended runs wait so long for others to be written with."""
 SNAPSHOT_SECS = 10.0
 SEGMENTS_PER_SNAPSHOT = 500
+SNAPSHOT_SHARE = 0.05
+"""Snapshots may take so much of the time."""
+ALONE_SECS = 1.0
+"""Within so long of a write that was good nobody else can have taken over and removed what it wrote."""
 RETRY_SECS = 1.0
 
 
@@ -35,7 +40,10 @@ class Recorder(Service):
         self._records = RecordStore(platform.store)
         self._ledger = Ledger()
         self._loaded = False
+        self._alone_at = 0.0
         self._snapshot_segment = 0
+        self._snapshot_secs = 0.0
+        self._snapshotting = asyncio.Lock()
         self._to_write = asyncio.Event()
 
     async def on_start(self) -> None:
@@ -44,12 +52,27 @@ class Recorder(Service):
         self.spawn("snapshots", self._keep_snapshots())
 
     async def on_stop(self) -> None:
-        if self._loaded:
+        if not self._loaded or self.failed.done():
+            return
+        try:
             await self._write_ended()
             await self._snapshot()
+        except Unavailable as error:
+            self.log.warning("the records stay in their segments until the next start: %s", error)
+        except AnotherWriter:
+            self.log.info("the next recorder is at work already")
 
     async def record(self, events: Sequence[Event]) -> None:
         """Stores a batch of events as one segment, takes them in, admits new schedulers."""
+        if self.failed.done():
+            raise RuntimeError("this recorder has failed and writes nothing any more")
+        try:
+            await self._record(events)
+        except (AnotherWriter, DamagedRecords) as error:
+            self.fail(error)
+            raise
+
+    async def _record(self, events: Sequence[Event]) -> None:
         if not self._loaded:
             await self._load()
         epoch, good = review(self._ledger.epoch, events)
@@ -67,18 +90,19 @@ class Recorder(Service):
 
     async def _load(self) -> None:
         # Only now: whoever is served by a single-active queue is alone, and whoever was before has written its last.
+        self._alone_at = time.monotonic()
         self._ledger = await self._records.load_ledger()
         self._snapshot_segment = self._ledger.segment
         self._loaded = True
         self._to_write.set()
 
     async def _append(self, number: int, events: Sequence[Event]) -> None:
-        try:
-            await self._records.append(number, events)
-        except AnotherWriter as error:
-            if not self.failed.done():
-                self.failed.set_exception(error)
-            raise
+        begun = time.monotonic()
+        await self._records.append(number, events)
+        if time.monotonic() - self._alone_at > ALONE_SECS:
+            # While we were held up, somebody may have written this number, and removed it under a snapshot.
+            await self._records.check_alone(number)
+        self._alone_at = begun
 
     async def _admit(self, instance: str) -> None:
         if instance != self._ledger.epoch.instance:
@@ -108,27 +132,36 @@ class Recorder(Service):
             self._ledger.deploys_stored(deploys)
 
     async def _keep_snapshots(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + SNAPSHOT_SECS
+        last = time.monotonic()
         while True:
             await asyncio.sleep(1.0)
-            behind = self._ledger.segment - self._snapshot_segment
-            if behind > 0 and (loop.time() >= due or behind >= SEGMENTS_PER_SNAPSHOT):
-                try:
-                    await self._snapshot()
-                except Unavailable as error:
-                    self.log.warning("no snapshot for now: %s", error)
-                due = loop.time() + SNAPSHOT_SECS
+            if not self._snapshot_due(time.monotonic() - last):
+                continue
+            try:
+                await self._snapshot()
+            except Unavailable as error:
+                self.log.warning("no snapshot for now: %s", error)
+            last = time.monotonic()
+
+    def _snapshot_due(self, age: float) -> bool:
+        """Whether it is time for a snapshot, `age` seconds after the last one."""
+        behind = self._ledger.segment - self._snapshot_segment
+        if behind == 0 or age < self._snapshot_secs / SNAPSHOT_SHARE:
+            return False
+        return age >= SNAPSHOT_SECS or behind >= SEGMENTS_PER_SNAPSHOT
 
     async def _snapshot(self) -> str:
-        """Writes full blocks of rows, then the snapshot that names them, then drops what it covers."""
-        while (block := self._ledger.full_block()) is not None:
-            number = self._ledger.blocks[-1] + 1 if self._ledger.blocks else 0
-            await self._records.save_rows(number, block)
-            self._ledger.block_stored(number)
-        self._ledger.forget(utc_now())
-        snapshot = self._ledger.snapshot(utc_now())
-        key = await self._records.save_snapshot(snapshot)
-        await self._records.drop_before(key, snapshot.segment)
-        self._snapshot_segment = snapshot.segment
-        return key
+        """Writes full blocks of rows, then the snapshot that names them, then drops what it covers. One at a time: two
+        would write the same rows."""
+        async with self._snapshotting:
+            begun = time.monotonic()
+            while (block := self._ledger.full_block()) is not None:
+                after = self._ledger.blocks[-1] + 1 if self._ledger.blocks else 0
+                self._ledger.block_stored(await self._records.save_rows(after, block))
+            self._ledger.forget()
+            snapshot = self._ledger.snapshot(utc_now())
+            key = await self._records.save_snapshot(snapshot)
+            await self._records.drop_before(key, snapshot.segment)
+            self._snapshot_segment = snapshot.segment
+            self._snapshot_secs = time.monotonic() - begun
+            return key

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 
 from messages.base import Event
 from messages.executions import (
@@ -27,10 +28,11 @@ DECISIONS = (
     ExecutionStopped,
     ExecutionStopPassed,
 )
-SETTLED_FOR = timedelta(minutes=10)
-"""How long an ended run's id is remembered, so that a late repetition of its events starts nothing."""
+SETTLED_SECS = 600.0
+"""How long what has ended is remembered, so that a late repetition of its events starts nothing."""
 BLOCK = 1000
 """Rows per block."""
+_FORMER = 100
 
 
 class Epoch(Value):
@@ -38,6 +40,15 @@ class Epoch(Value):
 
     number: int = 0
     instance: str = ""
+    former: list[str] = []
+    """Those before it, the latest first: what they have said may be delivered again, and admits them no more."""
+
+    def after(self, started: str) -> Epoch:
+        """The epoch once the instance `started` has asked for it."""
+        if started == self.instance or started in self.former:
+            return self
+        former = [self.instance, *self.former] if self.instance else []
+        return Epoch(number=self.number + 1, instance=started, former=former[:_FORMER])
 
 
 class Snapshot(Value):
@@ -52,7 +63,8 @@ class Snapshot(Value):
     """Numbers of the full blocks of rows, which lie in objects of their own."""
     rows: list[ExecutionSummary]
     """The newest rows, which fill no block yet."""
-    settled: dict[str, Moment]
+    settled: list[str]
+    """Runs that have ended lately."""
 
 
 def review(epoch: Epoch, events: Iterable[Event]) -> tuple[Epoch, list[Event]]:
@@ -60,8 +72,8 @@ def review(epoch: Epoch, events: Iterable[Event]) -> tuple[Epoch, list[Event]]:
     count."""
     good: list[Event] = []
     for event in events:
-        if isinstance(event, SchedulerStarted) and event.subject != epoch.instance:
-            epoch = Epoch(number=epoch.number + 1, instance=event.subject)
+        if isinstance(event, SchedulerStarted):
+            epoch = epoch.after(event.subject)
         if isinstance(event, DECISIONS) and event.epoch < epoch.number:
             continue
         good.append(event)
@@ -69,18 +81,29 @@ def review(epoch: Epoch, events: Iterable[Event]) -> tuple[Epoch, list[Event]]:
 
 
 class Ledger:
-    """Applies events; hands out what to write behind. No I/O."""
+    """Applies events; hands out what to write behind. No I/O.
 
-    def __init__(self, snapshot: Snapshot | None = None) -> None:
+    `clock` gives seconds that only ever grow. What has ended is forgotten by it, and a restart counts anew: neither a
+    clock that is set nor a long time out of service makes anything be forgotten too early.
+    """
+
+    def __init__(self, snapshot: Snapshot | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.epoch = snapshot.epoch if snapshot else Epoch()
         self.segment = snapshot.segment if snapshot else 0
         self.runs = {state.run: state for state in snapshot.runs} if snapshot else {}
         self.deploys = {state.deploy_id: state for state in snapshot.deploys} if snapshot else {}
         self.blocks = list(snapshot.blocks) if snapshot else []
         self.rows = list(snapshot.rows) if snapshot else []
-        self.settled: dict[str, datetime] = dict(snapshot.settled) if snapshot else {}
         self.ended = {run: None for run, state in self.runs.items() if state.ended and state.work}
         """Runs to be stored by themselves, the longest ended first."""
+        now = clock()
+        self.settled = dict.fromkeys([*(snapshot.settled if snapshot else []), *self.ended], now)
+        """Ended runs and when they were heard to end, the oldest first."""
+        self._unrequested = {run: now for run, state in self.runs.items() if state.work is None}
+        """Runs that something was said about before their request came, and since when."""
+        self._kept_deploys: dict[str, tuple[DeployState, float]] = {}
+        """Deploys that have objects of their own, as they stand there, and since when."""
 
     def apply(self, segment: int, epoch: Epoch, events: Sequence[Event]) -> None:
         """Takes in the events of one stored segment."""
@@ -98,9 +121,14 @@ class Ledger:
         if known is None and run in self.settled:
             return
         state = self.runs[run] = fold(known, event)
-        if state.ended and state.work is not None and run not in self.ended:
+        if state.work is None:
+            self._unrequested.setdefault(run, self._clock())
+            return
+        if known is None or known.work is None:
+            self._unrequested.pop(run, None)
+        if state.ended and run not in self.ended:
             self.ended[run] = None
-            self.settled[run] = event.time
+            self.settled.setdefault(run, self._clock())
 
     def to_store(self, limit: int) -> list[RunState]:
         """Ended runs that have no object of their own yet."""
@@ -111,15 +139,22 @@ class Ledger:
         for state in states:
             if self.runs.get(state.run) is state:
                 del self.runs[state.run], self.ended[state.run]
+                self.settled.setdefault(state.run, self._clock())
                 self.rows.append(execution_summary(state))
 
     def deploys_to_store(self) -> list[DeployState]:
-        return [state for state in self.deploys.values() if state.ended]
+        return [state for state in self.deploys.values() if state.ended and not self._is_kept(state)]
 
     def deploys_stored(self, states: Iterable[DeployState]) -> None:
+        """They stay in memory for a while: a deploy that is delivered again says more about the same one."""
+        now = self._clock()
         for state in states:
-            if self.deploys.get(state.deploy_id) is state:
-                del self.deploys[state.deploy_id]
+            self._kept_deploys.pop(state.deploy_id, None)
+            self._kept_deploys[state.deploy_id] = (state, now)
+
+    def _is_kept(self, state: DeployState) -> bool:
+        kept = self._kept_deploys.get(state.deploy_id)
+        return kept is not None and kept[0] is state
 
     def full_block(self) -> list[ExecutionSummary] | None:
         return self.rows[:BLOCK] if len(self.rows) >= BLOCK else None
@@ -128,20 +163,21 @@ class Ledger:
         self.blocks.append(number)
         del self.rows[:BLOCK]
 
-    def forget(self, now: datetime) -> None:
+    def forget(self) -> None:
         """Lets go of what only late repetitions could ask for."""
-        limit = now - SETTLED_FOR
-        self.settled = {run: time for run, time in self.settled.items() if time > limit}
-        orphans = [
-            run
-            for run, state in self.runs.items()
-            if state.work is None and state.stage is not None and state.stage.time < limit
-        ]
-        for run in orphans:
-            del self.runs[run]
+        limit = self._clock() - SETTLED_SECS
+        for run in _older(self.settled.items(), limit):
+            del self.settled[run]
+        for run in _older(self._unrequested.items(), limit):
+            del self._unrequested[run], self.runs[run]
+        for deploy_id in _older(((name, since) for name, (_, since) in self._kept_deploys.items()), limit):
+            state, _ = self._kept_deploys.pop(deploy_id)
+            if self.deploys[deploy_id] is state:
+                del self.deploys[deploy_id]
 
     def snapshot(self, now: datetime) -> Snapshot:
-        return Snapshot(
+        # Not validated: it is all ours, and may be a hundred thousand runs.
+        return Snapshot.model_construct(
             segment=self.segment,
             time=now,
             epoch=self.epoch,
@@ -149,5 +185,15 @@ class Ledger:
             deploys=list(self.deploys.values()),
             blocks=list(self.blocks),
             rows=list(self.rows),
-            settled=dict(self.settled),
+            settled=list(self.settled),
         )
+
+
+def _older(times: Iterable[tuple[str, float]], limit: float) -> list[str]:
+    """The names at the front of what is sorted by time that are as old as `limit`."""
+    names: list[str] = []
+    for name, since in times:
+        if since > limit:
+            break
+        names.append(name)
+    return names

@@ -3,8 +3,8 @@
 In `execution-store`:
 
     segments/<number>     the events of one append, in the order they came; written once (`If-None-Match`)
-    snapshots/<number>    the ledger as of that segment
-    rows/<number>         a block of rows of ended runs
+    snapshots/<number>    the ledger as of that segment; the segments up to it go
+    rows/<number>         a block of rows of ended runs; written once
     runs/<id>             one ended run, whole
     logs/<run>/<attempt>  a log that is too long for the record
 
@@ -25,7 +25,7 @@ from messages.wire import decode, encode
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
 from shared.records.fold import DeployState, RunState
 from shared.records.ledger import Ledger, Snapshot, review
-from voxloom.errors import Conflict, NotFound
+from voxloom.errors import Conflict, NotFound, Unavailable
 from voxloom.models import ExecutionSummary
 
 COLLECTION = "execution-store"
@@ -33,10 +33,16 @@ DEPLOYS = "deploy-store"
 
 _M = TypeVar("_M", bound=BaseModel)
 _ROWS = TypeAdapter(list[ExecutionSummary])
+_LOAD_TRIES = 20
+_DUMPED_AT_ONCE = 500
 
 
 class AnotherWriter(Exception):
-    """Somebody else has written the next segment: there is a second recorder, and this one must stop."""
+    """Somebody else writes the records, too: there is a second recorder, and this one must stop."""
+
+
+class DamagedRecords(Exception):
+    """A segment is missing that nobody should have removed."""
 
 
 def log_key(run: str, attempt: int) -> str:
@@ -56,23 +62,61 @@ class RecordStore:
             await self._store.put(COLLECTION, _segment_key(number), data, condition=ABSENT)
         except Conflict:
             # A write whose answer got lost looks like a conflict: it is none if the bytes are ours.
-            if await self._store.get(COLLECTION, _segment_key(number)) != data:
+            if await self._segment(number) != data:
                 raise AnotherWriter(f"segment {number} was written by somebody else") from None
 
+    async def check_alone(self, segment: int) -> None:
+        """Raises AnotherWriter if there is a snapshot of more than the segments up to `segment`."""
+        newest = await self._newest_snapshot()
+        if newest is not None and _segment_of(newest) > segment:
+            raise AnotherWriter(f"there is a snapshot beyond segment {segment}, written by somebody else")
+
+    async def _segment(self, number: int) -> bytes | None:
+        try:
+            return await self._store.get(COLLECTION, _segment_key(number))
+        except NotFound:
+            return None
+
     async def load_ledger(self) -> Ledger:
-        """The ledger as of the last segment that was written."""
-        ledger = Ledger(await self.load_snapshot())
+        """The ledger as of the last segment that was written. Raises DamagedRecords.
+
+        A recorder on its way out may still write its last snapshot, and remove what that covers while it is read here:
+        then everything is read anew.
+        """
+        for _ in range(_LOAD_TRIES):
+            newest = await self._newest_snapshot()
+            try:
+                ledger = await self._replay(newest)
+            except (NotFound, DamagedRecords):
+                if await self._newest_snapshot() == newest:
+                    raise
+            else:
+                if await self._newest_snapshot() == newest:
+                    ledger.blocks = await self._blocks_left(ledger.blocks)
+                    return ledger
+        raise Unavailable("The records change faster than they can be read; try again.")
+
+    async def _replay(self, snapshot_key: str | None) -> Ledger:
+        ledger = Ledger(await self.load_snapshot(snapshot_key) if snapshot_key else None)
         start = _segment_key(ledger.segment)
         async for item in list_all(self._store, COLLECTION, "segments/", after=start):
             number = int(item.key.rpartition("/")[2])
+            if number != ledger.segment + 1:
+                missing = ledger.segment + 1
+                raise DamagedRecords(f"segment {missing} of the records is missing; restore it from a backup")
             epoch, events = review(ledger.epoch, unpack_segment(await self._store.get(COLLECTION, item.key)))
             ledger.apply(number, epoch, events)
         return ledger
 
+    async def _blocks_left(self, blocks: Sequence[int]) -> list[int]:
+        """Those that have not expired."""
+        left = {item.key async for item in list_all(self._store, COLLECTION, "rows/")}
+        return [number for number in blocks if _rows_key(number) in left]
+
     async def save_snapshot(self, snapshot: Snapshot) -> str:
         """Writes a snapshot and returns its key."""
         key = f"snapshots/{snapshot.segment:012d}-{snapshot.epoch.number:06d}"
-        await self._store.put(COLLECTION, key, snapshot.model_dump_json().encode())
+        await self._store.put(COLLECTION, key, await _dump(snapshot))
         return key
 
     async def load_snapshot(self, key: str | None = None) -> Snapshot | None:
@@ -83,14 +127,17 @@ class RecordStore:
         return Snapshot.model_validate_json(await self._store.get(COLLECTION, key))
 
     async def drop_before(self, snapshot_key: str, segment: int) -> None:
-        """Removes the snapshots before that one, and the segments that it covers."""
-        old = [item.key async for item in list_all(self._store, COLLECTION, "snapshots/") if item.key < snapshot_key]
+        """Removes the snapshots before that one, and the segments that it covers. Raises AnotherWriter if there is a
+        later one."""
+        keys = [item.key async for item in list_all(self._store, COLLECTION, "snapshots/")]
         covered = []
         async for item in list_all(self._store, COLLECTION, "segments/"):
             if item.key > _segment_key(segment):
                 break
             covered.append(item.key)
-        await self._store.delete(COLLECTION, *old, *covered)
+        await self._store.delete(COLLECTION, *(key for key in keys if key < snapshot_key), *covered)
+        if any(key > snapshot_key for key in keys):
+            raise AnotherWriter("there is a later snapshot, written by somebody else")
 
     async def save_runs(self, states: Sequence[RunState]) -> None:
         uploads = [Upload(_run_key(state.run), state.model_dump_json().encode(), tags=EXPIRING) for state in states]
@@ -109,8 +156,16 @@ class RecordStore:
     async def load_deploy(self, deploy_id: str) -> DeployState | None:
         return await self._load(DEPLOYS, f"records/{deploy_id}", DeployState)
 
-    async def save_rows(self, number: int, rows: Sequence[ExecutionSummary]) -> None:
-        await self._store.put(COLLECTION, _rows_key(number), _ROWS.dump_json(list(rows)), tags=EXPIRING)
+    async def save_rows(self, number: int, rows: Sequence[ExecutionSummary]) -> int:
+        """Writes a block under the first number from `number` on that nobody has taken, and returns that number."""
+        data = _ROWS.dump_json(list(rows))
+        while True:
+            try:
+                await self._store.put(COLLECTION, _rows_key(number), data, condition=ABSENT, tags=EXPIRING)
+            except Conflict:
+                number += 1
+            else:
+                return number
 
     async def load_rows(self, numbers: Sequence[int]) -> list[ExecutionSummary]:
         """The rows of these blocks, in order; blocks that have expired are left out."""
@@ -136,6 +191,16 @@ class RecordStore:
         return newest
 
 
+async def _dump(snapshot: Snapshot) -> bytes:
+    """Its JSON, written piece by piece: of a hundred thousand runs it takes a second, and others want the loop."""
+    head = snapshot.model_dump_json(exclude={"runs"})
+    runs: list[str] = []
+    for start in range(0, len(snapshot.runs), _DUMPED_AT_ONCE):
+        runs += [state.model_dump_json() for state in snapshot.runs[start : start + _DUMPED_AT_ONCE]]
+        await asyncio.sleep(0)
+    return f'{head[:-1]},"runs":[{",".join(runs)}]}}'.encode()
+
+
 def pack_segment(events: Sequence[Event]) -> bytes:
     messages = (encode(event) for event in events)
     return b"\n".join(orjson.dumps(message.headers) + b"\n" + message.body for message in messages)
@@ -148,6 +213,10 @@ def unpack_segment(data: bytes) -> list[Event]:
 
 def _segment_key(number: int) -> str:
     return f"segments/{number:012d}"
+
+
+def _segment_of(snapshot_key: str) -> int:
+    return int(snapshot_key.rpartition("/")[2].partition("-")[0])
 
 
 def _run_key(run: str) -> str:

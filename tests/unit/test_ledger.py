@@ -1,0 +1,189 @@
+"""The recorder's memory: what it forgets and what it must not, and that a copy on disk is as good as the original."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messages.base import Event
+from messages.deploys import DeployCompleted, DeployRequested, DeployStarted
+from messages.executions import ExecutionStopRequested
+from messages.scheduler import SchedulerStarted
+from shared.records.ledger import SETTLED_SECS, Epoch, Ledger, Snapshot, review
+from tests.unit.memory_platform import assigned, completed, requested, whole
+from voxloom.models import utc_now
+
+LATE = SETTLED_SECS + 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ledger_of(*events: Event, clock: Clock | None = None) -> Ledger:
+    ledger = Ledger(clock=clock or Clock())
+    epoch, good = review(ledger.epoch, events)
+    ledger.apply(1, epoch, good)
+    return ledger
+
+
+def copy_of(ledger: Ledger, clock: Clock | None = None) -> Ledger:
+    """What a start makes of its snapshot."""
+    text = ledger.snapshot(utc_now()).model_dump_json()
+    return Ledger(Snapshot.model_validate_json(text), clock=clock or Clock())
+
+
+def store_all(ledger: Ledger) -> None:
+    ledger.stored(ledger.to_store(100))
+
+
+def test_a_run_that_has_ended_and_is_stored_is_a_row_and_a_settled_id() -> None:
+    ledger = ledger_of(*whole("a"))
+    store_all(ledger)
+    assert (list(ledger.runs), [row.execution_id for row in ledger.rows], list(ledger.settled)) == ([], ["a"], ["a"])
+
+
+def test_a_late_repetition_of_a_stored_run_starts_nothing() -> None:
+    ledger = ledger_of(*whole("a"))
+    store_all(ledger)
+    ledger.apply(2, ledger.epoch, whole("a"))
+    assert (ledger.runs, len(ledger.rows)) == ({}, 1)
+
+
+def test_what_has_ended_is_forgotten_after_a_while() -> None:
+    clock = Clock()
+    ledger = ledger_of(*whole("a"), clock=clock)
+    store_all(ledger)
+    clock.now = LATE
+    ledger.forget()
+    assert not ledger.settled
+
+
+def test_a_restart_long_after_remembers_what_had_just_ended() -> None:
+    # Given a ledger that was written right after a run had ended, hours ago
+    ledger = ledger_of(*[event.model_copy(update={"time": event.time - timedelta(hours=5)}) for event in whole("a")])
+    store_all(ledger)
+    # When it is read again
+    again = copy_of(ledger)
+    again.forget()
+    # Then the run is still known to have ended: its request may be the first thing that is delivered again
+    again.apply(2, again.epoch, [requested("a")])
+    assert again.runs == {}
+
+
+def test_a_run_whose_store_took_longer_than_the_memory_is_remembered_once_it_is_stored() -> None:
+    clock = Clock()
+    ledger = ledger_of(*whole("a"), clock=clock)
+    clock.now = LATE
+    ledger.forget()
+    store_all(ledger)
+    assert "a" in ledger.settled
+
+
+def test_a_run_that_changes_while_it_is_stored_is_stored_again() -> None:
+    ledger = ledger_of(*whole("a"))
+    being_stored = ledger.to_store(10)
+    ledger.apply(2, ledger.epoch, [ExecutionStopRequested(subject="a")])
+    ledger.stored(being_stored)
+    assert [state.stop_requested is not None for state in ledger.to_store(10)] == [True]
+
+
+def test_what_was_said_of_a_run_that_nobody_asked_for_is_forgotten_after_a_while() -> None:
+    clock = Clock()
+    ledger = ledger_of(ExecutionStopRequested(subject="a"), assigned("b"), requested("c"), clock=clock)
+    clock.now = LATE
+    ledger.forget()
+    assert list(ledger.runs) == ["c"]
+
+
+def test_a_request_that_comes_behind_its_assignment_makes_it_a_run_like_others() -> None:
+    clock = Clock()
+    ledger = ledger_of(assigned("a"), requested("a"), clock=clock)
+    clock.now = LATE
+    ledger.forget()
+    assert ledger.runs["a"].attempt == 1
+
+
+def deployed(deploy: str, *, changed: bool = True) -> Event:
+    return DeployCompleted(
+        subject=deploy, algorithm_id="a", algorithm_name="n", algorithm_major_version="1",
+        algorithm_minor_version="0", changed=changed,
+    )  # fmt: skip
+
+
+def test_a_deploy_that_is_delivered_again_after_it_was_stored_keeps_what_was_known() -> None:
+    ledger = ledger_of(DeployRequested(subject="d", source_key="k", path="p.zip"), deployed("d"))
+    ledger.deploys_stored(ledger.deploys_to_store())
+    # When the deployer, killed before it could say that it was done, does it once more
+    ledger.apply(2, ledger.epoch, [DeployStarted(subject="d"), deployed("d", changed=False)])
+    # Then the record still says where it came from
+    assert [state.path for state in ledger.deploys_to_store()] == ["p.zip"]
+
+
+def test_a_stored_deploy_is_not_stored_again_and_is_forgotten_after_a_while() -> None:
+    clock = Clock()
+    ledger = ledger_of(DeployRequested(subject="d", source_key="k", path="p.zip"), deployed("d"), clock=clock)
+    ledger.deploys_stored(ledger.deploys_to_store())
+    assert ledger.deploys_to_store() == []
+    clock.now = LATE
+    ledger.forget()
+    assert ledger.deploys == {}
+
+
+def test_a_repeated_request_of_a_former_scheduler_does_not_bring_it_back() -> None:
+    # Given two schedulers, one after the other
+    one, two = SchedulerStarted(subject="one"), SchedulerStarted(subject="two")
+    epoch, _ = review(Epoch(), [one, two])
+    # When both requests are delivered again, as after a crash of the recorder
+    again, _ = review(epoch, [one, two])
+    # Then the second still decides, under its epoch
+    assert again == epoch
+
+
+def test_the_memory_of_former_schedulers_survives_a_restart() -> None:
+    one, two = SchedulerStarted(subject="one"), SchedulerStarted(subject="two")
+    ledger = copy_of(ledger_of(one, two))
+    assert review(ledger.epoch, [one])[0].instance == "two"
+
+
+def test_decisions_count_by_the_epoch_that_holds_where_they_stand() -> None:
+    first, second = SchedulerStarted(subject="one"), SchedulerStarted(subject="two")
+    events = [first, assigned("a", epoch=1), second, completed("a", epoch=1), completed("a", epoch=2)]
+    _, good = review(Epoch(), events)
+    assert good == [first, events[1], second, events[4]]
+
+
+RUNS = ["a", "b", "c"]
+EVENTS = [event for run in RUNS for event in [*whole(run), ExecutionStopRequested(subject=run)]]
+SOME_EVENTS = st.lists(st.sampled_from(EVENTS), max_size=30)
+
+
+def contents(ledger: Ledger) -> tuple[object, ...]:
+    rows = sorted(row.execution_id for row in ledger.rows)
+    return ledger.runs, ledger.ended, rows, set(ledger.settled), ledger.segment, ledger.epoch, ledger.deploys
+
+
+@given(before=SOME_EVENTS, stores=st.integers(0, 3), after=SOME_EVENTS)
+def test_a_copy_behaves_like_the_original(before: list[Event], stores: int, after: list[Event]) -> None:
+    # Given a ledger after some events, some of whose runs are stored
+    ledger = ledger_of(*before)
+    ledger.stored(ledger.to_store(stores))
+    # When a copy hears what the original hears
+    copy = copy_of(ledger)
+    for one in (ledger, copy):
+        one.apply(2, one.epoch, after)
+    # Then both know the same
+    assert contents(copy) == contents(ledger)
+
+
+def test_a_snapshot_is_a_value_of_its_own() -> None:
+    ledger = ledger_of(requested("a"))
+    snapshot = ledger.snapshot(datetime.now(UTC))
+    ledger.apply(2, ledger.epoch, [requested("b")])
+    assert [state.run for state in snapshot.runs] == ["a"]

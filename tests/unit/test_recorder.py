@@ -1,0 +1,366 @@
+"""The recorder on a store that fails and crashes where it hurts most, and beside others who think they are the one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messages.base import Event
+from messages.executions import ExecutionStopRequested
+from messages.scheduler import SchedulerAdmitted, SchedulerStarted
+from services.recorder import service as recorder_module
+from services.recorder.service import Recorder
+from shared.records import ledger as ledger_module
+from shared.records.fold import RunState, fold
+from shared.records.ledger import Ledger
+from shared.records.store import COLLECTION, AnotherWriter, DamagedRecords, RecordStore
+from shared.service import Platform
+from tests.unit.memory_platform import (
+    Crash,
+    MemoryStore,
+    NotingBus,
+    assigned,
+    completed,
+    memory_platform,
+    requested,
+    whole,
+)
+from voxloom.errors import StoreUnavailable
+
+
+def failing(what: str, prefix: str = "", error: type[Exception] = StoreUnavailable) -> Callable[[str, str], None]:
+    def fail(operation: str, key: str) -> None:
+        if operation == what and key.startswith(prefix):
+            raise error("not now")
+
+    return fail
+
+
+async def load(store: MemoryStore) -> Ledger:
+    return await RecordStore(store).load_ledger()
+
+
+async def test_a_batch_that_cannot_be_stored_is_not_taken_in_and_fails() -> None:
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    store.before = failing("put")
+    with pytest.raises(StoreUnavailable):
+        await recorder.record(whole("a"))
+    assert store.objects == {}
+
+
+async def test_a_batch_that_is_tried_again_once_the_store_is_back_is_kept() -> None:
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    store.before = failing("put")
+    with suppress(StoreUnavailable):
+        await recorder.record(whole("a"))
+    store.before = MemoryStore().before
+    await recorder.record(whole("a"))
+    assert (await load(store)).runs["a"].ended
+
+
+async def test_a_write_whose_answer_got_lost_is_no_other_writer() -> None:
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    events = whole("a")
+    store.after = failing("put")
+    with suppress(StoreUnavailable):
+        await recorder.record(events)
+    store.after = MemoryStore().after
+    await recorder.record(events)
+    assert store.keys("segments/") == ["segments/000000000001"]
+
+
+async def test_a_recorder_that_meets_another_writer_stops() -> None:
+    store = MemoryStore()
+    one, two = Recorder(memory_platform(store)), Recorder(memory_platform(store))
+    await one.record([requested("a")])
+    await two.record([requested("b")])
+    with pytest.raises(AnotherWriter):
+        await one.record([requested("c")])
+    assert isinstance(one.failed.exception(), AnotherWriter)
+
+
+async def test_a_recorder_that_has_failed_writes_nothing_any_more() -> None:
+    store = MemoryStore()
+    one, two = Recorder(memory_platform(store)), Recorder(memory_platform(store))
+    await one.record([requested("a")])
+    await two.record([requested("b")])
+    for _ in range(2):
+        with suppress(AnotherWriter, RuntimeError):
+            await one.record([requested("c")])
+    before = dict(store.objects)
+    await one.stop()
+    assert store.objects == before
+
+
+async def test_a_recorder_that_wakes_after_its_place_was_taken_and_tidied_up_stores_nothing_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a recorder that another one has followed, whose segments are under a snapshot and gone already
+    monkeypatch.setattr(recorder_module, "ALONE_SECS", -1.0)
+    store = MemoryStore()
+    old, new = Recorder(memory_platform(store)), Recorder(memory_platform(store))
+    await old.record([requested("a")])
+    await new.record([requested("b")])
+    await new.record([requested("c")])
+    await new._snapshot()
+    # When it wakes and goes on with the batch in its hands, then that is not settled
+    with pytest.raises(AnotherWriter):
+        await old.record([requested("d")])
+    # And nothing is built on what it may have left
+    assert sorted((await load(store)).runs) == ["a", "b", "c"]
+
+
+async def test_an_old_recorder_overwrites_no_rows_of_its_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "BLOCK", 2)
+    store = MemoryStore()
+    old, new = Recorder(memory_platform(store)), Recorder(memory_platform(store))
+    await old.record([*whole("a"), *whole("b")])
+    await new.record([*whole("c"), *whole("d")])
+    for recorder in (new, old):
+        await recorder._write_ended()
+        with suppress(AnotherWriter):
+            await recorder._snapshot()
+    rows = await RecordStore(store).load_rows((await load(store)).blocks)
+    assert sorted(row.execution_id for row in rows) == ["a", "b", "c", "d"]
+
+
+async def test_two_snapshots_at_once_lose_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given more rows than a block takes
+    monkeypatch.setattr(ledger_module, "BLOCK", 2)
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(_Slow(store)))
+    await recorder.record([event for run in "abcde" for event in whole(run)])
+    await recorder._write_ended()
+    # When a scheduler is admitted just when the hour for a snapshot has come
+    await asyncio.gather(recorder._snapshot(), recorder._snapshot())
+    # Then every row is there, once
+    ledger = await load(store)
+    rows = [*await RecordStore(store).load_rows(ledger.blocks), *ledger.rows]
+    assert sorted(row.execution_id for row in rows) == ["a", "b", "c", "d", "e"]
+
+
+async def test_a_recorder_that_reads_while_its_predecessor_tidies_up_misses_nothing() -> None:
+    # Given a recorder that is on its way out, after some segments
+    store = MemoryStore()
+    old = Recorder(memory_platform(store))
+    for run in "abc":
+        await old.record([requested(run)])
+    # When its successor begins to read, and the last snapshot with the removal of segments comes in between
+    await _while_listing(store, "segments/", old._snapshot)
+    new = Recorder(memory_platform(store))
+    await new.record([requested("d")])
+    # Then the successor goes on where the other has ended
+    assert sorted((await load(store)).runs) == ["a", "b", "c", "d"]
+    assert store.keys("segments/") == ["segments/000000000004"]
+
+
+async def test_a_segment_that_is_missing_stops_the_recorder() -> None:
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    for run in "abc":
+        await recorder.record([requested(run)])
+    del store.objects[COLLECTION, "segments/000000000002"]
+    again = Recorder(memory_platform(store))
+    with pytest.raises(DamagedRecords, match="segment 2"):
+        await again.record([requested("d")])
+    assert again.failed.done()
+
+
+async def test_an_admission_comes_after_all_that_was_said_before_is_stored() -> None:
+    store, bus = MemoryStore(), NotingBus()
+    recorder = Recorder(memory_platform(store, bus))
+    await recorder.record([requested("a"), SchedulerStarted(subject="one"), requested("b")])
+    (admitted,) = bus.published
+    assert isinstance(admitted, SchedulerAdmitted)
+    snapshot = await RecordStore(store).load_snapshot(admitted.snapshot_key)
+    assert snapshot is not None
+    assert "a" in {state.run for state in snapshot.runs}
+
+
+async def test_an_admission_that_is_asked_for_again_is_given_again_under_the_same_epoch() -> None:
+    bus = NotingBus()
+    recorder = Recorder(memory_platform(bus=bus))
+    event = SchedulerStarted(subject="one")
+    await recorder.record([event])
+    await recorder.record([event])
+    assert [said.epoch for said in bus.published if isinstance(said, SchedulerAdmitted)] == [1, 1]
+
+
+async def test_of_two_that_ask_in_one_breath_the_later_is_admitted() -> None:
+    bus = NotingBus()
+    recorder = Recorder(memory_platform(bus=bus))
+    await recorder.record([SchedulerStarted(subject="one"), SchedulerStarted(subject="two")])
+    assert [(said.subject, said.epoch) for said in bus.published if isinstance(said, SchedulerAdmitted)] == [("two", 2)]
+
+
+async def test_decisions_of_a_scheduler_that_was_replaced_change_no_record() -> None:
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    await recorder.record([SchedulerStarted(subject="one"), requested("a"), assigned("a", epoch=1)])
+    await recorder.record([SchedulerStarted(subject="two"), completed("a", epoch=1)])
+    assert not (await load(store)).runs["a"].ended
+
+
+async def test_a_store_that_is_full_at_the_end_is_no_reason_to_stop_in_disorder() -> None:
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    await recorder.record(whole("a"))
+    store.before = failing("put")
+    await recorder.stop()
+    assert (await load(store)).runs["a"].ended
+
+
+# --- crashes at any point -------------------------------------------------------------------------------------
+
+RUNS = ["a", "b", "c", "d", "e"]
+EVENTS = [event for run in RUNS for event in [*whole(run), ExecutionStopRequested(subject=run)]]
+STEPS = st.lists(
+    st.one_of(
+        st.lists(st.sampled_from(EVENTS), min_size=1, max_size=6),
+        st.just("write"),
+        st.just("snapshot"),
+        st.just("stop"),
+    ),
+    min_size=1,
+    max_size=12,
+)
+Step = list[Event] | str
+
+
+@dataclass
+class Life:
+    """A recorder, its store, and what was delivered to it."""
+
+    store: MemoryStore
+    recorder: Recorder
+
+    async def take(self, step: Step) -> None:
+        if isinstance(step, list):
+            await self.recorder.record(step)
+            return
+        if not self.recorder._loaded:
+            await self.recorder._load()
+        if step == "write":
+            await self.recorder._write_ended()
+        elif step == "snapshot":
+            await self.recorder._snapshot()
+        else:
+            await self.recorder.stop()
+            self.recorder = Recorder(self.recorder.platform)
+
+
+class Fuse:
+    """Burns down with every write, and is a crash in the end, before or after what it interrupts has happened."""
+
+    def __init__(self, length: int, *, after: bool) -> None:
+        self.left = length
+        self.is_after = after
+
+    def before(self, what: str, _key: str) -> None:
+        if not self.is_after:
+            self._burn(what)
+
+    def after(self, what: str, _key: str) -> None:
+        if self.is_after:
+            self._burn(what)
+
+    def _burn(self, what: str) -> None:
+        if what in ("put", "delete"):
+            self.left -= 1
+            if self.left < 0:
+                raise Crash
+
+
+async def live(steps: Sequence[Step], store: MemoryStore, platform: Platform) -> list[Step]:
+    """Takes the steps until the crash; returns those that are left, the one it crashed in included."""
+    life = Life(store, Recorder(platform))
+    for position, step in enumerate(steps):
+        try:
+            await life.take(step)
+        except Crash:
+            return list(steps[position:])
+    return []
+
+
+def truth(steps: Sequence[Step]) -> dict[str, RunState]:
+    states: dict[str, RunState] = {}
+    for step in steps:
+        for event in step if isinstance(step, list) else []:
+            assert isinstance(event, Event)
+            states[event.subject] = fold(states.get(event.subject), event)
+    return states
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS, lengths=st.lists(st.integers(0, 25), max_size=3), after=st.booleans(), again=st.integers(0, 2))
+def test_no_crash_loses_or_doubles_anything(steps: list[Step], lengths: list[int], after: bool, again: int) -> None:
+    # Given a history, and crashes somewhere in it, after each of which the last steps are delivered again
+    store = MemoryStore()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_module, "BLOCK", 2)
+        rows, states = asyncio.run(_play(steps, lengths, after, again, store))
+    expected = truth(steps)
+    whole_runs = {run for run, state in expected.items() if state.ended and state.work is not None}
+    # Then every run that ended has one row, and stands where its events have brought it
+    assert sorted(rows) == sorted(whole_runs)
+    assert {run: state.stage for run, state in states.items()} == {run: state.stage for run, state in expected.items()}
+
+
+async def _play(
+    steps: list[Step], lengths: list[int], after: bool, again: int, store: MemoryStore
+) -> tuple[list[str], dict[str, RunState]]:
+    platform = memory_platform(store)
+    left: list[Step] = steps
+    for length in lengths:
+        fuse = Fuse(length, after=after)
+        store.before, store.after = fuse.before, fuse.after
+        left = await live(left, store, platform)
+        left = [*steps[max(0, len(steps) - len(left) - again) : len(steps) - len(left)], *left]
+    store.before, store.after = MemoryStore().before, MemoryStore().after
+    await live([*left, "write", "snapshot"], store, platform)
+    ledger = await load(store)
+    rows = [*await RecordStore(store).load_rows(ledger.blocks), *ledger.rows]
+    stored = [RunState.model_validate_json(data) for (_, key), data in store.objects.items() if key.startswith("runs/")]
+    return [row.execution_id for row in rows], {**{state.run: state for state in stored}, **ledger.runs}
+
+
+class _Slow(MemoryStore):
+    """Lets others have a turn in every operation."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self.objects = store.objects
+
+    async def put(self, *args: object, **more: object) -> object:  # type: ignore[override]  # passed on as it is
+        await asyncio.sleep(0)
+        return await super().put(*args, **more)  # type: ignore[arg-type]
+
+
+async def _while_listing(store: MemoryStore, prefix: str, work: Callable[[], object]) -> None:
+    """Has `work` done the next time somebody lists `prefix`."""
+    done = False
+
+    def interrupt(what: str, key: str) -> None:
+        nonlocal done
+        if what == "list" and key == prefix and not done:
+            done = True
+            _run_through(work())
+
+    store.before = interrupt
+
+
+def _run_through(work: object) -> None:
+    """Runs a coroutine that never really waits to its end, from within another one."""
+    assert asyncio.iscoroutine(work)
+    with suppress(StopIteration):
+        while True:
+            work.send(None)
