@@ -144,9 +144,15 @@ def test_a_refused_deploy_says_why_and_names_the_deploy(client: Client, tmp_path
     assert (refused.value.code, refused.value.details) == ("algorithm_runner_not_found", {"deploy_id": "d"})
 
 
-def test_deploying_what_is_not_there_says_what_to_name(client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["nothing", "folder", "scan.tif"])
+def test_deploying_what_is_no_algorithm_says_what_to_name(
+    client: Client, server: FakeServer, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "scan.tif").write_text("II")
     with pytest.raises(InvalidInput, match="There is no algorithm at"):
-        client.deploy(tmp_path / "nothing")
+        client.deploy(tmp_path / name)
+    assert server.requests == []
 
 
 def test_no_algorithms_are_an_empty_list(client: Client) -> None:
@@ -405,7 +411,16 @@ def test_a_get_is_not_repeated_for_ever(client: Client, server: FakeServer) -> N
     assert len(server.requests) == 3
 
 
-def test_a_post_is_never_repeated(client: Client, server: FakeServer) -> None:
+def test_a_submit_is_repeated_under_one_key_and_the_next_has_its_own(client: Client, server: FakeServer) -> None:
+    server.algorithms = [an_algorithm()]
+    server.refusals = [problem(503, "bus_unavailable", "Try again.", retryable=True)]
+    for _ in range(2):
+        client.submit(server.algorithms[0], [])
+    first, again, other = [headers["Idempotency-Key"] for headers in server.headers]
+    assert first == again != other
+
+
+def test_an_upload_is_never_repeated(client: Client, server: FakeServer) -> None:
     server.refusals = [problem(503, "bus_unavailable", "Try again.", retryable=True)]
     with pytest.raises(Unavailable):
         client.upload(a_volume())

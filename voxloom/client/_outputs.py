@@ -86,4 +86,20 @@ def describe_end(record: ExecutionRecord) -> str:
 
 
 Progress = Callable[[int, int], None]
-"""Told how many of how many are done; may be called from other threads."""
+"""Told how many of how many are done; may be called from other threads, one after the other."""
+
+
+class Tally:
+    """Counts what is done, from any thread, and tells each number once and in order."""
+
+    def __init__(self, tell: Progress | None, total: int) -> None:
+        self._tell = tell
+        self._total = total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def one_more(self) -> None:
+        with self._lock:
+            self._done += 1
+            if self._tell is not None:
+                self._tell(self._done, self._total)

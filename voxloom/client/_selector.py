@@ -39,7 +39,19 @@ def select(selector: Selector, algorithms: Sequence[AlgorithmRecord]) -> Algorit
         named = _named(selector.name or "", algorithms)
     if not named:
         raise NotFound(_unknown(selector, algorithms), code="algorithm_not_found")
+    if selector.major is not None:
+        return _of_major(selector, named)
     return max(named, key=lambda one: int(one.algorithm_version))
+
+
+def _of_major(selector: Selector, named: Sequence[AlgorithmRecord]) -> AlgorithmRecord:
+    for one in named:
+        if one.algorithm_version == selector.major:
+            return one
+    known = ", ".join(sorted((one.algorithm_version for one in named), key=int))
+    raise NotFound(
+        f"{selector.name} has no major version {selector.major}; it has {known}.", code="algorithm_not_found"
+    )
 
 
 def _named(name: str, algorithms: Sequence[AlgorithmRecord]) -> list[AlgorithmRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from voxloom.client._outputs import Progress
 from voxloom.client._problems import parse, parse_list, plain
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.errors import InvalidInput, NotFound
+from voxloom.ids import new_id
 from voxloom.models import (
     AlgorithmRecord,
     DeployRecord,
@@ -36,6 +38,8 @@ ANSWER_SECS = 75.0
 """A little longer than a server waits for its own parts."""
 DEPLOY_SECS = 300.0
 _PAGE = 100
+_SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
+"""Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
 class AsyncClient:
@@ -168,7 +172,10 @@ class AsyncClient:
         """The one that `name`, `name:major`, `name:major.minor` or an id means: without a major, the highest."""
         selector = parse_selector(algorithm)
         if selector.name is not None and selector.major is not None:
-            return await self.algorithm(selector.name, selector.major)
+            try:
+                return await self.algorithm(selector.name, selector.major)
+            except NotFound:
+                pass  # the list tells what there is instead
         return select(selector, await self.algorithms())
 
     async def remove(self, name: str, major: int | str, minor: int | str | None = None) -> str:
@@ -239,7 +246,7 @@ class AsyncClient:
             body = json.dumps(request, default=plain, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"The parameters cannot be sent as JSON: {error}.") from error
-        response = await self._transport.request("POST", "/api/v0/execute-algorithm", json=body)
+        response = await self._transport.request("POST", "/api/v0/execute-algorithm", json=body, key=new_id())
         execution_id = parse(ExecutionResponse, response).execution_id
         stacked = len(plan.counts) == 1 and plan.counts[0] is not None
         return AsyncRun(self._transport, execution_id, stacked=stacked, counts=tuple(plan.counts))
@@ -279,11 +286,11 @@ def _archive(source: Path, scratch: Path) -> Path:
     """The zip to send for an algorithm's folder (packed into `scratch`) or zip (as it is)."""
     from voxloom.manifest import pack_folder
 
-    if source.is_file():
+    if source.is_file() and zipfile.is_zipfile(source):
         return source
-    if not source.is_dir():
+    if not any((source / name).is_file() for name in _SIGNS):  # before a whole disk is packed
         raise InvalidInput(
-            f"There is no algorithm at {source}; name a folder with a pyproject.toml and a Runner, or a zip."
+            f"There is no algorithm at {source}; name a folder with a pyproject.toml and a Runner.py, or a zip of it."
         )
     packed = scratch / "algorithm.zip"
     with packed.open("wb") as file:

@@ -13,7 +13,7 @@ from voxloom.client._aio import in_thread, parallel
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._bodies import CHUNK
 from voxloom.client._inputs import Datasets, FileId, Item, Upload, WholeFile, open_body
-from voxloom.client._outputs import Progress, Stack, unwrap
+from voxloom.client._outputs import Progress, Stack, Tally, unwrap
 from voxloom.client._problems import parse
 from voxloom.models import FileUploadResponse
 
@@ -40,13 +40,11 @@ class AsyncFiles:
         return parse(FileUploadResponse, response).file_id
 
     async def send_all(self, uploads: Sequence[Upload], progress: Progress | None = None) -> list[str]:
-        done: list[str] = []
+        tally = Tally(progress, len(uploads))
 
         async def send(upload: Upload) -> str:
             file_id = await self.send(upload)
-            done.append(file_id)
-            if progress is not None:
-                progress(len(done), len(uploads))
+            tally.one_more()
             return file_id
 
         return await parallel(send, uploads, AT_ONCE)
@@ -66,14 +64,12 @@ class AsyncFiles:
     async def load_all(self, file_ids: Sequence[str], progress: Progress | None = None) -> Stack:
         """The files in order, each an array where it holds one and nothing else."""
         stack = Stack(len(file_ids))
-        done: list[int] = []
+        tally = Tally(progress, len(file_ids))
 
         async def load(index: int) -> None:
             value = unwrap(await self.load(file_ids[index]))
             await in_thread(stack.put, index, value)
-            done.append(index)
-            if progress is not None:
-                progress(len(done), len(file_ids))
+            tally.one_more()
 
         await parallel(load, range(len(file_ids)), AT_ONCE)
         return stack

@@ -28,8 +28,8 @@ def path_of(*parts: str) -> str:
 class AsyncTransport:
     """One pool of connections to one server.
 
-    A GET is repeated twice when the connection fails or the server says 503 with `retryable`; nothing else is, as it
-    could be done twice.
+    A GET, or a request under an idempotency key, is repeated twice when the connection fails or the server says 503
+    with `retryable`; nothing else is, as it could be done twice.
     """
 
     def __init__(self, address: Address, timeout: float) -> None:
@@ -60,10 +60,12 @@ class AsyncTransport:
         body: Body | None = None,
         content_type: str = "application/json",
         timeout: float | None = None,
+        key: str | None = None,
     ) -> httpx.Response:
         """The answer, read whole. `json` is sent as it is, `body` streamed. Raises VoxloomError.
 
-        `timeout` is for the answer alone, counted from the last byte sent.
+        `timeout` is for the answer alone, counted from the last byte sent. `key`: an idempotency key of this request
+        alone, under which the server does it once however often it comes; not for a `body`, which is read only once.
         """
         headers: dict[str, str] = {}
         content: Any = None
@@ -72,10 +74,12 @@ class AsyncTransport:
         elif body is not None:
             content = each(iter(body))
             headers = {"Content-Type": content_type, "Content-Length": str(body.size)}
+        if key is not None:
+            headers["Idempotency-Key"] = key
         built = self._http.build_request(
             method, path, params=_given(params), content=content, headers=headers, timeout=self._waits(timeout)
         )
-        return await self._send(built, repeat=method in _MAY_BE_REPEATED)
+        return await self._send(built, repeat=key is not None or method in _MAY_BE_REPEATED)
 
     @asynccontextmanager
     async def stream(

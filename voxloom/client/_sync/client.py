@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,7 @@ from voxloom.client._sync.files import AT_ONCE, Files
 from voxloom.client._sync.runs import Run
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.errors import InvalidInput, NotFound
+from voxloom.ids import new_id
 from voxloom.models import (
     AlgorithmRecord,
     DeployRecord,
@@ -38,6 +40,8 @@ ANSWER_SECS = 75.0
 """A little longer than a server waits for its own parts."""
 DEPLOY_SECS = 300.0
 _PAGE = 100
+_SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
+"""Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
 class Client:
@@ -170,7 +174,10 @@ class Client:
         """The one that `name`, `name:major`, `name:major.minor` or an id means: without a major, the highest."""
         selector = parse_selector(algorithm)
         if selector.name is not None and selector.major is not None:
-            return self.algorithm(selector.name, selector.major)
+            try:
+                return self.algorithm(selector.name, selector.major)
+            except NotFound:
+                pass  # the list tells what there is instead
         return select(selector, self.algorithms())
 
     def remove(self, name: str, major: int | str, minor: int | str | None = None) -> str:
@@ -241,7 +248,7 @@ class Client:
             body = json.dumps(request, default=plain, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"The parameters cannot be sent as JSON: {error}.") from error
-        response = self._transport.request("POST", "/api/v0/execute-algorithm", json=body)
+        response = self._transport.request("POST", "/api/v0/execute-algorithm", json=body, key=new_id())
         execution_id = parse(ExecutionResponse, response).execution_id
         stacked = len(plan.counts) == 1 and plan.counts[0] is not None
         return Run(self._transport, execution_id, stacked=stacked, counts=tuple(plan.counts))
@@ -280,11 +287,11 @@ def _archive(source: Path, scratch: Path) -> Path:
     """The zip to send for an algorithm's folder (packed into `scratch`) or zip (as it is)."""
     from voxloom.manifest import pack_folder
 
-    if source.is_file():
+    if source.is_file() and zipfile.is_zipfile(source):
         return source
-    if not source.is_dir():
+    if not any((source / name).is_file() for name in _SIGNS):  # before a whole disk is packed
         raise InvalidInput(
-            f"There is no algorithm at {source}; name a folder with a pyproject.toml and a Runner, or a zip."
+            f"There is no algorithm at {source}; name a folder with a pyproject.toml and a Runner.py, or a zip of it."
         )
     packed = scratch / "algorithm.zip"
     with packed.open("wb") as file:

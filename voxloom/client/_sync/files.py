@@ -13,7 +13,7 @@ from typing import Any
 from voxloom import imagefiles
 from voxloom.client._bodies import CHUNK
 from voxloom.client._inputs import Datasets, FileId, Item, Upload, WholeFile, open_body
-from voxloom.client._outputs import Progress, Stack, unwrap
+from voxloom.client._outputs import Progress, Stack, Tally, unwrap
 from voxloom.client._problems import parse
 from voxloom.client._sio import in_thread, parallel
 from voxloom.client._sync.transport import Transport, path_of
@@ -40,13 +40,11 @@ class Files:
         return parse(FileUploadResponse, response).file_id
 
     def send_all(self, uploads: Sequence[Upload], progress: Progress | None = None) -> list[str]:
-        done: list[str] = []
+        tally = Tally(progress, len(uploads))
 
         def send(upload: Upload) -> str:
             file_id = self.send(upload)
-            done.append(file_id)
-            if progress is not None:
-                progress(len(done), len(uploads))
+            tally.one_more()
             return file_id
 
         return parallel(send, uploads, AT_ONCE)
@@ -66,14 +64,12 @@ class Files:
     def load_all(self, file_ids: Sequence[str], progress: Progress | None = None) -> Stack:
         """The files in order, each an array where it holds one and nothing else."""
         stack = Stack(len(file_ids))
-        done: list[int] = []
+        tally = Tally(progress, len(file_ids))
 
         def load(index: int) -> None:
             value = unwrap(self.load(file_ids[index]))
             in_thread(stack.put, index, value)
-            done.append(index)
-            if progress is not None:
-                progress(len(done), len(file_ids))
+            tally.one_more()
 
         parallel(load, range(len(file_ids)), AT_ONCE)
         return stack

@@ -30,8 +30,8 @@ def path_of(*parts: str) -> str:
 class Transport:
     """One pool of connections to one server.
 
-    A GET is repeated twice when the connection fails or the server says 503 with `retryable`; nothing else is, as it
-    could be done twice.
+    A GET, or a request under an idempotency key, is repeated twice when the connection fails or the server says 503
+    with `retryable`; nothing else is, as it could be done twice.
     """
 
     def __init__(self, address: Address, timeout: float) -> None:
@@ -62,10 +62,12 @@ class Transport:
         body: Body | None = None,
         content_type: str = "application/json",
         timeout: float | None = None,
+        key: str | None = None,
     ) -> httpx.Response:
         """The answer, read whole. `json` is sent as it is, `body` streamed. Raises VoxloomError.
 
-        `timeout` is for the answer alone, counted from the last byte sent.
+        `timeout` is for the answer alone, counted from the last byte sent. `key`: an idempotency key of this request
+        alone, under which the server does it once however often it comes; not for a `body`, which is read only once.
         """
         headers: dict[str, str] = {}
         content: Any = None
@@ -74,10 +76,12 @@ class Transport:
         elif body is not None:
             content = each(iter(body))
             headers = {"Content-Type": content_type, "Content-Length": str(body.size)}
+        if key is not None:
+            headers["Idempotency-Key"] = key
         built = self._http.build_request(
             method, path, params=_given(params), content=content, headers=headers, timeout=self._waits(timeout)
         )
-        return self._send(built, repeat=method in _MAY_BE_REPEATED)
+        return self._send(built, repeat=key is not None or method in _MAY_BE_REPEATED)
 
     @contextmanager
     def stream(
