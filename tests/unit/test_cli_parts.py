@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import socket
 import sys
 from pathlib import Path
@@ -106,7 +108,7 @@ def test_plain_progress_is_told_in_steps() -> None:
     view = PlainView(stream)
     for percent in range(0, 101, 4):
         view.take(ProgressUpdate(1, percent / 100))
-    assert stream.getvalue().split() == ["12%", "20%", "32%", "40%", "52%", "60%", "72%", "80%", "92%", "100%"]
+    assert stream.getvalue().split() == ["12%", "20%", "32%", "40%", "52%", "60%", "72%", "80%", "92%"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,15 @@ def test_plain_progress_is_told_in_steps() -> None:
         (TimeoutError("It takes long."), "It takes long."),
         (
             PermissionError(13, "Permission denied", "out.h5"),
-            "out.h5: Permission denied. Set VOXLOOM_DEBUG=1 to see where it happened.",
+            "out.h5: Permission denied. Check its permissions, or choose another place.",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out.h5"),
+            "out.h5: No space left on device. Free some space, or choose another place.",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error", "out.h5"),
+            "out.h5: Input/output error. Set VOXLOOM_DEBUG=1 to see where it happened.",
         ),
     ],
 )
@@ -153,6 +163,16 @@ def test_a_destination_that_cannot_be_is_refused(tmp_path: Path, name: str) -> N
         check_destination(tmp_path / name)
 
 
+@pytest.mark.parametrize(("name", "said"), [("taken/out.h5", "taken is a file"), ("/proc/1/new/out.h5", "/proc")])
+def test_a_destination_where_nothing_can_be_made_is_refused_before_anything_is_run(
+    tmp_path: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda place, _: place.is_relative_to(tmp_path))  # tests may run as root
+    (tmp_path / "taken").touch()
+    with pytest.raises(InvalidInput, match=said):
+        check_destination(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["out.h5", "new/folder", "there.is"])
 def test_a_destination_is_an_image_file_or_a_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "there.is").mkdir()
@@ -164,6 +184,10 @@ def test_a_destination_is_an_image_file_or_a_folder(tmp_path: Path, name: str) -
 
 def test_an_abbreviated_id_is_the_only_one_that_begins_so() -> None:
     assert full_id("AB", ["abc", "def"]) == "abc"
+
+
+def test_an_id_may_be_copied_from_a_table_that_was_too_narrow_for_it() -> None:
+    assert full_id("ab…", ["abc", "def"]) == "abc"
 
 
 @pytest.mark.parametrize(("prefix", "said"), [("x", "No recent run"), ("a", "2 recent runs")])

@@ -85,6 +85,7 @@ def test_in_a_pipe_every_change_is_a_line_without_control_codes(cli: Cli, volume
     done = cli("run", "smooth", volume, "-o", volume.with_name("out.h5"))
     assert done.stderr.splitlines() == [
         "uploading 5 files: done",
+        f"smooth 1.0, run {next(iter(server.runs))}",
         "2026-11-21 02:57:03 INFO red",
         "COMPLETED",
         "saving 5 files: done",
@@ -93,7 +94,40 @@ def test_in_a_pipe_every_change_is_a_line_without_control_codes(cli: Cli, volume
 
 def test_without_a_destination_the_ids_of_the_outputs_are_told(cli: Cli, volume: Path, server: FakeServer) -> None:
     done = cli("run", "smooth", volume)
-    assert done.stdout.split() == next(iter(server.runs.values())).record.output_dataset_ids
+    ((run_id, run),) = server.runs.items()
+    assert done.stdout.split() == run.record.output_dataset_ids
+    assert done.stderr.splitlines()[-1] == f"The outputs are on the server; `voxloom save {run_id} OUT` fetches them."
+
+
+@pytest.mark.parametrize("out", ["out.h5", "out.npy", "out.tif"])
+def test_the_outputs_of_a_run_can_be_saved_later(cli: Cli, volume: Path, server: FakeServer, out: str) -> None:
+    cli("run", "smooth", volume)
+    done = cli("save", next(iter(server.runs))[:8], volume.with_name(out))
+    assert (done.exit_code, done.stdout) == (0, f"{volume.with_name(out)}\n")
+    np.testing.assert_array_equal(read_image(volume.with_name(out)), a_volume() + 1)
+
+
+def test_of_a_run_that_has_not_completed_nothing_is_saved(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
+    done = cli("save", server.add_run(Status.RUNNING), tmp_path / "out.h5")
+    assert (done.exit_code, "is RUNNING. Only a run that has COMPLETED has outputs." in done.stderr) == (1, True)
+
+
+def test_where_saving_fails_the_way_to_the_outputs_is_told(cli: Cli, volume: Path, server: FakeServer) -> None:
+    server.outputs = lambda self, ids: [self.add_file(mask=np.ones((8, 8), bool)) for _ in ids]
+    done = cli("run", "smooth", volume, "-o", volume.with_name("out.tif"))
+    told, error = done.stderr.splitlines()[-2:]
+    assert f"`voxloom save {next(iter(server.runs))} OUT` fetches them" in told
+    assert "cannot hold bool" in error
+
+
+def test_a_parameter_that_nobody_declares_is_doubted_and_sent(cli: Cli, volume: Path, server: FakeServer) -> None:
+    done = cli("run", "smooth", volume, "-p", "sigam=2")
+    assert "Warning: smooth declares no parameter 'sigam' (it declares sigma, label)" in done.stderr
+    assert server.bodies[0]["additional_parameters"] == {"sigam": 2}
+
+
+def test_a_device_that_does_not_exist_is_refused(cli: Cli, volume: Path, server: FakeServer) -> None:
+    assert (cli("run", "smooth", volume, "--device", "gqu").exit_code, server.runs) == (2, {})
 
 
 def test_parameters_device_and_minor_version_reach_the_server(cli: Cli, volume: Path, server: FakeServer) -> None:
@@ -154,7 +188,7 @@ def test_a_failed_run_tells_its_log_and_error_and_exits_with_1(cli: Cli, volume:
         (["smooth", "scan.jpg"], "ends in .h5, .npy or .tif"),
         (["smooth", "scan.npy", "-o", "out.png"], "ends in .h5, .npy or .tif"),
         (["smooth", "scan.npy", "-p", "sigma=x"], "sigma takes a number"),
-        (["smooth:7", "scan.npy"], "major version 7"),
+        (["smooth:7", "scan.npy"], "smooth has no major version 7; it has 1."),
         (["smooth:1.7", "scan.npy"], "no minor version 7; it has 0"),
         (["smooth", "scan.npy", "-p", "sigma=inf"], "'sigma' must be a number"),
     ],
@@ -223,6 +257,11 @@ def test_ls_shows_algorithms_and_runs(cli: Cli, server: FakeServer) -> None:
     lines = cli("ls").stdout.splitlines()
     assert lines[1].split()[:4] == ["smooth", "1.0", "Image2Image", "cpu"]
     assert lines[-1].split()[:5] == [run_id, "smooth", "1.?", "RUNNING", "25%"]
+
+
+def test_how_far_a_run_got_that_failed_is_not_told_as_done(cli: Cli, server: FakeServer) -> None:
+    run_id = server.add_run(Status.FAILED, progress=1.0)
+    assert "100%" not in cli("ls").stdout + cli("status", run_id).stdout
 
 
 def test_ls_of_an_empty_server_says_what_to_do(cli: Cli, server: FakeServer) -> None:

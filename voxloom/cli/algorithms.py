@@ -85,7 +85,7 @@ def _show_executions(recent: list[ExecutionSummary]) -> None:
             one.execution_id,
             f"{one.algorithm_name} {one.algorithm_major_version}.{one.algorithm_minor_version or '?'}",
             str(one.status),
-            f"{one.progress:.0%}",
+            "" if str(one.status) == "FAILED" else f"{one.progress:.0%}",
             one.time_started[:19].replace("T", " "),
         )
         for one in recent

@@ -13,9 +13,10 @@ from voxloom.cli.text import is_terminal, printable
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from voxloom.client import Update
+    from voxloom.models import Status
 
 LINES = 10
 """Log lines under the bar."""
@@ -24,12 +25,16 @@ STEPS = 10
 
 
 class View(Protocol):
+    def began(self, what: str) -> None:
+        """The run is on the server; `what` it is, with its id."""
+
     def moved(self, doing: str, done: int, total: int) -> None:
         """So many files of so many are uploaded or downloaded; called from any thread."""
 
     def take(self, update: Update) -> None: ...
 
-    def say(self, line: str) -> None: ...
+    def say(self, line: str) -> None:
+        """Something of ours, which stays in sight."""
 
 
 class PlainView:
@@ -38,6 +43,9 @@ class PlainView:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._step = 0
+
+    def began(self, what: str) -> None:
+        self.say(what)
 
     def moved(self, doing: str, done: int, total: int) -> None:
         if done == total:
@@ -56,7 +64,7 @@ class PlainView:
 
     def _take_progress(self, progress: float) -> None:
         step = int(progress * STEPS + 1e-9)
-        if step > self._step:
+        if self._step < step < STEPS:  # the end is told by the status: a run that fails has got to 100%, too
             self._step = step
             self.say(f"{progress:.0%}")
 
@@ -66,35 +74,59 @@ class PlainView:
 
 
 class LiveView:
-    """A bar that moves, and under it the newest log lines."""
+    """A bar for each thing that takes time, under them the newest log lines, and what we have to say."""
 
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("waiting", total=1.0)
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._reached = 0.0
+        self._heading: list[str] = []
         self._lines: deque[str] = deque(maxlen=LINES)
+        self._said: list[str] = []
+
+    def began(self, what: str) -> None:
+        self._heading = [what]
+        self._task("run", "PENDING")
 
     def moved(self, doing: str, done: int, total: int) -> None:
-        self._bar.update(self._task, description=f"{doing} {done}/{total}", completed=done / total)
+        self._bars.update(self._task(doing, doing), description=f"{doing} {done}/{total}", completed=done / total)
 
     def take(self, update: Update) -> None:
         from voxloom.client import LogUpdate, ProgressUpdate, StatusUpdate
 
         match update:
             case StatusUpdate():
-                self._bar.update(self._task, description=str(update.status), completed=update.record.progress)
+                self._take_status(update.status)
             case ProgressUpdate():
-                self._bar.update(self._task, completed=update.progress)
+                self._reached = update.progress if update.progress < 1 else self._reached
+                self._bars.update(self._task("run", "RUNNING"), completed=update.progress)
             case LogUpdate():
                 self._lines.extend(printable(update.text).splitlines())
 
+    def _take_status(self, status: Status) -> None:
+        task = self._task("run", str(status))
+        self._bars.update(task, description=str(status))
+        if status.terminal:  # of a run that failed, the server says 100%
+            self._bars.update(task, completed=1.0 if status == "COMPLETED" else self._reached)
+            self._bars.stop_task(task)
+
+    def _task(self, name: str, description: str) -> TaskID:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(description, total=1.0)
+        return self._tasks[name]
+
     def say(self, line: str) -> None:
-        self._lines.append(line)
+        self._said.append(line)
 
     def __rich__(self) -> Group:
         from rich.console import Group
+        from rich.padding import Padding
         from rich.text import Text
 
-        return Group(self._bar, *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._lines))
+        heading = [Text(line, no_wrap=True, overflow="ellipsis") for line in self._heading]
+        log = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._lines]
+        shown = [Padding(line, (0, len("^C"), 0, 0)) for line in (*heading, *log)]  # else a Ctrl-C wraps the last one
+        return Group(*shown[: len(heading)], self._bars, *shown[len(heading) :], *map(Text, self._said))
 
 
 @contextmanager

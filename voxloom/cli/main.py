@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from types import TracebackType
@@ -11,11 +12,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from voxloom.cli import algorithms, doctor, runs, servers
+from voxloom.cli import algorithms, doctor, runs, saving, servers
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
 
 INTERRUPTED = 130
+_ADVICE = {
+    errno.ENOSPC: "Free some space, or choose another place.",
+    errno.EDQUOT: "Free some space, or choose another place.",
+    errno.EROFS: "Choose another place.",
+    errno.EACCES: "Check its permissions, or choose another place.",
+    errno.EPERM: "Check its permissions, or choose another place.",
+}
 
 
 class Program(TyperGroup):
@@ -25,6 +33,7 @@ class Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except (VoxloomError, OSError) as error:
             if debugging() or (isinstance(error, OSError) and error.errno == errno.EPIPE):
@@ -42,6 +51,14 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from voxloom import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def voxloom(
     ctx: typer.Context,
@@ -49,6 +66,9 @@ def voxloom(
         str | None,
         typer.Option(envvar="VOXLOOM_URL", help=f"The server's address (default {DEFAULT_URL})."),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version of this program.")
+    ] = False,
 ) -> None:
     """Deploy Python imaging algorithms and run them on volumes."""
     ctx.obj = url
@@ -60,24 +80,24 @@ app.command()(algorithms.ls)
 app.command()(runs.status)
 app.command()(runs.logs)
 app.command()(runs.stop)
+app.command()(saving.save)
 app.command()(algorithms.rm)
 app.command()(doctor.doctor)
 servers.add_to(app)
 
 
-@app.command()
-def version() -> None:
+@app.command("version")
+def show_version() -> None:
     """Show the version of this program."""
-    from voxloom import __version__
-
-    typer.echo(__version__)
+    _show_version(True)
 
 
 def sentence_of(error: VoxloomError | OSError) -> str:
     if isinstance(error, VoxloomError) or error.strerror is None:
         return str(error)
     place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror}. Set VOXLOOM_DEBUG=1 to see where it happened."
+    advice = _ADVICE.get(error.errno or 0, "Set VOXLOOM_DEBUG=1 to see where it happened.")
+    return f"{place}{error.strerror}. {advice}"
 
 
 def debugging() -> bool:
@@ -93,4 +113,5 @@ def _unexpected(kind: type[BaseException], error: BaseException, trace: Tracebac
 def main() -> None:
     if not debugging():
         sys.excepthook = _unexpected
+        logging.getLogger("tifffile").disabled = True  # what is wrong with a file we say ourselves
     typer.main.get_command(app)(prog_name="voxloom")

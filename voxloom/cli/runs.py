@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxloom.cli.session import connect, find_run
-from voxloom.cli.text import printable
+from voxloom.cli.session import RunId, connect, find_run
+from voxloom.cli.text import printable, tell
 
 if TYPE_CHECKING:
     from voxloom.cli.follow import View
-    from voxloom.client import Run
+    from voxloom.client import Client, Run
     from voxloom.models import AlgorithmRecord, ExecutionRecord
 
 INTERRUPTED = 130
 
-RunId = Annotated[str, typer.Argument(help="The run's id, or the beginning of it.", metavar="ID", show_default=False)]
+
+class Device(StrEnum):
+    """As `models.DeviceClass`."""
+
+    cpu = "cpu"
+    gpu = "gpu"
+    mps = "mps"
 
 
 def run(
     ctx: typer.Context,
     algorithm: Annotated[str, typer.Argument(help="NAME, NAME:MAJOR, NAME:MAJOR.MINOR or an id.", show_default=False)],
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Inputs: .h5, .npy or .tif.", show_default=False)
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Inputs: .h5, .npy or .tif.", show_default=False)],
     parameter: Annotated[
         list[str] | None,
         typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; may be repeated."),
@@ -35,7 +41,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A .h5, .npy or .tif file for the output, or a folder.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, gpu or mps in place of the algorithm's default.")] = None,
+    device: Annotated[Device | None, typer.Option(help="In place of the algorithm's default.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The dataset to take from .h5 inputs.")] = None,
 ) -> None:
     """Run an algorithm on files, show how it goes, and save what comes out.
@@ -43,32 +49,68 @@ def run(
     A volume for an Image2... algorithm is sent slice by slice, and the outputs are stacked again. Ctrl-C stops the run.
     """
     from voxloom.cli.follow import open_view
-    from voxloom.cli.saving import check_destination, parts_of, save_outputs
-    from voxloom.cli.values import parse_parameters
-    from voxloom.client._selector import parse_selector
+    from voxloom.cli.saving import check_destination, fetch_outputs, parts_of
 
     if out is not None:
         check_destination(out)
     with connect(ctx) as client, open_view() as view:
-        record = client.find(algorithm)
-        minor = parse_selector(algorithm).minor
-        parameters = parse_parameters(parameter or [], record.additional_parameters)
-        check_request(record, minor, parameters)
+        wanted = _resolve(client, algorithm, parameter or [], view)
         started = client.submit(
-            record,
+            wanted.record,
             files,
-            parameters,
-            minor=minor,
-            device=device,
+            wanted.parameters,
+            minor=wanted.minor,
+            device=None if device is None else device.value,
             dataset=dataset,
             progress=lambda done, total: view.moved("uploading", done, total),
         )
+        view.began(f"{wanted.record.algorithm_name} {wanted.version}, run {started.id}")
         ended = _follow(started, view)
-        if out is not None:
+        if out is None:
+            view.say(f"The outputs are on the server; `voxloom save {started.id} OUT` fetches them.")
+        else:
             parts = parts_of(ended.output_dataset_ids, started.counts, files)
-            saved = save_outputs(client, parts, out, lambda done, total: view.moved("saving", done, total))
-    for one in ended.output_dataset_ids if out is None else saved:
-        typer.echo(printable(str(one)))
+            saved = fetch_outputs(client, started.id, parts, out, view)
+    tell(ended.output_dataset_ids if out is None else saved)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was typed, as the server knows it."""
+
+    record: AlgorithmRecord
+    minor: str | None
+    parameters: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        return f"{self.record.algorithm_version}.{self.minor or self.record.latest_algorithm_minor_version}"
+
+
+def _resolve(client: Client, algorithm: str, typed: Sequence[str], view: View) -> Wanted:
+    from voxloom.cli.values import parse_parameters
+    from voxloom.client._selector import parse_selector
+
+    record = client.find(algorithm)
+    minor = parse_selector(algorithm).minor
+    parameters = parse_parameters(typed, record.additional_parameters)
+    check_request(record, minor, parameters)
+    for doubt in doubts(record, minor, parameters):
+        view.say(f"Warning: {doubt}")
+    return Wanted(record, minor, parameters)
+
+
+def doubts(record: AlgorithmRecord, minor: str | None, parameters: Mapping[str, Any]) -> list[str]:
+    """What the server takes, and is hardly meant: parameters that the algorithm does not declare, misspelt perhaps."""
+    if minor is not None:  # what older ones declare, only the server knows
+        return []
+    declared = [parameter.name for parameter in record.additional_parameters]
+    known = f"it declares {', '.join(declared)}" if declared else "it declares none"
+    return [
+        f"{record.algorithm_name} declares no parameter {name!r} ({known}); it is passed on as it is."
+        for name in parameters
+        if name not in declared
+    ]
 
 
 def check_request(record: AlgorithmRecord, minor: str | None, parameters: Mapping[str, Any]) -> None:
@@ -136,7 +178,7 @@ def facts_of(record: ExecutionRecord) -> list[tuple[str, str]]:
         ("run", record.execution_id),
         ("algorithm", f"{record.algorithm_name or record.algorithm_id} {version}".strip()),
         ("status", str(record.status)),
-        ("progress", f"{record.progress:.0%}"),
+        ("progress", "" if str(record.status) == "FAILED" else f"{record.progress:.0%}"),
         ("device", record.resolved_execution_device or ""),
         ("started", record.time_started),
         ("completed", record.time_completed),

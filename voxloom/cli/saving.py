@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from voxloom.errors import InvalidInput
+import typer
+
+from voxloom.cli.session import RunId, connect, find_run
+from voxloom.cli.text import printable, tell
+from voxloom.errors import InvalidInput, VoxloomError
 
 if TYPE_CHECKING:
+    from voxloom.cli.follow import View
     from voxloom.client import Client
-
-Moved = Callable[[int, int], None]
+    from voxloom.client._outputs import Progress
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,39 @@ class _NotAlike(Exception):
     """The outputs do not make one array."""
 
 
+def save(
+    ctx: typer.Context,
+    run_id: RunId,
+    out: Annotated[
+        Path,
+        typer.Argument(help="A .h5, .npy or .tif file for all of them, as one stack, or a folder.", metavar="OUT"),
+    ],
+) -> None:
+    """Save the outputs of a run that has COMPLETED."""
+    from voxloom.cli.follow import open_view
+    from voxloom.client._outputs import describe_end
+    from voxloom.models import Status
+
+    check_destination(out)
+    with connect(ctx) as client, open_view() as view:
+        record = find_run(client, run_id).record()
+        if record.status is not Status.COMPLETED:
+            raise InvalidInput(f"{printable(describe_end(record))} Only a run that has COMPLETED has outputs.")
+        saved = fetch_outputs(client, record.execution_id, parts_of(record.output_dataset_ids, (), ()), out, view)
+    tell(saved)
+
+
+def fetch_outputs(client: Client, run_id: str, parts: Sequence[Part], out: Path, view: View) -> list[Path]:
+    """`save_outputs`, which shows how it goes and says what to do where it does not."""
+    try:
+        return save_outputs(client, parts, out, lambda done, total: view.moved("saving", done, total))
+    except (OSError, VoxloomError, KeyboardInterrupt):
+        view.say(
+            f"Run {run_id} is COMPLETED; its outputs stay on the server. `voxloom save {run_id} OUT` fetches them."
+        )
+        raise
+
+
 def check_destination(out: Path) -> None:
     """Raises InvalidInput for a name that is neither an image file's nor a folder's, before anything is run."""
     from voxloom.imagefiles import require_kind
@@ -36,6 +74,11 @@ def check_destination(out: Path) -> None:
         require_kind(out)
     elif out.exists() and not out.is_dir():
         raise InvalidInput(f"{out} is a file without a suffix we know; name a folder or a .h5, .npy or .tif file.")
+    place = next(one for one in (out, *out.absolute().parents) if one.is_dir() or (one != out and one.exists()))
+    if not place.is_dir():
+        raise InvalidInput(f"{out} cannot be made, as {place} is a file; choose another place.")
+    if not os.access(place, os.W_OK):
+        raise InvalidInput(f"{out} cannot be made, as you may not write to {place}; choose another place.")
 
 
 def is_folder(out: Path) -> bool:
@@ -61,7 +104,7 @@ def _names(inputs: Sequence[Path]) -> list[str]:
     return [stem if stems.count(stem) == 1 else f"{stem}_{index}" for index, stem in enumerate(stems)]
 
 
-def save_outputs(client: Client, parts: Sequence[Part], out: Path, moved: Moved) -> list[Path]:
+def save_outputs(client: Client, parts: Sequence[Part], out: Path, moved: Progress) -> list[Path]:
     """Writes the outputs to `out`; what was written.
 
     A folder gets one .h5 file per part. A file gets everything: the only output as it is, several as one stack; where
@@ -74,7 +117,7 @@ def save_outputs(client: Client, parts: Sequence[Part], out: Path, moved: Moved)
     return _save_part(client, Part(out.stem, [one for part in parts for one in part.ids], True), out, moved)
 
 
-def _save_part(client: Client, part: Part, path: Path, moved: Moved) -> list[Path]:
+def _save_part(client: Client, part: Part, path: Path, moved: Progress) -> list[Path]:
     try:
         if part.stacked:
             _save_stack(client, part.ids, path, moved)
@@ -85,18 +128,20 @@ def _save_part(client: Client, part: Part, path: Path, moved: Moved) -> list[Pat
     return [path]
 
 
-def _save_one(client: Client, file_id: str, path: Path, moved: Moved) -> None:
+def _save_one(client: Client, file_id: str, path: Path, moved: Progress) -> None:
     from voxloom.imagefiles import kind_of, write_image
 
     if kind_of(path) == "hdf5":
         client.download(file_id, path)
     else:
-        write_image(path, _array(client, file_id)[1])
+        name, image = _array(client, file_id)
+        write_image(path, image, colour=name == "image" and image.ndim == 3 and len(image) == 3)
     moved(1, 1)
 
 
-def _save_stack(client: Client, ids: Sequence[str], path: Path, moved: Moved) -> None:
+def _save_stack(client: Client, ids: Sequence[str], path: Path, moved: Progress) -> None:
     """One array of all, of which only a few items are in memory at any time."""
+    from voxloom.client._outputs import Tally
     from voxloom.client._sio import parallel
     from voxloom.client._sync.files import AT_ONCE
     from voxloom.imagefiles import stack_writer
@@ -105,17 +150,16 @@ def _save_stack(client: Client, ids: Sequence[str], path: Path, moved: Moved) ->
         raise _NotAlike
     name, first = _array(client, ids[0])
     with stack_writer(path, (len(ids), *first.shape), first.dtype, name) as target:
+        tally = Tally(moved, len(ids))
         target[0] = first
-        done = [0]
-        moved(1, len(ids))
+        tally.one_more()
 
         def fill(index: int) -> None:
             item = _array(client, ids[index])[1]
             if (item.shape, item.dtype) != (first.shape, first.dtype):
                 raise _NotAlike
             target[index] = item
-            done.append(index)
-            moved(len(done), len(ids))
+            tally.one_more()
 
         parallel(fill, range(1, len(ids)), AT_ONCE)
 
@@ -131,7 +175,7 @@ def _array(client: Client, file_id: str) -> tuple[str, Any]:
     return sole
 
 
-def _save_apart(client: Client, ids: Sequence[str], folder: Path, moved: Moved) -> list[Path]:
+def _save_apart(client: Client, ids: Sequence[str], folder: Path, moved: Progress) -> list[Path]:
     paths = client.download_many(ids, folder)
     moved(len(ids), len(ids))
     return paths

@@ -13,7 +13,7 @@ import voxloom
 from voxloom.errors import Misconfigured
 
 GROUP = "voxloom.commands"
-_HELP = {"up": "Start a whole server in this process.", "serve": "Start one service of a server."}
+_HELP = {"up": "Start a whole server in this process."}
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,8 @@ from voxloom.ids import is_id
 
 if TYPE_CHECKING:
     from voxloom.client import Client, Run
+
+RunId = Annotated[str, typer.Argument(help="The run's id, or the beginning of it.", metavar="ID", show_default=False)]
 
 RECENT = 500
 """Executions among which an abbreviated id is looked for."""
@@ -31,7 +33,8 @@ def find_run(client: Client, text: str) -> Run:
 
 
 def full_id(prefix: str, ids: list[str]) -> str:
-    """Raises InvalidInput when none or several begin with `prefix`."""
+    """Raises InvalidInput when none or several begin with `prefix`, which may have been copied from a narrow table."""
+    prefix = prefix.rstrip("…")
     matching = [one for one in ids if one.startswith(prefix.lower())]
     if len(matching) == 1:
         return matching[0]

@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", "\n".join(lines))
 
 
+def tell(results: Sequence[object]) -> None:
+    """What a command has made, a line each, on stdout."""
+    sys.stdout.writelines(f"{printable(str(one))}\n" for one in results)
+
+
 def is_terminal(stream: TextIO) -> bool:
     """Whether it can show more than lines."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
