@@ -5,12 +5,16 @@ Every write is atomic: a reader sees the old object or the new one, whole, also 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
+
+from voxloom.errors import NotFound, VoxloomError
 
 COLLECTIONS = (
     "data-store",
@@ -30,6 +34,9 @@ EXPIRING: Mapping[str, str] = {"expiring": "yes"}
 
 CHUNK = 1 << 20
 """Bytes per piece when an object is streamed."""
+
+AT_ONCE = 64
+"""Calls under way at the same time where many objects are asked for one by one."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,10 @@ class ObjectStore(ABC):
     @abstractmethod
     async def head(self, collection: str, key: str) -> ObjectInfo: ...
 
+    async def head_many(self, collection: str, keys: Iterable[str]) -> dict[str, ObjectInfo]:
+        """Those of the objects that are there, in the order of `keys`."""
+        return await _those_there(keys, lambda key: self.head(collection, key))
+
     @abstractmethod
     def stream(self, collection: str, key: str, *, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to but without `stop`, in pieces of CHUNK; of one version of the object, even
@@ -155,6 +166,10 @@ class ObjectStore(ABC):
     async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:
         """Places the object at the local path `target`, as a link where possible. It must not be written to; it
         stays readable when the object is deleted."""
+
+    async def checkout_many(self, collection: str, targets: Mapping[str, Path]) -> dict[str, ObjectInfo]:
+        """Checks out every object, named by its key, to a path of its own. Returns those that are there."""
+        return await _those_there(targets, lambda key: self.checkout(collection, key, targets[key]))
 
     @abstractmethod
     async def delete(self, collection: str, *keys: str) -> None:
@@ -195,3 +210,23 @@ async def list_all(
         if page.next is None:
             return
         after = page.next
+
+
+async def _those_there(keys: Iterable[str], look: Callable[[str], Awaitable[ObjectInfo]]) -> dict[str, ObjectInfo]:
+    """Looks at every key, AT_ONCE at a time. The first error but NotFound ends it all."""
+    wanted = dict.fromkeys(keys)
+    waiting = iter(wanted)
+    found: dict[str, ObjectInfo] = {}
+
+    async def keep_looking() -> None:
+        for key in waiting:
+            with contextlib.suppress(NotFound):
+                found[key] = await look(key)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(AT_ONCE, len(wanted))):
+                group.create_task(keep_looking())
+    except* VoxloomError as errors:
+        raise errors.exceptions[0] from None
+    return {key: found[key] for key in wanted if key in found}

@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -32,7 +32,8 @@ from shared.objects.embedded.writer import Statement
 from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
 
 DATA = "data-store"
-"""The collection whose objects are always files: runner processes read them by path."""
+"""What is streamed or moved into this collection becomes a file however small it is: runner processes read it by path,
+and a link is made sooner than a copy."""
 
 SWEEP_EVERY = 600.0
 
@@ -43,7 +44,7 @@ log = logging.getLogger("voxloom.objects")
 
 
 class LocalObjectStore(ObjectStore):
-    """Objects of up to `inline_limit` bytes are kept in the database, those of data-store never.
+    """Objects of up to `inline_limit` bytes are kept in the database, but for what is streamed or moved to data-store.
 
     `public_url` is where people reach the gateway, which serves shared/objects/signed.py; it may be set later.
     `clock` gives seconds since 1970. Besides the port's errors, `open` raises Misconfigured.
@@ -93,14 +94,14 @@ class LocalObjectStore(ObjectStore):
     ) -> ObjectInfo:
         made = draft(collection, key, metadata, tags)
         with self._now().busy() as engine:
-            if self._fits(collection, len(data)):
+            if len(data) <= self._inline_limit:
                 return await _store(engine, self._small(made, data), condition)
             return await self._take_in(engine, made, _once(data), None, condition)
 
     async def put_many(self, collection: str, uploads: Sequence[Upload]) -> None:
         made = [(draft(collection, one.key, one.metadata, one.tags), one.data) for one in uploads]
-        small = [(one, data) for one, data in made if self._fits(collection, len(data))]
-        large = [(one, data) for one, data in made if not self._fits(collection, len(data))]
+        small = [(one, data) for one, data in made if len(data) <= self._inline_limit]
+        large = [(one, data) for one, data in made if len(data) > self._inline_limit]
         with self._now().busy() as engine:
             for first in range(0, len(small), _UPLOADS_AT_ONCE):
                 some = small[first : first + _UPLOADS_AT_ONCE]
@@ -143,6 +144,12 @@ class LocalObjectStore(ObjectStore):
     async def head(self, collection: str, key: str) -> ObjectInfo:
         return info_of(await self._now().find(address_of(collection, key)))
 
+    async def head_many(self, collection: str, keys: Iterable[str]) -> dict[str, ObjectInfo]:
+        engine = self._now()
+        addresses = {key: address_of(collection, key) for key in keys}
+        rows = await engine.find_many(list(addresses.values()))
+        return {key: info_of(rows[address]) for key, address in addresses.items() if address in rows}
+
     async def stream(
         self, collection: str, key: str, *, start: int = 0, stop: int | None = None
     ) -> AsyncIterator[bytes]:
@@ -169,6 +176,18 @@ class LocalObjectStore(ObjectStore):
         if row.body is not None:
             await engine.movers.run(place, target, row.body)
         return info_of(row)
+
+    async def checkout_many(self, collection: str, targets: Mapping[str, Path]) -> dict[str, ObjectInfo]:
+        engine = self._now()
+        addresses = {key: address_of(collection, key) for key in targets}
+        rows = await engine.find_many(list(addresses.values()))
+        files = {key: row.file for key, at in addresses.items() if (row := rows.get(at)) is not None and row.file}
+        linked = await engine.check_out_many([(file, targets[key]) for key, file in files.items()])
+        infos = {key: info_of(rows[addresses[key]]) for key, done in zip(files, linked, strict=True) if done}
+        # Those in the database, and those that were replaced this very moment.
+        rest = {key: targets[key] for key, at in addresses.items() if at in rows and key not in infos}
+        infos |= await super().checkout_many(collection, rest)
+        return {key: infos[key] for key in targets if key in infos}
 
     async def delete(self, collection: str, *keys: str) -> None:
         drops = [Drop(address_of(collection, key)) for key in keys]
@@ -250,12 +269,8 @@ class LocalObjectStore(ObjectStore):
         return round((self._clock() if seconds is None else seconds) * 1e6)
 
     def _inline(self, collection: str) -> int | None:
-        """Up to how many bytes an object is kept in the database; None: always in a file."""
+        """Up to how many bytes what is streamed or moved in is kept in the database; None: it is always a file."""
         return None if collection == DATA else self._inline_limit
-
-    def _fits(self, collection: str, size: int) -> bool:
-        limit = self._inline(collection)
-        return limit is not None and size <= limit
 
     def _small(self, made: Draft, data: bytes) -> Row:
         return made.row(self._time(), len(data), _digest(data), body=bytes(data))

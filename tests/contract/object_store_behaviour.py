@@ -28,6 +28,8 @@ from voxloom.errors import Conflict, InvalidInput, NotFound, TooLarge
 DATA = "data-store"
 RECORDS = "execution-store"
 BOTH = pytest.mark.parametrize("collection", [DATA, RECORDS])
+EITHER_WAY = pytest.mark.parametrize("own", [True, False], ids=["the adapter's own way", "one by one"])
+"""Adapters may do many at once in their own way, or as the port does."""
 SIZES = pytest.mark.parametrize("size", [0, 1, 1000, 70_000, CHUNK, 3 * CHUNK + 17])
 ODD_KEYS = [
     "a/b/c",
@@ -73,6 +75,18 @@ async def read(store: ObjectStore, collection: str, key: str, start: int = 0, st
 
 async def keys(store: ObjectStore, collection: str, prefix: str = "") -> list[str]:
     return [item.key async for item in list_all(store, collection, prefix)]
+
+
+async def head_many(store: ObjectStore, collection: str, keys: list[str], *, own: bool) -> dict[str, ObjectInfo]:
+    return await (store.head_many(collection, keys) if own else ObjectStore.head_many(store, collection, keys))
+
+
+async def checkout_many(
+    store: ObjectStore, collection: str, targets: dict[str, Path], *, own: bool
+) -> dict[str, ObjectInfo]:
+    return await (
+        store.checkout_many(collection, targets) if own else ObjectStore.checkout_many(store, collection, targets)
+    )
 
 
 class ObjectStoreBehaviour:
@@ -161,6 +175,14 @@ class ObjectStoreBehaviour:
         assert [len(await store.get(collection, info.key)) for info in infos] == sizes
         assert (await store.head(collection, "k100")).metadata == {"size": "100"}
         assert not any(upload.path.exists() for upload in uploads)
+
+    async def test_hundreds_of_files_are_moved_in_together(self, store: ObjectStore, tmp_path: Path) -> None:
+        uploads = [FileUpload(f"{n:03d}", tmp_path / str(n)) for n in range(300)]
+        for number, upload in enumerate(uploads):
+            upload.path.write_bytes(b"%d" % number)
+        infos = await store.put_files(DATA, uploads)
+        assert [await store.get(DATA, info.key) for info in infos] == [b"%d" % number for number in range(300)]
+        assert not any(tmp_path.iterdir())
 
     async def test_no_files_are_no_trouble(self, store: ObjectStore) -> None:
         assert await store.put_files(DATA, []) == []
@@ -449,10 +471,62 @@ class ObjectStoreBehaviour:
     async def test_what_was_checked_out_stays_when_the_object_is_replaced(
         self, store: ObjectStore, tmp_path: Path
     ) -> None:
-        await store.put(DATA, "k", b"old")
+        await store.put_stream(DATA, "k", pieces(b"old"))
         await store.checkout(DATA, "k", tmp_path / "target")
-        await store.put(DATA, "k", b"new")
+        await store.put_stream(DATA, "k", pieces(b"new"))
         assert (tmp_path / "target").read_bytes() == b"old"
+
+    @BOTH
+    @EITHER_WAY
+    async def test_heads_of_many_are_those_that_are_there(self, store: ObjectStore, collection: str, own: bool) -> None:
+        for name in ("b", "a", "gone"):
+            await store.put_stream(collection, name, pieces(b"x" * 100), metadata={"name": name})
+        await store.delete(collection, "gone")
+        infos = await head_many(store, collection, ["nothing", "b", "gone", "a", "b"], own=own)
+        assert infos == {name: await store.head(collection, name) for name in ("b", "a")}
+        assert list(infos) == ["b", "a"]
+
+    @EITHER_WAY
+    async def test_heads_of_thousands_are_all_told(self, store: ObjectStore, own: bool) -> None:
+        await store.put_many(RECORDS, [Upload(f"{n}", b"%d" % n) for n in range(1300)])
+        infos = await head_many(store, RECORDS, [f"{n}" for n in range(2600)], own=own)
+        assert [(info.key, info.size) for info in infos.values()] == [(f"{n}", len(str(n))) for n in range(1300)]
+
+    @EITHER_WAY
+    async def test_a_key_that_cannot_be_is_refused_among_many(self, store: ObjectStore, own: bool) -> None:
+        with pytest.raises(InvalidInput):
+            await head_many(store, RECORDS, ["good", "nul\0"], own=own)
+
+    @BOTH
+    @EITHER_WAY
+    async def test_many_are_checked_out_at_once(
+        self, store: ObjectStore, collection: str, own: bool, tmp_path: Path
+    ) -> None:
+        await store.put(collection, "small", b"small")
+        await store.put_stream(collection, "streamed", pieces(b"streamed"))
+        await store.put_stream(collection, "large", pieces(b"x" * 200_000))
+        (tmp_path / "small").write_bytes(b"something older")
+        targets = {name: tmp_path / name for name in ("streamed", "nothing", "small")} | {
+            "large": tmp_path / "deep" / "large"
+        }
+        infos = await checkout_many(store, collection, targets, own=own)
+        assert infos == {name: await store.head(collection, name) for name in ("streamed", "small", "large")}
+        assert [targets[name].read_bytes() for name in infos] == [b"streamed", b"small", b"x" * 200_000]
+        assert not targets["nothing"].exists()
+
+    @EITHER_WAY
+    async def test_many_checked_out_outlive_their_deletion(self, store: ObjectStore, own: bool, tmp_path: Path) -> None:
+        names = [str(n) for n in range(600)]
+        for name in names[:5]:
+            await store.put_stream(DATA, name, pieces(name.encode()))
+        await store.put_many(DATA, [Upload(name, name.encode()) for name in names[5:]])
+        await checkout_many(store, DATA, {name: tmp_path / name for name in names}, own=own)
+        await store.delete(DATA, *names)
+        assert [(tmp_path / name).read_text() for name in names] == names
+
+    @EITHER_WAY
+    async def test_none_of_none_are_there(self, store: ObjectStore, own: bool) -> None:
+        assert await head_many(store, DATA, [], own=own) == await checkout_many(store, DATA, {}, own=own) == {}
 
     @BOTH
     async def test_deleting_is_silent_about_what_is_not_there(self, store: ObjectStore, collection: str) -> None:

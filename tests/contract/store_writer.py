@@ -50,7 +50,7 @@ async def write_files(store: LocalObjectStore) -> None:
 
 async def replace_again_and_again(store: LocalObjectStore) -> None:
     for number in count():
-        await store.put("data-store", "replaced", os.urandom(10_000 + number % 100))
+        await store.put_stream("data-store", "replaced", pieces(os.urandom(10_000 + number % 100)))
 
 
 async def main(folder: Path) -> None:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from shared.objects.base import CHUNK, EXPIRING, Condition, FileUpload, list_all
+from shared.objects.base import CHUNK, EXPIRING, Condition, FileUpload, Upload, list_all
 from shared.objects.embedded import engine
 from shared.objects.local import LocalObjectStore
 from shared.objects.signed import routes
@@ -119,12 +119,20 @@ class TestLocalObjectStore(ObjectStoreBehaviour):
 
 
 class TestFiles:
-    async def test_data_is_always_in_files_and_small_records_never(self, footing: LocalFooting) -> None:
+    async def test_small_objects_are_no_files(self, footing: LocalFooting) -> None:
         await footing.store.put(RECORDS, "small", b"x" * 65_536)
         await footing.store.put_stream(RECORDS, "streamed", pieces(b"x" * 65_536))
+        await footing.store.put(DATA, "small", b"x" * 65_536)
+        await footing.store.put_many(DATA, [Upload("of many", b"x" * 65_536)])
         assert footing.files() == []
-        await footing.store.put(DATA, "small", b"x")
-        assert len(footing.files()) == 1
+
+    async def test_what_is_streamed_or_moved_to_data_is_a_file_however_small(
+        self, footing: LocalFooting, tmp_path: Path
+    ) -> None:
+        await footing.store.put_stream(DATA, "streamed", pieces(b"x"))
+        (tmp_path / "made").write_bytes(b"")
+        await footing.store.put_files(DATA, [FileUpload("moved", tmp_path / "made")])
+        assert sorted(path.stat().st_size for path in footing.files()) == [0, 1]
 
     async def test_a_record_beyond_the_limit_is_a_file(self, footing: LocalFooting) -> None:
         await footing.store.put(RECORDS, "k", b"x" * 65_537)
@@ -136,13 +144,13 @@ class TestFiles:
         assert not [path for path in around if "evil" in path.name]
 
     async def test_checking_out_data_makes_a_link(self, footing: LocalFooting, tmp_path: Path) -> None:
-        await footing.store.put(DATA, "k", b"bytes")
+        await footing.store.put_stream(DATA, "k", pieces(b"bytes"))
         await footing.store.checkout(DATA, "k", tmp_path / "target")
         (path,) = footing.files()
         assert path.samefile(tmp_path / "target")
 
     async def test_objects_cannot_be_written_to_by_accident(self, footing: LocalFooting, tmp_path: Path) -> None:
-        await footing.store.put(DATA, "k", b"bytes")
+        await footing.store.put_stream(DATA, "k", pieces(b"bytes"))
         (tmp_path / "made").write_bytes(b"x")
         await footing.store.put_files(DATA, [FileUpload("moved", tmp_path / "made")])
         assert {stat.S_IMODE(path.stat().st_mode) for path in footing.files()} == {0o444}
@@ -169,14 +177,19 @@ class TestFiles:
 
     @pytest.mark.parametrize("how", ["overwrite", "delete"])
     async def test_replaced_and_deleted_files_go(self, footing: LocalFooting, how: str) -> None:
-        await footing.store.put(DATA, "k", b"x" * 1000)
+        await footing.store.put_stream(DATA, "k", pieces(b"x" * 1000))
         (old,) = footing.files()
-        await (footing.store.put(DATA, "k", b"") if how == "overwrite" else footing.store.delete(DATA, "k"))
+        await (
+            footing.store.put_stream(DATA, "k", pieces(b"")) if how == "overwrite" else footing.store.delete(DATA, "k")
+        )
         assert await until(lambda: not old.exists())
 
     async def test_losers_of_a_race_leave_no_files(self, footing: LocalFooting) -> None:
-        await footing.store.put(DATA, "k", b"first")
-        racing = [footing.store.put(DATA, "k", b"x" * 1000, condition=Condition(etag="other")) for _ in range(5)]
+        await footing.store.put_stream(DATA, "k", pieces(b"first"))
+        racing = [
+            footing.store.put_stream(DATA, "k", pieces(b"x" * 1000), condition=Condition(etag="other"))
+            for _ in range(5)
+        ]
         await asyncio.gather(*racing, return_exceptions=True)
         assert await until(lambda: len(footing.files()) == 1)
 
@@ -251,7 +264,7 @@ class TestFolder:
             await LocalObjectStore(tmp_path).open()
 
     async def test_leftovers_of_a_crash_are_swept_at_start(self, footing: LocalFooting) -> None:
-        await footing.store.put(DATA, "k", b"kept")
+        await footing.store.put_stream(DATA, "k", pieces(b"kept"))
         await footing.store.close()
         orphan = footing.folder / "objects" / "ab" / ("0" * 32)
         orphan.write_bytes(b"nobody's")
@@ -409,7 +422,7 @@ class TestExpiry:
 
     async def test_the_store_sweeps_by_itself(self, clocked: ClockedFooting) -> None:
         await clocked.store.set_expiry(DATA, 7)
-        await clocked.store.put(DATA, "k", b"x", tags=EXPIRING)
+        await clocked.store.put_stream(DATA, "k", pieces(b"x"), tags=EXPIRING)
         clocked.time += 8 * DAY
         await clocked.reopen()
         assert await until(lambda: clocked.files() == [])

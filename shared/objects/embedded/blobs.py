@@ -19,10 +19,8 @@ from threading import Lock
 
 from shared.objects.base import CHUNK
 from shared.objects.embedded.failures import closed
+from shared.objects.embedded.writeback import Writeback, begin, sync_files
 from voxloom.errors import InvalidInput, StoreUnavailable
-
-SYNC_EVERY = 32 << 20
-"""Bytes after which a growing file is pushed to the disk, so that little is left to wait for at its end."""
 
 _PIECES_PER_CALL = 512
 _READ_ONLY = 0o444
@@ -85,6 +83,10 @@ class Blobs:
         """Raises Replaced."""
         place(target, self.path(file))
 
+    def check_out_many(self, wanted: Sequence[tuple[str, Path]]) -> list[bool]:
+        """Whether each could be checked out; False where it was replaced meanwhile."""
+        return [self._is_checked_out(file, target) for file, target in wanted]
+
     def take(self, sources: Sequence[Path], inline: int | None) -> list[Taken]:
         """Takes files in, as links where that can be, and sees to it that they stay; all or none. Files of up to
         `inline` bytes are read instead. The sources are left alone: a caller whose rows are refused still has them.
@@ -92,10 +94,10 @@ class Blobs:
         names = self.new_names(len(sources))
         try:
             taken = [self._take(source, name, inline) for source, name in zip(sources, names, strict=True)]
-            for found in taken:
-                self._keep(found)
-            if any(found.file for found in taken):
-                sync_folder(self.path(names[0]).parent)
+            files = [str(self.path(found.file)) for found in taken if found.file is not None]
+            sync_files(files)
+            if files:
+                sync_folder(Path(files[0]).parent)
         except BaseException:
             self.remove(names)
             raise
@@ -110,28 +112,17 @@ class Blobs:
             size = _size(source)
             if inline is not None and size <= inline:
                 return Taken(size, body=source.read_bytes())
-            self._bring(source, name)
+            _bring(source, self.path(name))
         except FileNotFoundError:
             raise InvalidInput(f"There is no file {source.name!r} to store; write it first.") from None
         return Taken(size, file=name)
 
-    def _bring(self, source: Path, name: str) -> None:
+    def _is_checked_out(self, file: str, target: Path) -> bool:
         try:
-            os.link(source, self.path(name), follow_symlinks=False)
-        except FileNotFoundError:
-            raise
-        except OSError:  # Another file system, or one without links.
-            shutil.copyfile(source, self.path(name), follow_symlinks=False)
-
-    def _keep(self, taken: Taken) -> None:
-        if taken.file is None:
-            return
-        descriptor = os.open(self.path(taken.file), os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            os.fchmod(descriptor, _READ_ONLY)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            self.check_out(file, target)
+        except Replaced:
+            return False
+        return True
 
 
 class BlobWriter:
@@ -141,17 +132,15 @@ class BlobWriter:
         self.name = blobs.new_names(1)[0]
         self._path = blobs.path(self.name)
         self._descriptor: int | None = None
+        self._writeback: Writeback | None = None
         self._ended = False
-        self._unsynced = 0
         self._lock = Lock()
 
     def write(self, pieces: Sequence[bytes]) -> None:
         with self._lock:
             descriptor = self._opened()
-            self._unsynced += write_all(descriptor, pieces)
-            if self._unsynced >= SYNC_EVERY:
-                os.fdatasync(descriptor)
-                self._unsynced = 0
+            self._writeback = self._writeback or Writeback(descriptor)
+            self._writeback.grown_by(write_all(descriptor, pieces))
 
     def finish(self) -> None:
         """When it returns, the file is there after a crash too."""
@@ -218,7 +207,12 @@ def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
 
 
 def place(target: Path, source: Path | bytes) -> None:
-    """Puts a file, as a link where that can be, or bytes at `target`, in one step; what was there before goes."""
+    """Puts a file, as a link where that can be, or bytes at `target`, in one step; what was there before goes.
+
+    Raises Replaced.
+    """
+    if not isinstance(source, bytes) and _is_linked(source, target):
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
@@ -231,6 +225,31 @@ def place(target: Path, source: Path | bytes) -> None:
     finally:
         # Renaming a link over another link to the same file does nothing: the temporary name would stay.
         temporary.unlink(missing_ok=True)
+
+
+def _is_linked(source: Path, target: Path) -> bool:
+    """The short way, where `target` is free and its folder is there."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def _bring(source: Path, target: Path) -> None:
+    """A file comes to `target`, and is on its way to the disk."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError:  # Another file system, or one without links.
+        shutil.copyfile(source, target, follow_symlinks=False)
+    descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(descriptor, _READ_ONLY)
+        begin(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
