@@ -13,15 +13,15 @@ attempt that posted it; nothing is renamed or copied for that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from pydantic import ValidationError
 
-from shared.objects.base import ABSENT, EXPIRING, FileUpload, ObjectInfo, ObjectStore, list_all
-from voxloom.errors import Conflict, NotFound
+from shared.objects.base import ABSENT, AT_ONCE, EXPIRING, FileUpload, ObjectInfo, ObjectStore, list_all
+from shared.objects.checks import checked_key
+from voxloom.errors import Conflict, InvalidInput, NotFound
 from voxloom.models import DatasetInfo, Moment, Status, Value
 
 COLLECTION = "data-store"
@@ -58,6 +58,10 @@ class Settled:
     attempt: int
 
 
+SettledOf = Callable[[str], Awaitable[Settled | None]]
+"""How a run stands; None where there is no record of it any more."""
+
+
 @dataclass(frozen=True)
 class Located:
     """A file whose bytes are in the store, whether or not it may be seen yet."""
@@ -65,22 +69,44 @@ class Located:
     file_id: str
     info: ObjectInfo
     project: str
-    entry: FileEntry | None
+    committed: bool
+    """It was uploaded, and found to be good."""
     run: str | None
     attempt: int
 
 
 async def locate(store: ObjectStore, file_id: str) -> Located:
     """Finds a file. Raises NotFound (`file_not_found`) if there are no bytes under that id."""
+    found = await locate_many(store, [file_id])
+    if file_id not in found:
+        raise file_not_found(file_id)
+    return found[file_id]
+
+
+async def locate_many(store: ObjectStore, file_ids: Iterable[str]) -> dict[str, Located]:
+    """Those of the files that have bytes in the store, in the order of their ids."""
+    wanted = [file_id for file_id in dict.fromkeys(file_ids) if _can_be(file_id)]
+    keys = [key for file_id in wanted for key in (bytes_key(file_id), entry_key(file_id))]
+    infos = await store.head_many(COLLECTION, keys)
+    return {file_id: _located(file_id, infos) for file_id in wanted if bytes_key(file_id) in infos}
+
+
+def _can_be(file_id: str) -> bool:
+    """Whether the id could be part of a key."""
     try:
-        info, entry = await asyncio.gather(store.head(COLLECTION, bytes_key(file_id)), _entry(store, file_id))
-    except NotFound:
-        raise file_not_found(file_id) from None
+        checked_key(entry_key(file_id))
+    except InvalidInput:
+        return False
+    return True
+
+
+def _located(file_id: str, infos: Mapping[str, ObjectInfo]) -> Located:
+    info = infos[bytes_key(file_id)]
     return Located(
         file_id=file_id,
         info=info,
         project=info.metadata.get("project", ""),
-        entry=entry,
+        committed=entry_key(file_id) in infos,
         run=info.metadata.get("run"),
         attempt=int(info.metadata.get("attempt", "0")),
     )
@@ -90,13 +116,24 @@ def is_visible(file: Located, settled: Settled | None) -> bool:
     """Whether others than its maker may see the file. `settled` is the end of `file.run`: None where no record is left
     (what must not be seen is swept long before its record expires). A run that has not ended is Settled with its
     present status."""
-    if file.entry is not None:
+    if file.committed:
         return True
     if file.run is None:
         return False
     if settled is None:
         return True
     return settled.status is Status.COMPLETED and settled.attempt == file.attempt
+
+
+async def find_visible(store: ObjectStore, file_ids: Iterable[str], settled_of: SettledOf) -> dict[str, Located]:
+    """Those of the files that others than their maker may see, in the order of their ids."""
+    located = await locate_many(store, file_ids)
+    runs = list(dict.fromkeys(file.run for file in located.values() if file.run and not file.committed))
+    settled: dict[str | None, Settled | None] = {}
+    for start in range(0, len(runs), AT_ONCE):
+        some = runs[start : start + AT_ONCE]
+        settled |= zip(some, await asyncio.gather(*map(settled_of, some)), strict=True)
+    return {file_id: file for file_id, file in located.items() if is_visible(file, settled.get(file.run))}
 
 
 def file_not_found(file_id: str) -> NotFound:
@@ -160,10 +197,3 @@ async def sweep(store: ObjectStore, run: str, *, keep_attempt: int | None) -> in
             removed += len(ids)
         await store.delete(COLLECTION, note)
     return removed
-
-
-async def _entry(store: ObjectStore, file_id: str) -> FileEntry | None:
-    try:
-        return FileEntry.model_validate_json(await store.get(COLLECTION, entry_key(file_id)))
-    except (NotFound, ValidationError):
-        return None

@@ -44,7 +44,7 @@ async def _is_forgotten(store: ObjectStore, item: ObjectInfo) -> bool:
         found = await files.locate(store, _id(item))
     except NotFound:
         return False
-    return found.run is None and found.entry is None
+    return found.run is None and not found.committed
 
 
 async def sweep_late(store: ObjectStore, records: RecordStore, known: Collection[str], now: datetime) -> int:

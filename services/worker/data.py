@@ -13,21 +13,16 @@ from __future__ import annotations
 import asyncio
 import re
 import stat
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from messages.executions import AlgorithmPin
 from services.worker.folders import Folders
 from shared import algorithms, files
 from shared.objects.base import ObjectStore
-from voxloom.errors import InvalidInput, NotFound, VoxloomError
+from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
 
-SettledOf = Callable[[str], Awaitable[files.Settled | None]]
-"""How a run stands; None where there is no record of it any more."""
-
-_AT_ONCE = 64
-"""How many files are looked up or placed at the same time for one run."""
 _MAX_INDEXES = 256
 _MAX_STAGED = 1_000_000
 _HASH = re.compile(r"[0-9a-f]{16,128}")
@@ -83,7 +78,7 @@ class Materials:
         run: str,
         attempt: int,
         inputs: Iterable[str],
-        settled_of: SettledOf,
+        settled_of: files.SettledOf,
     ) -> RunFiles:
         """The files of one attempt; to be given back with `end`."""
         folder = await self._folders.take()
@@ -131,7 +126,7 @@ class RunFiles:
         run: str,
         attempt: int,
         inputs: Collection[str],
-        settled_of: SettledOf,
+        settled_of: files.SettledOf,
     ) -> None:
         self.folder = folder
         self.work = folder / "work"
@@ -153,9 +148,9 @@ class RunFiles:
         """Local files, in order; each is placed once a run. Raises NotFound (`file_not_found`)."""
         async with self._fetching:
             new = [file_id for file_id in dict.fromkeys(file_ids) if file_id not in self._placed]
-            await _some_at_a_time(self._check_visible, [file_id for file_id in new if file_id not in self._allowed])
+            await self._check_visible([file_id for file_id in new if file_id not in self._allowed])
             targets = {file_id: self.folder / "in" / str(len(self._placed) + at) for at, file_id in enumerate(new)}
-            await _some_at_a_time(lambda file_id: self._place(file_id, targets[file_id]), new)
+            await self._place(targets)
             self._placed.update(targets)
         return [self._placed[file_id] for file_id in file_ids]
 
@@ -191,37 +186,18 @@ class RunFiles:
     async def asset(self, path: str) -> Path:
         return await self._materials.asset(self._algorithm, path)
 
-    async def _check_visible(self, file_id: str) -> None:
-        file = await files.locate(self._store, file_id)
-        if file.project != self._project or not files.is_visible(file, await self._settled(file)):
-            raise files.file_not_found(file_id)
+    async def _check_visible(self, file_ids: Sequence[str]) -> None:
+        visible = await files.find_visible(self._store, file_ids, self._settled_of) if file_ids else {}
+        for file_id in file_ids:
+            if file_id not in visible or visible[file_id].project != self._project:
+                raise files.file_not_found(file_id)
 
-    async def _settled(self, file: files.Located) -> files.Settled | None:
-        return None if file.run is None else await self._settled_of(file.run)
-
-    async def _place(self, file_id: str, target: Path) -> None:
-        try:
-            await self._store.checkout(files.COLLECTION, files.bytes_key(file_id), target)
-        except NotFound:
-            raise files.file_not_found(file_id) from None
-
-
-async def _some_at_a_time(work: Callable[[str], Coroutine[None, None, None]], items: Sequence[str]) -> None:
-    """Does `work` on every item, a bounded number at once. The first error ends it all, and is raised."""
-    if not items:
-        return
-    waiting = iter(items)
-
-    async def keep_working() -> None:
-        for item in waiting:
-            await work(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(_AT_ONCE, len(items))):
-                group.create_task(keep_working())
-    except* VoxloomError as errors:
-        raise errors.exceptions[0] from None
+    async def _place(self, targets: Mapping[str, Path]) -> None:
+        wanted = {files.bytes_key(file_id): target for file_id, target in targets.items()}
+        placed = await self._store.checkout_many(files.COLLECTION, wanted)
+        for file_id in targets:
+            if files.bytes_key(file_id) not in placed:
+                raise files.file_not_found(file_id)
 
 
 def _check_written(paths: Sequence[Path]) -> None:
