@@ -73,7 +73,7 @@ def _show_algorithms(algorithms: list[AlgorithmRecord]) -> None:
         )
         for one in algorithms
     ]
-    show_table(("ALGORITHM", "VERSION", "TYPE", "DEVICE", "DESCRIPTION"), rows)
+    show_table(("ALGORITHM", "VERSION", "TYPE", "DEVICE", "DESCRIPTION"), rows, flexible="DESCRIPTION")
 
 
 def _show_executions(recent: list[ExecutionSummary]) -> None:
@@ -90,7 +90,7 @@ def _show_executions(recent: list[ExecutionSummary]) -> None:
         )
         for one in recent
     ]
-    show_table(("RUN", "ALGORITHM", "STATUS", "DONE", "STARTED (UTC)"), rows)
+    show_table(("RUN", "ALGORITHM", "STATUS", "DONE", "STARTED (UTC)"), rows, flexible="RUN")
 
 
 def rm(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from voxloom.cli.text import is_terminal, printable
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
     from rich.progress import Progress, TaskID
 
@@ -118,15 +118,15 @@ class LiveView:
     def say(self, line: str) -> None:
         self._said.append(line)
 
-    def __rich__(self) -> Group:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.console import Group
-        from rich.padding import Padding
+        from rich.constrain import Constrain
         from rich.text import Text
 
         heading = [Text(line, no_wrap=True, overflow="ellipsis") for line in self._heading]
         log = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self._lines]
-        shown = [Padding(line, (0, len("^C"), 0, 0)) for line in (*heading, *log)]  # else a Ctrl-C wraps the last one
-        return Group(*shown[: len(heading)], self._bars, *shown[len(heading) :], *map(Text, self._said))
+        shown = Group(*heading, self._bars, *log, *map(Text, self._said))
+        yield Constrain(shown, options.max_width - len("^C"))  # a Ctrl-C would wrap a line that is full
 
 
 @contextmanager

@@ -29,8 +29,9 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on a terminal, columns of plain text elsewhere."""
+def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: str) -> None:
+    """A table on a terminal, one line per row, with the column `flexible` cut short where it is narrow; columns of
+    plain text elsewhere."""
     rows = [[printable(cell) for cell in row] for row in rows]
     if not is_terminal(sys.stdout):
         sys.stdout.writelines(f"{line}\n" for line in columns([heads, *rows]))
@@ -39,9 +40,11 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*heads, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for head in heads:
+        table.add_column(head, no_wrap=head != flexible)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
     Console().print(table)
 
 
