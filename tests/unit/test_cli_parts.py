@@ -15,7 +15,7 @@ import pytest
 from voxloom.cli import doctor, servers
 from voxloom.cli.doctor import Finding, line_of
 from voxloom.cli.follow import PlainView
-from voxloom.cli.main import sentence_of
+from voxloom.cli.program import sentence_of
 from voxloom.cli.saving import Part, check_destination, parts_of
 from voxloom.cli.session import full_id
 from voxloom.cli.text import columns, printable

@@ -26,7 +26,7 @@ from tests.unit.client_fake import (
     progress_event,
     running,
 )
-from voxloom.cli.main import app
+from voxloom.cli.program import app
 from voxloom.imagefiles import read_datasets, read_image, write_image
 from voxloom.models import RunError, Status
 
@@ -372,14 +372,14 @@ def python(*lines: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("what", ["import voxloom", "import voxloom.cli.main", "import voxloom.client"])
+@pytest.mark.parametrize("what", ["import voxloom", "import voxloom.cli.program", "import voxloom.client"])
 def test_imports_are_light(what: str) -> None:
     heavy = "print([one for one in ('httpx', 'h5py', 'numpy', 'pydantic', 'rich') if one in sys.modules])"
     assert python("import sys", what, heavy).stdout == "[]\n"
 
 
 def test_what_nobody_foresaw_is_a_sentence_too_and_a_traceback_when_debugging() -> None:
-    broken = ("from voxloom.cli import main", "main.app.command('boom')(lambda: 1 / 0)", "import sys")
+    broken = ("from voxloom.cli import main, program", "program.app.command('boom')(lambda: 1 / 0)", "import sys")
     call = ("sys.argv = ['voxloom', 'boom']", "main.main()")
     told = python(*broken, *call, VOXLOOM_DEBUG="")
     assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)

@@ -1,1 +1,1 @@
-"""The `voxloom` program: one file per topic, started by `voxloom.cli.main`."""
+"""The `voxloom` program: one file per topic, put together in `voxloom.cli.program`."""

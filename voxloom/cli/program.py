@@ -1,0 +1,117 @@
+"""All commands, put together. What takes long to import is imported inside them: `--help` must be quick."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from types import TracebackType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from voxloom.cli import algorithms, doctor, runs, saving, servers
+from voxloom.client._address import DEFAULT_URL
+from voxloom.errors import Misconfigured, VoxloomError
+
+INTERRUPTED = 130
+_ADVICE = {
+    errno.ENOSPC: "Free some space, or choose another place.",
+    errno.EDQUOT: "Free some space, or choose another place.",
+    errno.EROFS: "Choose another place.",
+    errno.EACCES: "Check its permissions, or choose another place.",
+    errno.EPERM: "Check its permissions, or choose another place.",
+}
+
+
+class Program(TyperGroup):
+    """Turns what goes wrong into one sentence on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except (VoxloomError, OSError) as error:
+            if debugging() or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+                raise
+            typer.echo(sentence_of(error), err=True)
+            raise typer.Exit(2 if isinstance(error, Misconfigured) else 1) from None
+
+
+app = typer.Typer(
+    cls=Program,
+    name="voxloom",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from voxloom import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def voxloom(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="VOXLOOM_URL", help=f"The server's address (default {DEFAULT_URL})."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version of this program.")
+    ] = False,
+) -> None:
+    """Deploy Python imaging algorithms and run them on volumes."""
+    ctx.obj = url
+
+
+app.command()(algorithms.deploy)
+app.command()(runs.run)
+app.command()(algorithms.ls)
+app.command()(runs.status)
+app.command()(runs.logs)
+app.command()(runs.stop)
+app.command()(saving.save)
+app.command()(algorithms.rm)
+app.command()(doctor.doctor)
+servers.add_to(app)
+
+
+@app.command("version")
+def show_version() -> None:
+    """Show the version of this program."""
+    _show_version(True)
+
+
+def sentence_of(error: VoxloomError | OSError) -> str:
+    if isinstance(error, VoxloomError) or error.strerror is None:
+        return str(error)
+    place = f"{error.filename}: " if error.filename else ""
+    advice = _ADVICE.get(error.errno or 0, "Set VOXLOOM_DEBUG=1 to see where it happened.")
+    return f"{place}{error.strerror}. {advice}"
+
+
+def debugging() -> bool:
+    return os.environ.get("VOXLOOM_DEBUG", "") not in ("", "0")
+
+
+def _unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    typer.echo(
+        f"Voxloom ran into something unexpected, {kind.__name__}: {error}. Set VOXLOOM_DEBUG=1 to see where.", err=True
+    )
+
+
+def start() -> None:
+    if not debugging():
+        sys.excepthook = _unexpected
+        logging.getLogger("tifffile").disabled = True  # what is wrong with a file we say ourselves
+    typer.main.get_command(app)(prog_name="voxloom")
