@@ -8,7 +8,8 @@ import numpy as np
 from skimage import data
 
 from voxloom.errors import InvalidInput
-from voxloom.imagefiles import Array, read_image
+from voxloom.imagefiles import Array, open_image, read_item
+from voxloom.tiffs import ColourImage
 
 DTYPES = ("uint8", "uint16", "float16", "float32", "float64")
 
@@ -29,12 +30,15 @@ def micrograph_stack() -> Array:
     return np.stack([stain[y : y + FIELD, x : x + FIELD] for y in corners for x in corners])
 
 
-def stack_from(path: Path) -> Array:
+def stack_from(path: Path, dataset: str | None = None) -> Array:
     """The grey images in a .h5, .npy or .tif file, (N, H, W); a single one becomes a stack of one.
 
     Raises InvalidInput or NotFound with one sentence that says what to do.
     """
-    stack = read_image(path)
+    with open_image(path, dataset) as source:
+        if isinstance(source, ColourImage):
+            raise InvalidInput(f"{path} is a colour image; convert it to grey first.")
+        stack = read_item(source, None).copy()
     if stack.ndim == 2:
         stack = stack[np.newaxis]
     if stack.ndim != 3 or stack.size == 0:

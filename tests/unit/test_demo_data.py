@@ -47,6 +47,18 @@ def test_a_stack_is_read_from_tiff_in_either_byte_order(tmp_path: Path) -> None:
     assert read.dtype.isnative
 
 
+def test_the_dataset_of_an_hdf5_file_can_be_chosen(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "stack.h5", "w") as file:
+        file["raw"], file["labels"] = _stack(), _stack() + 1
+    np.testing.assert_array_equal(stack_from(tmp_path / "stack.h5", "labels"), _stack() + 1)
+
+
+def test_a_colour_image_is_refused_and_not_taken_for_three_slices(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "colour.tif", np.zeros((8, 9, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InvalidInput, match="is a colour image; convert it to grey"):
+        stack_from(tmp_path / "colour.tif")
+
+
 def test_one_image_becomes_a_stack_of_one(tmp_path: Path) -> None:
     np.save(tmp_path / "image.npy", _stack()[0])
     assert stack_from(tmp_path / "image.npy").shape == (1, 5, 7)
