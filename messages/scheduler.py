@@ -1,4 +1,5 @@
-"""Events of schedulers. The subject is an instance: one life of one scheduler process."""
+"""Events of schedulers. The subject is an instance: one life of one scheduler process; of `started` and `admitted` it
+is a term: one time that an instance has asked to decide."""
 
 from __future__ import annotations
 

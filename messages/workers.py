@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from messages.base import Event
+from typing import Literal
+
+from messages.base import Event, worker_inbox
 from voxloom.models import Value
 
 
@@ -56,3 +58,18 @@ class WorkerStopped(Event):
     entity = "worker"
     verb = "stopped"
     worker_id: str
+
+
+class WorkerFenced(Event):
+    """A decision: this incarnation holds nothing any more, and what it still says is ignored. Where it lives, it kills
+    what it has; one that was only `silent` begins anew, one that was `replaced` leaves its `worker_id` to the other."""
+
+    entity = "worker"
+    verb = "fenced"
+    epoch: int
+    worker_id: str
+    reason: Literal["silent", "replaced"]
+
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.subject),)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
 
 from messages.base import Event
 from messages.executions import (
@@ -18,9 +20,10 @@ from messages.executions import (
     ExecutionStopRequested,
     Result,
 )
-from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
+from messages.workers import WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.policy import after_loss, after_report, next_choice
-from services.scheduler.state import Job, Lease, State, Worker
+from services.scheduler.state import Gone, Job, Lease, State, Worker
+from services.scheduler.unserved import Unserved
 from shared.records.fold import RunState
 from shared.records.ledger import Snapshot
 from shared.settings import Settings
@@ -30,18 +33,25 @@ SETTLED_SECS = 600.0
 MISSED_HEARTBEATS = 5
 """So many heartbeats in a row that do not list a claimed run mean that the worker has lost it."""
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _ENDS = {"completed": ExecutionCompleted, "failed": ExecutionFailed, "stopped": ExecutionStopped}
 
 
 class Dispatcher:
-    """One scheduler's mind. Every method returns the decisions to publish, in order."""
+    """One scheduler's mind. Every method returns the decisions to publish, in order.
 
-    def __init__(self, settings: Settings, *, epoch: int, instance: str) -> None:
+    `began`: what was said before then may be said by those who are no more.
+    """
+
+    def __init__(self, settings: Settings, *, epoch: int, instance: str, began: datetime = _LONG_AGO) -> None:
         self.state = State()
         self.epoch = epoch
+        self.caught_up = True
+        """Whether all that was said up to now has been heard, as far as one can tell."""
         self._settings = settings
         self._source = f"scheduler/{instance}"
-        self._unserved: dict[tuple[str, ...], float] = {}
+        self._began = began
+        self._unserved = Unserved(self.state, settings.no_device_timeout)
 
     # what was said before
 
@@ -71,7 +81,7 @@ class Dispatcher:
             stop_requested=known.stop_requested is not None,
             lease=self._restore_lease(known, now),
         )
-        self.state.add(job)
+        self.state.add(job, now)
         return self._pass_stop(job, now) if job.stop_requested else []
 
     def _restore_lease(self, known: RunState, now: float) -> Lease | None:
@@ -89,7 +99,7 @@ class Dispatcher:
         run = event.subject
         if run in self.state.jobs or run in self.state.settled:
             return []
-        self.state.add(Job(run, event.project, event.work, event.time, order=0))
+        self.state.add(Job(run, event.project, event.work, event.time, order=0), now)
         return []
 
     def on_stop_requested(self, event: ExecutionStopRequested, now: float) -> list[Event]:
@@ -130,7 +140,7 @@ class Dispatcher:
         self._observe(job, event)
         outcome = after_report(event.outcome, job.stop_requested)
         if outcome == "again":
-            return [self._requeue(job, "the worker gave it back")]
+            return [self._requeue(job, "the worker gave it back", now)]
         return [self._end(job, outcome, event.result, now)]
 
     def _observe(self, job: Job, event: ExecutionFinished) -> None:
@@ -143,38 +153,40 @@ class Dispatcher:
 
     def on_worker_started(self, event: WorkerStarted, now: float) -> list[Event]:
         """A new life of a worker ends the earlier ones: what they held is lost, and known to be at once."""
-        if event.subject in self.state.gone:
-            return []
-        earlier = [
+        others = [
             worker
             for worker in self.state.workers.values()
             if worker.worker_id == event.worker_id and worker.incarnation != event.subject
         ]
-        decisions = [decision for worker in earlier for decision in self._lose(worker, now)]
+        if event.subject in self.state.gone or any(_is_later(other, event) for other in others):
+            return []
+        decisions = [decision for worker in others for decision in self._lose(worker, "replaced", now)]
         worker = self._worker(event.subject, event.worker_id, now)
-        self.state.set_lanes(worker, event.lanes)
+        if event.time >= self._began:
+            self.state.set_lanes(worker, event.lanes)  # else it first has to show that it still lives
         return decisions
 
     def on_worker_draining(self, event: WorkerDraining, now: float) -> list[Event]:
         worker = self.state.workers.get(event.subject)
         if worker is not None:
-            worker.draining = True
-            self.state.index(worker)
+            self.state.drain(worker)
         return []
 
     def on_worker_stopped(self, event: WorkerStopped, now: float) -> list[Event]:
         """It has reported all that it had; what it did not, it gave back."""
-        worker = self.state.workers.get(event.subject)
-        if worker is None:
-            return []
-        return [decision for job in self.state.remove(worker, now) for decision in self._give_back(job, now)]
+        worker = self._worker(event.subject, event.worker_id, now)
+        jobs = self.state.remove(worker, Gone("stopped", now, told=now))
+        return [decision for job in jobs for decision in self._give_back(job, now)]
 
     def on_heartbeat(self, event: WorkerHeartbeat, now: float) -> list[Event]:
-        if event.subject in self.state.gone:
-            return []
+        gone = self.state.gone.get(event.subject)
+        if gone is not None:
+            return self._tell_gone(event, gone, now)
         worker = self._worker(event.subject, event.worker_id, now)
         worker.last_seen = now
-        worker.draining = worker.draining or event.draining
+        worker.beating_since = worker.beating_since or event.time
+        if event.draining:
+            self.state.drain(worker)
         self.state.set_lanes(worker, event.lanes)
         held = {(holding.run, holding.attempt) for holding in event.holding}
         decisions: list[Event] = []
@@ -184,13 +196,25 @@ class Dispatcher:
                 decisions += self._lose_attempt(job, now)
         return decisions
 
+    def _tell_gone(self, event: WorkerHeartbeat, gone: Gone, now: float) -> list[Event]:
+        """One that was fenced and speaks may not have heard of it."""
+        if gone.reason == "stopped" or now - gone.told < self._settings.lease:
+            return []
+        gone.told = now
+        return [self._fenced(event.subject, event.worker_id, gone.reason)]
+
+    def _fenced(self, incarnation: str, worker_id: str, reason: Literal["silent", "replaced"]) -> Event:
+        return WorkerFenced(
+            subject=incarnation, source=self._source, epoch=self.epoch, worker_id=worker_id, reason=reason
+        )
+
     def _check_held(self, job: Job, held: set[tuple[str, int]]) -> bool:
         """Notes whether a worker lists a run that it was given; True if it has lost it."""
         lease = job.lease
         assert lease is not None
         if (job.run, job.attempt) in held:
             lease.claimed, lease.missed = True, 0
-        elif lease.claimed:
+        elif lease.claimed and self.caught_up:  # else its report may be among what is still to be heard
             lease.missed += 1
         return lease.missed >= MISSED_HEARTBEATS
 
@@ -208,10 +232,10 @@ class Dispatcher:
         decisions: list[Event] = []
         for worker in list(self.state.workers.values()):
             if worker.last_seen + self._settings.lease < now:
-                decisions += self._lose(worker, now)
+                decisions += self._lose(worker, "silent", now)
         for job in self._unclaimed(now):
             decisions += self._lose_attempt(job, now)
-        decisions += self._fail_unserved(now)
+        decisions += [self._end(job, "failed", _no_device(job), now) for job in self._unserved.take(now)]
         self.state.forget(now - SETTLED_SECS)
         return decisions
 
@@ -222,7 +246,7 @@ class Dispatcher:
             for run in worker.runs:
                 lease = self.state.jobs[run].lease
                 assert lease is not None
-                lease.since = now
+                lease.since, lease.missed = now, 0
 
     def _unclaimed(self, now: float) -> list[Job]:
         limit = now - self._settings.claim_timeout
@@ -232,27 +256,6 @@ class Dispatcher:
             for job in (self.state.jobs[run] for run in worker.runs)
             if job.lease and not job.lease.claimed and job.lease.since < limit
         ]
-
-    def _fail_unserved(self, now: float) -> list[Event]:
-        decisions: list[Event] = []
-        for devices in list(self.state.waiting):
-            if any(self.state.offered(device_class) for device_class in devices):
-                self._unserved.pop(devices, None)
-            elif now - self._unserved.setdefault(devices, now) > self._settings.no_device_timeout:
-                decisions += self._fail_line(devices, now)
-        return decisions
-
-    def _fail_line(self, devices: tuple[str, ...], now: float) -> list[Event]:
-        del self._unserved[devices]
-        wanted = " or ".join(devices)
-        error = RunError(
-            type="NoDevice",
-            message=f"No worker offers {wanted}. Start one that does, or ask for another device.",
-            code="no_device",
-            retryable=True,
-        )
-        jobs = [self.state.jobs[run] for run in self.state.waiting.pop(devices).runs() if run in self.state.jobs]
-        return [self._end(job, "failed", Result(error=error, log=error.message + "\n"), now) for job in jobs]
 
     # decisions
 
@@ -278,29 +281,32 @@ class Dispatcher:
             )
         return decisions
 
-    def _lose(self, worker: Worker, now: float) -> list[Event]:
-        jobs = self.state.remove(worker, now)
-        return [decision for job in jobs for decision in self._lose_attempt(job, now)]
+    def _lose(self, worker: Worker, reason: Literal["silent", "replaced"], now: float) -> list[Event]:
+        """Fences a worker: it is told, and what it had is decided without it."""
+        decisions = [self._fenced(worker.incarnation, worker.worker_id, reason)]
+        for job in self.state.remove(worker, Gone(reason, now, told=now)):
+            decisions += self._lose_attempt(job, now)
+        return decisions
 
     def _lose_attempt(self, job: Job, now: float) -> list[Event]:
         job.lost += 1
         worker_id = job.lease.worker_id if job.lease else "?"
         verdict = after_loss(job, self._settings.max_lost)
         if verdict == "again":
-            return [self._requeue(job, f"worker {worker_id} went away")]
+            return [self._requeue(job, f"worker {worker_id} went away", now)]
         error = _worker_lost(worker_id, job.lost) if verdict == "failed" else None
         return [self._end(job, verdict, Result(error=error, log=f"{error.message}\n" if error else ""), now)]
 
     def _give_back(self, job: Job, now: float) -> list[Event]:
         if job.stop_requested:
             return [self._end(job, "stopped", Result(), now)]
-        return [self._requeue(job, "the worker has stopped")]
+        return [self._requeue(job, "the worker has stopped", now)]
 
-    def _requeue(self, job: Job, reason: str) -> Event:
+    def _requeue(self, job: Job, reason: str, now: float) -> Event:
         lease = job.lease
         assert lease is not None
         self.state.release(job)
-        self.state.enqueue(job)
+        self.state.enqueue(job, now)
         return ExecutionRequeued(
             subject=job.run,
             project=job.project,
@@ -337,6 +343,21 @@ def count_unfinished(dispatcher: Dispatcher) -> tuple[int, int]:
 
 def _is_current(job: Job, attempt: int, incarnation: str) -> bool:
     return job.lease is not None and job.attempt == attempt and job.lease.incarnation == incarnation
+
+
+def _is_later(worker: Worker, event: WorkerStarted) -> bool:
+    """Whether a worker that is heard has come after the one that the event speaks of: it is late, or comes again."""
+    return worker.beating_since is not None and worker.beating_since > event.time
+
+
+def _no_device(job: Job) -> Result:
+    error = RunError(
+        type="NoDevice",
+        message=f"No worker offers {' or '.join(job.devices)}. Start one that does, or ask for another device.",
+        code="no_device",
+        retryable=True,
+    )
+    return Result(error=error, log=error.message + "\n")
 
 
 def _worker_lost(worker_id: str, lost: int) -> RunError:

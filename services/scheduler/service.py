@@ -1,7 +1,7 @@
 """The scheduler: it alone moves a run from the queue to a worker and to its end.
 
 Consumes requests, stops, workers' reports (queue `scheduler`, single-active) and heartbeats (live); publishes
-assignments, passed stops and ends. It decides nothing before the recorder has admitted it.
+assignments, passed stops, ends and fences. It decides nothing before the recorder has admitted it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from messages.executions import (
 )
 from messages.scheduler import SchedulerAdmitted, SchedulerProbed, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
+from services.scheduler.decisions import Decisions
 from services.scheduler.dispatcher import Dispatcher
 from shared.bus import topology
 from shared.records.store import RecordStore
 from shared.service import Platform, Service
 from voxloom.errors import Unavailable
 from voxloom.ids import new_id
+from voxloom.models import utc_now
 
 ADMISSION_SECS = 30.0
-_PUBLISH_AT_ONCE = 500
 
 
 class SteppedDown(Exception):
@@ -42,39 +43,42 @@ class Scheduler(Service):
         self.instance = new_id()
         self.dispatcher: Dispatcher | None = None
         self._records = RecordStore(platform.store)
-        self._admitted: asyncio.Future[SchedulerAdmitted] = asyncio.get_running_loop().create_future()
-        self._outbox: list[Event] = []
-        self._flushing = asyncio.Lock()
+        self._term = ""
+        self._newest_epoch = 0
+        self._admitted: asyncio.Future[SchedulerAdmitted] | None = None
+        self._decisions = Decisions(platform.bus)
         self._probe = 0
         self._echo = 0
         self._echo_time = 0.0
+        self._handled_at = 0.0
 
     async def on_start(self) -> None:
         self.keep(await self.bus.consume(topology.admission_queue(self.instance), self._on_admitted))
-        self.keep(await self.bus.listen(["worker.heartbeat.#"], self._on_heartbeat))
-        self.keep(await self.bus.listen([f"scheduler.probed.*.{self.instance}"], self._on_probe))
+        # In one line: once the echo of a probe is heard, all heartbeats before it have been.
+        live = ["worker.heartbeat.#", f"scheduler.probed.*.{self.instance}"]
+        self.keep(await self.bus.listen(live, self._on_live))
         self.keep(await self.bus.consume(topology.SCHEDULER, self.handle))
         self.spawn("pulse", self._pulse())
 
     async def on_stop(self) -> None:
         try:
-            await self._flush()
+            await self._decisions.say()
         except Unavailable as error:
-            self.log.warning(
-                "%d decisions could not be said; the next scheduler will decide: %s", len(self._outbox), error
-            )
+            left = len(self._decisions)
+            self.log.warning("%d decisions could not be said; the next scheduler will decide: %s", left, error)
 
     # events
 
     async def handle(self, events: Sequence[Event]) -> None:
         """Decides on a batch of events, and says so before they are settled."""
         dispatcher = self.dispatcher or await self._become_active()
-        now = time.monotonic()
+        self._handled_at = now = time.monotonic()
+        dispatcher.caught_up = len(events) < topology.SCHEDULER.batch
         for event in events:
             if (react := self._reaction(dispatcher, event)) is not None:
-                self._outbox += react(now)
-        self._outbox += dispatcher.plan(now)
-        await self._flush()
+                self._decisions.add(react(now))
+        self._decisions.add(dispatcher.plan(now))
+        await self._decisions.say()
 
     def _reaction(self, dispatcher: Dispatcher, event: Event) -> Callable[[float], list[Event]] | None:
         match event:
@@ -95,51 +99,64 @@ class Scheduler(Service):
             case _:
                 return None
 
-    def _on_heartbeat(self, event: Event) -> None:
-        if self.dispatcher is not None and isinstance(event, WorkerHeartbeat):
-            now = time.monotonic()
-            self._outbox += self.dispatcher.on_heartbeat(event, now)
-            self._outbox += self.dispatcher.plan(now)
-            if self._outbox:
-                self.spawn("after-heartbeat", self._flush_later())
+    def _on_live(self, event: Event) -> None:
+        now = time.monotonic()
+        if isinstance(event, SchedulerProbed):
+            self._echo, self._echo_time = event.number, now
+        elif isinstance(event, WorkerHeartbeat) and self.dispatcher is not None:
+            self._decisions.add(self.dispatcher.on_heartbeat(event, now))
+            self._decisions.add(self.dispatcher.plan(now))
+            if self._decisions:
+                self.spawn("after-heartbeat", self._say_later())
 
     # admission
 
     async def _become_active(self) -> Dispatcher:
-        """Being served means being active; being active is not enough to decide."""
-        await self.bus.publish(SchedulerStarted(subject=self.instance, source=f"scheduler/{self.instance}"))
-        admitted = await asyncio.wait_for(asyncio.shield(self._admitted), ADMISSION_SECS)
+        """Being served means being active; being active is not enough to decide. Every time it is asked anew: only the
+        snapshot of an answer just given has all that was said before, and is not yet replaced by a newer one."""
+        if self.failed.done():
+            raise SteppedDown("this scheduler decides no more")
+        began = utc_now()
+        admitted = await self._ask_for_admission()
         snapshot = await self._records.load_snapshot(admitted.snapshot_key)
         assert snapshot is not None
-        dispatcher = Dispatcher(self.settings, epoch=admitted.epoch, instance=self.instance)
+        if self._newest_epoch > admitted.epoch:
+            raise SteppedDown("another scheduler was admitted meanwhile; if this one is served, it asks again")
+        dispatcher = Dispatcher(self.settings, epoch=admitted.epoch, instance=self.instance, began=began)
         now = time.monotonic()
-        self._outbox += dispatcher.restore(snapshot, now)
+        self._decisions.add(dispatcher.restore(snapshot, now))
         self._echo_time = now
         self.dispatcher = dispatcher
         self.log.info("decides under epoch %d, with %d unfinished runs", admitted.epoch, len(dispatcher.state.jobs))
         return dispatcher
 
+    async def _ask_for_admission(self) -> SchedulerAdmitted:
+        self._term = new_id()
+        self._admitted = asyncio.get_running_loop().create_future()
+        await self.bus.publish(SchedulerStarted(subject=self._term, source=f"scheduler/{self.instance}"))
+        return await asyncio.wait_for(self._admitted, ADMISSION_SECS)
+
     async def _on_admitted(self, events: Sequence[Event]) -> None:
         for event in events:
             if not isinstance(event, SchedulerAdmitted):
                 continue
-            if event.subject == self.instance:
-                if not self._admitted.done():
+            self._newest_epoch = max(self._newest_epoch, event.epoch)
+            if event.subject == self._term:
+                if self._admitted is not None and not self._admitted.done():
                     self._admitted.set_result(event)
             elif self.dispatcher is not None and event.epoch > self.dispatcher.epoch:
                 self._step_down(event)
 
     def _step_down(self, event: SchedulerAdmitted) -> None:
         self.dispatcher = None
-        self._outbox.clear()
-        if not self.failed.done():
-            self.failed.set_exception(SteppedDown(f"scheduler {event.subject} was admitted under epoch {event.epoch}"))
+        self._decisions.drop()
+        self.fail(SteppedDown(f"another scheduler was admitted under epoch {event.epoch}"))
 
     # time
 
     async def _pulse(self) -> None:
         """Asks to be served while waiting; once active, hears itself and judges the silent."""
-        while True:
+        while not self.failed.done():
             if self.dispatcher is None:
                 await self._ask_to_be_served()
             else:
@@ -158,32 +175,17 @@ class Scheduler(Service):
         gap = now - self._echo_time
         self._probe += 1
         self.bus.announce(SchedulerProbed(subject=self.instance, number=self._probe))
-        if gap > self.settings.lease / 2:
-            # Nobody could be heard for a while, ourselves included: that says nothing about the workers.
+        if gap > self.settings.lease / 2 or self._decisions.stuck(self.settings.heartbeat):
+            # Nobody could be heard for a while, or could hear us: that says nothing about the workers.
             dispatcher.grant_full_terms(now)
-            return
-        if heard:
-            self._outbox += dispatcher.judge(now)
-            self._outbox += dispatcher.plan(now)
-            await self._flush_later()
+        elif heard:
+            dispatcher.caught_up |= now - self._handled_at > self.settings.lease
+            self._decisions.add(dispatcher.judge(now))
+            self._decisions.add(dispatcher.plan(now))
+        await self._say_later()
 
-    def _on_probe(self, event: Event) -> None:
-        if isinstance(event, SchedulerProbed):
-            self._echo = event.number
-            self._echo_time = time.monotonic()
-
-    # saying it
-
-    async def _flush(self) -> None:
-        """Publishes the decisions in the order they were made; what fails stays for the next time."""
-        async with self._flushing:
-            while self._outbox:
-                batch = self._outbox[:_PUBLISH_AT_ONCE]
-                await self.bus.publish(*batch)
-                del self._outbox[: len(batch)]
-
-    async def _flush_later(self) -> None:
+    async def _say_later(self) -> None:
         try:
-            await self._flush()
+            await self._decisions.say()
         except Unavailable as error:
-            self.log.warning("%d decisions wait for the bus: %s", len(self._outbox), error)
+            self.log.warning("%d decisions wait for the bus: %s", len(self._decisions), error)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, TypeVar
 
 from messages.executions import Work
 from messages.workers import Lane
@@ -16,6 +17,8 @@ QUICK_SECS = 0.5
 """A lane whose runs last less than this gets one run ahead per slot, so that it never idles for a round trip. Longer
 runs wait in the scheduler's queue, where any worker can take them."""
 _SMOOTHING = 0.3
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Job:
     lost: int = 0
     stop_requested: bool = False
     lease: Lease | None = None
+    queued: float = 0.0
+    """Since when it waits, in this scheduler's monotonic seconds."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -76,10 +81,22 @@ class Worker:
     lanes: dict[str, LaneState] = field(default_factory=dict)
     draining: bool = False
     runs: set[str] = field(default_factory=set)
+    beating_since: datetime | None = None
+    """When it said the first heartbeat that was heard here, by its own clock."""
 
     def room(self, device_class: str) -> int:
         lane = self.lanes.get(device_class)
         return 0 if lane is None or self.draining else lane.capacity - lane.load
+
+
+@dataclass
+class Gone:
+    """An incarnation that is over. Times are this scheduler's monotonic seconds."""
+
+    reason: Literal["silent", "replaced", "stopped"]
+    since: float
+    told: float
+    """When it was last told."""
 
 
 class Waiting:
@@ -123,9 +140,9 @@ class State:
         self.running: Counter[str] = Counter()
         """Leased runs by project."""
         self.settled: dict[str, float] = {}
-        """Ended runs and when, for late repetitions."""
-        self.gone: dict[str, float] = {}
-        """Fenced incarnations and since when."""
+        """Ended runs and when, for late repetitions. The oldest first."""
+        self.gone: dict[str, Gone] = {}
+        """Incarnations that are over, the oldest first."""
         self._rooms: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
         """device class → room → incarnations with that much of it (a dict, to keep an order)."""
         self._room_of: dict[tuple[str, str], int] = {}
@@ -133,16 +150,17 @@ class State:
 
     # jobs
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, now: float) -> None:
         job.order = next(self._orders)
         self.jobs[job.run] = job
         if job.lease is None:
-            self.enqueue(job)
+            self.enqueue(job, now)
         else:
             self._hold(job, job.lease)
 
-    def enqueue(self, job: Job) -> None:
+    def enqueue(self, job: Job, now: float) -> None:
         """Into the line, at the place that its age gives it."""
+        job.queued = now
         self.waiting.setdefault(job.devices, Waiting()).push(job)
 
     def take(self, devices: tuple[str, ...], project: str) -> Job | None:
@@ -152,6 +170,10 @@ class State:
         if not line:
             del self.waiting[devices]
         return job
+
+    def empty(self, devices: tuple[str, ...]) -> list[Job]:
+        """Takes all out of one line."""
+        return [self.jobs[run] for run in self.waiting.pop(devices).runs() if run in self.jobs]
 
     def lease(self, job: Job, worker: Worker, device_class: str, now: float) -> None:
         job.attempt += 1
@@ -201,9 +223,16 @@ class State:
         worker.lanes = {lane.device_class: LaneState(lane.slots, held[lane.device_class]) for lane in lanes}
         self.index(worker)
 
-    def remove(self, worker: Worker, now: float) -> list[Job]:
+    def drain(self, worker: Worker) -> None:
+        """It takes nothing new any more."""
+        if not worker.draining:
+            worker.draining = True
+            self.index(worker)
+
+    def remove(self, worker: Worker, gone: Gone) -> list[Job]:
         """The worker is gone; returns the jobs that it held, still leased."""
-        self.gone[worker.incarnation] = now
+        self.gone.pop(worker.incarnation, None)
+        self.gone[worker.incarnation] = gone
         del self.workers[worker.incarnation]
         for device_class in list(worker.lanes):
             self._unindex(device_class, worker.incarnation)
@@ -240,5 +269,11 @@ class State:
 
     def forget(self, before: float) -> None:
         """Lets go of ids that only late repetitions could name."""
-        self.settled = {run: time for run, time in self.settled.items() if time > before}
-        self.gone = {incarnation: time for incarnation, time in self.gone.items() if time > before}
+        _drop_older(self.settled, before, lambda since: since)
+        _drop_older(self.gone, before, lambda gone: gone.since)
+
+
+def _drop_older(items: dict[str, _T], before: float, time_of: Callable[[_T], float]) -> None:
+    """Drops the front of what is sorted by time."""
+    while items and time_of(items[first := next(iter(items))]) <= before:
+        del items[first]

@@ -62,6 +62,7 @@ class Attempt:
         self.releasing = False
         self._lane = lane
         self._node = node
+        self._preparing: asyncio.Timeout | None = None
         self._process: RunnerProcess | None = None
         self._killer: asyncio.TimerHandle | None = None
         self._killing: asyncio.Task[None] | None = None
@@ -75,13 +76,23 @@ class Attempt:
         if self.stopping:
             return
         self.stopping = True
+        self._give_up_preparing()
         if self._process is not None:
             self._ask_to_stop(self._process)
 
     def release(self) -> None:
         """Gives the run back at once, whatever it is doing."""
         self.releasing = True
+        self._give_up_preparing()
         self._kill()
+
+    def _give_up_preparing(self) -> None:
+        """A stop does not wait for code to arrive, nor for a process to start."""
+        if self._preparing is not None and not self._preparing.expired():
+            self._preparing.reschedule(0.0)
+
+    def _called_off(self) -> bool:
+        return self.stopping or self.releasing
 
     def _ask_to_stop(self, process: RunnerProcess) -> None:
         process.stop(self.run)
@@ -98,21 +109,23 @@ class Attempt:
     # its life
 
     async def perform(self) -> ExecutionFinished:
-        """Does it. Never raises but for cancellation: whatever goes wrong is how the attempt failed."""
+        """Does it. A VoxloomError is how the attempt failed; what else is raised is a fault of the worker."""
         run_files = await self._open_files()
         log = RunLog(run_files.folder / "log.txt", limit=self._node.settings.max_log_bytes, on_piece=self._on_log)
         begun = time.monotonic()
         try:
-            ended = await self._run_author_code(run_files, log)
-        except VoxloomError as error:
-            log.append(format_lines(time.time(), "ERROR", error.message))
-            ended = self._failed(error)
-        try:
-            return self.report(
-                self._outcome(ended), await self._result(ended, log, run_files, time.monotonic() - begun)
-            )
+            ended = await self._end_of(run_files, log)
+            result = await self._result(ended, log, run_files, time.monotonic() - begun)
+            return self.report(self._outcome(ended), result)
         finally:
             self._node.materials.end(run_files)
+
+    async def _end_of(self, run_files: RunFiles, log: RunLog) -> frames.Ended:
+        try:
+            return await self._run_author_code(run_files, log)
+        except VoxloomError as error:
+            log.append(format_lines(time.time(), "ERROR", error.message))
+            return self._failed(error)
 
     async def _open_files(self) -> RunFiles:
         work = self.assignment.work
@@ -130,23 +143,39 @@ class Attempt:
         return None if state is None else files.Settled(state.status, state.attempt)
 
     async def _run_author_code(self, run_files: RunFiles, log: RunLog) -> frames.Ended:
-        work = self.assignment.work
-        module_dir = await self._node.materials.module_dir(work.algorithm)
-        key = Key(self.assignment.project, work.algorithm.module, work.algorithm.assets, self._lane.device)
-        process = await self._node.pool.acquire(key)
+        prepared = await self._prepare()
+        if prepared is None:
+            return frames.Ended(run=self.run, outcome="stopped")
+        module_dir, process = prepared
         try:
-            return await self._run_on(process, module_dir, run_files, log)
+            self._process = process
+            self._node.outbox.put(self._started(), soon=True)
+            return await process.run(self._frame(module_dir, run_files), _Link(self, run_files, log))
         finally:
             self._process = None
             await self._end_kill()
             self._node.pool.release(process)
 
-    async def _run_on(self, process: RunnerProcess, module_dir: Path, run_files: RunFiles, log: RunLog) -> frames.Ended:
-        if self.stopping or self.releasing:
-            return frames.Ended(run=self.run, outcome="stopped")
-        self._process = process
-        self._node.outbox.put(self._started(), soon=True)
-        return await process.run(self._frame(module_dir, run_files), _Link(self, run_files, log))
+    async def _prepare(self) -> tuple[Path, RunnerProcess] | None:
+        """The code, and a process to run it in; None if the run was to stop before there were both."""
+        work = self.assignment.work
+        key = Key(self.assignment.project, work.algorithm.module, work.algorithm.assets, self._lane.device)
+        try:
+            async with asyncio.timeout(None) as self._preparing:
+                if self._called_off():
+                    return None
+                module_dir = await self._node.materials.module_dir(work.algorithm)
+                process = await self._node.pool.acquire(key)
+        except TimeoutError:
+            if self._called_off():
+                return None
+            raise
+        finally:
+            self._preparing = None
+        if self._called_off():
+            self._node.pool.release(process)
+            return None
+        return module_dir, process
 
     async def _end_kill(self) -> None:
         if self._killer is not None:

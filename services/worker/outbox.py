@@ -11,8 +11,10 @@ import logging
 from collections import deque
 
 from messages.base import Event
+from messages.executions import ExecutionFinished, Result
 from shared.bus.base import Bus
-from voxloom.errors import Unavailable
+from voxloom.errors import Unavailable, VoxloomError
+from voxloom.models import RunError
 
 log = logging.getLogger("voxloom.worker")
 
@@ -31,6 +33,10 @@ class Outbox:
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+
+    def __len__(self) -> int:
+        """How many are not confirmed yet."""
+        return len(self._events)
 
     def put(self, *events: Event, soon: bool = False) -> None:
         """`soon`: nobody waits for these; they go with the next ones, or after a few milliseconds."""
@@ -56,13 +62,29 @@ class Outbox:
 
     async def _send(self) -> None:
         """Publishes what is there; an event that may or may not have been kept is published again."""
+        at_once = _AT_ONCE
         while self._events:
-            batch = [self._events[index] for index in range(min(_AT_ONCE, len(self._events)))]
-            await self._bus.publish(*batch)
+            batch = [self._events[index] for index in range(min(at_once, len(self._events)))]
+            try:
+                await self._bus.publish(*batch)
+            except Unavailable:
+                raise
+            except VoxloomError as error:
+                # One of them can never be published, and the others shall not suffer for it.
+                if len(batch) == 1:
+                    self._replace_first(error)
+                at_once = 1
+                continue
             for _ in batch:
                 self._events.popleft()
         self._filled.clear()
         self._empty.set()
+
+    def _replace_first(self, error: VoxloomError) -> None:
+        event = self._events.popleft()
+        log.error("the bus refuses %s of %s: %s", event.type_name(), event.subject, error)
+        if isinstance(event, ExecutionFinished) and event.result != Result(error=_refused(error)):
+            self._events.appendleft(_told(event, error))
 
     async def drained(self, timeout: float) -> bool:
         """Waits until everything is confirmed; False if it is not within `timeout` seconds."""
@@ -71,3 +93,13 @@ class Outbox:
         except TimeoutError:
             return False
         return True
+
+
+def _told(event: ExecutionFinished, error: VoxloomError) -> ExecutionFinished:
+    """The report of a run that came to something which cannot be said."""
+    return event.model_copy(update={"outcome": "failed", "result": Result(error=_refused(error))})
+
+
+def _refused(error: VoxloomError) -> RunError:
+    message = f"What the run came to cannot be passed on: {error.message}"
+    return RunError(type=type(error).__name__, message=message, code=error.code)

@@ -1,8 +1,8 @@
 """A worker: does the runs that the scheduler assigns to it, each in a process of its own.
 
-Consumes its own queue (assignments, passed stops, ends); publishes `started` and `finished`, and live: heartbeats,
-progress, log lines. An assignment is settled as soon as it is claimed: from then on the run is held by a lease, which
-the heartbeats keep.
+Consumes its own queue (assignments, passed stops, ends, fences); publishes `started` and `finished`, and live:
+heartbeats, progress, log lines. An assignment is settled as soon as it is claimed: from then on the run is held by a
+lease, which the heartbeats keep.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Literal
 
 from messages.base import Event
@@ -25,31 +25,32 @@ from messages.executions import (
     ExecutionStopped,
     Result,
 )
-from messages.workers import Holding, Lane, WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
+from messages.scheduler import SchedulerAdmitted
+from messages.workers import Holding, Lane, WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.worker.attempt import Attempt, Node
 from services.worker.data import Materials
 from services.worker.devices import discover
 from services.worker.outbox import Outbox
 from services.worker.pool import Pool
+from services.worker.reports import Reports
 from shared.bus import topology
+from shared.bus.base import Subscription
+from shared.records.ledger import DECISIONS
 from shared.service import Platform, Service
+from voxloom.errors import Unavailable
 from voxloom.ids import new_id
 from voxloom.models import RunError
 
 SETTLE_SECS = 5.0
 """How long a stopping worker waits to hear that what it reported has been settled."""
-REPEAT_SECS = 10.0
-"""A report that nobody has settled is said again after so long."""
-GIVE_UP_SECS = 600.0
+EARLY_STOP_SECS = 600.0
+"""A stop whose assignment has not come yet is remembered for so long."""
+FIRST_BEAT_SECS = 0.05
+"""The first heartbeats follow one another this quickly, then ever slower: nobody may be listening yet."""
 
 
-@dataclass
-class _Report:
-    """What the scheduler was told of an attempt and has not answered yet."""
-
-    finished: ExecutionFinished
-    since: float
-    repeat_at: float
+class Replaced(Exception):
+    """Another worker has started under the same id."""
 
 
 _NO_LANE = Lane(device_class="", device="", slots=0)
@@ -78,35 +79,47 @@ class Worker(Service):
             platform.bus, platform.store, self.settings, self._pool, self._materials, self.incarnation, self._outbox
         )
         self._attempts: dict[str, Attempt] = {}
-        self._unsettled: dict[str, _Report] = {}
+        self._reports = Reports(self._outbox)
         self._early_stops: dict[tuple[str, int], float] = {}
         self._epoch = 0
+        self._inbox: Subscription | None = None
+        self._rejoining = False
+        self._beating: asyncio.Task[None] | None = None
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._all_settled = asyncio.Event()
-        self._all_settled.set()
         self._hurry = asyncio.Event()
 
     async def on_start(self) -> None:
         await self._materials.open()
         self._pool.prespawn()
         self.spawn("outbox", self._outbox.run())
-        self.keep(await self.bus.consume(topology.worker_queue(self.incarnation), self.handle))
-        self._outbox.put(
-            WorkerStarted(subject=self.incarnation, worker_id=self.settings.worker_id, lanes=self._offer())
-        )
-        self.spawn("heartbeat", self._keep_beating())
+        await self._join(self.incarnation)
+        self._beating = self.spawn("heartbeat", self._keep_beating())
+
+    async def _join(self, incarnation: str) -> None:
+        """From now on the scheduler may give it runs, under that incarnation; its inbox has to be there first."""
+        self._inbox = self.keep(await self.bus.consume(topology.worker_queue(incarnation), self.handle))
+        self.incarnation = incarnation
+        self._node = replace(self._node, incarnation=incarnation)
+        self._say_of_itself(WorkerStarted, lanes=self._offer())
 
     async def stop(self) -> None:
         """Drains while its queue is still served, so that stops and ends reach it, then stops."""
-        await self._drain()
+        if self._inbox is not None:
+            await self._drain()
         await super().stop()
 
     async def on_stop(self) -> None:
         await self._pool.close()
         await self._materials.close()
-        await self.bus.delete_queue(topology.worker_queue(self.incarnation).name)
+        await self._delete_inbox(self.incarnation)
+
+    async def _delete_inbox(self, incarnation: str) -> None:
+        try:
+            await self.bus.delete_queue(topology.worker_queue(incarnation).name)
+        except Unavailable as error:
+            self.log.warning("an inbox is left behind, and will expire: %s", error)
 
     def hurry(self) -> None:
         """Does not wait for running work any longer."""
@@ -116,23 +129,33 @@ class Worker(Service):
 
     async def handle(self, events: Sequence[Event]) -> None:
         for event in events:
-            match event:
-                case ExecutionAssigned():
-                    self._claim(event)
-                case ExecutionStopPassed():
-                    self._stop(event)
-                case ExecutionCompleted() | ExecutionFailed() | ExecutionStopped() | ExecutionRequeued():
-                    self._settle(event)
-                case _:
-                    self.log.warning("an event that is not for workers: %s", event.type_name())
+            if isinstance(event, (*DECISIONS, SchedulerAdmitted, WorkerFenced)):
+                if event.epoch < self._epoch:
+                    continue  # said by a scheduler that is no longer in charge
+                self._epoch = event.epoch
+            self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case ExecutionAssigned():
+                self._claim(event)
+            case ExecutionStopPassed():
+                self._stop(event)
+            case ExecutionCompleted() | ExecutionFailed() | ExecutionStopped() | ExecutionRequeued():
+                self._settle(event)
+            case WorkerFenced():
+                self._on_fenced(event)
+            case SchedulerAdmitted():
+                pass
+            case _:
+                self.log.warning("an event that is not for workers: %s", event.type_name())
 
     def _claim(self, assignment: ExecutionAssigned) -> None:
-        if assignment.epoch < self._epoch:
-            return
-        self._epoch = assignment.epoch
         run = assignment.subject
-        if self._knows(run, assignment.attempt):
+        if assignment.incarnation != self.incarnation or self._knows(run, assignment.attempt):
             return
+        if run in self._attempts:
+            self._abandon(self._attempts[run])
         lane = self._lanes.get(assignment.device_class)
         attempt = Attempt(assignment, lane.lane if lane else _NO_LANE, self._node)
         if lane is None:
@@ -149,10 +172,8 @@ class Worker(Service):
 
     def _knows(self, run: str, number: int) -> bool:
         """Whether this attempt, or a later one, has been claimed before: the same assignment may come twice."""
-        attempt, report = self._attempts.get(run), self._unsettled.get(run)
-        return (attempt is not None and attempt.number >= number) or (
-            report is not None and report.finished.attempt >= number
-        )
+        attempt = self._attempts.get(run)
+        return (attempt is not None and attempt.number >= number) or self._reports.knows(run, number)
 
     def _begin_waiting(self, lane: _LaneQueue) -> None:
         while lane.free and lane.waiting:
@@ -180,21 +201,16 @@ class Worker(Service):
             self._idle.set()
 
     def _report(self, finished: ExecutionFinished) -> None:
-        now = time.monotonic()
-        self._unsettled[finished.subject] = _Report(finished, since=now, repeat_at=now + REPEAT_SECS)
-        self._all_settled.clear()
-        self._outbox.put(finished)
+        self._reports.add(finished, time.monotonic())
 
     def _stop(self, event: ExecutionStopPassed) -> None:
         attempt = self._attempts.get(event.subject)
-        if attempt is None:
-            if event.subject not in self._unsettled:
+        if attempt is None or attempt.number < event.attempt:
+            if not self._reports.knows(event.subject, event.attempt):
                 self._early_stops[event.subject, event.attempt] = time.monotonic()
-            return
-        if attempt.number != event.attempt:
-            return
-        attempt.stop()
-        self._drop_waiting(attempt, "stopped")
+        elif attempt.number == event.attempt:
+            attempt.stop()
+            self._drop_waiting(attempt, "stopped")
 
     def _drop_waiting(self, attempt: Attempt, outcome: Literal["stopped", "released"]) -> None:
         """Ends an attempt that has not begun."""
@@ -205,13 +221,9 @@ class Worker(Service):
 
     def _settle(self, event: Event) -> None:
         """The scheduler has decided about an attempt of ours."""
-        known = self._unsettled.get(event.subject)
-        if known is not None and known.finished.attempt == event.attempt:
-            del self._unsettled[event.subject]
-            if not self._unsettled:
-                self._all_settled.set()
+        self._reports.settle(event.subject, event.attempt, time.monotonic())
         attempt = self._attempts.get(event.subject)
-        if attempt is not None and attempt.number == event.attempt:
+        if attempt is not None and attempt.number <= event.attempt:
             self._abandon(attempt)
 
     def _abandon(self, attempt: Attempt) -> None:
@@ -225,19 +237,50 @@ class Worker(Service):
         if not self._attempts:
             self._idle.set()
 
+    # fenced
+
+    def _on_fenced(self, event: WorkerFenced) -> None:
+        if event.subject != self.incarnation:
+            return
+        for attempt in list(self._attempts.values()):
+            self._abandon(attempt)
+        self._reports.clear()
+        if event.reason == "replaced":
+            worker_id = self.settings.worker_id
+            self.fail(Replaced(f"another worker has started as {worker_id}; give each a worker_id of its own"))
+        elif not (self._draining or self._rejoining):
+            self.log.warning("the scheduler has not heard of this worker for too long; it begins anew")
+            self._rejoining = True
+            self.spawn("rejoin", self._rejoin())
+
+    async def _rejoin(self) -> None:
+        """Nobody listens to a fenced incarnation any more: a new one, which holds nothing, takes its place."""
+        former, inbox = self.incarnation, self._inbox
+        while self.incarnation == former:
+            try:
+                await self._join(new_id())
+            except Unavailable as error:
+                self.log.warning("the worker cannot begin anew yet: %s", error)
+                await asyncio.sleep(self.settings.heartbeat)
+        self._rejoining = False
+        if inbox is not None:
+            await self.let_go(inbox)
+        await self._delete_inbox(former)
+
     # heartbeats
 
     async def _keep_beating(self) -> None:
+        pause = FIRST_BEAT_SECS
         while True:
             self._beat()
-            await asyncio.sleep(self.settings.heartbeat)
+            await asyncio.sleep(min(pause, self.settings.heartbeat))
+            pause *= 2
 
     def _beat(self) -> None:
         now = time.monotonic()
-        self._repeat_reports(now)
-        held = [(attempt.run, attempt.number) for attempt in self._attempts.values()]
-        held += [(run, report.finished.attempt) for run, report in self._unsettled.items()]
-        self._early_stops = {key: since for key, since in self._early_stops.items() if now - since < GIVE_UP_SECS}
+        self._reports.repeat(now)
+        self._early_stops = {key: since for key, since in self._early_stops.items() if now - since < EARLY_STOP_SECS}
+        held = [(attempt.run, attempt.number) for attempt in self._attempts.values()] + self._reports.holding()
         self.bus.announce(
             WorkerHeartbeat(
                 subject=self.incarnation,
@@ -248,14 +291,6 @@ class Worker(Service):
             )
         )
 
-    def _repeat_reports(self, now: float) -> None:
-        """A report that nobody has settled is said again, until it is too old to matter."""
-        self._unsettled = {run: report for run, report in self._unsettled.items() if now - report.since < GIVE_UP_SECS}
-        for report in self._unsettled.values():
-            if report.repeat_at < now:
-                report.repeat_at = now + REPEAT_SECS
-                self._outbox.put(report.finished)
-
     def _offer(self) -> list[Lane]:
         return [queue.lane for queue in self._lanes.values()]
 
@@ -264,7 +299,7 @@ class Worker(Service):
     async def _drain(self) -> None:
         """Gives back what has not begun, lets the rest end, gives back what takes too long, says goodbye."""
         self._draining = True
-        self._outbox.put(WorkerDraining(subject=self.incarnation, worker_id=self.settings.worker_id))
+        self._say_of_itself(WorkerDraining)
         for lane in self._lanes.values():
             for attempt in list(lane.waiting):
                 self._drop_waiting(attempt, "released")
@@ -272,10 +307,16 @@ class Worker(Service):
         for attempt in list(self._attempts.values()):
             attempt.release()
         await _within(self._idle.wait(), self.settings.grace)
-        await _within(self._all_settled.wait(), SETTLE_SECS)
-        self._outbox.put(WorkerStopped(subject=self.incarnation, worker_id=self.settings.worker_id))
+        await _within(self._reports.all_settled(), SETTLE_SECS)
+        if self._beating is not None:
+            self._beating.cancel()
+        self._say_of_itself(WorkerStopped)
         if not await self._outbox.drained(SETTLE_SECS):
             self.log.error("the bus did not take all that this worker had to say; its runs will be tried again")
+
+    def _say_of_itself(self, kind: type[WorkerStarted | WorkerDraining | WorkerStopped], **more: Any) -> None:
+        facts = {"subject": self.incarnation, "worker_id": self.settings.worker_id, **more}
+        self._outbox.put(kind(**facts))
 
     async def _wait_idle(self, timeout: float) -> None:
         idle = asyncio.create_task(self._idle.wait(), name="worker.idle")

@@ -74,10 +74,10 @@ def admission_queue(instance: str) -> Queue:
 
 
 def worker_queue(incarnation: str) -> Queue:
-    """One worker's own queue: assignments and stops, in the order they were decided."""
+    """One worker's own queue: assignments and stops, in the order they were decided; and which epoch counts."""
     return Queue(
         name=f"worker.{incarnation}",
-        bindings=(worker_inbox(incarnation),),
+        bindings=(worker_inbox(incarnation), "scheduler.admitted.#"),
         policy=KEEP,
         batch=100,
         expires=60.0,

@@ -1,0 +1,36 @@
+"""Runs that wait for a kind of device that no worker has."""
+
+from __future__ import annotations
+
+from services.scheduler.state import Job, State
+
+
+class Unserved:
+    """Finds those that have waited for too long, and all that time for nobody."""
+
+    def __init__(self, state: State, timeout: float) -> None:
+        self._state = state
+        self._timeout = timeout
+        self._since: dict[tuple[str, ...], float] = {}
+        """Since when nobody serves a line; later, since when the first of it has waited."""
+
+    def take(self, now: float) -> list[Job]:
+        """Takes the runs out of their lines whose time is over."""
+        waiting = self._state.waiting
+        self._since = {devices: since for devices, since in self._since.items() if devices in waiting}
+        jobs: list[Job] = []
+        for devices in list(waiting):
+            if any(self._state.offered(device_class) for device_class in devices):
+                self._since.pop(devices, None)
+            elif now - self._since.setdefault(devices, now) > self._timeout:
+                jobs += self._take_from(devices, now)
+        return jobs
+
+    def _take_from(self, devices: tuple[str, ...], now: float) -> list[Job]:
+        jobs = self._state.empty(devices)
+        late = [job for job in jobs if now - job.queued > self._timeout]
+        rest = [job for job in jobs if now - job.queued <= self._timeout]
+        for job in rest:
+            self._state.enqueue(job, job.queued)
+        self._since[devices] = min((job.queued for job in rest), default=now)
+        return late

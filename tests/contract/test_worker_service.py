@@ -1,0 +1,334 @@
+"""A worker's side of the protocol: what it does with what the scheduler says, and says itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from messages.executions import ExecutionFinished, ExecutionStarted
+from messages.scheduler import SchedulerAdmitted
+from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
+from services.worker.service import Replaced
+from tests.contract.platform_support import open_platform
+from tests.contract.worker_world import WorkerWorld, make_world, until, worker_world
+from voxloom.errors import Unavailable
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerWorld]:
+    async with worker_world(tmp_path, monkeypatch) as made:
+        yield made
+
+
+async def test_an_assigned_run_is_begun_and_reported(world: WorkerWorld) -> None:
+    process = await world.begin("a")
+    process.end("completed", outputs=["file"])
+    report = await world.report("a")
+    assert (report.outcome, report.result.outputs, world.began()) == ("completed", ["file"], [("a", 1)])
+
+
+async def test_a_run_is_listed_from_its_claim_until_it_is_settled(world: WorkerWorld) -> None:
+    process = await world.begin("a")
+    assert await world.held() == [("a", 1)]
+    process.end()
+    await world.report("a")
+    assert await world.held() == [("a", 1)]
+    await world.settle("a")
+    await until(lambda: not world.beats[-1].holding, "an empty hand")
+
+
+async def test_the_same_assignment_is_done_once(world: WorkerWorld) -> None:
+    await world.assign("a")
+    process = await world.begin("a")
+    process.end()
+    await world.report("a")
+    await world.assign("a")
+    (await world.begin("b")).end()
+    await world.report("b")
+    assert world.began() == [("a", 1), ("b", 1)]
+
+
+async def test_an_assignment_that_comes_again_after_its_settlement_starts_nothing(world: WorkerWorld) -> None:
+    # Given a run that was done and settled
+    (await world.begin("a")).end()
+    await world.report("a")
+    await world.settle("a")
+    # When the broker delivers the assignment once more
+    await world.assign("a")
+    # Then the author's code does not run a second time
+    (await world.begin("b")).end()
+    await world.report("b")
+    assert world.began() == [("a", 1), ("b", 1)]
+
+
+async def test_a_scheduler_that_was_replaced_is_not_obeyed(world: WorkerWorld) -> None:
+    # Given a run under way, and a new scheduler that has said nothing yet but was admitted
+    process = await world.begin("a")
+    await world.say(SchedulerAdmitted(subject="term", epoch=2, snapshot_key="k"))
+    # When the old one, which was only asleep, takes the run away, stops it and gives out another
+    await world.requeue("a", epoch=1)
+    await world.pass_stop("a", epoch=1)
+    await world.assign("b", epoch=1)
+    # Then the run goes on to its end
+    await world.assign("c", epoch=2)
+    process.end()
+    await world.report("a")
+    await world.process_of("c")
+    assert (process.killed, process.asked, world.began()) == (False, False, [("a", 1), ("c", 1)])
+
+
+async def test_a_stop_is_passed_on_to_the_process(world: WorkerWorld) -> None:
+    process = await world.begin("a")
+    await world.pass_stop("a")
+    assert (await world.report("a")).outcome == "stopped"
+    assert (process.asked, process.killed) == (True, False)
+
+
+async def test_a_process_that_does_not_listen_is_killed_after_the_grace_period(world: WorkerWorld) -> None:
+    world.pool.deaf = True
+    process = await world.begin("a")
+    begun = time.monotonic()
+    await world.pass_stop("a")
+    assert (await world.report("a")).outcome == "stopped"
+    assert process.killed
+    assert time.monotonic() - begun >= world.worker.settings.grace
+
+
+async def test_a_stop_ahead_of_its_assignment_is_remembered(world: WorkerWorld) -> None:
+    await world.pass_stop("a")
+    await world.assign("a")
+    assert (await world.report("a")).outcome == "stopped"
+    assert world.began() == []
+
+
+async def test_a_stop_of_a_run_that_waits_for_a_slot_takes_effect_at_once(world: WorkerWorld) -> None:
+    await world.begin("a")
+    await world.assign("b")
+    await world.pass_stop("b")
+    assert (await world.report("b")).outcome == "stopped"
+    assert world.began() == [("a", 1)]
+
+
+async def test_a_stop_does_not_wait_for_a_process_to_start(world: WorkerWorld) -> None:
+    # Given a run for which no process is ready
+    world.pool.gate.clear()
+    await world.assign("a")
+    await until(lambda: world.beats and world.beats[-1].holding)
+    # When it is stopped, then that is its end, though there never was a process
+    await world.pass_stop("a")
+    assert (await world.report("a")).outcome == "stopped"
+    assert world.pool.made == []
+
+
+async def test_a_stop_of_another_attempt_is_not_ours(world: WorkerWorld) -> None:
+    process = await world.begin("a", attempt=2)
+    await world.pass_stop("a", attempt=1)
+    process.end()
+    await world.report("a", attempt=2)
+    assert not process.asked
+
+
+async def test_an_attempt_that_was_taken_away_is_killed_and_says_nothing(world: WorkerWorld) -> None:
+    process = await world.begin("a")
+    await world.requeue("a")
+    await until(lambda: process.killed)
+    (await world.begin("b")).end()
+    await world.report("b")
+    assert [event.subject for event in world.heard.of(ExecutionFinished)] == ["b"]
+
+
+async def test_a_run_that_was_taken_away_and_comes_back_runs_as_the_new_attempt(world: WorkerWorld) -> None:
+    # Given a run that was fenced while it ran
+    first = await world.begin("a")
+    await world.requeue("a")
+    # When it is assigned to the same worker again
+    second = await world.begin("a", attempt=2)
+    # Then the first attempt is dead, and the second one is what is reported
+    second.end("completed", outputs=["second"])
+    report = await world.report("a", attempt=2)
+    assert (first.killed, report.result.outputs) == (True, ["second"])
+    assert [event.attempt for event in world.heard.of(ExecutionFinished)] == [2]
+
+
+async def test_a_later_attempt_ends_an_earlier_one_that_nobody_took_away(world: WorkerWorld) -> None:
+    first = await world.begin("a")
+    await world.assign("a", attempt=2)
+    await world.process_of("a", attempt=2)
+    assert first.killed
+
+
+async def test_a_slot_is_free_again_after_a_run_was_taken_away(world: WorkerWorld) -> None:
+    for number in range(5):
+        await world.begin(f"r{number}")
+        await world.requeue(f"r{number}")
+    await world.begin("last")
+    assert world.pool.busy == 1
+
+
+async def test_a_process_that_cannot_be_started_is_how_a_run_fails(world: WorkerWorld) -> None:
+    world.pool.error = Unavailable("no process today")
+    await world.assign("a")
+    report = await world.report("a")
+    assert report.result.error is not None
+    assert (report.outcome, report.result.error.code) == ("failed", "unavailable")
+
+
+async def test_a_fault_of_the_worker_ends_the_run_and_not_the_worker(world: WorkerWorld) -> None:
+    world.pool.error = KeyError("a bug")
+    await world.assign("a")
+    assert (await world.report("a")).outcome == "failed"
+    world.pool.error = None
+    await world.begin("b")
+
+
+async def test_a_device_that_is_not_there_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with worker_world(tmp_path, monkeypatch) as world:
+        world.worker._lanes.clear()
+        await world.assign("a")
+        report = await world.report("a")
+    assert report.result.error is not None
+    assert report.result.error.code == "no_device"
+
+
+# --- fenced -------------------------------------------------------------------------------------------------------
+
+
+async def fence(world: WorkerWorld, reason: str) -> str:
+    """Tells the worker that its incarnation is over; which one that was."""
+    former = world.worker.incarnation
+    facts = {"subject": former, "epoch": 1, "worker_id": "w", "reason": reason}
+    await world.say(WorkerFenced.model_validate(facts))
+    return former
+
+
+async def test_a_worker_that_was_fenced_for_its_silence_begins_anew(world: WorkerWorld) -> None:
+    # Given a worker with a run under way and one reported
+    (await world.begin("a")).end()
+    await world.report("a")
+    process = await world.begin("b")
+    # When it hears that it was given up
+    former = await fence(world, "silent")
+    # Then it kills what it had and comes back with empty hands, under another incarnation
+    await until(lambda: world.worker.incarnation != former)
+    assert process.killed
+    assert await world.held() == []
+    assert world.heard.of(WorkerStarted)[-1].subject == world.worker.incarnation
+
+
+async def test_a_worker_that_has_begun_anew_serves_on(world: WorkerWorld) -> None:
+    former = await fence(world, "silent")
+    await until(lambda: world.worker.incarnation != former)
+    (await world.begin("a")).end()
+    assert (await world.report("a")).incarnation == world.worker.incarnation
+    assert world.worker.ready
+
+
+async def test_a_fence_that_is_said_again_makes_one_new_life(world: WorkerWorld) -> None:
+    former = world.worker.incarnation
+    facts = {"subject": former, "epoch": 1, "worker_id": "w", "reason": "silent"}
+    await world.say(*[WorkerFenced.model_validate(facts)] * 3)
+    await until(lambda: world.worker.incarnation != former)
+    await world.begin("a")
+    assert len(world.heard.of(WorkerStarted)) == 2
+
+
+async def test_the_queue_of_a_former_life_is_removed(world: WorkerWorld) -> None:
+    former = await fence(world, "silent")
+    await until(lambda: world.worker.incarnation != former)
+    bus = world.worker.bus
+    await until(lambda: former not in bus_queues(world))
+    assert f"worker.{world.worker.incarnation}" in [queue.name for queue in await bus.stats()]
+
+
+def bus_queues(world: WorkerWorld) -> str:
+    return " ".join(queue.name for queue in world.worker.bus._engine.queues)  # type: ignore[attr-defined]  # a LocalBus
+
+
+async def test_a_worker_whose_name_another_has_taken_gives_up_with_the_reason(world: WorkerWorld) -> None:
+    process = await world.begin("a")
+    await fence(world, "replaced")
+    await until(lambda: world.worker.failed.done() and process.killed)
+    assert isinstance(world.worker.failed.exception(), Replaced)
+
+
+# --- the end ------------------------------------------------------------------------------------------------------
+
+
+async def test_draining_gives_back_what_waits_and_lets_the_rest_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker_world(tmp_path, monkeypatch, drain=5.0) as world:
+        process = await world.begin("a")
+        await world.assign("b")
+        await until(lambda: world.beats and len(world.beats[-1].holding) == 2)
+        stopping = stop_soon(world)
+        assert (await world.report("b")).outcome == "released"
+        await world.assign("c")
+        assert (await world.report("c")).outcome == "released"
+        process.end()
+        assert (await world.report("a")).outcome == "completed"
+        for run in "abc":
+            await world.settle(run)
+        await stopping
+    assert [type(event) for event in world.heard.events if event.entity == "worker"] == [
+        WorkerStarted,
+        WorkerDraining,
+        WorkerStopped,
+    ]
+
+
+async def test_what_takes_longer_than_the_drain_is_given_back(world: WorkerWorld) -> None:
+    process = await world.begin("a")
+    stopping = stop_soon(world)
+    assert (await world.report("a")).outcome == "released"
+    await world.settle("a")
+    await stopping
+    assert process.killed
+
+
+async def test_a_second_signal_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with worker_world(tmp_path, monkeypatch, drain=60.0) as world:
+        await world.begin("a")
+        stopping = stop_soon(world)
+        world.worker.hurry()
+        assert (await world.report("a")).outcome == "released"
+        await world.settle("a")
+        await stopping
+
+
+async def test_a_stop_during_the_drain_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with worker_world(tmp_path, monkeypatch, drain=60.0) as world:
+        await world.begin("a")
+        stopping = stop_soon(world)
+        await world.pass_stop("a")
+        assert (await world.report("a")).outcome == "stopped"
+        await world.settle("a")
+        await stopping
+
+
+async def test_a_worker_that_could_not_start_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_platform(tmp_path) as (platform, heard):
+        world = make_world(platform, heard, tmp_path, monkeypatch)
+        begun = time.monotonic()
+        await world.worker.stop()
+    assert time.monotonic() - begun < 2.0
+
+
+async def test_nothing_is_heard_of_a_worker_after_its_goodbye(world: WorkerWorld) -> None:
+    await world.begin("a")
+    stopping = stop_soon(world)
+    await world.report("a")
+    await world.settle("a")
+    await stopping
+    said = [
+        event for event in world.heard.events if isinstance(event, ExecutionStarted | ExecutionFinished | WorkerStopped)
+    ]
+    assert isinstance(said[-1], WorkerStopped)
+
+
+def stop_soon(world: WorkerWorld) -> asyncio.Task[None]:
+    return asyncio.create_task(world.worker.stop())

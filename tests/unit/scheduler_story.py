@@ -1,0 +1,82 @@
+"""A scheduler's mind that is told things one after the other, and what they look like."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from messages.base import Event
+from messages.executions import AlgorithmPin, ExecutionFinished, ExecutionRequested, Work
+from messages.workers import Holding, Lane, WorkerHeartbeat, WorkerStarted
+from services.scheduler.dispatcher import Dispatcher
+from shared.settings import Settings
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+PIN = AlgorithmPin(algorithm_id="a", name="noop", major="1", minor="0", module="m", assets="s")
+
+
+def work(devices: tuple[str, ...] = ("cpu",), priority: int = 0) -> Work:
+    return Work(
+        algorithm=PIN, input_dataset_ids=[], parameters={}, args={}, devices=list(devices), session_token="t",
+        priority=priority,
+    )  # fmt: skip
+
+
+def requested(run: str, project: str = "default", **kwargs: Any) -> ExecutionRequested:
+    return ExecutionRequested(subject=run, project=project, work=work(**kwargs))
+
+
+def lane(slots: int = 1, device_class: str = "cpu") -> Lane:
+    return Lane(device_class=device_class, device=device_class.replace("gpu", "cuda"), slots=slots)
+
+
+def worker_started(incarnation: str = "i1", worker_id: str = "w1", *lanes: Lane) -> WorkerStarted:
+    return WorkerStarted(subject=incarnation, worker_id=worker_id, lanes=list(lanes) or [lane()])
+
+
+def heartbeat(incarnation: str, *holding: tuple[str, int], worker_id: str = "w1") -> WorkerHeartbeat:
+    return WorkerHeartbeat(
+        subject=incarnation, worker_id=worker_id, lanes=[lane()],
+        holding=[Holding(run=run, attempt=attempt) for run, attempt in holding],
+    )  # fmt: skip
+
+
+def finished(run: str, outcome: str, attempt: int = 1, incarnation: str = "i1", **result: Any) -> ExecutionFinished:
+    return ExecutionFinished.model_validate(
+        {"subject": run, "attempt": attempt, "incarnation": incarnation, "outcome": outcome, "result": result}
+    )
+
+
+class Story:
+    """A dispatcher that is told things one after the other, at times."""
+
+    def __init__(self, began: datetime = LONG_AGO, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.mind = Dispatcher(self.settings, epoch=1, instance="s", began=began)
+        self.now = 0.0
+        self.said: list[Event] = []
+
+    def hear(self, *events: Event) -> list[Event]:
+        """The decisions that these events cause."""
+        decisions: list[Event] = []
+        for event in events:
+            name = {"heartbeat": "on_heartbeat"}.get(event.verb) or {
+                "requested": "on_requested", "stop-requested": "on_stop_requested", "started": "on_started",
+                "finished": "on_finished", "draining": "on_worker_draining", "stopped": "on_worker_stopped",
+            }[event.verb]  # fmt: skip
+            if isinstance(event, WorkerStarted):
+                name = "on_worker_started"
+            decisions += getattr(self.mind, name)(event, self.now)
+        decisions += self.mind.plan(self.now)
+        self.said += decisions
+        return decisions
+
+    def wait(self, seconds: float) -> list[Event]:
+        self.now += seconds
+        decisions = self.mind.judge(self.now) + self.mind.plan(self.now)
+        self.said += decisions
+        return decisions
+
+
+def kinds(events: list[Event]) -> list[tuple[str, str]]:
+    return [(event.verb, event.subject) for event in events]

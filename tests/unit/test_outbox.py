@@ -1,0 +1,205 @@
+"""What waits for the bus: in order, kept until confirmed, repeated only while somebody may still want to hear it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from messages.base import Event
+from messages.executions import ExecutionFinished, Result
+from services.scheduler.decisions import Decisions
+from services.worker import outbox as module
+from services.worker.outbox import Outbox
+from services.worker.reports import GIVE_UP_SECS, REMEMBER_SECS, REPEAT_SECS, Reports
+from tests.unit.memory_platform import NotingBus, assigned, requested
+from voxloom.errors import BusUnavailable, TooLarge
+
+
+def finished(run: str, attempt: int = 1, **result: object) -> ExecutionFinished:
+    return ExecutionFinished(
+        subject=run, attempt=attempt, incarnation="i", outcome="completed", result=Result.model_validate(result)
+    )
+
+
+class Full:
+    """A bus that takes nothing for a number of times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        if self.left > 0:
+            self.left -= 1
+            raise BusUnavailable("full")
+
+
+def refuse_long_ones(events: Sequence[Event]) -> None:
+    if any(isinstance(event, ExecutionFinished) and len(event.result.log) > 10 for event in events):
+        raise TooLarge("too long")
+
+
+@pytest.fixture
+def bus() -> NotingBus:
+    return NotingBus()
+
+
+@pytest.fixture
+async def outbox(bus: NotingBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outbox]:
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.001)
+    made = Outbox(bus)
+    running = asyncio.create_task(made.run())
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_everything_is_published_in_the_order_in_which_it_was_put(bus: NotingBus, outbox: Outbox) -> None:
+    events = [requested(f"r{number}") for number in range(1000)]
+    outbox.put(*events[:300], soon=True)
+    outbox.put(*events[300:])
+    assert await outbox.drained(5.0)
+    assert bus.published == events
+
+
+async def test_what_the_bus_does_not_take_waits_and_keeps_its_place(bus: NotingBus, outbox: Outbox) -> None:
+    bus.refuse = Full(3)
+    events = [requested("a"), requested("b")]
+    outbox.put(*events)
+    assert await outbox.drained(5.0)
+    assert bus.published == events
+
+
+async def test_an_outbox_that_cannot_empty_says_so(bus: NotingBus, outbox: Outbox) -> None:
+    bus.refuse = Full(10_000)
+    outbox.put(requested("a"))
+    assert not await outbox.drained(0.05)
+    assert len(outbox) == 1
+
+
+async def test_a_report_that_can_never_be_published_becomes_a_failure_that_can(bus: NotingBus, outbox: Outbox) -> None:
+    # Given a bus with a limit for messages
+    bus.refuse = refuse_long_ones
+    # When one among others is over it
+    outbox.put(requested("a"), finished("b", log="x" * 100), requested("c"))
+    assert await outbox.drained(5.0)
+    # Then the others arrive, and that run comes to an end, too
+    said = [(event.subject, getattr(event, "outcome", None)) for event in bus.published]
+    assert said == [("a", None), ("b", "failed"), ("c", None)]
+
+
+async def test_an_event_that_nobody_will_ever_take_blocks_nobody(bus: NotingBus, outbox: Outbox) -> None:
+    def refuse(events: Sequence[Event]) -> None:
+        if any(event.subject == "bad" for event in events):
+            raise TooLarge("never")
+
+    bus.refuse = refuse
+    outbox.put(finished("bad"), requested("good"))
+    assert await outbox.drained(5.0)
+    assert [event.subject for event in bus.published] == ["good"]
+
+
+@pytest.fixture
+def reports(bus: NotingBus) -> Reports:
+    return Reports(_Emptied(bus))
+
+
+class _Emptied(Outbox):
+    """One whose events are confirmed as soon as they are put."""
+
+    def put(self, *events: Event, soon: bool = False) -> None:
+        assert isinstance(self._bus, NotingBus)
+        self._bus.published += events
+
+
+def test_a_report_is_said_again_until_it_is_settled(bus: NotingBus, reports: Reports) -> None:
+    reports.add(finished("a"), now=0.0)
+    reports.repeat(REPEAT_SECS + 1)
+    reports.settle("a", 1, now=REPEAT_SECS + 2)
+    reports.repeat(3 * REPEAT_SECS)
+    assert len(bus.published) == 2
+
+
+def test_a_report_that_nobody_ever_settles_is_given_up(reports: Reports) -> None:
+    reports.add(finished("a"), now=0.0)
+    reports.repeat(GIVE_UP_SECS + 1)
+    assert reports.holding() == []
+
+
+def test_no_report_grows_old_while_the_bus_takes_nothing(bus: NotingBus) -> None:
+    # Given a report that waits in an outbox which nobody empties
+    outbox = Outbox(bus)
+    reports = Reports(outbox)
+    reports.add(finished("a"), now=0.0)
+    # When hours go by
+    for hour in range(1, 4):
+        reports.repeat(hour * 3600.0)
+    # Then it is still there, and waits once
+    assert (reports.holding(), len(outbox)) == ([("a", 1)], 1)
+
+
+def test_a_settlement_of_an_earlier_attempt_leaves_the_report_of_a_later_one(reports: Reports) -> None:
+    reports.add(finished("a", attempt=2), now=0.0)
+    reports.settle("a", 1, now=1.0)
+    assert reports.holding() == [("a", 2)]
+
+
+def test_a_settled_attempt_is_remembered_for_a_while_and_then_no_more(reports: Reports) -> None:
+    reports.settle("a", 2, now=0.0)
+    assert (reports.knows("a", 1), reports.knows("a", 2), reports.knows("a", 3)) == (True, True, False)
+    reports.repeat(REMEMBER_SECS + 1)
+    assert not reports.knows("a", 2)
+
+
+async def test_decisions_that_could_not_be_said_are_said_first_and_in_order(bus: NotingBus) -> None:
+    decisions = Decisions(bus)
+    events = [assigned("a"), assigned("b"), assigned("c")]
+    bus.refuse = Full(1)
+    decisions.add(events[:2])
+    with pytest.raises(BusUnavailable):
+        await decisions.say()
+    assert decisions.stuck(60.0)
+    decisions.add(events[2:])
+    await decisions.say()
+    assert (bus.published, decisions.stuck(60.0)) == (events, False)
+
+
+async def test_decisions_that_are_dropped_while_they_are_said_take_no_later_ones_with_them() -> None:
+    # Given a bus that is slow, and a decision on its way
+    bus = _Slow()
+    decisions = Decisions(bus)
+    decisions.add([assigned("a")])
+    saying = asyncio.create_task(decisions.say())
+    await bus.asked.wait()
+    # When all is dropped, and something new is decided
+    decisions.drop()
+    decisions.add([assigned("b")])
+    bus.go.set()
+    await saying
+    # Then the new one is said
+    assert [event.subject for event in bus.published] == ["a", "b"]
+
+
+async def test_a_bus_that_does_not_answer_counts_as_stuck() -> None:
+    bus = _Slow()
+    decisions = Decisions(bus)
+    decisions.add([assigned("a")])
+    saying = asyncio.create_task(decisions.say())
+    await bus.asked.wait()
+    assert decisions.stuck(0.0)
+    bus.go.set()
+    await saying
+    assert not decisions.stuck(0.0)
+
+
+class _Slow(NotingBus):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def publish(self, *events: Event) -> None:
+        self.asked.set()
+        await self.go.wait()
+        await super().publish(*events)
