@@ -39,6 +39,7 @@ def _run_up(settings: object) -> None:
     import uvloop
 
     from services.up import run
+    from shared.memory import keep_buffers
     from shared.settings import Settings
 
     assert isinstance(settings, Settings)
@@ -46,6 +47,7 @@ def _run_up(settings: object) -> None:
     def ready(url: str) -> None:
         typer.echo(f"Voxloom is ready at {url}")
 
+    keep_buffers()
     uvloop.run(run(settings, ready))
 
 
