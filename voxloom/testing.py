@@ -20,12 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from voxloom import imagefiles
 from voxloom.errors import InvalidInput
 from voxloom.ids import new_id
+from voxloom.manifest import read_folder
+from voxloom.parameters import check_parameters
 from voxloom.runner import hdf5, importing
 from voxloom.runner.base import BaseRunner, execute, make
 from voxloom.runner.exceptions import AssetNotFound, TaskStoppedException, kind_of
 from voxloom.runner.handler import Level, TaskHandler
+from voxloom.tiffs import ColourImage
 
 
 class Outputs(list[dict[str, Any]]):
@@ -119,12 +123,14 @@ def run(
     """Runs a Runner class, or the one in an algorithm's folder, and returns what it gave back.
 
     Each input is one file: a dict of datasets, the path of an .h5 file, or, for the runners that know their data, an
-    array. One array of three or more axes is a stack: one file per item of its first axis. `assets` is the folder
+    array or the path of a .tif or .npy file. One array of three or more axes is a stack: one file per item of its
+    first axis. `args` are checked and filled in as a server does it, where a folder says how. `assets` is the folder
     that `fetch_asset` reads from, by default the algorithm's.
-    Raises what the algorithm raises."""
+    Raises what the algorithm raises, and InvalidInput for what a server would refuse."""
     if isinstance(runner, str | Path):
-        with _imported(Path(runner)) as runner_class:
-            return run(runner_class, inputs, args, device=device, assets=assets or runner)
+        home = Path(runner)
+        with _imported(home) as runner_class:
+            return run(runner_class, inputs, _as_a_server(home, args), device=device, assets=assets or home)
     with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
         link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
         input_ids = [_add_input(link, runner, item) for item in _items(inputs)]
@@ -133,27 +139,56 @@ def run(
         return Outputs(ids, link)
 
 
+def _as_a_server(folder: Path, args: dict[str, Any] | None) -> dict[str, Any]:
+    """Checked, and with the defaults, where the folder declares parameters."""
+    if not (folder / "pyproject.toml").is_file():
+        return dict(args or {})
+    return check_parameters(read_folder(folder).additional_parameters, args or {})
+
+
 def _items(inputs: Input | Sequence[Input]) -> Iterable[Input]:
+    if isinstance(inputs, str | Path):
+        inputs = _opened(Path(inputs))
     if isinstance(inputs, np.ndarray):
         return inputs if inputs.ndim > 2 else [inputs]
-    return [inputs] if isinstance(inputs, dict | str | Path) else inputs
+    if isinstance(inputs, dict | Path):
+        return [inputs]
+    if not isinstance(inputs, Iterable):
+        raise _no_input(inputs)
+    return [_opened(Path(item)) if isinstance(item, str | Path) else item for item in inputs]
+
+
+def _opened(path: Path) -> np.ndarray | Path:
+    """What is in an image file; an HDF5 file stays one."""
+    kind = imagefiles.kind_of(imagefiles.require_file(path))
+    if kind in (None, "hdf5"):
+        return path
+    with imagefiles.open_image(path) as source:
+        pixels = imagefiles.read_item(source, None)
+        return pixels[np.newaxis] if isinstance(source, ColourImage) else pixels
 
 
 def _add_input(link: LocalLink, runner: type[BaseRunner], item: Input) -> str:
-    if isinstance(item, str | Path):
-        return link.add_path(Path(item))
+    if isinstance(item, Path):
+        return link.add_path(item)
     if isinstance(item, np.ndarray):
         if (key := getattr(runner, "input_key", None)) is None:
             raise InvalidInput(f"{runner.__name__} does not tell its datasets' names: pass {{name: array}} instead.")
         return link.add({key: item})
     if not isinstance(item, dict):
-        raise InvalidInput(f"An input is an array, a dict or a path, not {kind_of(item)}.")
+        raise _no_input(item)
     return link.add(item)
+
+
+def _no_input(item: object) -> InvalidInput:
+    return InvalidInput(f"An input is an array, a dict or a path, not {kind_of(item)}.")
 
 
 @contextmanager
 def _imported(folder: Path) -> Iterator[type[BaseRunner]]:
     """An algorithm's class. Its modules leave again, so that the next algorithm may use their names."""
+    if not folder.is_dir():
+        raise InvalidInput(f"There is no folder {folder}; name the one that has the Runner.py, or pass the class.")
     modules, environment = set(sys.modules), dict(os.environ)
     try:
         yield importing.load_runner_class(folder.resolve())

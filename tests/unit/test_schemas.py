@@ -190,7 +190,7 @@ class TestFetching:
 
         with pytest.raises(ValidationError, match="image") as caught:
             handler.fetch_data([file_id], ImageSchema, *keys)
-        assert caught.value.__notes__ == [f"while reading the file {file_id}"]
+        assert caught.value.__notes__ == [f"while reading the file {file_id}, which holds mask"]
 
     def test_the_bare_schema_gives_empty_dicts(self, files: Files) -> None:
         handler, link = files

@@ -11,9 +11,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from voxloom import testing
+from voxloom.errors import NotFound
+from voxloom.imagefiles import write_image
 from voxloom.runner import BaseRunner, GenericSchema, Image2ImageRunner
+from voxloom.runner.exceptions import text_of
 
 STACK = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
 
@@ -38,6 +42,16 @@ class Runner(Base):
 
     def postprocess(self, data, args):
         return self.post_data(data, VolumeSchema)
+"""
+
+PYPROJECT = """
+[project]
+name = "power"
+version = "1.0"
+
+[[tool.voxloom.additional_parameters]]
+name = "power"
+config = { type = "int_range", default = 3, min = 0, max = 4, step = 1 }
 """
 
 
@@ -90,6 +104,23 @@ class TestInputs:
     def test_a_colour_image_in_a_list_is_one_file(self) -> None:
         assert testing.run(Adding, [np.zeros((3, 4, 5), np.uint8)])[0]["image"].shape == (3, 4, 5)
 
+    @pytest.mark.parametrize("name", ["stack.tif", "stack.npy"])
+    def test_a_file_of_images_is_read_and_cut_into_slices(self, tmp_path: Path, name: str) -> None:
+        write_image(tmp_path / name, STACK)
+
+        assert len(testing.run(Adding, tmp_path / name)) == 2
+
+    def test_a_path_without_a_file_is_missed(self) -> None:
+        with pytest.raises(NotFound, match=r"no file gone\.h5"):
+            testing.run(Adding, "gone.h5")
+
+    def test_a_dataset_that_is_missing_is_told_with_those_that_are_there(self) -> None:
+        with pytest.raises(ValidationError) as caught:
+            testing.run(Adding, {"volume": STACK})
+
+        assert text_of(caught.value).startswith("image is missing (while reading the file ")
+        assert text_of(caught.value).endswith(", which holds volume)")
+
     def test_an_array_for_a_runner_of_no_family_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"pass \{name: array\}"):
             testing.run(Echoing, STACK)
@@ -131,6 +162,18 @@ class TestFolders:
 
         np.testing.assert_array_equal(outputs[0]["volume"], (STACK * 10 + 1) ** 2)
         assert (outputs.log, outputs.progress) == ([("INFO", "power 2 on cuda")], [0.5])
+
+    def test_parameters_are_checked_and_filled_in_as_a_server_does_it(self, tmp_path: Path) -> None:
+        folder = algorithm_in(tmp_path / "a")
+        (folder / "pyproject.toml").write_text(PYPROJECT)
+
+        assert testing.run(folder, {"volume": STACK}).log == [("INFO", "power 3 on cpu")]
+        with pytest.raises(ValueError, match="'power' must be a whole number from 0 to 4"):
+            testing.run(folder, {"volume": STACK}, {"power": 5})
+
+    def test_a_folder_that_is_not_there_is_missed(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="There is no folder"):
+            testing.run(tmp_path / "gone")
 
     def test_two_folders_with_modules_of_the_same_names_do_not_mix(self, tmp_path: Path) -> None:
         one, two = algorithm_in(tmp_path / "a"), algorithm_in(tmp_path / "b", offset=5, factor=1)

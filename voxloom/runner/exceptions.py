@@ -13,11 +13,14 @@ InvalidInput (a ValueError)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from voxloom.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class TaskStoppedException(BaseException):
@@ -70,14 +73,14 @@ def text_of(error: BaseException) -> str:
     sentence and the notes say."""
     if not isinstance(error, ValidationError):
         return str(error)
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    said = "; ".join(_fault(".".join(map(str, fault["loc"])), fault["type"], fault["msg"]) for fault in faults)
+    said = "; ".join(map(_fault, error.errors(include_url=False, include_context=False)))
     notes = ", ".join(getattr(error, "__notes__", ()))
     return f"{said} ({notes})" if notes else said
 
 
-def _fault(place: str, kind: str, said: str) -> str:
-    if kind == "missing":
+def _fault(fault: ErrorDetails) -> str:
+    place = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "missing" or (fault["type"] == "is_instance_of" and fault["input"] is None):
         return f"{place} is missing"
-    said = said.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    said = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return said if not place or said.startswith(place) else f"{place}: {said}"

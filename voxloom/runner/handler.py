@@ -241,8 +241,15 @@ def _read(
     try:
         return from_file(schema, named | hdf5.read(path, names, allocate))
     except (ValidationError, InvalidInput) as error:
-        error.add_note(f"while reading the file {file_id}")
+        error.add_note(f"while reading the file {file_id}{_contents(path)}")
         raise
+
+
+def _contents(path: Path) -> str:
+    try:
+        return f", which holds {', '.join(hdf5.names_in(path)) or 'no dataset'}"
+    except (InvalidInput, OSError, RuntimeError):  # it is the file that is broken: the error says so
+        return ""
 
 
 def _encode(index: int, item: Any, schema: type[DataSchema]) -> dict[str, Any]:

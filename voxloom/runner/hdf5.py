@@ -66,6 +66,12 @@ def read(path: Path, names: Iterable[str] | None = None, allocate: Allocate = np
         return {name: read_dataset(item, allocate) for name, item in found.items() if isinstance(item, h5py.Dataset)}
 
 
+def names_in(path: Path) -> list[str]:
+    """The datasets at the root of a file."""
+    with _open(path) as file:
+        return [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+
+
 def read_dataset(dataset: h5py.Dataset, allocate: Allocate = np.empty) -> Any:
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return _read_text(dataset)
