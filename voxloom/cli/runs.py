@@ -46,7 +46,8 @@ def run(
 ) -> None:
     """Run an algorithm on files, show how it goes, and save what comes out.
 
-    A volume for an Image2... algorithm is sent slice by slice, and the outputs are stacked again. Ctrl-C stops the run.
+    A volume (N, H, W) for an Image2... algorithm is sent slice by slice, and the outputs are stacked again. Colour
+    images are (N, 3, H, W); those in a TIFF are recognized. Ctrl-C stops the run.
     """
     from voxloom.cli.follow import open_view
     from voxloom.cli.saving import check_destination, fetch_outputs, parts_of
