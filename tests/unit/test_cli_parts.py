@@ -213,6 +213,13 @@ def test_a_library_that_cannot_be_imported_is_named() -> None:
     assert "no_such_library" in doctor.check_libraries(("json", "no_such_library")).seen
 
 
+@pytest.mark.parametrize(("text", "well"), [("slots = 4", [True]), ("slots =", [False]), (None, [])])
+def test_the_settings_beside_one_are_looked_at(tmp_path: Path, text: str | None, well: list[bool]) -> None:
+    if text is not None:
+        (tmp_path / "voxloom.toml").write_text(text)
+    assert [one.next_step is None for one in doctor.check_settings(tmp_path / "voxloom.toml")] == well
+
+
 def test_a_folder_that_is_not_there_yet_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
     finding = doctor.check_folder(tmp_path / "new" / "data")
     assert finding.next_step is None

@@ -60,6 +60,7 @@ def line_of(finding: Finding) -> str:
 def examine(ctx: typer.Context) -> Iterator[Finding]:
     yield check_python(sys.version_info[:3])
     yield check_libraries(LIBRARIES)
+    yield from check_settings(Path("voxloom.toml"))
     yield check_folder(data_folder())
     with connect(ctx) as client:
         yield from check_server(client)
@@ -101,6 +102,20 @@ def _told_in_file(settings: Path) -> str | None:
     except ValueError:
         return None
     return told if isinstance(told, str) else None
+
+
+def check_settings(file: Path) -> Iterator[Finding]:
+    """Whether the settings of a server that is started here can be read, where there are any."""
+    import tomllib
+
+    if not file.is_file():
+        return
+    try:
+        tomllib.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        yield Finding("settings", f"{file} cannot be read ({error})", "Correct it; no server starts here until then.")
+        return
+    yield Finding("settings", f"{file} is read by a server that is started here")
 
 
 def check_folder(folder: Path) -> Finding:
