@@ -7,12 +7,14 @@ import io
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import typer
 
-from voxloom.cli import doctor, servers
+from voxloom.cli import doctor, runs, servers
 from voxloom.cli.doctor import Finding, line_of
 from voxloom.cli.follow import PlainView
 from voxloom.cli.program import sentence_of
@@ -20,8 +22,8 @@ from voxloom.cli.saving import Part, check_destination, parts_of
 from voxloom.cli.session import full_id
 from voxloom.cli.text import columns, printable
 from voxloom.cli.values import parse_parameters
-from voxloom.client import ProgressUpdate
-from voxloom.errors import InvalidInput, Misconfigured, NotFound
+from voxloom.client import ProgressUpdate, Run
+from voxloom.errors import InvalidInput, Misconfigured, NotFound, Unavailable
 from voxloom.models import Parameter, ParameterConfig, ParameterType
 
 # --- parameters -------------------------------------------------------------------------------------------
@@ -132,6 +134,37 @@ def test_plain_progress_is_told_in_steps() -> None:
 )
 def test_an_error_is_one_sentence(error: Any, said: str) -> None:
     assert sentence_of(error) == said
+
+
+class Away:
+    """A run on a server that has gone away."""
+
+    id = "a-run"
+
+    def __init__(self, watching: BaseException) -> None:
+        self._watching = watching
+
+    def watch(self) -> Iterator[Any]:
+        raise self._watching
+
+    def stop(self) -> str:
+        raise Unavailable("No server answers. Start one.")
+
+
+@pytest.mark.parametrize(
+    ("watching", "raised", "said"),
+    [
+        (Unavailable("No server answers."), Unavailable, "Run a-run is kept by the server"),
+        (KeyboardInterrupt(), typer.Exit, "Run a-run could not be stopped: No server answers. Start one. Then"),
+    ],
+)
+def test_of_a_server_that_has_gone_away_it_is_said_what_becomes_of_the_run(
+    watching: BaseException, raised: type[Exception], said: str
+) -> None:
+    stream = io.StringIO()
+    with pytest.raises(raised):
+        runs._follow(cast(Run, Away(watching)), PlainView(stream))
+    assert stream.getvalue().startswith(said)
 
 
 # --- outputs ----------------------------------------------------------------------------------------------

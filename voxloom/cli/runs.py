@@ -131,7 +131,7 @@ def check_request(record: AlgorithmRecord, minor: str | None, parameters: Mappin
 def _follow(run: Run, view: View) -> ExecutionRecord:
     """The record of the run once it is COMPLETED. Ctrl-C stops it on the server. Raises RunFailed."""
     from voxloom.client._outputs import describe_end
-    from voxloom.errors import RunFailed
+    from voxloom.errors import RunFailed, Unavailable
     from voxloom.models import Status
 
     try:
@@ -141,19 +141,24 @@ def _follow(run: Run, view: View) -> ExecutionRecord:
     except KeyboardInterrupt:
         _interrupt(run, view)
         raise typer.Exit(INTERRUPTED) from None
+    except Unavailable:
+        view.say(f"Run {run.id} is kept by the server and goes on when it does; `voxloom logs -f {run.id}` follows it.")
+        raise
     if record.status is not Status.COMPLETED:
         raise RunFailed(f"{printable(describe_end(record))} See `voxloom logs {run.id}`.")
     return record
 
 
 def _interrupt(run: Run, view: View) -> None:
-    from voxloom.errors import Conflict
+    from voxloom.errors import Conflict, Unavailable
 
     try:
         run.stop()
         view.say(f"Asked the server to stop run {run.id}.")
     except Conflict:
         view.say(f"Run {run.id} had ended already.")
+    except Unavailable as error:
+        view.say(f"Run {run.id} could not be stopped: {error.message} Then `voxloom stop {run.id}`.")
 
 
 def status(
