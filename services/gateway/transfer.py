@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-
 from aiohttp import web
 
 from services.gateway.problems import problem
 from shared import ranges
 from shared.objects.base import ObjectInfo, ObjectStore
+from shared.objects.sending import send_body
 
 _SAFE = {"Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
 
@@ -16,7 +15,7 @@ _SAFE = {"Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
 async def send_object(
     request: web.Request, store: ObjectStore, collection: str, info: ObjectInfo, content_type: str
 ) -> web.StreamResponse:
-    """An object of the store, in pieces, as fast as the client takes them."""
+    """An object of the store, as fast as the client takes it."""
     selection = ranges.select(request.headers, info.size, info.etag)
     if isinstance(selection, ranges.Unsatisfiable):
         return _unsatisfiable(info.size)
@@ -29,7 +28,7 @@ async def send_object(
     response.content_length = stop - start
     await response.prepare(request)
     if request.method != "HEAD" and stop > start:
-        await _copy(store.stream(collection, info.key, start=start, stop=stop), response)
+        await send_body(request, response, store, collection, info, range(start, stop))
     await response.write_eof()
     return response
 
@@ -65,12 +64,3 @@ def _unsatisfiable(size: int) -> web.Response:
     answer = problem(416, "range_not_satisfiable", f"There are {size} bytes; ask for some of those.")
     answer.headers["Content-Range"] = f"bytes */{size}"
     return answer
-
-
-async def _copy(pieces: AsyncIterator[bytes], response: web.StreamResponse) -> None:
-    try:
-        async for piece in pieces:
-            await response.write(piece)
-    finally:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()

@@ -91,6 +91,22 @@ class FileUpload:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+class Sender(ABC):
+    """Sends one version of an object to a socket; to be closed."""
+
+    info: ObjectInfo
+
+    @abstractmethod
+    async def send(self, start: int, stop: int) -> int:
+        """Sends the bytes from `start` up to `stop`, until the socket is full. Returns how many that were.
+
+        Raises ConnectionError when the other side is gone, and StoreUnavailable.
+        """
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
 class ObjectStore(ABC):
     """`collection` is one of COLLECTIONS; a key is any text without NUL, 900 bytes of UTF-8 at most, never a path.
 
@@ -161,6 +177,12 @@ class ObjectStore(ABC):
     def stream(self, collection: str, key: str, *, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to but without `stop`, in pieces of CHUNK; of one version of the object, even
         if it is replaced or deleted meanwhile."""
+
+    async def open_sender(self, collection: str, key: str, socket: int) -> Sender | None:
+        """For an object in a file of this machine, which the system can send without copying it through this process;
+        None for others, which `stream` is for. `socket` is the descriptor of one that does not block; it may be closed
+        at any time. Raises NotFound, unless it returns None for all."""
+        return None
 
     @abstractmethod
     async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import math
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -19,10 +20,10 @@ from pathlib import Path
 from typing import Literal
 
 from shared.objects import signing, sweep
-from shared.objects.base import ANYWAY, CHUNK, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Upload
+from shared.objects.base import ANYWAY, CHUNK, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Sender, Upload
 from shared.objects.checks import checked_bound, checked_collection, checked_range, checked_tags, is_expiring
 from shared.objects.embedded import table
-from shared.objects.embedded.blobs import BlobReader, Taken, place
+from shared.objects.embedded.blobs import BlobReader, BlobSender, Taken, place
 from shared.objects.embedded.changes import Drop, Put, Retag
 from shared.objects.embedded.engine import Engine, in_time
 from shared.objects.embedded.failures import closed
@@ -169,6 +170,19 @@ class LocalObjectStore(ObjectStore):
             # Not here: the last one to close a deleted file waits until its blocks are freed.
             engine.movers.later(reader.close)
 
+    async def open_sender(self, collection: str, key: str, socket: int) -> Sender | None:
+        engine = self._now()
+        own = os.dup(socket)  # At once: later on the number may be another's.
+        try:
+            row, reader = await engine.with_file(address_of(collection, key), engine.blobs.open, undo=BlobReader.close)
+        except BaseException:
+            os.close(own)
+            raise
+        if reader is None:
+            os.close(own)
+            return None
+        return _LocalSender(engine, info_of(row), BlobSender(reader, own))
+
     async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:
         engine = self._now()
         check_out = partial(engine.blobs.check_out, target=target)
@@ -288,6 +302,19 @@ class LocalObjectStore(ObjectStore):
         if isinstance(kept, bytes):
             return await _store(engine, self._small(made, kept), condition)
         return await _store(engine, made.row(self._time(), size, _new_etag(), file=kept), condition)
+
+
+class _LocalSender(Sender):
+    def __init__(self, engine: Engine, info: ObjectInfo, sender: BlobSender) -> None:
+        self.info = info
+        self._engine = engine
+        self._sender = sender
+
+    async def send(self, start: int, stop: int) -> int:
+        return await self._engine.movers.run(self._sender.send, start, stop)
+
+    def close(self) -> None:
+        self._engine.movers.later(self._sender.close)
 
 
 async def _store(engine: Engine, row: Row, condition: Condition) -> ObjectInfo:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from shared.objects.base import ABSENT, EXPIRING, ObjectInfo
 from shared.objects.local import LocalObjectStore
+from shared.objects.sending import send_body
 from shared.objects.signing import PATH
 from shared.ranges import NotModified, Part, Selection, Unsatisfiable, select
 from voxloom.errors import TooLarge, VoxloomError
@@ -51,7 +52,7 @@ async def _get(store: LocalObjectStore, request: web.Request) -> web.StreamRespo
     response = _response(info, selection, len(wanted))
     await response.prepare(request)
     if request.method != "HEAD" and response.status != HTTPStatus.NOT_MODIFIED:
-        await _send(store, info, collection, wanted, response)
+        await _send(request, response, store, collection, info, wanted)
     await response.write_eof()
     return response
 
@@ -71,11 +72,15 @@ def _response(info: ObjectInfo, selection: Selection, length: int) -> web.Stream
 
 
 async def _send(
-    store: LocalObjectStore, info: ObjectInfo, collection: str, wanted: range, response: web.StreamResponse
+    request: web.Request,
+    response: web.StreamResponse,
+    store: LocalObjectStore,
+    collection: str,
+    info: ObjectInfo,
+    wanted: range,
 ) -> None:
     try:
-        async for piece in store.stream(collection, info.key, start=wanted.start, stop=wanted.stop):
-            await response.write(piece)
+        await send_body(request, response, store, collection, info, wanted)
     except VoxloomError as error:
         # The status has been sent: only breaking off tells the reader that this is not all.
         raise ConnectionResetError("the object could not be read to its end") from error

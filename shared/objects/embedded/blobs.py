@@ -185,11 +185,51 @@ class BlobReader:
             bounds = ((at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK))
             return [_read_all(self._descriptor, first, last) for first, last in bounds]
 
+    def send(self, socket: int, start: int, stop: int) -> int:
+        """How many bytes a socket that does not block took."""
+        sent = 0
+        with self._lock:
+            if self._descriptor is None:
+                raise closed()
+            while start + sent < stop:
+                try:
+                    count = os.sendfile(socket, self._descriptor, start + sent, stop - start - sent)
+                except BlockingIOError:
+                    break
+                if not count:
+                    raise _too_short()
+                sent += count
+        return sent
+
     def close(self) -> None:
         with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
+
+
+class BlobSender:
+    """A file and the socket it goes to, which must not block. The descriptor is the sender's own from now on."""
+
+    def __init__(self, reader: BlobReader, socket: int) -> None:
+        self._reader = reader
+        self._socket: int | None = socket
+        self._lock = Lock()
+
+    def send(self, start: int, stop: int) -> int:
+        """How many of the bytes from `start` up to `stop` the socket took before it was full."""
+        with self._lock:
+            if self._socket is None:
+                raise closed()
+            return self._reader.send(self._socket, start, stop)
+
+    def close(self) -> None:
+        """Waits for the bytes that are being sent: the number of a descriptor that was closed may soon be another's."""
+        with self._lock:
+            self._reader.close()
+            if self._socket is not None:
+                os.close(self._socket)
+                self._socket = None
 
 
 def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
@@ -274,8 +314,12 @@ def _link(source: Path, target: Path) -> None:
 def _read_all(descriptor: int, start: int, stop: int) -> bytes:
     piece = os.pread(descriptor, stop - start, start)
     if len(piece) < stop - start:
-        raise StoreUnavailable("The file of an object is shorter than it was when it was stored; look at the disk.")
+        raise _too_short()
     return piece
+
+
+def _too_short() -> StoreUnavailable:
+    return StoreUnavailable("The file of an object is shorter than it was when it was stored; look at the disk.")
 
 
 def _size(source: Path) -> int:

@@ -100,6 +100,8 @@ class Readers(Pool):
 def _translated(work: Callable[[], T]) -> T:
     try:
         return work()
+    except ConnectionError:  # Of a socket that a file is sent to: nothing is wrong here.
+        raise
     except FAILURES as error:
         raise unavailable(error) from error
 
