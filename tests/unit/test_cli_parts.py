@@ -127,6 +127,10 @@ def test_plain_progress_is_told_in_steps() -> None:
             "out.h5: No space left on device. Free some space, or choose another place.",
         ),
         (
+            OSError(errno.ENOSPC, "Unable to write (time = Sat Nov 21\n, filename = 'x')"),
+            "No space left on device. Free some space, or choose another place.",
+        ),
+        (
             OSError(errno.EIO, "Input/output error", "out.h5"),
             "out.h5: Input/output error. Set VOXLOOM_DEBUG=1 to see where it happened.",
         ),

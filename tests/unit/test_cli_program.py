@@ -107,6 +107,13 @@ def test_the_outputs_of_a_run_can_be_saved_later(cli: Cli, volume: Path, server:
     np.testing.assert_array_equal(read_image(volume.with_name(out)), a_volume() + 1)
 
 
+def test_many_files_are_told_of_as_one_thing(cli: Cli, volume: Path, server: FakeServer, tmp_path: Path) -> None:
+    cli("run", "smooth", volume)
+    done = cli("save", next(iter(server.runs)), tmp_path / "out")
+    assert done.stderr.splitlines() == ["saving 5 files: done"]
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
 def test_of_a_run_that_has_not_completed_nothing_is_saved(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
     done = cli("save", server.add_run(Status.RUNNING), tmp_path / "out.h5")
     assert (done.exit_code, "is RUNNING. Only a run that has COMPLETED has outputs." in done.stderr) == (1, True)

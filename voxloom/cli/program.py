@@ -97,7 +97,8 @@ def sentence_of(error: VoxloomError | OSError) -> str:
         return str(error)
     place = f"{error.filename}: " if error.filename else ""
     advice = _ADVICE.get(error.errno or 0, "Set VOXLOOM_DEBUG=1 to see where it happened.")
-    return f"{place}{error.strerror}. {advice}"
+    said = os.strerror(error.errno) if error.errno else error.strerror  # h5py puts a whole story there
+    return f"{place}{said}. {advice}"
 
 
 def debugging() -> bool:

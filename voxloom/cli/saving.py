@@ -110,11 +110,19 @@ def save_outputs(client: Client, parts: Sequence[Part], out: Path, moved: Progre
     A folder gets one .h5 file per part. A file gets everything: the only output as it is, several as one stack; where
     they do not stack, they go into a folder of the same name, so that nothing is lost.
     """
-    if is_folder(out):
-        return [path for part in parts for path in _save_part(client, part, out / f"{part.name}.h5", moved)]
-    if len(parts) == 1:
-        return _save_part(client, parts[0], out, moved)
-    return _save_part(client, Part(out.stem, [one for part in parts for one in part.ids], True), out, moved)
+    if not is_folder(out):
+        ids = [one for part in parts for one in part.ids]
+        return _save_part(client, parts[0] if len(parts) == 1 else Part(out.stem, ids, True), out, moved)
+    total, saved, before = sum(len(part.ids) for part in parts), list[Path](), 0
+    for part in parts:
+        saved += _save_part(client, part, out / f"{part.name}.h5", _from(before, total, moved))
+        before += len(part.ids)
+    return saved
+
+
+def _from(before: int, total: int, moved: Progress) -> Progress:
+    """What a part tells, as told of the whole."""
+    return lambda done, _: moved(before + done, total)
 
 
 def _save_part(client: Client, part: Part, path: Path, moved: Progress) -> list[Path]:
