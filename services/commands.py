@@ -39,6 +39,7 @@ def _run_up(settings: object) -> None:
     import uvloop
 
     from services.up import run
+    from shared import openfiles
     from shared.memory import keep_buffers
     from shared.settings import Settings
 
@@ -48,6 +49,7 @@ def _run_up(settings: object) -> None:
         typer.echo(f"Voxloom is ready at {url}")
 
     keep_buffers()
+    openfiles.allow_many()
     uvloop.run(run(settings, ready))
 
 

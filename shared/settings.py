@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
     max_algorithm_bytes: int = 16 << 30
     deploy_roots: list[Path] = []
     cors_origins: list[str] = []
+    allowed_hosts: list[str] = []
+    """Names under which people reach the gateway, beside addresses and `localhost`."""
     answer_timeout: float = 60.0
     """How long a request waits for another service's answer."""
 
@@ -117,6 +120,8 @@ def load_settings(**flags: Any) -> Settings:
 
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"voxloom.toml in this folder is no TOML: {error}. Correct it, or move it away.") from error
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

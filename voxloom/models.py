@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, PlainSerializer
 
 
 def utc_now() -> datetime:
@@ -217,7 +217,7 @@ class ExecutionRequest(Value):
     """What a client sends to start an execution."""
 
     algorithm_id: str
-    input_dataset_ids: list[str]
+    input_dataset_ids: Annotated[list[str], FailFast()]  # There may be a hundred thousand; one fault is enough.
     checkpoint_id: str | None = None
     algorithm_minor_version: str | None = None
     execution_device_override: str | None = None

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from services.gateway import cors, docs, openapi
 from services.gateway.context import CONTEXT, Context
+from services.gateway.hosts import guard_host
 from services.gateway.metrics import METRICS, measure
 from services.gateway.problems import answer_problems
 from services.gateway.routes import algorithms, deploys, executions, files, server, watching
@@ -29,7 +30,8 @@ def make_app(context: Context) -> web.Application:
     context.openapi = orjson.dumps(document)
     context.docs = docs.page(document)
     app = web.Application(
-        middlewares=[measure, answer_problems, cors.guard_origin], client_max_size=context.settings.max_json_bytes
+        middlewares=[measure, answer_problems, guard_host, cors.guard_origin],
+        client_max_size=context.settings.max_json_bytes,
     )
     app[CONTEXT] = context
     app[METRICS] = context.metrics

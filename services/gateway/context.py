@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -15,6 +15,8 @@ from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.live import LiveView
 from services.gateway.metrics import Metrics
+from services.gateway.shown import ShownRecords
+from services.gateway.turnstile import Turnstile
 from shared.bus.base import Bus
 from shared.objects.base import ObjectStore
 from shared.settings import Settings
@@ -34,6 +36,8 @@ class Context:
     metrics: Metrics
     ready: Callable[[], Awaitable[Sequence[str]]]
     """What keeps the gateway from being ready; nothing when it is."""
+    turnstile: Turnstile = field(default_factory=Turnstile)
+    shown: ShownRecords = field(default_factory=ShownRecords)
     openapi: bytes = b""
     docs: bytes = b""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.gateway.context import context_of
+from services.gateway.hosts import is_trusted
 from services.gateway.problems import Handler
 from voxloom.errors import NotAllowed
 
@@ -27,7 +28,7 @@ async def guard_origin(request: web.Request, handler: Handler) -> web.StreamResp
     allowed = is_allowed(origin, context_of(request).settings.cors_origins)
     if allowed and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         return web.Response(status=204, headers=_preflight(request))
-    if not allowed and request.method not in SAFE_METHODS and not is_own(origin, request.host):
+    if not allowed and request.method not in SAFE_METHODS and not _is_own_page(request, origin):
         raise NotAllowed(
             f"Web pages of {origin[:200]!r} may not change anything here; an operator allows them with the setting "
             "`cors_origins`.",
@@ -47,6 +48,12 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 def is_allowed(origin: str, allowed: list[str]) -> bool:
     return "*" in allowed or origin.rstrip("/").lower() in {one.rstrip("/").lower() for one in allowed}
+
+
+def _is_own_page(request: web.Request, origin: str) -> bool:
+    """Under a name that anybody could have led here, no page is our own."""
+    host = request.headers.get("Host", "")
+    return is_own(origin, host) and is_trusted(host, context_of(request).settings)
 
 
 def is_own(origin: str, host: str) -> bool:

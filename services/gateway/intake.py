@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from aiohttp import ClientError, web
+from aiohttp import web
 
-from services.gateway.payloads import refuse_encoded
+from services.gateway.bodies import check_size, chunks_of, refuse_encoded
 from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore
 from voxloom.errors import InvalidInput, TooLarge
 
@@ -14,13 +14,6 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FIRST_USER_BLOCK = 512
 LARGEST_USER_BLOCK = 64 << 20
 """HDF5 may begin after a block of any power of two from 512 bytes; one as large as this is none."""
-
-
-class UploadBroken(InvalidInput):
-    """The client hung up, or sent something that is no body. It will mostly not read this."""
-
-    code = "upload_incomplete"
-    http_status = 400
 
 
 class Hdf5Probe:
@@ -69,17 +62,6 @@ async def hdf5_chunks(request: web.Request) -> AsyncIterator[bytes]:
     probe.finish()
 
 
-async def chunks_of(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises UploadBroken where it ends too early."""
-    try:
-        # By chunks as they were received: `iter_any` would copy them together.
-        async for chunk, _ in request.content.iter_chunks():
-            if chunk:
-                yield chunk
-    except (ConnectionError, ClientError, web.RequestPayloadError) as error:
-        raise UploadBroken("The upload broke off before its end, and nothing of it was kept. Send it again.") from error
-
-
 async def store_body(
     request: web.Request,
     store: ObjectStore,
@@ -91,21 +73,17 @@ async def store_body(
     metadata: Mapping[str, str] | None = None,
 ) -> ObjectInfo:
     """Raises TooLarge, if possible before a byte is read."""
-    _check_announced(request, limit)
+    refuse_encoded(request)
+    check_size(request, limit)
     return await store.put_stream(collection, key, chunks, limit=limit, metadata=metadata, tags=EXPIRING)
 
 
 async def read_through(request: web.Request, chunks: AsyncIterator[bytes], *, limit: int) -> None:
     """Takes in the body and keeps nothing. Raises TooLarge."""
-    _check_announced(request, limit)
+    refuse_encoded(request)
+    check_size(request, limit)
     size = 0
     async for chunk in chunks:
         size += len(chunk)
         if size > limit:
             raise TooLarge(f"The body has more than the {limit} bytes allowed.")
-
-
-def _check_announced(request: web.Request, limit: int) -> None:
-    refuse_encoded(request)
-    if request.content_length is not None and request.content_length > limit:
-        raise TooLarge(f"The body has {request.content_length} bytes; {limit} are allowed.")

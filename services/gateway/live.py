@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from messages.base import Event
 from messages.executions import ExecutionLogged, ExecutionProgressed, ExecutionRequested
 from messages.scheduler import SchedulerAdmitted
 from services.gateway.catalog import Catalog, Listed
+from services.gateway.ended import EndedRuns
 from services.gateway.livelog import LiveLog
 from shared.records.fold import DeployState, RunState, fold, fold_deploy
 from shared.records.ledger import DECISIONS, Snapshot
@@ -22,7 +23,6 @@ from shared.records.store import RecordStore
 from shared.records.view import shown_progress
 from voxloom.ids import age_of
 
-KEPT_RUNS = 10_000
 KEPT_DEPLOYS = 1_000
 YOUNG_SECS = 5.0
 """An unknown id that was made so lately may still be on its way to us."""
@@ -65,7 +65,8 @@ class LiveView:
         self._records = records
         self._catalog = catalog
         self._running: dict[str, LiveRun] = {}
-        self._ended: OrderedDict[str, LiveRun] = OrderedDict()
+        self._ended: dict[str, LiveRun] = {}
+        self._line = EndedRuns()
         self._deploys: dict[str, DeployState] = {}
         self._ended_deploys: OrderedDict[str, DeployState] = OrderedDict()
         self._arrivals: dict[str, asyncio.Future[None]] = {}
@@ -151,10 +152,17 @@ class LiveView:
             run.progress, run.log = run.shown_progress, None
             if run.ended is not None and not run.ended.done():
                 run.ended.set_result(None)
-            if len(self._ended) > KEPT_RUNS:
-                self._ended.popitem(last=False)
+            self._let_go(self._line.put(run.state))
         if run.state.work is not None:
             self._arrived(name)
+
+    def trim(self) -> None:
+        """Lets go of what was kept only because it was new."""
+        self._let_go(self._line.excess())
+
+    def _let_go(self, runs: Iterable[str]) -> None:
+        for run in runs:
+            self._ended.pop(run, None)
 
     def _place_deploy(self, deploy: DeployState) -> None:
         if deploy.ended:

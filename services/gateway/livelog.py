@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import islice
 from typing import NamedTuple
 
 HALF = 512 << 10
@@ -73,6 +75,14 @@ class LiveLog:
             joined.append(Piece(start, "".join(texts)))
         return joined
 
+    def next(self, offset: int, most: int) -> Piece | None:
+        """What is known from `offset` on, up to the next gap and `most` characters; None if that is nothing."""
+        for pieces in (self._head, self._tail):
+            at = bisect_right(pieces, offset, key=_end)
+            if at < len(pieces):
+                return _joined(pieces, at, offset, most)
+        return None
+
     def _from(self, offset: int) -> list[Piece]:
         found: list[Piece] = []
         for pieces in (self._tail, self._head):
@@ -92,6 +102,21 @@ class LiveLog:
             parts.append(piece.text)
             end = piece.end
         return "".join(parts)
+
+
+def _end(piece: Piece) -> int:
+    return piece.end
+
+
+def _joined(pieces: list[Piece], at: int, offset: int, most: int) -> Piece:
+    start, text = _from(offset, pieces[at])
+    texts, size = [text], len(text)
+    for piece in islice(pieces, at + 1, None):
+        if size >= most or piece.offset != start + size:
+            break
+        texts.append(piece.text)
+        size += len(piece.text)
+    return Piece(start, "".join(texts)[:most])
 
 
 def _from(offset: int, piece: Piece) -> Piece:

@@ -20,9 +20,18 @@ _REF = "#/components/schemas/{model}"
 _ANYWHERE = {
     422: ("request_validation_error",),
     500: ("internal_error",),
-    503: ("bus_unavailable", "store_unavailable", "answer_timeout", "stopping"),
+    403: ("host_not_allowed",),
+    503: ("bus_unavailable", "store_unavailable", "answer_timeout", "stopping", "server_busy"),
 }
 """Problems that every route may answer with."""
+
+_TAKING = {
+    400: ("upload_incomplete",),
+    408: ("upload_incomplete",),
+    413: ("too_large",),
+    415: ("unsupported_content_encoding",),
+}
+"""Those of every route that takes a body."""
 
 Schemas = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
@@ -140,7 +149,7 @@ def _answers(route: Route, schemas: Schemas) -> dict[str, Any]:
 def _problems(route: Route, schemas: Schemas) -> dict[str, Any]:
     problems: dict[int, tuple[str, ...]] = {}
     changing = {} if route.method == "GET" else {403: ("origin_not_allowed",)}
-    taking = {} if route.body is None else {415: ("unsupported_content_encoding",)}
+    taking = {} if route.body is None else _TAKING
     for status, codes in [*route.problems.items(), *_ANYWHERE.items(), *changing.items(), *taking.items()]:
         problems[status] = (*problems.get(status, ()), *codes)
     return {

@@ -9,38 +9,71 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from services.gateway.bodies import read_whole, refuse_encoded
 from voxloom.errors import InvalidInput
 
 M = TypeVar("M", bound=BaseModel)
 
 DEEPEST = 64
 """Levels of lists and objects in a body."""
+MOST_VALUES = 250_000
+"""Values in a body. Each is an object in memory, and work for the loop; large data belongs into files."""
 _JSON = "application/json"
+_ALL_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 async def read_json(request: web.Request, model: type[M]) -> M:
     """The body, whatever its content type says. Raises InvalidInput (`request_validation_error`)."""
     refuse_encoded(request)
-    raw = await request.read()
+    return _checked(model, parse_json(await read_whole(request)))
+
+
+def parse_json(raw: bytes) -> Any:
+    """What JSON says; raises InvalidInput also where it says too much. That is found out in C and, where it matters,
+    before it is parsed: a body of the size that is allowed may have millions of values."""
+    if _most_values(raw) > MOST_VALUES and _has_too_many_values(raw):
+        raise _not_json(f"it has more than {MOST_VALUES} values; put large data into a file")
     try:
         data = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise _not_json(str(error)) from None
-    # Few bodies have so many brackets; only of those the depth is worth a look.
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST and _deeper_than(data, DEEPEST):
+    if _brackets(raw) > DEEPEST and _is_deeper(raw, DEEPEST):
         raise _not_json(f"it is nested more than {DEEPEST} levels deep")
-    return _checked(model, data)
+    return data
 
 
-def refuse_encoded(request: web.Request) -> None:
-    """Bodies come as they are: what a packed one grows to is known too late. Raises InvalidInput."""
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.strip().lower() != "identity":
-        raise InvalidInput(
-            f"A body with Content-Encoding {encoding[:40]!r} is not taken; send it as it is.",
-            code="unsupported_content_encoding",
-            http_status=415,
-        )
+def _brackets(text: bytes) -> int:
+    return text.count(b"[") + text.count(b"{")
+
+
+def _most_values(text: bytes) -> int:
+    """JSON without strings has no more values than this; with strings, their commas and brackets are counted, too."""
+    return 1 + text.count(b",") + _brackets(text)
+
+
+def _has_too_many_values(raw: bytes) -> bool:
+    plain = _without_escapes(raw)
+    # Few values cannot have so many quotes, and splitting at so many would take long.
+    return plain.count(b'"') > 4 * MOST_VALUES or _most_values(_without_strings(plain)) > MOST_VALUES
+
+
+def _is_deeper(raw: bytes, levels: int) -> bool:
+    """Whether the brackets of good JSON are nested deeper: every round takes the innermost away."""
+    brackets = _without_strings(_without_escapes(raw)).translate(_ALL_SQUARE, _NO_BRACKETS)
+    for _ in range(levels):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
+
+
+def _without_escapes(raw: bytes) -> bytes:
+    return raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
+
+
+def _without_strings(plain: bytes) -> bytes:
+    return b"".join(plain.split(b'"')[::2])
 
 
 def read_query(request: web.Request, model: type[M]) -> M:
@@ -79,13 +112,6 @@ def _not_json(why: str) -> InvalidInput:
         code="request_validation_error",
         details={"errors": [{"loc": [], "msg": why}]},
     )
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if levels == 0:
-        return bool(inside)
-    return any(_deeper_than(item, levels - 1) for item in inside)
 
 
 def json_answer(value: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
+from services.gateway.context import context_of
 from services.gateway.problems import Handler
 
 
@@ -33,7 +34,7 @@ HDF5 = Media("application/octet-stream")
 ZIP = Media("application/zip")
 TEXT = Media("text/plain", text=True)
 HTML = Media("text/html", text=True)
-EVENT_STREAM = Media("text/event-stream", text=True)
+EVENT_STREAM = Media("text/event-stream")
 ANY_JSON = Media("application/json", text=False)
 
 
@@ -55,4 +56,13 @@ class Route:
     def definition(self) -> web.RouteDef:
         if self.method == "GET":
             return web.get(self.path, self.handler)
-        return web.route(self.method, self.path, self.handler)
+        takes_json = isinstance(self.body, type)
+        return web.route(self.method, self.path, _in_turn(self.handler) if takes_json else self.handler)
+
+
+def _in_turn(handler: Handler) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        async with context_of(request).turnstile.turn(request.content_length):
+            return await handler(request)
+
+    return handle

@@ -25,6 +25,7 @@ from services.gateway.context import Context
 from services.gateway.filesight import FileSight
 from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
+from services.gateway.listening import Listener, most_connections
 from services.gateway.live import LiveView
 from services.gateway.metrics import Metrics
 from services.gateway.problems import NoHttpNoise
@@ -43,6 +44,8 @@ BLOCKS_AT_ONCE = 10
 SNAPSHOT_TRIES = 5
 SHUTDOWN_SECS = 5.0
 """How long requests may go on once the server stops; what waits for news ends at once."""
+IDLE_SECS = 120.0
+"""How long a connection may wait for its next request."""
 READ_BUFFER = 1 << 18
 LONGEST_LINE = 1 << 16
 """Bytes of a request line or header: ids of any length get an answer of ours."""
@@ -139,6 +142,7 @@ class Gateway(Service):
         while True:
             await asyncio.sleep(SWEEP_SECS)
             self._forget_expired()
+            self._view.trim()
 
     def _forget_expired(self) -> None:
         days = self.settings.execution_expire_days
@@ -172,6 +176,7 @@ class Gateway(Service):
             auto_decompress=False,
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_SECS,
+            keepalive_timeout=IDLE_SECS,
             read_bufsize=READ_BUFFER,
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
@@ -181,8 +186,9 @@ class Gateway(Service):
 
     async def _listen(self, runner: web.AppRunner) -> None:
         host, port = self.settings.host, self.settings.port
+        listener = Listener(runner, host, port, most=most_connections())
         try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+            await listener.start()
         except OSError as error:
             why = (
                 "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror or error})"
@@ -190,7 +196,7 @@ class Gateway(Service):
             raise Misconfigured(
                 f"Port {port} on {host} {why}; choose another with --port (0 takes a free one), or stop what uses it."
             ) from error
-        self.url = f"http://{_in_url(host)}:{runner.addresses[0][1]}"
+        self.url = f"http://{_in_url(host)}:{listener.port}"
 
     async def faults(self) -> list[str]:
         """What keeps the gateway from doing its work; nothing when all is well."""

@@ -165,6 +165,14 @@ def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_settings_file_that_is_no_toml_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "voxloom.toml").write_text("slots 4\n")
+    done = up("--port", "0", "--data", str(tmp_path / "data"), folder=tmp_path)
+    assert done.returncode == 2
+    assert "is no TOML" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_log_of_a_start_and_stop_has_no_errors(new_system: Systems) -> None:
     footing = new_system()
     api = footing.api()

@@ -116,7 +116,7 @@ class TestFiles:
 
     async def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(self, world: World) -> None:
         with socket.create_connection(address(world)) as connection:
-            head = f"POST /api/v0/files HTTP/1.1\r\nHost: x\r\nContent-Length: {len(HDF5) * 9}\r\n\r\n"
+            head = f"POST /api/v0/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(HDF5) * 9}\r\n\r\n"
             await asyncio.to_thread(connection.sendall, head.encode() + HDF5)
         async with client_of(world) as client:
             await upload(client)  # Whatever came before is settled by now.
@@ -681,9 +681,9 @@ class TestEverywhere:
         # Given clients that stop in the middle of a download, an upload and a request, and one that sends no HTTP
         file_id = await upload(client, HDF5 + os.urandom(20_000_000))
         for data in (
-            f"GET /api/v0/files/{file_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
-            b"POST /api/v0/files HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n" + HDF5,
-            b"POST /api/v0/execute-algorithm HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n{",
+            f"GET /api/v0/files/{file_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+            b"POST /api/v0/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n" + HDF5,
+            b"POST /api/v0/execute-algorithm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n{",
             b"\x16\x03\x01\x02 no HTTP\r\n\r\n",
         ):
             reader, writer = await asyncio.open_connection(*address(world))
@@ -697,8 +697,8 @@ class TestEverywhere:
             text = (await client.get("/metrics")).text
             left = (
                 '"/api/v0/files/{file_id}",status="499"',
-                '"/api/v0/execute-algorithm",status="499"',
-                'status="400"',
+                '"/api/v0/execute-algorithm",status="400"',
+                '"/api/v0/files",status="400"',
             )
             return all(one in text for one in left)
 

@@ -11,10 +11,11 @@ from pydantic import Field
 from messages.deploys import AlgorithmDeleteRefused, AlgorithmDeleteRequested, DeployRequested
 from services.gateway import deploying
 from services.gateway.answers import answer, removal_asked_by
+from services.gateway.bodies import chunks_of
 from services.gateway.context import Context, context_of
 from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.idempotency import Digest, fingerprint_of, key_of
-from services.gateway.intake import chunks_of, read_through, store_body
+from services.gateway.intake import read_through, store_body
 from services.gateway.payloads import json_answer, read_query
 from services.gateway.routing import ZIP, Route
 from shared.algorithms import AlgorithmEntry
@@ -247,7 +248,7 @@ ROUTES = [
         "Deploy an algorithm from a zip in the body; 202 where the end was not waited for",
         "Deploys",
         {200: DeployRecord, 202: DeployRecord},
-        {400: (*_BAD_ALGORITHM, "upload_incomplete"), 413: ("too_large",), 422: ("idempotency_key_reused",)},
+        {400: _BAD_ALGORITHM, 422: ("idempotency_key_reused",)},
         query=UploadQuery,
         body=ZIP,
         headers=(IDEMPOTENCY_KEY,),

@@ -18,7 +18,6 @@ from services.gateway.live import LiveRun
 from services.gateway.logs import shown_log
 from services.gateway.payloads import json_answer, json_bytes, read_json, read_query
 from services.gateway.routing import Route
-from shared.records.view import execution_record
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import is_id, new_id
 from voxloom.models import (
@@ -85,7 +84,7 @@ class _ExecuteOnce(Once[ExecutionRequested]):
 async def get_v0(request: web.Request) -> web.Response:
     run = await find_run(request)
     log = await shown_log(context_of(request), run) if run.state.ended else ""
-    return json_answer(execution_record(run.state, log=log, progress=run.progress))
+    return json_bytes(context_of(request).shown.json(run.state, log=log, progress=run.progress))
 
 
 async def get(request: web.Request) -> web.Response:
@@ -94,7 +93,8 @@ async def get(request: web.Request) -> web.Response:
     run = await find_run(request)
     if query.wait and not run.state.ended:
         await context.view.wait_until_ended(run, query.wait)
-    return json_answer(execution_record(run.state, log=await shown_log(context, run), progress=run.progress))
+    log = await shown_log(context, run)
+    return json_bytes(context.shown.json(run.state, log=log, progress=run.progress))
 
 
 async def stop(request: web.Request) -> web.Response:
@@ -168,7 +168,6 @@ ROUTES = [
                 "minor_version_not_found",
                 "checkpoint_not_found",
             ),
-            413: ("too_large",),
             422: ("idempotency_key_reused",),
         },
         body=ExecutionRequest,

@@ -9,10 +9,11 @@ from aiohttp import web
 from messages.base import DEFAULT_PROJECT, Event
 from messages.files import FileCommitted, FileDeleteRequested, FileRejected, FileUploaded
 from services.gateway.answers import answer, deletion_of, inspection_of
+from services.gateway.bodies import chunks_of
 from services.gateway.context import Context, context_of
 from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.idempotency import Digest, Once, fingerprint_of, key_of
-from services.gateway.intake import chunks_of, hdf5_chunks, read_through, store_body
+from services.gateway.intake import hdf5_chunks, read_through, store_body
 from services.gateway.payloads import json_answer, json_bytes
 from services.gateway.routing import HDF5, Route
 from services.gateway.transfer import send_object
@@ -140,9 +141,7 @@ ROUTES = [
         "Files",
         {200: FileUploadResponse},
         {
-            413: ("too_large",),
             422: ("invalid_hdf5_file", "idempotency_key_reused"),
-            400: ("upload_incomplete",),
         },
         body=HDF5,
         headers=(IDEMPOTENCY_KEY,),

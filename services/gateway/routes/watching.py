@@ -13,12 +13,16 @@ from services.gateway.live import LiveRun, LiveView, Watcher
 from services.gateway.logs import log_in_memory, stored_log
 from services.gateway.routes.executions import find_run
 from services.gateway.routing import EVENT_STREAM, TEXT, Route
+from services.gateway.shown import ShownRecords
 from services.gateway.transfer import send_object, send_text
 from shared.records.fold import RunState
 from shared.records.store import COLLECTION
-from shared.records.view import execution_record
 
 KEEP_ALIVE_SECS = 15.0
+AT_ONCE = 1 << 16
+"""Bytes handed to the connection before it has taken what came before."""
+LOG_PIECE = 1 << 14
+"""Characters of a log in one event."""
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
@@ -43,9 +47,10 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD":
         return web.Response(headers=_HEADERS)
     response = web.StreamResponse(headers=_HEADERS)
-    view = context_of(request).view
+    context = context_of(request)
+    view = context.view
     with view.watch(run) as watcher:
-        teller = Teller(run, seen)
+        teller = Teller(run, seen, context.shown)
         await response.prepare(request)
         await _tell(response, view, watcher, teller)
     await response.write_eof()
@@ -61,8 +66,7 @@ async def _tell(response: web.StreamResponse, view: LiveView, watcher: Watcher, 
     """Until the run has ended or the server stops. A client that is slow is told the newest, not everything."""
     while True:
         watcher.news.clear()
-        if news := b"".join(teller.news(watcher)):
-            await response.write(news)
+        await _write(response, teller.news(watcher))
         if teller.ended or view.closed:
             return
         if watcher.news.is_set():
@@ -73,11 +77,29 @@ async def _tell(response: web.StreamResponse, view: LiveView, watcher: Watcher, 
             await response.write(b": still here\n\n")
 
 
+async def _write(response: web.StreamResponse, parts: Iterator[bytes]) -> None:
+    """Small parts together, large ones in pieces: what a client does not take must not pile up."""
+    batch: list[bytes] = []
+    size = 0
+    for part in parts:
+        batch.append(part)
+        size += len(part)
+        if size < AT_ONCE:
+            continue
+        for one in batch:
+            for start in range(0, len(one), AT_ONCE):
+                await response.write(one[start : start + AT_ONCE])
+        batch, size = [], 0
+    if batch:
+        await response.write(b"".join(batch))
+
+
 class Teller:
     """What one client has been told of a run, and what there is to tell beyond that."""
 
-    def __init__(self, run: LiveRun, seen: int) -> None:
+    def __init__(self, run: LiveRun, seen: int, shown: ShownRecords) -> None:
         self._run = run
+        self._shown = shown
         self._first: list[tuple[int, RunState]] = []
         if not 0 < run.offset <= seen:
             self._first.append((run.offset, run.state))
@@ -95,14 +117,14 @@ class Teller:
             if state.ended:
                 yield from self._heard()
                 self.ended = True
-            yield self._status(offset, state)
+            yield from self._status(offset, state)
         if not self.ended:
             yield from self._heard()
 
-    def _status(self, offset: int, state: RunState) -> bytes:
-        record = execution_record(state, log="", progress=self._run.progress)
-        head = b"id: %d\n" % offset if offset else b""
-        return b"%bevent: status\ndata: %b\n\n" % (head, record.__pydantic_serializer__.to_json(record))
+    def _status(self, offset: int, state: RunState) -> Iterator[bytes]:
+        yield b"id: %d\nevent: status\ndata: " % offset if offset else b"event: status\ndata: "
+        yield self._shown.json(state, log="", progress=self._run.progress)
+        yield b"\n\n"
 
     def _heard(self) -> Iterator[bytes]:
         run = self._run
@@ -114,17 +136,24 @@ class Teller:
             data = {"execution_id": run.state.run, "attempt": run.state.attempt, "progress": run.progress}
             yield _event(b"progress", data)
 
-    def _log(self) -> list[tuple[int, int, str]]:
-        """Attempt, offset and text of what was not told yet."""
-        run = self._run
-        if run.log is not None:
-            return [(run.log.attempt, *piece) for piece in run.log.since(self._told(run.log.attempt))]
-        stage = run.state.stage
+    def _log(self) -> Iterator[tuple[int, int, str]]:
+        """Attempt, offset and text of what was not told yet, piece by piece; not what comes meanwhile."""
+        log = self._run.log
+        if log is None:
+            yield from self._log_of_record()
+            return
+        end = log.end
+        while (piece := log.next(self._told(log.attempt), LOG_PIECE)) is not None and piece.offset < end:
+            yield log.attempt, *piece
+
+    def _log_of_record(self) -> Iterator[tuple[int, int, str]]:
+        state = self._run.state
+        stage = state.stage
         if stage is None or stage.result is None or stage.result.log_key is not None:
-            return []  # Of a long log the record has only the ends: who wants all of it gets /log.
-        told = self._told(run.state.attempt)
-        text = stage.result.log[told:]
-        return [(run.state.attempt, told, text)] if text else []
+            return  # Of a long log the record has only the ends: who wants all of it gets /log.
+        text = stage.result.log
+        while (told := self._told(state.attempt)) < len(text):
+            yield state.attempt, told, text[told : told + LOG_PIECE]
 
     def _told(self, attempt: int) -> int:
         return self._position if attempt == self._attempt else 0

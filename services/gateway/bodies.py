@@ -1,0 +1,86 @@
+"""What a client sends, as it comes: bounded in size and time, whatever the client does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from aiohttp import ClientError, StreamReader, web
+
+from voxloom.errors import InvalidInput, TooLarge
+
+SILENCE_SECS = 60.0
+"""How long a client may send nothing in the middle of an upload."""
+JSON_SECS = 60.0
+"""How long a client may take to send a JSON body."""
+
+
+class UploadBroken(InvalidInput):
+    """The client hung up, fell silent, or sent something that is no body. It will mostly not read this."""
+
+    code = "upload_incomplete"
+    http_status = 400
+
+
+async def chunks_of(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises UploadBroken where it ends too early, or the client falls silent."""
+    read = request.content.readany if request.content_length is None else partial(_read_on, request.content)
+    while True:
+        with _translated(f"Nothing came for {SILENCE_SECS:g} s"):
+            async with asyncio.timeout(SILENCE_SECS):
+                chunk = await read()
+        if not chunk:
+            return
+        yield chunk
+
+
+async def _read_on(content: StreamReader) -> bytes:
+    """One piece as it was received: `readany` would copy all there are together. But that is right for a chunked body,
+    whose chunks may be a byte each."""
+    chunk, _ = await content.readchunk()
+    return chunk
+
+
+async def read_whole(request: web.Request) -> bytes:
+    """A body that is small enough to be kept in memory. Raises UploadBroken, and TooLarge past `client_max_size`, if
+    possible before a byte is read."""
+    check_size(request, request.client_max_size)
+    pieces: list[bytes] = []
+    size = 0
+    with _translated(f"The body was not here within {JSON_SECS:g} s"):
+        async with asyncio.timeout(JSON_SECS):
+            while piece := await request.content.readany():
+                pieces.append(piece)
+                size += len(piece)
+                if size > request.client_max_size:
+                    raise TooLarge(f"The body has more than the {request.client_max_size} bytes allowed.")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+@contextmanager
+def _translated(too_late: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise UploadBroken(f"{too_late}, and nothing of it was kept. Send it again.", http_status=408) from None
+    except (ConnectionError, ClientError, web.RequestPayloadError) as error:
+        raise UploadBroken("The body broke off before its end, and nothing of it was kept. Send it again.") from error
+
+
+def check_size(request: web.Request, limit: int) -> None:
+    """Raises TooLarge where the body says itself that it is."""
+    if request.content_length is not None and request.content_length > limit:
+        raise TooLarge(f"The body has {request.content_length} bytes; {limit} are allowed.")
+
+
+def refuse_encoded(request: web.Request) -> None:
+    """Bodies come as they are: what a packed one grows to is known too late. Raises InvalidInput."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise InvalidInput(
+            f"A body with Content-Encoding {encoding[:40]!r} is not taken; send it as it is.",
+            code="unsupported_content_encoding",
+            http_status=415,
+        )
