@@ -28,7 +28,14 @@ BEHIND_THE_GATEWAY: Sequence[type[Service]] = (Recorder, Scheduler, Ingest, Depl
 opposite order."""
 
 STOP_SECS = 10.0
-"""How long one service may take to stop; a worker gets its drain and grace on top."""
+"""How long one service may take to stop; a worker gets its drain and grace, and time to say goodbye, on top."""
+GOODBYE_SECS = 15.0
+WATCH_SECS = 0.2
+"""How often it is looked whether all services still live."""
+
+
+class ServiceDied(Exception):
+    """A part of the system is dead, so the whole must not live on."""
 
 
 class System:
@@ -41,14 +48,7 @@ class System:
         self.url = ""
 
     async def start(self) -> None:
-        """Opens bus and store, then starts every service. If one cannot start, all that runs is stopped again."""
-        try:
-            await self._start()
-        except BaseException:
-            await self.stop()
-            raise
-
-    async def _start(self) -> None:
+        """Opens bus and store, then starts every service. If one cannot start, what runs is for `stop` to end."""
         store = LocalObjectStore(self._settings.data / "objects")
         platform = Platform(bus=await self._open_bus(), store=store, settings=self._settings)
         await self._open_store(store)
@@ -78,18 +78,26 @@ class System:
             await store.set_expiry(collection, days)
 
     async def _stop(self, service: Service) -> None:
-        limit = STOP_SECS + (self._settings.drain + self._settings.grace if isinstance(service, Worker) else 0.0)
+        settings = self._settings
+        extra = settings.drain + settings.grace + GOODBYE_SECS if isinstance(service, Worker) else 0.0
         try:
-            await asyncio.wait_for(service.stop(), limit)
+            await asyncio.wait_for(service.stop(), STOP_SECS + extra)
         except TimeoutError:
-            log.error("%s did not stop within %.0f s and is left behind", service.name, limit)
+            log.error("%s did not stop within %.0f s and is left behind", service.name, STOP_SECS + extra)
+        except Exception:
+            # The others have to stop all the same.
+            log.exception("%s did not stop in good order", service.name)
 
     async def failure(self) -> None:
-        """Returns never; raises when a service has failed."""
-        await asyncio.wait([service.failed for service in self.services], return_when=asyncio.FIRST_COMPLETED)
-        for service in self.services:
-            if service.failed.done() and not service.failed.cancelled():
-                service.failed.result()
+        """Never returns; raises ServiceDied once a service has failed, or hears nothing any more."""
+        while True:
+            for service in self.services:
+                if service.failed.done() and not service.failed.cancelled():
+                    error = service.failed.exception()
+                    raise ServiceDied(f"the {service.name} ({str(error).rstrip('.')})") from error
+                if not service.ready:
+                    raise ServiceDied(f"the {service.name} (it no longer hears what is said)")
+            await asyncio.sleep(WATCH_SECS)
 
     async def stop(self) -> None:
         await self._exits.aclose()
@@ -108,33 +116,44 @@ def expiries(settings: Settings) -> dict[str, float | None]:
 async def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Runs the system until SIGTERM or SIGINT; a second signal does not wait for running work.
 
-    Raises what a service died of, after the others were stopped.
+    Raises what kept it from starting, or ServiceDied, after all that ran was stopped.
     """
-    loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
+    signals: asyncio.Queue[None] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
     system = System(settings)
-    await system.start()
-    on_ready(system.url)
+    asked = asyncio.create_task(signals.get(), name="up.asked")
     failure = asyncio.create_task(system.failure(), name="up.failure")
-    stop = asyncio.create_task(asked.wait(), name="up.signal")
     try:
-        await asyncio.wait({failure, stop}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("stopping: new work is refused, running work has %.0f s", settings.drain)
-        asked.clear()
-        await _stop_or_hurry(system, asked)
-        if failure.done():
-            failure.result()
+        if await _start(system, asked, failure):
+            on_ready(system.url)
+            await asyncio.wait({asked, failure}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (failure, stop):
-            task.cancel()
-        await asyncio.gather(failure, stop, return_exceptions=True)
+        asked.cancel()
+        failure.cancel()
+        await asyncio.gather(asked, failure, return_exceptions=True)
+        await _stop_or_hurry(system, signals)
+    if not failure.cancelled():
+        failure.result()
 
 
-async def _stop_or_hurry(system: System, asked: asyncio.Event) -> None:
+async def _start(system: System, *enough: asyncio.Task[None]) -> bool:
+    """Whether the system has started before something came up that makes it stop."""
+    starting = asyncio.create_task(system.start(), name="up.start")
+    try:
+        await asyncio.wait({starting, *enough}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+        return starting.done()
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+
+
+async def _stop_or_hurry(system: System, signals: asyncio.Queue[None]) -> None:
+    log.info("stopping: new work is refused, running work may go on for a while")
     stopping = asyncio.create_task(system.stop(), name="up.stop")
-    hurry = asyncio.create_task(asked.wait(), name="up.hurry")
+    hurry = asyncio.create_task(signals.get(), name="up.hurry")
     await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
         log.warning("asked twice: running work is given back now")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +28,18 @@ from shared.bus.base import Bus
 from shared.objects.base import EXPIRING, FileUpload, ObjectStore
 from shared.records.store import COLLECTION, RecordStore, log_key
 from shared.settings import Settings
-from voxloom.errors import VoxloomError
+from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import RunError
 from voxloom.runner import frames
 from voxloom.runner.output import format_lines
 
 INLINE_LOG = 16 << 10
 """Characters of log that travel in the report itself; a longer log lies in the store beside it."""
+PROCESS_TRIES = 3
 
 Outcome = Literal["completed", "failed", "stopped", "released"]
+
+_log = logging.getLogger("voxloom.worker")
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ class Attempt:
                 if self._called_off():
                     return None
                 module_dir = await self._node.materials.module_dir(work.algorithm)
-                process = await self._node.pool.acquire(key)
+                process = await self._acquire(key)
         except TimeoutError:
             if self._called_off():
                 return None
@@ -176,6 +180,15 @@ class Attempt:
             self._node.pool.release(process)
             return None
         return module_dir, process
+
+    async def _acquire(self, key: Key) -> RunnerProcess:
+        """Nothing has begun yet: that a process dies before it is ready need not cost the run."""
+        for _ in range(PROCESS_TRIES - 1):
+            try:
+                return await self._node.pool.acquire(key)
+            except Unavailable as error:
+                _log.warning("run %s: %s It tries another.", self.run, error.message)
+        return await self._node.pool.acquire(key)
 
     async def _end_kill(self) -> None:
         if self._killer is not None:

@@ -1,0 +1,80 @@
+"""The disk is full for a while."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.support import Api, Footing, eventually
+from tests.chaos.load import Notes, deploy_noting, end_of_all, unlike
+
+SIZE_MIB = 48
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of its own, with little room."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a disk of its own; test_full_store says the same in process")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.decode()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Takes all the room there is."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            while _has_written(file.fileno(), size):
+                pass
+    return ballast
+
+
+def _has_written(descriptor: int, size: int) -> bool:
+    try:
+        return os.write(descriptor, b"x" * size) == size
+    except OSError:
+        return False
+
+
+def test_a_full_disk_is_said_and_what_ran_ends_once_there_is_room(
+    new_system: Callable[..., Footing], small_disk: Path, tmp_path: Path
+) -> None:
+    # Given runs under way, and others that wait
+    footing = new_system(small_disk / "system", claim_timeout=1.0, lease=2.0, max_lost=1)
+    footing.log = tmp_path / "server.log"
+    api = footing.api()
+    notes = Notes(tmp_path / "notes")
+    noting = deploy_noting(api)
+    facts = {"notes": str(notes.path), "seconds": 1.0}
+    runs = [api.execute(noting, additional_parameters={"n": number, **facts}) for number in range(6)]
+    api.wait_for_status(runs[0], "RUNNING")
+    # When the disk is full, then nothing more is accepted, and the reason is given
+    ballast = fill(small_disk)
+    eventually(lambda: _refused(api, noting, notes), within=10, what="a refusal")
+    # And once there is room again, after much longer than a worker may be silent, all that was accepted completes
+    time.sleep(5.0)
+    ballast.unlink()
+    records = end_of_all(api, runs)
+    assert unlike(records, "COMPLETED") == []
+    assert {record["attempt"] for record in records.values()} == {1}
+    assert {number: count for number, count in notes.count("end").items() if number >= 0} == dict.fromkeys(range(6), 1)
+
+
+def _refused(api: Api, noting: str, notes: Notes) -> bool:
+    body = {"algorithm_id": noting, "additional_parameters": {"n": -1, "notes": str(notes.path)}}
+    answer = api.http.post("/api/v0/execute-algorithm", json={"input_dataset_ids": [], **body})
+    assert answer.status_code in (200, 503), answer.text
+    return answer.status_code == 503 and "room" in answer.text

@@ -1,0 +1,88 @@
+"""SIGTERM in the middle of things, and a second server on the same folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.acceptance.support import TICKER, Footing, eventually, generic
+from tests.chaos.load import Notes, deploy_noting, end_of_all, unlike
+
+RUNS = 100
+
+
+def test_runs_go_on_after_restarts_and_none_loses_an_attempt_to_them(
+    new_system: Callable[..., Footing], tmp_path: Path
+) -> None:
+    # Given a hundred runs and a long one, where a single lost attempt would be the end
+    footing = new_system(drain=0.2, grace=0.5, max_lost=1)
+    api = footing.api()
+    notes = Notes(tmp_path / "notes")
+    noting, ticker = deploy_noting(api), api.deploy(generic("ticker", TICKER))["algorithm_id"]
+    runs = [api.execute(ticker, additional_parameters={"steps": 100})]
+    runs += [
+        api.execute(noting, additional_parameters={"notes": str(notes.path), "n": number}) for number in range(RUNS)
+    ]
+    # When the server is stopped and started twice while they run
+    for count in (20, 60):
+        _wait_for_ends(notes, count)
+        assert footing.stop() == 0
+        footing.start()
+    # Then all complete
+    records = end_of_all(footing.api(), runs)
+    assert unlike(records, "COMPLETED") == []
+    assert set(notes.count("end")) == set(range(RUNS))
+
+
+def test_no_second_server_comes_up_beside_one_that_starts_runs_or_drains(
+    new_system: Callable[..., Footing],
+) -> None:
+    # Given two servers that start on one folder at the same moment
+    footing = new_system(drain=30.0)
+    api = footing.api()
+    ticker = api.deploy(generic("ticker", TICKER))["algorithm_id"]
+    footing.stop()
+    with _second(footing) as first, _second(footing) as second:
+        # Then one of them is refused
+        assert sorted([_outcome(first), _outcome(second)]) == ["ready", "refused"]
+    # And while one runs, and while it drains, so is every other
+    api = footing.start().api()
+    run = api.execute(ticker, additional_parameters={"steps": 10_000})
+    api.wait_for_status(run, "RUNNING")
+    with _second(footing) as other:
+        assert _outcome(other) == "refused"
+    assert footing.process is not None
+    footing.process.terminate()
+    with _second(footing) as other:
+        assert _outcome(other) == "refused"
+    footing.process.terminate()
+    assert footing.process.wait(30) == 0
+
+
+def _wait_for_ends(notes: Notes, count: int) -> None:
+    eventually(lambda: notes.count("end").total() >= count, what=f"{count} ends")
+
+
+@contextmanager
+def _second(footing: Footing) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "voxloom", "up", "--port", "0", "--data", str(footing.folder / "data")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=footing.folder
+    ) as server:
+        try:
+            yield server
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _outcome(server: subprocess.Popen[str]) -> str:
+    """What it says first that matters: that it is ready, or why it cannot start."""
+    assert server.stdout is not None
+    for line in server.stdout:
+        if "ready at" in line or "in use" in line:
+            return "ready" if "ready at" in line else "refused"
+    return f"ended with code {server.wait()}"

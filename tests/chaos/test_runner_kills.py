@@ -1,0 +1,68 @@
+"""SIGKILL of runner processes at random."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.acceptance.support import Footing
+from tests.chaos.load import Notes, deploy_noting, end_of_all, statuses
+
+RUNS = 200
+KILLS = 30
+
+
+def runners_of(server: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process(server).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "voxloom.runner.host" in process.cmdline():
+                found.append(process)
+    return found
+
+
+def kill_some(server: int, over: threading.Event, killed: list[int]) -> None:
+    chance = random.Random(7)
+    while not over.is_set() and len(killed) < KILLS:
+        if runners := runners_of(server):
+            victim = chance.choice(runners)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+                killed.append(victim.pid)
+        time.sleep(0.15)
+
+
+def test_a_killed_runner_costs_its_run_alone(new_system: Callable[..., Footing], tmp_path: Path) -> None:
+    # Given two hundred runs
+    footing = new_system()
+    api = footing.api()
+    notes = Notes(tmp_path / "notes")
+    noting = deploy_noting(api)
+    assert footing.process is not None
+    over, killed = threading.Event(), list[int]()
+    killer = threading.Thread(target=kill_some, args=[footing.process.pid, over, killed])
+    # When their processes are killed at random
+    killer.start()
+    runs = [
+        api.execute(noting, additional_parameters={"notes": str(notes.path), "n": number, "seconds": 0.05})
+        for number in range(RUNS)
+    ]
+    records = end_of_all(api, runs)
+    over.set()
+    killer.join()
+    # Then each has ended: COMPLETED, or FAILED because of just that (or since one after the other died at its start)
+    assert len(killed) > 5
+    assert sum(statuses(records).values()) == statuses(records)["COMPLETED"] + statuses(records)["FAILED"]
+    assert statuses(records)["FAILED"] <= len(killed)
+    reasons = {record["error"]["code"] for record in records.values() if record["status"] == "FAILED"}
+    assert reasons <= {"runner_killed", "unavailable"}
+    # And what completed has really run, once
+    ended = notes.count("end")
+    completed = [number for number, run in enumerate(runs) if records[run]["status"] == "COMPLETED"]
+    assert [ended[number] for number in completed] == [1] * len(completed)
