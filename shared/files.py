@@ -26,6 +26,9 @@ from voxloom.models import DatasetInfo, Moment, Status, Value
 
 COLLECTION = "data-store"
 
+_LOCATED_AT_ONCE = 500
+"""Others' work comes in between."""
+
 
 def bytes_key(file_id: str) -> str:
     return f"files/{file_id}"
@@ -85,10 +88,14 @@ async def locate(store: ObjectStore, file_id: str) -> Located:
 
 async def locate_many(store: ObjectStore, file_ids: Iterable[str]) -> dict[str, Located]:
     """Those of the files that have bytes in the store, in the order of their ids."""
-    wanted = [file_id for file_id in dict.fromkeys(file_ids) if _can_be(file_id)]
-    keys = [key for file_id in wanted for key in (bytes_key(file_id), entry_key(file_id))]
-    infos = await store.head_many(COLLECTION, keys)
-    return {file_id: _located(file_id, infos) for file_id in wanted if bytes_key(file_id) in infos}
+    wanted = list(dict.fromkeys(file_ids))
+    found: dict[str, Located] = {}
+    for start in range(0, len(wanted), _LOCATED_AT_ONCE):
+        possible = [file_id for file_id in wanted[start : start + _LOCATED_AT_ONCE] if _can_be(file_id)]
+        keys = [key for file_id in possible for key in (bytes_key(file_id), entry_key(file_id))]
+        infos = await store.head_many(COLLECTION, keys)
+        found |= {file_id: _located(file_id, infos) for file_id in possible if bytes_key(file_id) in infos}
+    return found
 
 
 def _can_be(file_id: str) -> bool:

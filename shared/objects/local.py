@@ -14,7 +14,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from shared.objects import signing, sweep
 from shared.objects.base import ANYWAY, CHUNK, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Sender, Upload
 from shared.objects.checks import checked_bound, checked_collection, checked_range, checked_tags, is_expiring
 from shared.objects.embedded import table
-from shared.objects.embedded.blobs import BlobReader, BlobSender, Taken, place
+from shared.objects.embedded.blobs import BlobReader, Blobs, BlobSender, Taken, place
 from shared.objects.embedded.changes import Drop, Put, Retag
 from shared.objects.embedded.engine import Engine, in_time
 from shared.objects.embedded.failures import closed
@@ -40,6 +40,7 @@ SWEEP_EVERY = 600.0
 
 _READ_AT_ONCE = 4 * CHUNK
 _UPLOADS_AT_ONCE = 256
+_ROWS_AT_ONCE = 512
 
 log = logging.getLogger("voxloom.objects")
 
@@ -126,16 +127,13 @@ class LocalObjectStore(ObjectStore):
             return await self._take_in(engine, made, chunks, limit, condition)
 
     async def put_files(self, collection: str, files: Sequence[FileUpload]) -> list[ObjectInfo]:
-        made = [draft(collection, file.key, file.metadata, file.tags) for file in files]
-        paths = [file.path for file in files]
         with self._now().busy() as engine:
-            blobs = engine.blobs
-            inline = self._inline(checked_collection(collection))
-            taken = await engine.movers.obtain(blobs.give_up, blobs.take, paths, inline)
-            rows = [self._taken(one, found) for one, found in zip(made, taken, strict=True)]
+            # All that is done for every one of the files is done in threads: there may be very many.
+            take = partial(self._take_files, engine.blobs, collection, files)
+            rows = await engine.movers.obtain(engine.blobs.give_up, take)
             await engine.write([Put(row) for row in rows])
-            await _whatever(engine.movers.run(_remove, paths), "remove files that are now objects")
-        return [info_of(row) for row in rows]
+            await _whatever(engine.movers.run(_remove, files), "remove files that are now objects")
+            return await engine.movers.run(_infos_of, rows)
 
     async def get(self, collection: str, key: str) -> bytes:
         engine = self._now()
@@ -147,9 +145,12 @@ class LocalObjectStore(ObjectStore):
 
     async def head_many(self, collection: str, keys: Iterable[str]) -> dict[str, ObjectInfo]:
         engine = self._now()
-        addresses = {key: address_of(collection, key) for key in keys}
-        rows = await engine.find_many(list(addresses.values()))
-        return {key: info_of(rows[address]) for key, address in addresses.items() if address in rows}
+        infos: dict[str, ObjectInfo] = {}
+        for some in _slices(list(dict.fromkeys(keys))):
+            addresses = {key: address_of(collection, key) for key in some}
+            rows = await engine.find_many(list(addresses.values()))
+            infos |= {key: info_of(rows[address]) for key, address in addresses.items() if address in rows}
+        return infos
 
     async def stream(
         self, collection: str, key: str, *, start: int = 0, stop: int | None = None
@@ -192,11 +193,18 @@ class LocalObjectStore(ObjectStore):
         return info_of(row)
 
     async def checkout_many(self, collection: str, targets: Mapping[str, Path]) -> dict[str, ObjectInfo]:
+        infos: dict[str, ObjectInfo] = {}
+        for some in _slices(list(targets)):
+            infos |= await self._checkout_some(collection, {key: targets[key] for key in some})
+        return infos
+
+    async def _checkout_some(self, collection: str, targets: Mapping[str, Path]) -> dict[str, ObjectInfo]:
         engine = self._now()
         addresses = {key: address_of(collection, key) for key in targets}
         rows = await engine.find_many(list(addresses.values()))
         files = {key: row.file for key, at in addresses.items() if (row := rows.get(at)) is not None and row.file}
-        linked = await engine.check_out_many([(file, targets[key]) for key, file in files.items()])
+        wanted = [(file, targets[key]) for key, file in files.items()]
+        linked = await engine.movers.run(engine.blobs.check_out_many, wanted) if wanted else []
         infos = {key: info_of(rows[addresses[key]]) for key, done in zip(files, linked, strict=True) if done}
         # Those in the database, and those that were replaced this very moment.
         rest = {key: targets[key] for key, at in addresses.items() if at in rows and key not in infos}
@@ -289,6 +297,12 @@ class LocalObjectStore(ObjectStore):
     def _small(self, made: Draft, data: bytes) -> Row:
         return made.row(self._time(), len(data), _digest(data), body=bytes(data))
 
+    def _take_files(self, blobs: Blobs, collection: str, files: Sequence[FileUpload]) -> Sequence[Row]:
+        """Rows for files that are in the store by then."""
+        made = [draft(collection, file.key, file.metadata, file.tags) for file in files]
+        taken = blobs.take([file.path for file in files], self._inline(checked_collection(collection)))
+        return [self._taken(one, found) for one, found in zip(made, taken, strict=True)]
+
     def _taken(self, made: Draft, taken: Taken) -> Row:
         if taken.body is not None:
             return self._small(made, taken.body)
@@ -322,9 +336,18 @@ async def _store(engine: Engine, row: Row, condition: Condition) -> ObjectInfo:
     return info_of(row)
 
 
-def _remove(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _remove(files: Sequence[FileUpload]) -> None:
+    for file in files:
+        file.path.unlink(missing_ok=True)
+
+
+def _infos_of(rows: Sequence[Row]) -> list[ObjectInfo]:
+    return [info_of(row) for row in rows]
+
+
+def _slices(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """What is dealt with in one go; others' work comes in between."""
+    return (keys[first : first + _ROWS_AT_ONCE] for first in range(0, len(keys), _ROWS_AT_ONCE))
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

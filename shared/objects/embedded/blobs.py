@@ -19,6 +19,7 @@ from threading import Lock
 
 from shared.objects.base import CHUNK
 from shared.objects.embedded.failures import closed
+from shared.objects.embedded.rows import Row
 from shared.objects.embedded.writeback import Writeback, begin, sync_files
 from voxloom.errors import InvalidInput, StoreUnavailable
 
@@ -103,9 +104,9 @@ class Blobs:
             raise
         return taken
 
-    def give_up(self, taken: Iterable[Taken]) -> None:
-        """Undoes `take`."""
-        self.remove(found.file for found in taken if found.file is not None)
+    def give_up(self, rows: Iterable[Row]) -> None:
+        """Undoes `take`, of whose files the rows were made."""
+        self.remove(row.file for row in rows if row.file is not None)
 
     def _take(self, source: Path, name: str, inline: int | None) -> Taken:
         try:
@@ -142,10 +143,11 @@ class BlobWriter:
             self._writeback = self._writeback or Writeback(descriptor)
             self._writeback.grown_by(write_all(descriptor, pieces))
 
-    def finish(self) -> None:
-        """When it returns, the file is there after a crash too."""
+    def finish(self, pieces: Sequence[bytes]) -> None:
+        """Writes the last pieces. When it returns, the file is there after a crash too."""
         with self._lock:
             descriptor = self._opened()
+            write_all(descriptor, pieces)
             os.fchmod(descriptor, _READ_ONLY)
             os.fsync(descriptor)
             self._close()

@@ -29,9 +29,6 @@ DRAIN = 5.0
 
 _READING_THREADS = 2
 _MOVING_THREADS = 8
-_ROWS_AT_ONCE = 512
-_FILES_AT_ONCE = 512
-"""What one thread does in one go: others' work comes in between."""
 
 T = TypeVar("T")
 
@@ -94,18 +91,7 @@ class Engine:
         """The rows that are there, without bodies but where those are at hand."""
         cached = {address: row for address in addresses if (row := self._cache.get(address)) is not None}
         unknown = [address for address in addresses if address not in cached]
-        found: dict[Address, Row] = {}
-        for first in range(0, len(unknown), _ROWS_AT_ONCE):
-            some = unknown[first : first + _ROWS_AT_ONCE]
-            found |= await in_time(self.readers.query(table.load, some))
-        return cached | found
-
-    async def check_out_many(self, wanted: Sequence[tuple[str, Path]]) -> list[bool]:
-        """Links files to paths. False where one was replaced meanwhile."""
-        linked: list[bool] = []
-        for first in range(0, len(wanted), _FILES_AT_ONCE):
-            linked += await self.movers.run(self.blobs.check_out_many, wanted[first : first + _FILES_AT_ONCE])
-        return linked
+        return cached | await in_time(self.readers.query(table.load, unknown)) if unknown else cached
 
     async def with_file(
         self, address: Address, work: Callable[[str], T], *, undo: Callable[[T], None] = lambda _: None

@@ -42,10 +42,9 @@ class Intake:
         """The bytes, or the name of the file that has them, by then safe on the disk."""
         if self._writer is None and self._inline is not None and self.size <= self._inline:
             return b"".join(self._pieces)
-        await self._pass_on()
         await self._written()
-        assert self._writer is not None
-        await self._pool.run(self._writer.finish)
+        self._writer = self._writer or BlobWriter(self._blobs)
+        await self._pool.run(self._writer.finish, self._pieces)
         return self._writer.name
 
     def abandon(self) -> None:
