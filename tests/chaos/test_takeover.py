@@ -198,7 +198,7 @@ async def test_an_old_scheduler_that_wakes_decides_nothing(world: World) -> None
     process.end()
     ends = await world.ends("a")
     assert (ends["a"].attempt, ends["a"].epoch, process.killed) == (1, 2, False)
-    assert await world.statuses("a") == {Status.COMPLETED}
+    await until_async(lambda: _all(world, ["a"], Status.COMPLETED))
 
 
 async def test_an_old_scheduler_that_hears_of_its_successor_steps_down_for_good(world: World) -> None:
