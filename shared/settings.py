@@ -6,9 +6,9 @@ import os
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -72,7 +72,6 @@ class Settings(BaseSettings):
     """From asking a run to stop until its process group is killed."""
     drain: float = 10.0
     """How long running work may go on after SIGTERM before it is given back."""
-    load_timeout: float = 300.0
     runner_memory: int | None = None
     """Address space of a runner process; None: no limit."""
     max_log_bytes: int = 64 * MIB
@@ -100,6 +99,15 @@ class Settings(BaseSettings):
     def _all_absolute(cls, value: list[Path]) -> list[Path]:
         return [path.expanduser().resolve() for path in value]
 
+    @model_validator(mode="after")
+    def _lease_outlasts_heartbeats(self) -> Self:
+        if self.lease < 2 * self.heartbeat:
+            raise ValueError(
+                f"`lease` ({self.lease:g} s) has to be at least twice `heartbeat` ({self.heartbeat:g} s), "
+                "or one late heartbeat would cost a worker its runs"
+            )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -124,6 +132,9 @@ def load_settings(**flags: Any) -> Settings:
         raise Misconfigured(f"voxloom.toml in this folder is no TOML: {error}. Correct it, or move it away.") from error
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            why = first["msg"].removeprefix("Value error, ")
+            raise Misconfigured(f"The settings do not fit together: {why}.") from error
         name = ".".join(str(part) for part in first["loc"])
         raise Misconfigured(
             f"The setting `{name}` is wrong: {first['msg']}. Correct the flag, VOXLOOM_{name.upper()} or voxloom.toml."

@@ -20,7 +20,7 @@ from voxloom.parameters import check_parameters
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = sorted(path for folder in ("voxloom", "shared", "services") for path in (ROOT / folder).rglob("*.py"))
-NOT_IN_USE = {"load_timeout", "training_expire_days"}
+NOT_IN_USE = {"training_expire_days"}
 """Settings that nothing reads so far."""
 INNER_CODES = {
     *("error", "invalid_input", "not_found", "not_allowed", "conflict", "unavailable"),  # of errors without their own

@@ -1,0 +1,263 @@
+"""All services in one process: they come up together or not at all, and none lives on without the others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from services import up
+from services.up import ServiceDied, run
+from services.worker.service import Worker
+from shared.bus import topology
+from shared.bus.base import Queue
+from shared.service import Platform, Service
+from shared.settings import Settings
+from voxloom.errors import Misconfigured
+
+QUIET = Queue(name="quiet", bindings=("quiet.#",), policy=topology.INGEST.policy)
+
+
+class Fake(Service):
+    """A service that notes what happens to it."""
+
+    said: ClassVar[list[str]] = []
+
+    async def on_start(self) -> None:
+        self.said.append(f"{self.name} starts")
+
+    async def on_stop(self) -> None:
+        self.said.append(f"{self.name} stops")
+
+
+class One(Fake):
+    name = "one"
+
+
+class Two(Fake):
+    name = "two"
+
+
+class Front(Fake):
+    """In the gateway's place."""
+
+    name = "front"
+    url = "http://front"
+
+    def __init__(self, platform: Platform, routes: object = None) -> None:
+        super().__init__(platform)
+
+
+Ready = Callable[[str], None]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., asyncio.Task[None]]:
+    """Runs a system of these services."""
+    Fake.said.clear()
+    monkeypatch.setattr(up, "Gateway", Front)
+
+    def begin(*kinds: type[Service], ready: Ready = lambda _url: None) -> asyncio.Task[None]:
+        monkeypatch.setattr(up, "BEHIND_THE_GATEWAY", kinds)
+        return asyncio.create_task(run(Settings(data=tmp_path, port=0), ready))
+
+    return begin
+
+
+Start = Callable[..., "asyncio.Task[None]"]
+
+
+async def ends(task: asyncio.Task[None], within: float = 10.0) -> None:
+    async with asyncio.timeout(within):
+        await task
+
+
+async def ready(start: Start, *kinds: type[Service]) -> asyncio.Task[None]:
+    """A system that is up."""
+    is_up = asyncio.Event()
+    running = start(*kinds, ready=lambda _url: is_up.set())
+    waiting = asyncio.create_task(is_up.wait())
+    await asyncio.wait({waiting, running}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    assert is_up.is_set()
+    return running
+
+
+async def test_sigterm_stops_the_services_in_the_opposite_order(start: Start) -> None:
+    running = await ready(start, One, Two)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ends(running)
+    assert Fake.said == ["one starts", "two starts", "front starts", "front stops", "two stops", "one stops"]
+
+
+async def test_a_service_that_cannot_start_stops_those_that_have_and_says_why(start: Start) -> None:
+    class Broken(Fake):
+        name = "broken"
+
+        async def on_start(self) -> None:
+            raise Misconfigured("The port is taken.")
+
+    with pytest.raises(Misconfigured, match="port is taken"):
+        await ends(start(One, Broken, Two))
+    assert Fake.said == ["one starts", "broken stops", "one stops"]
+
+
+async def test_a_service_that_dies_takes_the_others_with_it(start: Start) -> None:
+    class Dying(Fake):
+        name = "dying"
+
+        async def on_start(self) -> None:
+            self.spawn("heart", self._fail())
+
+        async def _fail(self) -> None:
+            raise ValueError("no more.")
+
+    with pytest.raises(ServiceDied, match=r"^the dying \(no more\)$"):
+        await ends(start(One, Dying, Two))
+    assert Fake.said[-1] == "one stops"
+
+
+async def test_a_service_that_hears_nothing_any_more_takes_the_others_with_it(start: Start) -> None:
+    class Deaf(Fake):
+        name = "deaf"
+
+        async def on_start(self) -> None:
+            self.inbox = self.keep(await self.bus.consume(QUIET, self._hear))
+            self.spawn("loss", self._lose())
+
+        async def _hear(self, events: Sequence[Any]) -> None: ...
+
+        async def _lose(self) -> None:
+            await self.bus.delete_queue(QUIET.name)
+            await asyncio.Event().wait()
+
+    with pytest.raises(ServiceDied, match="the deaf"):
+        await ends(start(One, Deaf))
+
+
+async def test_a_service_that_dies_while_another_is_still_starting_ends_the_start(start: Start) -> None:
+    class Dying(Fake):
+        name = "dying"
+
+        async def on_start(self) -> None:
+            self.fail(ValueError("dead on arrival"))
+
+    class Slow(Fake):
+        name = "slow"
+
+        async def on_start(self) -> None:
+            await asyncio.sleep(60)
+
+    with pytest.raises(ServiceDied, match="dead on arrival"):
+        await ends(start(Dying, Slow), within=5)
+
+
+async def test_sigterm_during_the_start_ends_it(start: Start) -> None:
+    begun = asyncio.Event()
+
+    class Slow(Fake):
+        name = "slow"
+
+        async def on_start(self) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+    running = start(One, Slow)
+    await begun.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ends(running, within=5)
+    assert Fake.said == ["one starts", "slow stops", "one stops"]
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs"])
+async def test_a_service_that_does_not_stop_keeps_no_other_from_stopping(
+    start: Start, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "STOP_SECS", 0.1)
+
+    class Stubborn(Fake):
+        name = "stubborn"
+
+        async def on_stop(self) -> None:
+            if how == "raises":
+                raise ValueError("no")
+            await asyncio.sleep(60)
+
+    running = await ready(start, One, Stubborn)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ends(running, within=5)
+    assert Fake.said[-1] == "one stops"
+
+
+async def test_a_second_signal_lets_the_worker_hurry(start: Start) -> None:
+    class Busy(Worker):
+        async def on_start(self) -> None: ...
+
+        async def stop(self) -> None:
+            Fake.said.append("busy drains")
+            await self._hurry.wait()
+
+    running = await ready(start, One, Busy)
+    os.kill(os.getpid(), signal.SIGTERM)
+    deadline = time.monotonic() + 5
+    while "busy drains" not in Fake.said and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    assert not running.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ends(running, within=5)
+    assert Fake.said[-1] == "one stops"
+
+
+async def test_a_side_task_that_dies_without_a_reader_of_its_error_is_still_seen(tmp_path: Path) -> None:
+    class Dying(Fake):
+        name = "dying"
+
+    service = Dying.__new__(Dying)
+    Service.__init__(service, Platform(bus=None, store=None, settings=Settings(data=tmp_path)))  # type: ignore[arg-type]  # it stands on nothing
+    service.spawn("side", _raise())
+    await asyncio.wait([service.failed], timeout=5)
+    await service.stop()
+    assert isinstance(service.failed.exception(), ValueError)
+
+
+async def _raise() -> None:
+    raise ValueError("dead")
+
+
+DIES = """
+import asyncio, sys
+from services.recorder.service import Recorder
+start = Recorder.on_start
+
+async def on_start(self):
+    await start(self)
+    self.spawn("bad", bad())
+
+async def bad():
+    await asyncio.sleep(0.3)
+    raise OSError("its heart stood still")
+
+Recorder.on_start = on_start
+sys.argv = ["voxloom", "up", "--port", "0", "--data", sys.argv[1]]
+from voxloom.cli.main import main
+main()
+"""
+
+
+def test_the_process_of_a_service_that_died_ends_with_code_3_and_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 3
+    assert last == (
+        "Voxloom stopped because a service died: the recorder (its heart stood still). The log above says where."
+    )
+    assert "Traceback" not in last
