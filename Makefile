@@ -7,8 +7,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN_STAMP := .venv/installed-to-run
 DEV_STAMP := .venv/installed-to-develop
 
+# Two at a time: much of the suite waits for others' deaths. Tests of a group (tests/conftest.py) stay together, in order.
+AT_ONCE := -n 2 --dist loadgroup --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench build lock clean
+.PHONY: help demo up test broker lint bench build lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -19,8 +22,11 @@ demo: $(RUN_STAMP) ## run both ready-made algorithms on micrographs, or on yours
 up: $(RUN_STAMP) ## start the server; flags in ARGS: make up ARGS="--port 6000"
 	@$(BIN)/voxloom up $(ARGS)
 
-test: $(DEV_STAMP) ## run the tests; pytest's flags in ARGS: make test ARGS="-k client"
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP) broker ## run the tests; pytest's flags in ARGS: make test ARGS="-k client"
+	@$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
+
+broker: ## RabbitMQ, which the tests start for themselves (Debian's package; as root)
+	@.ci/install-broker
 
 lint: $(DEV_STAMP) ## what must hold before a commit: style, types, imports, generated code
 	$(BIN)/ruff check .
@@ -53,5 +59,5 @@ $(RUN_STAMP): pyproject.toml requirements.lock | $(BIN)/python
 
 $(DEV_STAMP): pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing Voxloom and its development tools into .venv ..."
-	@$(PIP) install -c requirements.lock -e '.[algorithms,dev]'
+	@$(PIP) install -c requirements.lock -e '.[algorithms,cluster,dev]'
 	@touch $(RUN_STAMP) $@

@@ -14,11 +14,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import data, lifecycle, runs
+from benchmarks import cluster, data, lifecycle, lists, runs
 from benchmarks.figures import Figure
 from benchmarks.system import System
 
 HERE = Path(__file__).parent
+PARTS = ["runs", "data", "lifecycle", "lists", "cluster"]
 HEAD = ["figure", "measured", "to reach", "reached", "yardstick in the same run", "ratio"]
 
 
@@ -32,6 +33,10 @@ async def measure(parts: list[str]) -> list[Figure]:
             figures += await data.measure(system)
     if "lifecycle" in parts:
         figures += await lifecycle.measure()
+    if "lists" in parts:
+        figures += await lists.measure()
+    if "cluster" in parts:
+        figures += await cluster.measure()
     return figures
 
 
@@ -55,8 +60,9 @@ def write(figures: list[Figure], folder: Path) -> None:
         f"""# Benchmarks
 
 Written by `make bench`. The whole system on the embedded footing: one server process, real runner processes, real HTTP,
-warm where it says nothing else. Measured on {when}: {machine()}. A yardstick is measured in the same run, on the same
-machine, and does nothing but the unavoidable part of the work.
+warm where it says nothing else. Where it says RabbitMQ + S3: a process per service, one of each, RabbitMQ, and a small
+S3 server in Python, all of which share the machine's cores. Measured on {when}: {machine()}. A yardstick is measured in
+the same run, on the same machine, and does nothing but the unavoidable part of the work.
 
 | {" | ".join(HEAD)} |
 |{"---|" * len(HEAD)}
@@ -67,11 +73,11 @@ machine, and does nothing but the unavoidable part of the work.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=["runs", "data", "lifecycle"], help="runs, data, lifecycle")
+    parser.add_argument("parts", nargs="*", default=PARTS, help=", ".join(PARTS))
     arguments = parser.parse_args()
     figures = asyncio.run(measure(arguments.parts))
     show(figures)
-    if len(arguments.parts) == 3:
+    if set(arguments.parts) == set(PARTS):
         write(figures, HERE.parent / "docs")
 
 

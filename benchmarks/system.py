@@ -119,7 +119,8 @@ class System:
     async def end(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
-        await asyncio.wait_for(self._process.wait(), 60)
+        async with asyncio.timeout(60):
+            await self._process.wait()
 
     @property
     def pid(self) -> int:

@@ -17,6 +17,8 @@ class DeployRequested(Event):
 
 
 class DeployStarted(Event):
+    """The deployer looks into the zip; said again when it is tried again."""
+
     entity = "deploy"
     verb = "started"
 
@@ -35,6 +37,8 @@ class DeployCompleted(Event):
 
 
 class DeployFailed(Event):
+    """The algorithm cannot be used; nothing of it is kept."""
+
     entity = "deploy"
     verb = "failed"
     error: RunError

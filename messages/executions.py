@@ -1,4 +1,7 @@
-"""Events of executions. The subject is the execution's id; `attempt` numbers the try from 1."""
+"""Events of executions. The subject is the execution's id; `attempt` numbers the try from 1.
+
+Trainings and benchmarks are runs, too: their events are these under another name (messages/trainings.py).
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,14 @@ class AlgorithmPin(Value):
     assets: str
 
 
+Task = Literal["execution", "training", "benchmark"]
+"""What a run does: an execution on files, a training on samples, or the algorithm's own benchmark."""
+
+
 class Work(Value):
     """All that a worker needs to know to do a run; the same for every attempt."""
 
+    task: Task = "execution"
     algorithm: AlgorithmPin
     input_dataset_ids: list[str]
     parameters: dict[str, Any]
@@ -36,6 +44,10 @@ class Work(Value):
     checkpoint_id: str | None = None
     session_token: str
     priority: int = 0
+    sample_ids: list[str] = []
+    """What a training learns from."""
+    tags: list[str] = []
+    """Of a training, and of the checkpoints that it saves."""
 
 
 class Result(Value):
@@ -45,6 +57,8 @@ class Result(Value):
     progress: float = 0.0
     device: str | None = None
     """The resolved device: `cpu`, `cuda`, `mps`."""
+    card: str | None = None
+    """Which of the worker's cards, where it has some: `cuda:1`."""
     log: str = ""
     """The log's text where it is short; else its head and tail, and the whole lies under `log_key`."""
     log_key: str | None = None
@@ -54,15 +68,23 @@ class Result(Value):
     run_seconds: float | None = None
     peak_memory_bytes: int | None = None
     error: RunError | None = None
+    state: dict[str, Any] = {}
+    """The newest that the author's code has said of itself with `set_state`."""
+    data: dict[str, Any] = {}
+    """What a benchmark has found."""
 
 
 class ExecutionRequested(Event):
+    """A client wants a run; everything that it uses is pinned."""
+
     entity = "execution"
     verb = "requested"
     work: Work
 
 
 class ExecutionStopRequested(Event):
+    """A client wants a run to end early. Whether it does is for the scheduler to say."""
+
     entity = "execution"
     verb = "stop-requested"
 
@@ -126,6 +148,7 @@ class ExecutionStarted(Event):
     incarnation: str
     device_class: str
     device: str
+    card: str | None = None
     lost: int = 0
 
 
@@ -175,15 +198,29 @@ class _Ended(Event):
 
 
 class ExecutionCompleted(_Ended):
+    """A decision: the run is over, and its outputs are there. Said once a run, for the attempt that counts."""
+
     verb = "completed"
 
 
 class ExecutionFailed(_Ended):
+    """A decision: the run is over without outputs, and `result.error` says why."""
+
     verb = "failed"
 
 
 class ExecutionStopped(_Ended):
+    """A decision: the run is over because it was asked to stop; nothing of it is executing any more."""
+
     verb = "stopped"
+
+
+class RecordsDeleteRequested(Event):
+    """A client wants no more records of these runs, which are over. The subject is the request's own id."""
+
+    entity = "record"
+    verb = "delete-requested"
+    runs: list[str]
 
 
 ExecutionEnded = ExecutionCompleted | ExecutionFailed | ExecutionStopped

@@ -13,6 +13,8 @@ class FileUploaded(Event):
     verb = "uploaded"
     size: int
     etag: str
+    staged: str = ""
+    """Where in `data-store` the bytes lie, if not yet in their own place: somebody has put them through a URL."""
 
 
 class FileCommitted(Event):
@@ -34,10 +36,22 @@ class FileRejected(Event):
 
 
 class FileDeleteRequested(Event):
+    """Somebody wants the file gone."""
+
     entity = "file"
     verb = "delete-requested"
 
 
 class FileDeleted(Event):
+    """The file is gone, and its bytes with it."""
+
     entity = "file"
     verb = "deleted"
+
+
+class FileDeleteRefused(Event):
+    """The file stays: samples refer to it."""
+
+    entity = "file"
+    verb = "delete-refused"
+    sample_ids: list[str]

@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import ValidationError
 
-from messages import deploys, executions, files, gateways, scheduler, workers
+from messages import (
+    benchmarks,
+    checkpoints,
+    deploys,
+    executions,
+    files,
+    gateways,
+    samples,
+    scheduler,
+    trainings,
+    workers,
+)
 from messages.base import ENVELOPE, Event
 from voxloom.models import format_time
 
@@ -41,7 +52,19 @@ def _classes(*modules: Any) -> Iterable[type[Event]]:
 
 
 EVENTS: Mapping[str, type[Event]] = {
-    cls.type_name(): cls for cls in _classes(files, deploys, executions, workers, scheduler, gateways)
+    cls.type_name(): cls
+    for cls in _classes(
+        files,
+        samples,
+        deploys,
+        executions,
+        trainings,
+        benchmarks,
+        checkpoints,
+        workers,
+        scheduler,
+        gateways,
+    )
 }
 """Every event class by its CloudEvents type."""
 

@@ -14,6 +14,8 @@ class Lane(Value):
     device_class: str
     device: str
     slots: int
+    cards: list[str] = []
+    """The models of the cards behind it, where there are such."""
 
 
 class Holding(Value):
@@ -42,6 +44,10 @@ class WorkerHeartbeat(Event):
     lanes: list[Lane]
     holding: list[Holding]
     draining: bool = False
+    host: str = ""
+    pid: int = 0
+    release: str = ""
+    """Of the program."""
 
 
 class WorkerDraining(Event):

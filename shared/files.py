@@ -4,6 +4,8 @@ In `data-store`:
 
     files/<id>                        the bytes; metadata `project`, and `run`, `attempt` where a run has made them
     entries/<id>                      the commit of an uploaded file: it was inspected and can be used
+    uploads/<sha256 of the id>        what somebody has put through a URL, and nobody has looked at yet
+    deleting/<id>                     somebody is about to delete the file: no sample may refer to it any more
     staged/<run>/<attempt>/<number>   the ids that one attempt has posted in one go, so that they can be swept
 
 An uploaded file is visible once its entry is there. A run's file is visible once the run has COMPLETED with the very
@@ -13,6 +15,7 @@ attempt that posted it; nothing is renamed or copied for that.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,7 @@ from voxloom.errors import Conflict, InvalidInput, NotFound
 from voxloom.models import DatasetInfo, Moment, Status, Value
 
 COLLECTION = "data-store"
+UPLOADS = "uploads/"
 
 _LOCATED_AT_ONCE = 500
 """Others' work comes in between."""
@@ -36,6 +40,14 @@ def bytes_key(file_id: str) -> str:
 
 def entry_key(file_id: str) -> str:
     return f"entries/{file_id}"
+
+
+def upload_key(file_id: str) -> str:
+    return f"{UPLOADS}{hashlib.sha256(file_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def deleting_key(file_id: str) -> str:
+    return f"deleting/{file_id}"
 
 
 def staged_prefix(run: str, attempt: int | None = None) -> str:
@@ -96,6 +108,16 @@ async def locate_many(store: ObjectStore, file_ids: Iterable[str]) -> dict[str, 
         infos = await store.head_many(COLLECTION, keys)
         found |= {file_id: _located(file_id, infos) for file_id in possible if bytes_key(file_id) in infos}
     return found
+
+
+def check_name(file_id: str) -> None:
+    """Raises InvalidInput for a name that no file can have."""
+    if not file_id.strip() or not _can_be(file_id):
+        raise InvalidInput(
+            "A file's name is text of 1 to about 880 bytes without NUL; choose another one.",
+            code="request_validation_error",
+            details={"errors": [{"loc": ["name"], "msg": "must be a name that a file can have"}]},
+        )
 
 
 def _can_be(file_id: str) -> bool:
@@ -165,10 +187,24 @@ async def commit(store: ObjectStore, entry: FileEntry) -> None:
         return
 
 
+async def find_entry(store: ObjectStore, file_id: str) -> FileEntry | None:
+    """What is known of an uploaded file, if it was committed."""
+    try:
+        return FileEntry.model_validate_json(await store.get(COLLECTION, entry_key(file_id)))
+    except NotFound:
+        return None
+
+
 async def remove(store: ObjectStore, *file_ids: str) -> None:
     """Takes files away: first from sight, then their bytes."""
     await store.delete(COLLECTION, *(entry_key(file_id) for file_id in file_ids))
     await store.delete(COLLECTION, *(bytes_key(file_id) for file_id in file_ids))
+
+
+async def being_deleted(store: ObjectStore, file_ids: Iterable[str]) -> list[str]:
+    """Those of the files that somebody is about to delete."""
+    keys = {deleting_key(file_id): file_id for file_id in file_ids if _can_be(file_id)}
+    return [keys[key] for key in await store.head_many(COLLECTION, list(keys))]
 
 
 async def post(

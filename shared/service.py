@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,6 +31,10 @@ class Service(ABC):
     """
 
     name: ClassVar[str]
+    runs_work: ClassVar[bool] = False
+    """Whether a stop waits for work that may take its time."""
+    url = ""
+    """Where it is reached from outside, if it is, once it has started."""
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
@@ -52,6 +56,13 @@ class Service(ABC):
     @property
     def ready(self) -> bool:
         return not self.failed.done() and all(subscription.alive for subscription in self._subscriptions)
+
+    def hurry(self) -> None:
+        """Does not wait for running work any longer."""
+
+    def figures(self) -> Mapping[str, float]:
+        """What the process shows of this service at /metrics, by name."""
+        return {}
 
     async def start(self) -> None:
         await self.on_start()

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -31,8 +31,18 @@ class Settings(BaseSettings):
 
     # Where.
     data: Path = Field(default_factory=_default_data)
+    """Of this node alone. Where broker and store are others', it has the cache and what is under way."""
+    broker: SecretStr = SecretStr("")
+    """amqp://user:password@host:5672/vhost, or amqps://; empty: the embedded one."""
+    store: str = ""
+    """s3://prefix-?endpoint=https://host; empty: the embedded one."""
+    cache_bytes: Annotated[int, Field(ge=0)] = 64 << 30
+    """What a node keeps of the objects of such a store, for all its processes together."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 5481
+    ops_host: str = "127.0.0.1"
+    ops_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Where any process serves /livez, /readyz and /metrics; None: nowhere."""
 
     # The gateway.
     server_name: str = "voxloom"
@@ -44,6 +54,10 @@ class Settings(BaseSettings):
     max_algorithm_bytes: int = 16 << 30
     deploy_roots: list[Path] = []
     cors_origins: list[str] = []
+    cors_credentials: bool = False
+    """Whether those pages may send what the browser keeps for the server; not with the origin `*`."""
+    cors_max_age: Annotated[int, Field(ge=0)] = 600
+    """Seconds for which a browser need not ask again."""
     allowed_hosts: list[str] = []
     """Names under which people reach the gateway, beside addresses and `localhost`."""
     answer_timeout: float = 60.0
@@ -66,6 +80,8 @@ class Settings(BaseSettings):
     # Worker.
     worker_id: str = Field(default_factory=socket.gethostname)
     slots: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    card_slots: Annotated[int, Field(ge=1)] = 1
+    """Runs at once on each card; more than one share its memory."""
     warm_processes: Annotated[int, Field(ge=1)] = 8
     """Runner processes kept warm beyond the busy ones."""
     grace: float = 5.0
@@ -98,6 +114,11 @@ class Settings(BaseSettings):
     @classmethod
     def _all_absolute(cls, value: list[Path]) -> list[Path]:
         return [path.expanduser().resolve() for path in value]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the system is on other machines."""
+        return not self.broker and not self.store
 
     @model_validator(mode="after")
     def _lease_outlasts_heartbeats(self) -> Self:

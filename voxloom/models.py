@@ -206,6 +206,12 @@ class FileUploadResponse(Value):
     file_id: str
 
 
+class UrlResponse(Value):
+    """A URL that is good for an hour, for whoever has it."""
+
+    url: str
+
+
 # --- executions -------------------------------------------------------------------------------------------
 
 
@@ -254,6 +260,7 @@ class ExecutionRecord(Value):
     project: str = "default"
     attempt: int = 0
     worker_id: str | None = None
+    execution_card: str | None = None
     resolved_parameters: dict[str, Any] = {}
     queue_seconds: float | None = None
     run_seconds: float | None = None
@@ -276,11 +283,297 @@ class ExecutionSummary(Value):
     time_completed: str
     project: str
     attempt: int
+    task: Literal["execution", "training", "benchmark"] = "execution"
 
 
-class ExecutionPage(Value):
-    items: list[ExecutionSummary]
-    next_cursor: str | None = None
+class AlgorithmStats(Value):
+    """Runs of one algorithm that ended within the time."""
+
+    algorithm_name: str
+    algorithm_major_version: str
+    ended: int
+    failed: int
+    seconds_median: float
+    """From submit to end."""
+
+
+class ServerStats(Value):
+    """What operators watch. Rates and durations are of the last `hours`; durations are from submit to end, None where
+    nothing has completed."""
+
+    hours: float
+    runs: dict[Status, int]
+    """All whose record is kept."""
+    submitted: int
+    ended: int
+    completed: int
+    failed: int
+    stopped: int
+    ended_per_minute: float
+    seconds_median: float | None
+    seconds_p95: float | None
+    algorithms: list[AlgorithmStats]
+    """The most used first."""
+    workers: int
+    """That are live."""
+    slots: int
+    busy: int
+
+
+# --- samples, trainings, checkpoints, benchmarks ----------------------------------------------------------
+
+
+class SampleRequest(Value):
+    """Which files belong together: `files` has one entry per example, each with the same keys, and under each key the
+    ids of its files."""
+
+    files: list[dict[str, list[str]]]
+    tags: list[str] = []
+
+
+class SampleResponse(Value):
+    sample_id: str
+
+
+class SampleRecord(Value):
+    """What a training learns from. Tags are lower case, each once."""
+
+    sample_id: str
+    files: list[dict[str, list[str]]]
+    tags: list[str] = []
+    time_created: str
+    project: str = "default"
+
+
+class TrainingRequest(Value):
+    """What a client sends to start a training."""
+
+    algorithm_id: str
+    training_data: Annotated[list[str], FailFast()]
+    """Ids of samples."""
+    checkpoint_id: str | None = None
+    algorithm_minor_version: str | None = None
+    tags: list[str] = []
+    additional_parameters: Annotated[dict[str, Any], BeforeValidator(_empty_if_none)] = {}
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+
+class TrainingResponse(Value):
+    training_id: str
+
+
+class TrainingRecord(Value):
+    """One training. Before the end `time_completed` is null and `state` what the algorithm says of itself."""
+
+    training_id: str
+    algorithm_id: str
+    status: Status
+    progress: float = 0.0
+    time_started: str
+    time_completed: str | None = None
+    log: str | None = None
+    training_data: list[str]
+    additional_parameters: dict[str, Any] | None = None
+    state: dict[str, Any] = {}
+    tags: list[str] = []
+    checkpoint_id: str | None = None
+    algorithm_minor_version: str | None = None
+    output_checkpoint_ids: list[str] = []
+    # Ours.
+    algorithm_name: str = ""
+    algorithm_major_version: str = ""
+    project: str = "default"
+    attempt: int = 0
+    worker_id: str | None = None
+    resolved_execution_device: str | None = None
+    execution_card: str | None = None
+    resolved_parameters: dict[str, Any] = {}
+    queue_seconds: float | None = None
+    run_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    stop_requested: bool = False
+    error: RunError | None = None
+
+
+class TrainingSummary(Value):
+    """One row of a list of trainings."""
+
+    training_id: str
+    algorithm_id: str
+    algorithm_name: str
+    algorithm_major_version: str
+    algorithm_minor_version: str | None
+    status: Status
+    progress: float
+    time_started: str
+    time_completed: str
+    project: str
+    attempt: int
+
+
+class CheckpointRecord(Value):
+    """Assets that an execution or a training can begin with in place of the algorithm's own."""
+
+    checkpoint_id: str
+    training_id: str
+    parent_algorithm_id: str
+    created_at: str
+    properties: dict[str, Any]
+    tags: list[str] = []
+    parent_checkpoint_id: str | None = None
+    # Ours.
+    algorithm_name: str = ""
+    algorithm_major_version: str = ""
+    algorithm_minor_version: str = ""
+    asset_paths: list[str] = []
+    project: str = "default"
+
+
+class BenchmarkRequest(Value):
+    """What a client sends to have an algorithm measure itself."""
+
+    algorithm_id: str
+    algorithm_minor_version: str | None = None
+    checkpoint_id: str | None = None
+    execution_device_override: str | None = None
+    additional_parameters: Annotated[dict[str, Any], BeforeValidator(_empty_if_none)] = {}
+
+
+class BenchmarkResponse(Value):
+    benchmark_id: str
+
+
+class BenchmarkRecord(Value):
+    """One benchmark; `data` is there together with COMPLETED."""
+
+    benchmark_id: str
+    algorithm_id: str
+    additional_parameters: dict[str, Any]
+    status: Status
+    time_started: str
+    time_completed: str = ""
+    log: str = ""
+    data: dict[str, Any] = {}
+    # Ours.
+    algorithm_minor_version: str | None = None
+    progress: float = 0.0
+    project: str = "default"
+    attempt: int = 0
+    worker_id: str | None = None
+    resolved_execution_device: str | None = None
+    run_seconds: float | None = None
+    error: RunError | None = None
+
+
+# --- what goes on behind the scenes ----------------------------------------------------------------------
+
+
+class QueueFigures(Value):
+    """How one queue is doing. Rates are of the last minute; None where that is not known yet."""
+
+    name: str
+    waiting: int
+    consumers: int
+    in_per_second: float | None = None
+    out_per_second: float | None = None
+    oldest_seconds: float | None = None
+    """How old the oldest event that waits is; None where nothing waits, or nobody can know."""
+    oldest_at_least: bool = False
+    """It is older than that: the events that are still known do not go so far back."""
+    dead: int = 0
+    parked: int = 0
+
+
+class QueueReport(Value):
+    """All queues. `dead` and `parked` are all dead letters, also those whose queue is gone.
+
+    Of each queue, those among the oldest 1000 count.
+    """
+
+    items: list[QueueFigures]
+    dead: int = 0
+    parked: int = 0
+
+
+class WorkerLane(Value):
+    """So many runs at once on one device class."""
+
+    device_class: str
+    device: str
+    slots: int
+    busy: int = 0
+    cards: list[str] = []
+
+
+class WorkerRun(Value):
+    """A run that a worker has. `since`: when the author's code began, or, before that, when the worker was chosen."""
+
+    execution_id: str
+    attempt: int
+    status: Status | None = None
+    algorithm_name: str = ""
+    algorithm_version: str = ""
+    device_class: str = ""
+    since: str = ""
+
+
+WorkerState = Literal["live", "draining", "silent", "gone"]
+
+
+class WorkerRecord(Value):
+    """One life of one worker, as a gateway sees it. `silent`: no heartbeat for longer than a lease."""
+
+    worker_id: str
+    incarnation: str
+    state: WorkerState
+    reason: str = ""
+    """Why it is gone: `stopped`, `silent` (so it was given up) or `replaced` by another of its name."""
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    started: str = ""
+    heartbeat_seconds: float | None = None
+    """Since the newest heartbeat; None where there was none."""
+    lanes: list[WorkerLane] = []
+    free_slots: int = 0
+    runs: list[WorkerRun] = []
+
+
+class DeadLetterSummary(Value):
+    """A message that nobody could handle. `parked`: it is of a newer version than the program that got it."""
+
+    dead_letter_id: str
+    queue: str
+    reason: str
+    time: str
+    parked: bool
+    type: str = ""
+    """Of the event, where it is one."""
+    subject: str = ""
+    routing_keys: list[str]
+    body_bytes: int
+
+
+class DeadLetterPage(Value):
+    """The oldest first. `more`: there are others; replay some of these, or ask for a larger `limit`."""
+
+    items: list[DeadLetterSummary]
+    more: bool = False
+
+
+class DeadLetterRecord(DeadLetterSummary):
+    """`data` is the body where it is JSON of a bearable size; else `text` is how it begins."""
+
+    headers: dict[str, Any]
+    data: Any = None
+    text: str | None = None
+
+
+class Replayed(Value):
+    """How many dead letters went back. `not_found`: there are none of these ids, or their queues are gone."""
+
+    replayed: int
+    not_found: list[str] = []
 
 
 # --- the server -------------------------------------------------------------------------------------------

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,10 +26,13 @@ from voxloom.errors import InvalidInput
 from voxloom.ids import new_id
 from voxloom.manifest import read_folder
 from voxloom.parameters import check_parameters
-from voxloom.runner import hdf5, importing
+from voxloom.runner import base, hdf5, importing
 from voxloom.runner.base import BaseRunner, execute, make
 from voxloom.runner.exceptions import AssetNotFound, TaskStoppedException, kind_of
 from voxloom.runner.handler import Level, TaskHandler
+from voxloom.runner.sessions import DataCache, RunSession
+from voxloom.runner.training import SampleNotFound
+from voxloom.runner.traininghandler import CheckpointInvalid, TrainingHandler
 from voxloom.tiffs import ColourImage
 
 
@@ -45,6 +49,27 @@ class Outputs(list[dict[str, Any]]):
         """Every value reported, in order."""
 
 
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    """What a training has saved: new contents of assets by their paths."""
+
+    checkpoint_id: str
+    assets: dict[str, bytes]
+    properties: dict[str, Any]
+
+
+class Trained(list[SavedCheckpoint]):
+    """The checkpoints that a training has left, the oldest first."""
+
+    def __init__(self, link: LocalLink) -> None:
+        super().__init__(link.checkpoints.values())
+        self.log = link.lines
+        """(level, text) of every message, DEBUG too."""
+        self.progress = link.progress
+        self.states = link.states
+        """Every state that was set, in order."""
+
+
 class LocalLink:
     """A Link to a folder: files in, files out, assets where they lie."""
 
@@ -55,9 +80,15 @@ class LocalLink:
         self.files: dict[str, Path] = {}
         self.lines: list[tuple[Level, str]] = []
         self.progress: list[float] = []
+        self.states: list[dict[str, Any]] = []
+        self.known_samples: dict[str, dict[str, Any]] = {}
+        self.checkpoints: dict[str, SavedCheckpoint] = {}
+        self.overlay: dict[str, bytes] = {}
+        """Assets that a checkpoint has in place of the algorithm's."""
         self._folder = folder
         self._assets = assets
         self._staged: dict[str, Path] = {}
+        self._session: RunSession | None = None
         self._stop = False
 
     def add(self, datasets: dict[str, Any]) -> str:
@@ -72,6 +103,15 @@ class LocalLink:
         file_id = new_id()
         self.files[file_id] = path
         return file_id
+
+    def add_bytes(self, file_id: str, content: bytes) -> None:
+        """An input file under an id of the caller's."""
+        self.files[file_id] = self._folder / f"given-{new_id()}.h5"
+        self.files[file_id].write_bytes(content)
+
+    def use_assets(self, folder: Path) -> None:
+        """From now on assets are read from there."""
+        self._assets = folder
 
     def stop(self) -> None:
         """The next call into the runner API raises TaskStoppedException."""
@@ -96,11 +136,67 @@ class LocalLink:
         self.files.update((file_id, self._staged.pop(file_id)) for file_id in file_ids)
 
     def asset_path(self, path: str) -> Path:
+        if path in self.overlay:
+            place = self._folder / f"asset-{new_id()}"
+            place.write_bytes(self.overlay[path])
+            return place
         if self._assets is None:
             raise AssetNotFound(f"There is no asset {path!r}: pass the algorithm's folder as `assets`.")
         if not (found := self._assets / path).is_file():
             raise AssetNotFound(f"There is no asset {path!r} in {self._assets}.")
         return found
+
+    def samples(self, sample_ids: Sequence[str]) -> list[dict[str, Any]]:
+        if unknown := [one for one in sample_ids if one not in self.known_samples]:
+            raise SampleNotFound(f"There is no sample {unknown[0]!r}: use those that `train` got.")
+        return [self.known_samples[one] for one in sample_ids]
+
+    def add_sample(self, entries: Sequence[Mapping[str, Sequence[str]]]) -> str:
+        """A new sample of files that were added; returns its id."""
+        sample_id = new_id()
+        files = [{key: list(ids) for key, ids in entry.items()} for entry in entries]
+        self.known_samples[sample_id] = {"sample_id": sample_id, "files": files}
+        return sample_id
+
+    def save_checkpoint(self, assets: Mapping[str, bytes], properties: Mapping[str, Any]) -> str:
+        for path in assets:
+            self._check_asset(path)
+        checkpoint = SavedCheckpoint(new_id(), dict(assets), dict(properties))
+        self.checkpoints[checkpoint.checkpoint_id] = checkpoint
+        return checkpoint.checkpoint_id
+
+    def _check_asset(self, path: str) -> None:
+        if self._assets is not None and not (self._assets / path).is_file():
+            raise CheckpointInvalid(
+                f"{path!r} is no asset in {self._assets}: a checkpoint replaces assets by their paths."
+            )
+
+    def drop_checkpoint(self, checkpoint_id: str) -> None:
+        del self.checkpoints[checkpoint_id]
+
+    @property
+    def scratch(self) -> Path:
+        return self._folder
+
+    @property
+    def session(self) -> RunSession | None:
+        """None, unless one was given to it: items that nobody shares would go unnoticed."""
+        return self._session
+
+    def use_session(self, cache: DataCache) -> None:
+        self._session = RunSession(lambda: cache, self, lambda text: self.log(text, "WARNING"))
+
+    def session_index(self) -> dict[str, str]:
+        return {}
+
+    def session_fetch(self, key: str) -> Path | None:
+        return None
+
+    def session_store(self, items: Mapping[str, Path], removed: Sequence[str]) -> dict[str, str]:
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        self.states.append(dict(state))
 
     def set_progress(self, progress: float) -> None:
         self.progress.append(progress)
@@ -119,31 +215,93 @@ def run(
     *,
     device: str = "cpu",
     assets: str | Path | None = None,
+    checkpoint: Mapping[str, bytes] | None = None,
+    session: DataCache | None = None,
 ) -> Outputs:
     """Runs a Runner class, or the one in an algorithm's folder, and returns what it gave back.
 
     Each input is one file: a dict of datasets, the path of an .h5 file, or, for the runners that know their data, an
     array or the path of a .tif or .npy file. One array of three or more axes is a stack: one file per item of its
     first axis. `args` are checked and filled in as a server does it, where a folder says how. `assets` is the folder
-    that `fetch_asset` reads from, by default the algorithm's.
+    that `fetch_asset` reads from, by default the algorithm's; `checkpoint` has contents in place of some of them.
+    Runs with the same `session`, a `voxloom.runner.sessions.DataCache()`, share its items.
     Raises what the algorithm raises, and InvalidInput for what a server would refuse."""
     if isinstance(runner, str | Path):
         home = Path(runner)
-        with _imported(home) as runner_class:
-            return run(runner_class, inputs, _as_a_server(home, args), device=device, assets=assets or home)
+        with imported(home) as runner_class:
+            args = _as_a_server(home, args, "additional_parameters")
+            more: dict[str, Any] = {"assets": assets or home, "checkpoint": checkpoint, "session": session}
+            return run(runner_class, inputs, args, device=device, **more)
     with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
         link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
+        link.overlay = dict(checkpoint or {})
+        if session is not None:
+            link.use_session(session)
         input_ids = [_add_input(link, runner, item) for item in _items(inputs)]
         made = make(runner, TaskHandler(link))
         ids = execute(made, TaskHandler(link), {"input_dataset_ids": input_ids}, args)
         return Outputs(ids, link)
 
 
-def _as_a_server(folder: Path, args: dict[str, Any] | None) -> dict[str, Any]:
+def train(
+    runner: type[BaseRunner] | str | Path,
+    samples: Sequence[Sequence[Mapping[str, Sequence[Input]]]],
+    args: dict[str, Any] | None = None,
+    *,
+    device: str = "cpu",
+    assets: str | Path | None = None,
+    checkpoint: Mapping[str, bytes] | None = None,
+) -> Trained:
+    """Trains a Runner class, or the one in an algorithm's folder, and returns the checkpoints that it leaves.
+
+    Each sample is a list of entries, each with a list of inputs per key: [[{"image": [{"image": array}]}]]. An array
+    alone becomes the dataset that the key is called; else as with `run`. Raises what the algorithm raises."""
+    if isinstance(runner, str | Path):
+        home = Path(runner)
+        with imported(home) as runner_class:
+            args = _as_a_server(home, args, "training_parameters")
+            return train(runner_class, samples, args, device=device, assets=assets or home, checkpoint=checkpoint)
+    with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
+        link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
+        link.overlay = dict(checkpoint or {})
+        sample_ids = [link.add_sample([_add_entry(link, entry) for entry in sample]) for sample in samples]
+        base.train(make(runner, TrainingHandler(link)), TrainingHandler(link), sample_ids, args)
+        return Trained(link)
+
+
+def benchmark(
+    runner: type[BaseRunner] | str | Path,
+    args: dict[str, Any] | None = None,
+    *,
+    device: str = "cpu",
+    assets: str | Path | None = None,
+) -> dict[str, Any]:
+    """What the `benchmark` of a Runner class, or of the one in an algorithm's folder, finds."""
+    if isinstance(runner, str | Path):
+        with imported(Path(runner)) as runner_class:
+            return benchmark(runner_class, args, device=device, assets=assets or runner)
+    with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
+        link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
+        return base.benchmark(make(runner, TaskHandler(link)), TaskHandler(link), args)
+
+
+def _add_entry(link: LocalLink, entry: Mapping[str, Sequence[Input]]) -> dict[str, list[str]]:
+    return {key: [_add_file(link, key, item) for item in items] for key, items in entry.items()}
+
+
+def _add_file(link: LocalLink, key: str, item: Input) -> str:
+    if isinstance(item, str | Path):
+        return link.add_path(Path(item))
+    return link.add(item if isinstance(item, dict) else {key: item})
+
+
+def _as_a_server(
+    folder: Path, args: dict[str, Any] | None, declared: Literal["additional_parameters", "training_parameters"]
+) -> dict[str, Any]:
     """Checked, and with the defaults, where the folder declares parameters."""
     if not (folder / "pyproject.toml").is_file():
         return dict(args or {})
-    return check_parameters(read_folder(folder).additional_parameters, args or {})
+    return check_parameters(getattr(read_folder(folder), declared), args or {})
 
 
 def _items(inputs: Input | Sequence[Input]) -> Iterable[Input]:
@@ -185,7 +343,7 @@ def _no_input(item: object) -> InvalidInput:
 
 
 @contextmanager
-def _imported(folder: Path) -> Iterator[type[BaseRunner]]:
+def imported(folder: Path) -> Iterator[type[BaseRunner]]:
     """An algorithm's class. Its modules leave again, so that the next algorithm may use their names."""
     if not folder.is_dir():
         raise InvalidInput(f"There is no folder {folder}; name the one that has the Runner.py, or pass the class.")
@@ -196,9 +354,14 @@ def _imported(folder: Path) -> Iterator[type[BaseRunner]]:
         importing.uninstall()
         os.environ.clear()
         os.environ.update(environment)
-        for name in set(sys.modules) - modules:
-            if _lies_in(folder.resolve(), sys.modules[name]):
-                del sys.modules[name]
+        forget_modules(folder, keep=modules)
+
+
+def forget_modules(folder: Path, keep: Collection[str] = ()) -> None:
+    """An algorithm's modules leave, so that the next one may use their names."""
+    for name in set(sys.modules).difference(keep):
+        if _lies_in(folder.resolve(), sys.modules[name]):
+            del sys.modules[name]
 
 
 def _lies_in(folder: Path, module: ModuleType) -> bool:

@@ -66,7 +66,8 @@ async def _start(module_dir: Path, report: Path, work: Path, timeout: float, mem
 
 async def _wait(process: Process, timeout: float) -> bool:
     try:
-        await asyncio.wait_for(process.wait(), timeout)
+        async with asyncio.timeout(timeout):
+            await process.wait()
     except TimeoutError:
         return process.returncode is not None  # A child that still holds the pipe lets `wait` wait as well.
     return True
@@ -89,7 +90,8 @@ async def _tail(process: Process) -> str:
 async def _finish(output: asyncio.Task[str]) -> str:
     """What was printed; nothing, should a child that has escaped still hold the pipe."""
     try:
-        return await asyncio.wait_for(output, END_SECS)
+        async with asyncio.timeout(END_SECS):
+            return await output
     except TimeoutError:
         return ""
 

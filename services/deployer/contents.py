@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from shared.algorithms import ASSETS, ENTRIES, MODULES, asset_index, index_key, list_entries, module_hash, pack_index
+from shared.checkpoints import list_checkpoints
 from shared.objects.base import FileUpload, ObjectStore, list_all
 from shared.versions import Content
 from voxloom.bundle import pack_files
@@ -104,6 +105,8 @@ class Contents:
         for assets in {version.assets for version in versions}:
             names.add(_name(ASSETS, index_key(assets)))
             names.update(_name(ASSETS, content) for content in (await asset_index(self._store, assets)).values())
+        async for checkpoint in list_checkpoints(self._store):
+            names.update(_name(ASSETS, content) for content in checkpoint.assets.values())
         return names
 
     async def _remove_old(self, name: str, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from messages.base import Event
 from messages.deploys import AlgorithmDeleted, AlgorithmDeleteRefused, DeployCompleted, DeployFailed
-from messages.files import FileCommitted, FileDeleted, FileRejected
+from messages.files import FileCommitted, FileDeleted, FileDeleteRefused, FileRejected
 from voxloom.errors import Unavailable
 
 
@@ -33,7 +33,7 @@ def question_of(event: Event) -> str | None:
     match event:
         case FileCommitted() | FileRejected():
             return inspection_of(event.subject)
-        case FileDeleted():
+        case FileDeleted() | FileDeleteRefused():
             return deletion_of(event.subject)
         case DeployCompleted() | DeployFailed():
             return end_of_deploy(event.subject)
@@ -79,7 +79,8 @@ class Answers:
 async def answer(future: asyncio.Future[Event], timeout: float, what: str) -> Event:
     """Raises Unavailable (`answer_timeout`) if nothing comes within `timeout` seconds."""
     try:
-        return await asyncio.wait_for(future, timeout)
+        async with asyncio.timeout(timeout):
+            return await future
     except TimeoutError:
         raise Unavailable(
             f"{what} takes longer than {timeout:g} s. It may still happen: look again in a while.",

@@ -9,10 +9,24 @@ from aiohttp import web
 
 from services.gateway import cors, docs, openapi
 from services.gateway.context import CONTEXT, Context
+from services.gateway.freshness import be_fresh
 from services.gateway.hosts import guard_host
 from services.gateway.metrics import METRICS, measure
 from services.gateway.problems import answer_problems
-from services.gateway.routes import algorithms, deploys, executions, files, server, watching
+from services.gateway.routes import (
+    algorithms,
+    benchmarks,
+    checkpoints,
+    deploys,
+    executions,
+    files,
+    news,
+    operations,
+    samples,
+    server,
+    trainings,
+    watching,
+)
 from services.gateway.routing import Route
 
 ROUTES: Sequence[Route] = [
@@ -21,7 +35,13 @@ ROUTES: Sequence[Route] = [
     *algorithms.ROUTES,
     *deploys.ROUTES,
     *executions.ROUTES,
+    *samples.ROUTES,
+    *trainings.ROUTES,
+    *checkpoints.ROUTES,
+    *benchmarks.ROUTES,
     *watching.ROUTES,
+    *news.ROUTES,
+    *operations.ROUTES,
 ]
 
 
@@ -30,7 +50,7 @@ def make_app(context: Context) -> web.Application:
     context.openapi = orjson.dumps(document)
     context.docs = docs.page(document)
     app = web.Application(
-        middlewares=[measure, answer_problems, guard_host, cors.guard_origin],
+        middlewares=[measure, answer_problems, guard_host, cors.guard_origin, be_fresh],
         client_max_size=context.settings.max_json_bytes,
     )
     app[CONTEXT] = context

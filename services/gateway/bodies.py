@@ -66,6 +66,8 @@ def _translated(too_late: str) -> Iterator[None]:
     except TimeoutError:
         raise UploadBroken(f"{too_late}, and nothing of it was kept. Send it again.", http_status=408) from None
     except (ConnectionError, ClientError, web.RequestPayloadError) as error:
+        # The stream keeps this error, and its traceback the stream: what has come so far would stay in that circle.
+        error.__traceback__ = None
         raise UploadBroken("The body broke off before its end, and nothing of it was kept. Send it again.") from error
 
 

@@ -1,24 +1,22 @@
-"""The list of executions: small rows in a SQLite database in memory, with what is asked for indexed.
+"""The lists of runs: small rows in a SQLite database in memory, with what is asked for indexed.
 
 A hundred thousand rows take about 20 MB, and a page of them is found in a few milliseconds, so it is done on the loop.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import sqlite3
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from messages.executions import Task
+from messages.runs import RUN_ENTITIES
+from services.gateway.paging import Page, PageQuery, Position, cursor_at, position_of
 from shared.records.fold import RunState
 from shared.records.view import shown_progress
-from voxloom.errors import InvalidInput
-from voxloom.models import ExecutionPage, ExecutionSummary, Status, format_time
+from voxloom.models import ExecutionSummary, Status, format_time
 
 FLUSH_AT = 200
 """Changed runs after which their rows are written even if nobody asks for a list."""
@@ -31,19 +29,26 @@ _NUMBERS = {status: number for number, status in enumerate(_STATUSES)}
 _SCHEMA = """
 CREATE TABLE runs (
     id TEXT NOT NULL UNIQUE, started INTEGER NOT NULL, completed INTEGER, status INTEGER NOT NULL,
-    algorithm INTEGER NOT NULL, minor TEXT, progress REAL NOT NULL, attempt INTEGER NOT NULL
+    algorithm INTEGER NOT NULL, minor TEXT, progress REAL NOT NULL, attempt INTEGER NOT NULL, task INTEGER NOT NULL,
+    took INTEGER NOT NULL AS (coalesce(completed - started, -1))
 );
-CREATE INDEX by_start ON runs (started);
-CREATE INDEX by_status ON runs (status, started);
-CREATE INDEX by_algorithm ON runs (algorithm, started);
+CREATE INDEX by_start ON runs (task, started, id);
+CREATE INDEX by_status ON runs (task, status, started, id);
+CREATE INDEX by_algorithm ON runs (task, algorithm, started, id);
+CREATE INDEX by_end ON runs (completed);
+CREATE INDEX by_duration ON runs (task, took, id);
+CREATE INDEX by_duration_of_status ON runs (task, status, took, id);
+CREATE INDEX by_duration_of_algorithm ON runs (task, algorithm, took, id);
 """
 _WRITE = """
-INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET completed = excluded.completed,
+INSERT INTO runs (id, started, completed, status, algorithm, minor, progress, attempt, task)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET completed = excluded.completed,
 status = excluded.status, progress = excluded.progress, attempt = excluded.attempt
 """
-_COLUMNS = "id, started, completed, status, algorithm, minor, progress, attempt"
+_COLUMNS = "id, started, completed, status, algorithm, minor, progress, attempt, task"
 
-Row = tuple[str, int, int | None, int, int, str | None, float, int]
+Row = tuple[str, int, int | None, int, int, str | None, float, int, int]
+_TASKS: tuple[Task, ...] = RUN_ENTITIES
 
 
 class Algorithm(NamedTuple):
@@ -55,24 +60,53 @@ class Algorithm(NamedTuple):
     project: str
 
 
-class Cursor(NamedTuple):
-    """The last row of the page before."""
+class EndedRow(NamedTuple):
+    """`seconds` from submit to end."""
 
-    started: int
-    run: str
+    algorithm: str
+    major: str
+    status: Status
+    seconds: float
+
+
+Sort = Literal["newest", "oldest", "longest", "shortest", "status"]
 
 
 @dataclass(frozen=True)
 class Query:
-    """Which rows, and from where on. Without `status` or an algorithm: all."""
+    """Which rows, and from where on. Without `status`, an algorithm or a project: of any."""
 
-    limit: int
-    cursor: Cursor | None = None
+    page: PageQuery
     status: Sequence[Status] = ()
     algorithm: str | None = None
     """An id, or a name without regard to case."""
     algorithm_major_version: str | None = None
-    oldest_first: bool = False
+    project: str | None = None
+    since: datetime | None = None
+    """Submitted then or later."""
+    until: datetime | None = None
+    """Submitted before."""
+    sort: Sort = "newest"
+    task: Task = "execution"
+
+    @property
+    def order(self) -> str:
+        return f"{self.task}s:{self.sort}"
+
+
+class Order(NamedTuple):
+    column: str
+    """What is sorted by; then by the id."""
+    direction: Literal["ASC", "DESC"]
+
+
+_ORDERS: dict[Sort, Order] = {
+    "newest": Order("started", "DESC"),
+    "oldest": Order("started", "ASC"),
+    "longest": Order("took", "DESC"),
+    "shortest": Order("took", "ASC"),
+    "status": Order("started", "DESC"),
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -122,21 +156,53 @@ class Catalog:
         counts = dict(self._database.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall())
         return {status: counts.get(number, 0) for status, number in _NUMBERS.items()}
 
-    def page(self, query: Query) -> ExecutionPage:
+    def ended_runs(self) -> list[str]:
+        """The ids of all executions that are over."""
         self.flush()
+        return [
+            run for (run,) in self._database.execute("SELECT id FROM runs WHERE task = 0 AND completed IS NOT NULL")
+        ]
+
+    def delete(self, runs: Iterable[str]) -> None:
+        """Drops the rows of these, if they are over."""
+        self.flush()
+        self._database.executemany("DELETE FROM runs WHERE id = ? AND completed IS NOT NULL", ((run,) for run in runs))
+
+    def ended_since(self, moment: datetime) -> list[EndedRow]:
+        self.flush()
+        found = self._database.execute(
+            "SELECT algorithm, status, took FROM runs WHERE completed >= ?", (_number(moment),)
+        )
+        return [
+            EndedRow(self._algorithms[number].name, self._algorithms[number].major, _STATUSES[status], took / 1e6)
+            for number, status, took in found
+        ]
+
+    def submitted_since(self, moment: datetime) -> int:
+        self.flush()
+        found = self._database.execute("SELECT count(*) FROM runs WHERE started >= ?", (_number(moment),)).fetchone()
+        return int(found[0])
+
+    def page(self, query: Query) -> Page[ExecutionSummary]:
+        """Raises InvalidInput for a cursor that is not of this list and sort."""
+        self.flush()
+        shape = (int, int, str) if query.sort == "status" else (int, str)
+        after = position_of(query.page, query.order, *shape)
         algorithms = self._matching(query)
         if algorithms is not None and not algorithms:
-            return ExecutionPage(items=[])
-        sql, values = _select(query, algorithms)
-        rows: list[Row] = self._database.execute(sql, values).fetchall()
-        items = [self._summary(row) for row in rows[: query.limit]]
-        more = len(rows) > query.limit
-        last = rows[query.limit - 1] if more else None
-        return ExecutionPage(items=items, next_cursor=pack_cursor(Cursor(last[1], last[0])) if last else None)
+            return Page([])
+        limit = query.page.limit
+        rows: list[Row] = []
+        for status in _groups(query, after):
+            sql, values = _select(query, status, algorithms, after, limit + 1 - len(rows))
+            rows += self._database.execute(sql, values).fetchall()
+        more = len(rows) > limit
+        cursor = cursor_at(query.order, _position(query, rows[limit - 1])) if more else None
+        return Page([self._summary(row) for row in rows[:limit]], cursor)
 
     def _matching(self, query: Query) -> list[int] | None:
-        """The numbers of the algorithms asked for; None: any."""
-        if query.algorithm is None and query.algorithm_major_version is None:
+        """The numbers of the algorithms asked for, each of one project; None: any."""
+        if query.algorithm is None and query.algorithm_major_version is None and query.project is None:
             return None
         folded = query.algorithm.casefold() if query.algorithm is not None else None
         return [
@@ -144,6 +210,7 @@ class Catalog:
             for number, algorithm in enumerate(self._algorithms)
             if (folded is None or algorithm.algorithm_id == query.algorithm or algorithm.name.casefold() == folded)
             and query.algorithm_major_version in (None, algorithm.major)
+            and query.project in (None, algorithm.project)
         ]
 
     def _write(self, rows: Iterable[Row]) -> None:
@@ -164,6 +231,7 @@ class Catalog:
             pin.minor,
             shown_progress(state, run.progress),
             state.attempt,
+            _TASKS.index(state.work.task),
         )
 
     def _row_from(self, row: ExecutionSummary) -> Row:
@@ -177,6 +245,7 @@ class Catalog:
             row.algorithm_minor_version,
             row.progress,
             row.attempt,
+            _TASKS.index(row.task),
         )
 
     def _algorithm(self, algorithm: Algorithm) -> int:
@@ -187,7 +256,7 @@ class Catalog:
         return number
 
     def _summary(self, row: Row) -> ExecutionSummary:
-        run, started, completed, status, number, minor, progress, attempt = row
+        run, started, completed, status, number, minor, progress, attempt, task = row
         algorithm = self._algorithms[number]
         return ExecutionSummary(
             execution_id=run,
@@ -201,62 +270,72 @@ class Catalog:
             time_completed=_text(completed) if completed is not None else "",
             project=algorithm.project,
             attempt=attempt,
+            task=_TASKS[task],
         )
 
 
-def _select(query: Query, algorithms: list[int] | None) -> tuple[str, list[Any]]:
+def _groups(query: Query, after: Position | None) -> Sequence[Sequence[Status]]:
+    """Which statuses are looked for together, in order: sorted by status, one after the other."""
+    if query.sort != "status":
+        return [query.status]
+    begin = int(after[0]) if after is not None else -1
+    return [[one] for one in _STATUSES if (not query.status or one in query.status) and _NUMBERS[one] >= begin]
+
+
+def _select(
+    query: Query, statuses: Sequence[Status], algorithms: list[int] | None, after: Position | None, limit: int
+) -> tuple[str, list[Any]]:
     """One lookup for each status, since each finds its rows by index and in order, and of those the first."""
-    order = "started ASC, id ASC" if query.oldest_first else "started DESC, id DESC"
+    column, direction = _ORDERS[query.sort]
+    order = f"{column} {direction}, id {direction}"
     parts: list[str] = []
     values: list[Any] = []
-    for status in dict.fromkeys(query.status) or [None]:
-        where, given = _conditions(query, status, algorithms)
+    for status in dict.fromkeys(statuses) or [None]:
+        where, given = _conditions(query, status, algorithms, _begin(query, status, after))
         # Only names and question marks of our own are put together here.
-        parts.append(f"SELECT * FROM (SELECT {_COLUMNS} FROM runs{where} ORDER BY {order} LIMIT ?)")  # noqa: S608
-        values += [*given, query.limit + 1]
-    return f"{' UNION ALL '.join(parts)} ORDER BY {order} LIMIT ?", [*values, query.limit + 1]
+        parts.append(f"SELECT * FROM (SELECT {_COLUMNS}, took FROM runs{where} ORDER BY {order} LIMIT ?)")  # noqa: S608
+        values += [*given, limit]
+    selected = f"SELECT {_COLUMNS} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
+    return f"{selected} ORDER BY {order} LIMIT ?", [*values, limit]
 
 
-def _conditions(query: Query, status: Status | None, algorithms: list[int] | None) -> tuple[str, list[Any]]:
-    conditions: list[str] = []
-    values: list[Any] = []
+def _begin(query: Query, status: Status | None, after: Position | None) -> Position | None:
+    """What the rows of this status come after: sorted by status, only those of the first one come after anything."""
+    if after is None or query.sort != "status":
+        return after
+    return after[1:] if status is not None and after[0] == _NUMBERS[status] else None
+
+
+def _conditions(
+    query: Query, status: Status | None, algorithms: list[int] | None, after: Position | None
+) -> tuple[str, list[Any]]:
+    conditions: list[str] = ["task = ?"]
+    values: list[Any] = [_TASKS.index(query.task)]
     if status is not None:
         conditions.append("status = ?")
         values.append(_NUMBERS[status])
     if algorithms is not None:
-        # The `+` keeps SQLite from an index that would make it sort all it finds: by time it may stop early.
+        # The `+` keeps SQLite from an index that would make it sort all it finds: in order it may stop early.
         several = f"+algorithm IN ({', '.join('?' * len(algorithms))})"
         conditions.append("algorithm = ?" if len(algorithms) == 1 else several)
         values += algorithms
-    if query.cursor is not None:
-        conditions.append(f"(started, id) {'>' if query.oldest_first else '<'} (?, ?)")
-        values += query.cursor
-    return f" WHERE {' AND '.join(conditions)}" if conditions else "", values
+    for moment, comparison in ((query.since, ">="), (query.until, "<")):
+        if moment is not None:
+            conditions.append(f"started {comparison} ?")
+            values.append(_number(moment))
+    if after is not None:
+        column, direction = _ORDERS[query.sort]
+        conditions.append(f"({column}, id) {'>' if direction == 'ASC' else '<'} (?, ?)")
+        values += after
+    return f" WHERE {' AND '.join(conditions)}", values
 
 
-def pack_cursor(cursor: Cursor) -> str:
-    body = struct.pack(">q", cursor.started) + cursor.run.encode()
-    return base64.urlsafe_b64encode(_mark(body) + body).decode().rstrip("=")
-
-
-def unpack_cursor(text: str) -> Cursor:
-    """Raises InvalidInput for what `pack_cursor` has not made."""
-    try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        mark, body = data[:4], data[4:]
-        if len(body) > 8 and mark == _mark(body):
-            return Cursor(struct.unpack(">q", body[:8])[0], body[8:].decode())
-    except (binascii.Error, ValueError):
-        pass
-    raise InvalidInput(
-        "This cursor is not one of ours; take it from the page before, or leave it out to begin anew.",
-        code="request_validation_error",
-        details={"errors": [{"loc": ["cursor"], "msg": "must be the cursor of a page of this list"}]},
-    )
-
-
-def _mark(body: bytes) -> bytes:
-    return hashlib.blake2s(body, digest_size=4).digest()
+def _position(query: Query, row: Row) -> Position:
+    run, started, completed, status = row[:4]
+    if query.sort == "status":
+        return status, started, run
+    took = completed - started if completed is not None else -1
+    return (started if _ORDERS[query.sort].column == "started" else took), run
 
 
 def _number(moment: datetime) -> int:

@@ -15,10 +15,14 @@ from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.live import LiveView
 from services.gateway.metrics import Metrics
+from services.gateway.sampling import Sampler
 from services.gateway.shown import ShownRecords
 from services.gateway.turnstile import Turnstile
+from services.gateway.workers import Workers
 from shared.bus.base import Bus
+from shared.checkpoints import KnownCheckpoints
 from shared.objects.base import ObjectStore
+from shared.samples import KnownSamples
 from shared.settings import Settings
 
 
@@ -32,12 +36,20 @@ class Context:
     answers: Answers
     algorithms: KnownAlgorithms
     files: FileSight
+    samples: KnownSamples
+    checkpoints: KnownCheckpoints
     keys: Keys
+    queues: Sampler
+    workers: Workers
     metrics: Metrics
+    catch_up: Callable[[], Awaitable[None]]
+    """Waits until the views know all that was said before. Raises BusUnavailable."""
     ready: Callable[[], Awaitable[Sequence[str]]]
     """What keeps the gateway from being ready; nothing when it is."""
     turnstile: Turnstile = field(default_factory=Turnstile)
     shown: ShownRecords = field(default_factory=ShownRecords)
+    news_readers: int = 0
+    """Clients that follow all runs just now."""
     openapi: bytes = b""
     docs: bytes = b""
 

@@ -12,7 +12,6 @@ from voxloom.errors import NotAllowed
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS = "GET, HEAD, POST, PUT, DELETE"
 EXPOSED = "Content-Length, Content-Range, ETag, Link, Location, Retry-After"
-MAX_AGE_SECS = "600"
 
 
 @web.middleware
@@ -40,10 +39,13 @@ async def guard_origin(request: web.Request, handler: Handler) -> web.StreamResp
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Before an answer goes out: lets the page of an allowed origin read it."""
     origin = request.headers.get("Origin")
-    if origin is not None and is_allowed(origin, context_of(request).settings.cors_origins):
+    settings = context_of(request).settings
+    if origin is not None and is_allowed(origin, settings.cors_origins):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = EXPOSED
         response.headers.add("Vary", "Origin")
+        if settings.cors_credentials and "*" not in settings.cors_origins:
+            response.headers["Access-Control-Allow-Credentials"] = "true"
 
 
 def is_allowed(origin: str, allowed: list[str]) -> bool:
@@ -65,5 +67,5 @@ def _preflight(request: web.Request) -> dict[str, str]:
     return {
         "Access-Control-Allow-Methods": METHODS,
         "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", ""),
-        "Access-Control-Max-Age": MAX_AGE_SECS,
+        "Access-Control-Max-Age": str(context_of(request).settings.cors_max_age),
     }

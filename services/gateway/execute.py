@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from messages.executions import Work
+from messages.executions import AlgorithmPin, Work
+from messages.trainings import Checkpoint
 from services.gateway.context import Context
 from services.gateway.payloads import refused
+from shared import checkpoints
 from shared.algorithms import AlgorithmEntry, pin
-from voxloom.errors import NotFound
+from shared.samples import files_of
+from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
-from voxloom.models import ExecutionRequest
+from voxloom.models import BenchmarkRequest, ExecutionRequest, TrainingRequest
 from voxloom.parameters import check_parameters
 
 LONGEST_TOKEN = 200
@@ -25,18 +29,19 @@ class Devices(NamedTuple):
     warning: str | None
 
 
-async def work_of(context: Context, request: ExecutionRequest) -> Work:
-    """Raises NotFound for files, algorithm, minor version and checkpoint, then InvalidInput for parameters."""
+async def work_of(context: Context, request: ExecutionRequest, *, strict: bool = False) -> Work:
+    """Raises NotFound for files, algorithm, minor version and checkpoint, then InvalidInput for parameters; `strict`:
+    also for a device that the algorithm does not support."""
     if missing := await context.files.missing(request.input_dataset_ids):
         raise _files_not_found(missing)
-    entry = await context.algorithms.get(request.algorithm_id)
-    algorithm = pin(entry, request.algorithm_minor_version)
-    _check_checkpoint(request.checkpoint_id)
-    args = check_parameters(entry.about.additional_parameters, request.additional_parameters)
+    chosen = await _chosen(context, request)
+    args = check_parameters(chosen.entry.about.additional_parameters, request.additional_parameters)
     _check_token(request.session_token)
-    devices = choose_devices(entry, request.execution_device_override)
+    devices = choose_devices(chosen.entry, request.execution_device_override)
+    if strict and devices.warning is not None:
+        raise _unsupported_device(chosen.entry, request.execution_device_override or "")
     return Work(
-        algorithm=algorithm,
+        algorithm=chosen.algorithm,
         input_dataset_ids=request.input_dataset_ids,
         parameters=request.additional_parameters,
         args=args,
@@ -47,6 +52,94 @@ async def work_of(context: Context, request: ExecutionRequest) -> Work:
         session_token=request.session_token or new_id(),
         priority=request.priority,
     )
+
+
+async def strict_work_of(context: Context, request: ExecutionRequest) -> Work:
+    """The same, but a device that the algorithm does not support is refused."""
+    return await work_of(context, request, strict=True)
+
+
+async def training_of(context: Context, request: TrainingRequest) -> Work:
+    """Raises NotFound for samples, their files, algorithm, minor version and checkpoint, then InvalidInput."""
+    if not request.training_data:
+        raise refused([{"loc": ["training_data"], "msg": "must name at least one sample"}])
+    await _check_samples(context, request.training_data)
+    chosen = await _chosen(context, request)
+    args = check_parameters(chosen.entry.about.training_parameters, request.additional_parameters)
+    devices = choose_devices(chosen.entry, None)
+    return Work(
+        task="training",
+        algorithm=chosen.algorithm,
+        input_dataset_ids=[],
+        sample_ids=request.training_data,
+        tags=request.tags,
+        parameters=request.additional_parameters,
+        args=args,
+        devices=devices.classes,
+        checkpoint_id=request.checkpoint_id,
+        session_token=new_id(),
+        priority=request.priority,
+    )
+
+
+async def benchmark_of(context: Context, request: BenchmarkRequest) -> Work:
+    """Raises NotFound for algorithm, minor version and checkpoint, then InvalidInput for parameters."""
+    chosen = await _chosen(context, request)
+    args = check_parameters(chosen.entry.about.additional_parameters, request.additional_parameters)
+    devices = choose_devices(chosen.entry, request.execution_device_override)
+    return Work(
+        task="benchmark",
+        algorithm=chosen.algorithm,
+        input_dataset_ids=[],
+        parameters=request.additional_parameters,
+        args=args,
+        devices=devices.classes,
+        device_override=request.execution_device_override,
+        device_warning=devices.warning,
+        checkpoint_id=request.checkpoint_id,
+        session_token=new_id(),
+    )
+
+
+class _Chosen(NamedTuple):
+    entry: AlgorithmEntry
+    algorithm: AlgorithmPin
+
+
+async def _chosen(context: Context, request: ExecutionRequest | TrainingRequest | BenchmarkRequest) -> _Chosen:
+    entry = await context.algorithms.get(request.algorithm_id)
+    algorithm = pin(entry, request.algorithm_minor_version)
+    if request.checkpoint_id is not None:
+        checkpoint = await checkpoints.load(context.store, request.checkpoint_id)
+        if checkpoint.algorithm_id != entry.algorithm_id:
+            raise _of_another(checkpoint, entry)
+    return _Chosen(entry, algorithm)
+
+
+def _of_another(checkpoint: Checkpoint, entry: AlgorithmEntry) -> NotFound:
+    return NotFound(
+        f"The checkpoint {checkpoint.checkpoint_id} belongs to {checkpoint.algorithm_name} "
+        f"{checkpoint.algorithm_major_version}, not to {entry.name} {entry.major}.",
+        code="checkpoint_not_found",
+        details={"checkpoint_id": checkpoint.checkpoint_id},
+    )
+
+
+async def _check_samples(context: Context, sample_ids: Sequence[str]) -> None:
+    known = {sample.sample_id: sample for sample in await context.samples.all()}
+    if missing := [one for one in dict.fromkeys(sample_ids) if one not in known]:
+        raise NotFound(
+            f"There are no such samples: {_named(missing)}. `GET /api/v0/sample/all` shows those there are.",
+            code="input_samples_not_found",
+            details={"missing_sample_ids": missing},
+        )
+    wanted = [file_id for one in dict.fromkeys(sample_ids) for file_id in files_of(known[one])]
+    if gone := await context.files.missing(wanted):
+        raise NotFound(
+            f"Files of the samples are not there any more: {_named(gone)}. Make the samples anew.",
+            code="sample_files_not_found",
+            details={"missing_file_ids": gone},
+        )
 
 
 def choose_devices(entry: AlgorithmEntry, override: str | None) -> Devices:
@@ -67,24 +160,29 @@ def choose_devices(entry: AlgorithmEntry, override: str | None) -> Devices:
     return Devices([wanted, *spare], warning)
 
 
+def _unsupported_device(entry: AlgorithmEntry, asked: str) -> InvalidInput:
+    supported = ", ".join(entry.about.supported_devices)
+    return refused(
+        [
+            {
+                "loc": ["execution_device_override"],
+                "msg": f"{entry.name} {entry.major} does not support {asked[:40]!r} but {supported}",
+            }
+        ]
+    )
+
+
 def _files_not_found(missing: list[str]) -> NotFound:
-    named = ", ".join(repr(one[:80]) for one in missing[:_NAMED])
-    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return NotFound(
-        f"There are no such input files: {named}{more}. Upload them, or use the ids of files that are there.",
+        f"There are no such input files: {_named(missing)}. Upload them, or use the ids of files that are there.",
         code="input_datasets_not_found",
         details={"missing_dataset_ids": missing},
     )
 
 
-def _check_checkpoint(checkpoint_id: str | None) -> None:
-    """No checkpoint can be made yet, so none is found."""
-    if checkpoint_id is not None:
-        raise NotFound(
-            f"There is no checkpoint {checkpoint_id[:200]!r}.",
-            code="checkpoint_not_found",
-            details={"checkpoint_id": checkpoint_id},
-        )
+def _named(missing: Sequence[str]) -> str:
+    named = ", ".join(repr(one[:80]) for one in missing[:_NAMED])
+    return f"{named} and {len(missing) - _NAMED} more" if len(missing) > _NAMED else named
 
 
 def _check_token(token: str | None) -> None:

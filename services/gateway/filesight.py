@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from messages.base import Event
 from messages.files import FileCommitted, FileDeleted, FileDeleteRequested
 from services.gateway.live import LiveView
-from shared.files import Located, Settled, file_not_found, find_visible
+from services.gateway.uploads import Uploads
+from shared.files import Located, Settled, being_deleted, file_not_found, find_visible
 from shared.objects.base import ObjectStore
 
 REMEMBERED = 65_536
@@ -18,7 +19,8 @@ TRUSTED_SECS = 30.0
 
 
 class FileSight:
-    def __init__(self, store: ObjectStore, view: LiveView) -> None:
+    def __init__(self, store: ObjectStore, view: LiveView, uploads: Uploads) -> None:
+        self._uploads = uploads
         self._store = store
         self._view = view
         self._seen: OrderedDict[str, float] = OrderedDict()
@@ -43,9 +45,20 @@ class FileSight:
         found = await self._find_many(unsure) if unsure else {}
         return [one for one in unsure if one not in found]
 
+    async def missing_now(self, file_ids: Iterable[str]) -> list[str]:
+        """As `missing`, but nothing that was seen before counts, nor what somebody is about to delete."""
+        wanted = list(dict.fromkeys(file_ids))
+        found = await self._find_many(wanted)
+        going = set(await being_deleted(self._store, found))
+        return [one for one in wanted if one not in found or one in going]
+
     async def _find_many(self, file_ids: Iterable[str]) -> dict[str, Located]:
-        """Those that can be seen."""
-        found = await find_visible(self._store, file_ids, self._settled)
+        """Those that can be seen. What was put through a URL is looked at now."""
+        wanted = list(dict.fromkeys(file_ids))
+        found = await find_visible(self._store, wanted, self._settled)
+        if unseen := [one for one in wanted if one not in found]:
+            await self._uploads.commit(unseen)  # Or somebody else has, just now.
+            found |= await find_visible(self._store, unseen, self._settled)
         for file_id in found:
             self._remember(file_id)
         return found

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from messages.base import Event
-from messages.executions import ExecutionLogged, ExecutionProgressed, ExecutionRequested
+from messages.executions import ExecutionLogged, ExecutionProgressed, ExecutionRequested, RecordsDeleteRequested
+from messages.runs import is_of_run
 from messages.scheduler import SchedulerAdmitted
+from messages.trainings import TrainingStateSet
 from services.gateway.catalog import Catalog, Listed
 from services.gateway.ended import EndedRuns
 from services.gateway.livelog import LiveLog
@@ -38,6 +41,8 @@ class LiveRun(Listed):
 
     offset: int = 0
     log: LiveLog | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+    """What its author's code has said of itself lately."""
     ended: asyncio.Future[None] | None = None
     watchers: list[Watcher] = field(default_factory=list)
 
@@ -70,8 +75,12 @@ class LiveView:
         self._deploys: dict[str, DeployState] = {}
         self._ended_deploys: OrderedDict[str, DeployState] = OrderedDict()
         self._arrivals: dict[str, asyncio.Future[None]] = {}
+        self._deleted: set[str] = set()
+        self._knows_old_deploys = False
         self._epoch = 0
         self._closed = False
+        self.newest = 0
+        """The offset up to which the stream has been heard."""
 
     @property
     def closed(self) -> bool:
@@ -98,24 +107,28 @@ class LiveView:
             self._catalog.touch(run)
         for deploy in snapshot.deploys:
             self._place_deploy(deploy)
+        self._delete(snapshot.deleted)
 
     # --- hearing ------------------------------------------------------------------------------------------
 
     def apply(self, offset: int, event: Event) -> None:
         """Takes in one event of the stream, or one of our own (`offset` 0) that was just published."""
-        if event.entity == "execution":
+        self.newest = offset or self.newest
+        if is_of_run(event):
             self._apply_to_run(offset, event)
         elif event.entity == "deploy":
             self._place_deploy(fold_deploy(self._known_deploy(event.subject), event))
+        elif isinstance(event, RecordsDeleteRequested):
+            self._delete(event.runs)
         elif isinstance(event, SchedulerAdmitted):
             self._epoch = max(self._epoch, event.epoch)
 
     def _apply_to_run(self, offset: int, event: Event) -> None:
-        if isinstance(event, DECISIONS) and event.epoch < self._epoch:
-            return  # said by a scheduler that is no longer in charge
+        if self.is_outdated(event):
+            return
         run = self._running.get(event.subject) or self._ended.get(event.subject)
         if run is None:
-            if self._catalog.has_ended(event.subject):
+            if event.subject in self._deleted or self._catalog.has_ended(event.subject):
                 return
             run = LiveRun(fold(None, event), offset=offset)
             self._place(run)
@@ -125,9 +138,14 @@ class LiveView:
         else:
             self._advance(run, offset, event)
 
+    def is_outdated(self, event: Event) -> bool:
+        """Whether it was said by a scheduler that is no longer in charge."""
+        return isinstance(event, DECISIONS) and event.epoch < self._epoch
+
     def _advance(self, run: LiveRun, offset: int, event: Event) -> None:
         before, run.state = run.state, fold(run.state, event)
         if run.state is before:
+            self._place_in_stream(run, offset, event)
             return
         if run.state.stage is not before.stage:
             run.offset = offset
@@ -136,6 +154,11 @@ class LiveView:
             if run.state.ended:
                 self._place(run)
         self._changed(run)
+
+    def _place_in_stream(self, run: LiveRun, offset: int, event: Event) -> None:
+        """Of a run that was restored, the stream says where its newest status stands."""
+        if not run.offset and run.state.stage is not None and run.state.stage.rank.event_id == event.id:
+            run.offset = offset
 
     def _changed(self, run: LiveRun) -> None:
         self._catalog.touch(run)
@@ -149,7 +172,7 @@ class LiveView:
         else:
             self._running.pop(name, None)
             self._ended[name] = run
-            run.progress, run.log = run.shown_progress, None
+            run.progress, run.log, run.told = run.shown_progress, None, {}
             if run.ended is not None and not run.ended.done():
                 run.ended.set_result(None)
             self._let_go(self._line.put(run.state))
@@ -163,6 +186,14 @@ class LiveView:
     def _let_go(self, runs: Iterable[str]) -> None:
         for run in runs:
             self._ended.pop(run, None)
+
+    def _delete(self, runs: Sequence[str]) -> None:
+        """Forgets the records of these, but for what has not ended."""
+        gone = [run for run in runs if run not in self._running]
+        for run in gone:
+            self._ended.pop(run, None)
+        self._catalog.delete(gone)
+        self._deleted.update(gone)
 
     def _place_deploy(self, deploy: DeployState) -> None:
         if deploy.ended:
@@ -187,6 +218,9 @@ class LiveView:
         if isinstance(event, ExecutionProgressed) and event.progress > run.progress:
             run.progress = event.progress
             self._changed(run)
+        elif isinstance(event, TrainingStateSet):
+            run.told = event.state
+            run.notify()
         elif isinstance(event, ExecutionLogged):
             if run.log is None or run.log.attempt < event.attempt:
                 run.log = LiveLog(event.attempt)
@@ -197,11 +231,15 @@ class LiveView:
 
     async def find(self, run: str) -> LiveRun | None:
         """A run whose request is known. One that may still be on its way to us is waited for."""
+        if run in self._deleted:
+            return None
         found = self._known(run)
         if found is None and not self._catalog.has_ended(run) and await self._may_arrive(run):
             found = self._known(run)
         if found is None:
             state = await self._records.load_run(run)
+            if run in self._deleted:
+                return None  # It went while it was read.
             found = self._known(run) or (LiveRun(state) if state is not None and state.work is not None else None)
             if found is not None and found.state.ended:
                 self._place(found)
@@ -209,9 +247,14 @@ class LiveView:
 
     async def knows(self, run: str) -> bool:
         """Whether the request for this run has arrived. Waits for nothing."""
-        if self._known(run) is not None or self._catalog.has_ended(run):
+        if run in self._deleted or self._known(run) is not None or self._catalog.has_ended(run):
             return True
         return await self._records.load_run(run) is not None
+
+    def state_of(self, run: str) -> RunState | None:
+        """What is known here and now of a run that has not ended, or did so lately."""
+        found = self._known(run)
+        return found.state if found is not None else None
 
     def _known(self, run: str) -> LiveRun | None:
         found = self._running.get(run) or self._ended.get(run)
@@ -225,6 +268,20 @@ class LiveView:
     async def look_up_deploy(self, deploy_id: str) -> DeployState | None:
         """As `find_deploy`, but waits for nothing."""
         return self._known_deploy(deploy_id) or await self._records.load_deploy(deploy_id)
+
+    async def deploys(self) -> list[DeployState]:
+        """Those that go on, and of the others the newest: KEPT_DEPLOYS of them at most."""
+        if not self._knows_old_deploys:
+            for deploy in await self._records.newest_deploys(KEPT_DEPLOYS):
+                self._place_old_deploy(deploy)
+            self._knows_old_deploys = True
+        return [*self._deploys.values(), *self._ended_deploys.values()]
+
+    def _place_old_deploy(self, deploy: DeployState) -> None:
+        """Behind all that were heard to end."""
+        if self._known_deploy(deploy.deploy_id) is None and len(self._ended_deploys) < KEPT_DEPLOYS:
+            self._ended_deploys[deploy.deploy_id] = deploy
+            self._ended_deploys.move_to_end(deploy.deploy_id, last=False)
 
     def _known_deploy(self, deploy_id: str) -> DeployState | None:
         return self._deploys.get(deploy_id) or self._ended_deploys.get(deploy_id)

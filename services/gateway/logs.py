@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from messages.executions import Task
 from services.gateway.context import Context
 from services.gateway.live import LiveRun
 from shared.objects.base import ObjectInfo
-from shared.records.store import COLLECTION
+from shared.records.store import COLLECTIONS
 from voxloom.errors import NotFound
 
 SHOWN = 1 << 20
@@ -26,7 +27,7 @@ async def stored_log(context: Context, run: LiveRun) -> ObjectInfo | None:
     if stage is None or stage.result is None or stage.result.log_key is None:
         return None
     try:
-        return await context.store.head(COLLECTION, stage.result.log_key)
+        return await context.store.head(COLLECTIONS[_task(run)], stage.result.log_key)
     except NotFound:
         return None  # It has expired, or could not be kept: then the record has all that is left.
 
@@ -36,10 +37,15 @@ async def shown_log(context: Context, run: LiveRun) -> str:
     text = log_in_memory(run)
     stored = await stored_log(context, run) if run.state.ended else None
     if stored is not None and stored.size <= SHOWN:
-        return (await context.store.get(COLLECTION, stored.key)).decode(errors="replace")
+        return (await context.store.get(COLLECTIONS[_task(run)], stored.key)).decode(errors="replace")
     if stored is None and len(text) <= SHOWN:
         return text
-    return f"{_ends(text)}\n[The whole log: GET /api/v1/executions/{run.state.run}/log]\n"
+    return f"{_ends(text)}\n[The whole log: GET /api/v1/{_task(run)}s/{run.state.run}/log]\n"
+
+
+def _task(run: LiveRun) -> Task:
+    assert run.state.work is not None
+    return run.state.work.task
 
 
 def _ends(text: str) -> str:

@@ -9,8 +9,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from services.gateway.problems import CLIENT_GONE, Handler
-from shared.bus.base import QueueStats
-from voxloom.models import Status
+from voxloom.models import QueueFigures, Status, WorkerState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8, 16, 32, 64)
@@ -39,8 +38,13 @@ class Metrics:
         self._unfinished = self._gauge("voxloom_runs_unfinished", "Runs that have not ended.")
         self._waiting = self._gauge("voxloom_bus_queue_waiting", "Events that wait in a queue.", "queue")
         self._consumers = self._gauge("voxloom_bus_queue_consumers", "Consumers of a queue.", "queue")
+        self._oldest = self._gauge(
+            "voxloom_bus_queue_oldest_seconds", "Age of the oldest event that waits in a queue, at least.", "queue"
+        )
+        self._workers = self._gauge("voxloom_workers", "Workers by state.", "state")
         self._dead = self._gauge(
-            "voxloom_bus_dead_letters", "Messages that nobody could handle (at most 1000 counted)."
+            "voxloom_bus_dead_letters",
+            "Messages that nobody could handle (the embedded broker tells of 1000 at most).",
         )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -57,16 +61,25 @@ class Metrics:
         children[1].observe(seconds)
 
     def render(
-        self, runs: Mapping[Status, int], unfinished: int, queues: Iterable[QueueStats], dead_letters: int
+        self,
+        runs: Mapping[Status, int],
+        unfinished: int,
+        queues: Iterable[QueueFigures],
+        workers: Mapping[WorkerState, int],
+        dead_letters: int,
     ) -> bytes:
         for status, count in runs.items():
             self._runs.labels(status).set(count)
         self._unfinished.set(unfinished)
         self._waiting.clear()
         self._consumers.clear()
+        self._oldest.clear()
         for queue in queues:
             self._waiting.labels(queue.name).set(queue.waiting)
             self._consumers.labels(queue.name).set(queue.consumers)
+            self._oldest.labels(queue.name).set(queue.oldest_seconds or 0.0)
+        for state, count in workers.items():
+            self._workers.labels(state).set(count)
         self._dead.set(dead_letters)
         return generate_latest(self._registry)
 

@@ -1,7 +1,7 @@
 """The gateway: the one service that people and programs talk to.
 
-Follows the whole event stream and listens to progress and logs, for its view. Publishes what clients ask for:
-`file.uploaded`, `file.delete-requested`, `deploy.requested`, `algorithm.delete-requested`, `execution.requested`,
+Follows the whole event stream and listens to progress, logs and heartbeats, for its views. Publishes what clients ask
+for: `file.uploaded`, `file.delete-requested`, `deploy.requested`, `algorithm.delete-requested`, `execution.requested`,
 `execution.stop-requested`; and `gateway.started`, to hear when its view is up to date.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from aiohttp import web
 from messages.base import Event
 from messages.deploys import AlgorithmDeleted, DeployCompleted
 from messages.gateways import GatewayStarted
+from messages.runs import RUN_ENTITIES
 from services.gateway.answers import Answers
 from services.gateway.app import make_app
 from services.gateway.catalog import Catalog
@@ -29,19 +30,29 @@ from services.gateway.listening import Listener, most_connections
 from services.gateway.live import LiveView
 from services.gateway.metrics import Metrics
 from services.gateway.problems import NoHttpNoise
+from services.gateway.queuewatch import QueueWatch
+from services.gateway.sampling import Sampler
+from services.gateway.uploads import Uploads
+from services.gateway.workers import Workers
+from shared.checkpoints import KnownCheckpoints
+from shared.ops import platform_faults
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
+from shared.samples import KnownSamples
 from shared.service import Platform, Service
-from voxloom.errors import Misconfigured, NotFound, Unavailable
+from voxloom.errors import Misconfigured, Unavailable
 from voxloom.ids import new_id
 from voxloom.models import utc_now
 
-LIVE = ("execution.progressed.#", "execution.logged.#")
+LIVE = (
+    *(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in ("progressed", "logged")),
+    "training.state-set.#",
+    "worker.heartbeat.#",
+)
 OVERLAP = timedelta(seconds=60)
 """The stream is followed from so long before the snapshot: what the recorder had heard but not yet written."""
 CATCH_UP_SECS = 60.0
 BLOCKS_AT_ONCE = 10
-SNAPSHOT_TRIES = 5
 SHUTDOWN_SECS = 5.0
 """How long requests may go on once the server stops; what waits for news ends at once."""
 IDLE_SECS = 120.0
@@ -50,7 +61,6 @@ READ_BUFFER = 1 << 18
 LONGEST_LINE = 1 << 16
 """Bytes of a request line or header: ids of any length get an answer of ours."""
 SWEEP_SECS = 600.0
-HEALTH_SECS = 5.0
 
 
 http_log = logging.getLogger("voxloom.http")
@@ -62,26 +72,31 @@ class Gateway(Service):
     def __init__(self, platform: Platform, *, routes: Sequence[web.AbstractRouteDef] = ()) -> None:
         """`routes`: further ones to serve, which the store brings along, say. `url` is known once it has started."""
         super().__init__(platform)
-        self.url = ""
         self._routes = routes
         self._records = RecordStore(platform.store)
         self._catalog = Catalog()
         self._view = LiveView(self._records, self._catalog)
         self._answers = Answers()
         self._algorithms = KnownAlgorithms(platform.store)
-        self._files = FileSight(platform.store, self._view)
+        uploads = Uploads(platform.store, self._answers, platform.bus.publish, self.settings.answer_timeout)
+        self._files = FileSight(platform.store, self._view, uploads)
+        self._queues = QueueWatch()
+        self._sampler = Sampler(platform.bus, self._queues)
+        self._workers = Workers(self.settings.lease)
         self._instance = new_id()
         self._caught_up = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
     async def on_start(self) -> None:
-        snapshot = await self._load_snapshot()
+        snapshot = await self._records.load_snapshot()
         await self._load_rows(snapshot)
         since = snapshot.time - OVERLAP if snapshot else datetime.fromtimestamp(0, UTC)
-        self.keep(await self.bus.follow(self.take, since=since))
-        self.keep(await self.bus.listen(LIVE, self._view.hear))
+        self._following = await self.bus.follow(self.take, since=since)
+        self.keep(self._following)
+        self.keep(await self.bus.listen(LIVE, self._hear))
         await self._catch_up()
         self.spawn("sweep", self._sweep())
+        self.spawn("queues", self._sampler.run())
         await self._serve()
 
     async def stop(self) -> None:
@@ -107,19 +122,19 @@ class Gateway(Service):
     def _take(self, offset: int, event: Event) -> None:
         self._view.apply(offset, event)
         self._files.hear(event)
+        self._queues.hear(event)
+        self._workers.hear(event)
         if isinstance(event, DeployCompleted | AlgorithmDeleted):
             self._algorithms.changed()
         elif isinstance(event, GatewayStarted) and event.subject == self._instance:
             self._caught_up.set()
         self._answers.hear(event)  # The last, so that whoever waited finds everything else up to date.
 
-    async def _load_snapshot(self) -> Snapshot | None:
-        for _ in range(SNAPSHOT_TRIES):
-            try:
-                return await self._records.load_snapshot()
-            except NotFound:
-                continue  # The recorder has just replaced it by a newer one.
-        raise Unavailable("The records change faster than they can be read; try again.")
+    def _hear(self, event: Event) -> None:
+        if event.entity == "worker":
+            self._workers.hear(event)
+        else:
+            self._view.hear(event)
 
     async def _load_rows(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
@@ -134,7 +149,8 @@ class Gateway(Service):
         """Waits until the view knows all that was said before now."""
         await self.bus.publish(GatewayStarted(subject=self._instance))
         try:
-            await asyncio.wait_for(self._caught_up.wait(), CATCH_UP_SECS)
+            async with asyncio.timeout(CATCH_UP_SECS):
+                await self._caught_up.wait()
         except TimeoutError:
             raise Unavailable(f"The event stream could not be read within {CATCH_UP_SECS:g} s; try again.") from None
 
@@ -143,6 +159,7 @@ class Gateway(Service):
             await asyncio.sleep(SWEEP_SECS)
             self._forget_expired()
             self._view.trim()
+            self._workers.trim()
 
     def _forget_expired(self) -> None:
         days = self.settings.execution_expire_days
@@ -163,8 +180,13 @@ class Gateway(Service):
             answers=self._answers,
             algorithms=self._algorithms,
             files=self._files,
+            samples=KnownSamples(self.store),
+            checkpoints=KnownCheckpoints(self.store),
             keys=Keys(self.store),
+            queues=self._sampler,
+            workers=self._workers,
             metrics=Metrics(),
+            catch_up=self._following.catch_up,
             ready=self.faults,
         )
         app = make_app(context)
@@ -200,21 +222,12 @@ class Gateway(Service):
 
     async def faults(self) -> list[str]:
         """What keeps the gateway from doing its work; nothing when all is well."""
-        bus, store = await asyncio.gather(_answers(self.bus.healthy()), _answers(self.store.healthy()))
-        checks = {
-            "the broker does not answer, or has lost one of our subscriptions": bus,
-            "the object store does not answer": store,
-            "the gateway no longer hears events": self.ready,
-            "the server is stopping": not self._view.closed,
-        }
-        return [fault for fault, well in checks.items() if not well]
-
-
-async def _answers(health: Awaitable[bool]) -> bool:
-    try:
-        return await asyncio.wait_for(health, HEALTH_SECS)
-    except (Unavailable, TimeoutError):
-        return False
+        faults = await platform_faults(self.platform)
+        if not self.ready:
+            faults.append("the gateway no longer hears events")
+        if self._view.closed:
+            faults.append("the server is stopping")
+        return faults
 
 
 def _in_url(host: str) -> str:

@@ -104,7 +104,8 @@ class _Inspector:
             self._process.stdin.write(orjson.dumps({"path": str(path), "limit": limit}) + b"\n")
             await self._process.stdin.drain()
         try:
-            line = await asyncio.wait_for(self._read(), timeout)
+            async with asyncio.timeout(timeout):
+                line = await self._read()
         except TimeoutError:
             raise refused(f"opening it took longer than {timeout:g} s") from None
         if not line.endswith(b"\n"):
@@ -116,7 +117,8 @@ class _Inspector:
         if self._ready:
             return
         try:
-            line = await asyncio.wait_for(self._read(), START_SECS)
+            async with asyncio.timeout(START_SECS):
+                line = await self._read()
         except TimeoutError:
             raise _not_started(f"it was not ready within {START_SECS:.0f} s") from None
         if not line:
@@ -133,7 +135,8 @@ class _Inspector:
         if self._process.stdin is not None:
             self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), END_SECS)
+            async with asyncio.timeout(END_SECS):
+                await self._process.wait()
 
 
 def refused(reason: str) -> InvalidInput:

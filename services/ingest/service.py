@@ -1,7 +1,8 @@
 """Ingest: the only one who says that a file is good, and who takes files away.
 
 consumes   file.uploaded            → file.committed | file.rejected
-           file.delete-requested    → file.deleted
+           file.delete-requested    → file.deleted | file.delete-refused
+           sample.created: its files do not expire any more
            execution.completed | failed | stopped: what its attempts have posted in vain is removed
 """
 
@@ -16,12 +17,22 @@ from pathlib import Path
 
 from messages.base import Event
 from messages.executions import ExecutionCompleted, ExecutionFailed, ExecutionStopped
-from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, FileRejected, FileUploaded
+from messages.files import (
+    FileCommitted,
+    FileDeleted,
+    FileDeleteRefused,
+    FileDeleteRequested,
+    FileRejected,
+    FileUploaded,
+)
+from messages.samples import SampleCreated
 from services.ingest.inspectors import Inspectors, refused
-from services.ingest.upkeep import hold_files, sweep_forgotten, sweep_late
+from services.ingest.upkeep import hold_files, hold_sample, sweep_forgotten, sweep_late, sweep_uploads
 from shared import files
 from shared.bus import topology
+from shared.objects.base import EXPIRING, FileUpload
 from shared.records.store import RecordStore
+from shared.samples import KnownSamples
 from shared.service import Platform, Service
 from voxloom.errors import InvalidInput, NotFound, Unavailable
 from voxloom.models import DatasetInfo, RunError, utc_now
@@ -35,6 +46,7 @@ class Ingest(Service):
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)
         self._records = RecordStore(self.store)
+        self._samples = KnownSamples(self.store)
         self._inspectors = Inspectors(
             most=min(topology.INGEST.concurrency, max(2, os.cpu_count() or 1)),
             memory=self.settings.inspect_memory,
@@ -56,30 +68,67 @@ class Ingest(Service):
             if isinstance(event, FileUploaded):
                 await self._take_in(event)
             elif isinstance(event, FileDeleteRequested):
-                await files.remove(self.store, event.subject)
-                await self.bus.publish(FileDeleted(subject=event.subject, project=event.project))
+                await self.bus.publish(await self._delete(event))
+            elif isinstance(event, SampleCreated):
+                await hold_sample(self.store, event.subject)
+
+    async def _delete(self, event: FileDeleteRequested) -> FileDeleted | FileDeleteRefused:
+        """Whoever makes a sample looks for this note after it is written; we look for samples after the note is."""
+        note = files.deleting_key(event.subject)
+        await self.store.put(files.COLLECTION, note, b"", tags=EXPIRING)
+        if used := await self._samples.using(event.subject):
+            await self.store.delete(files.COLLECTION, note)
+            return FileDeleteRefused(subject=event.subject, project=event.project, sample_ids=used)
+        await files.remove(self.store, event.subject)
+        await self.store.delete(files.COLLECTION, note)
+        return FileDeleted(subject=event.subject, project=event.project)
 
     async def _take_in(self, event: FileUploaded) -> None:
-        try:
-            datasets = await self._inspect(event)
-        except InvalidInput as error:
-            self.log.info("file %s: %s", event.subject, error.message)
-            await files.remove(self.store, event.subject)
-            await self.bus.publish(_rejection(event, error))
+        if event.staged and (known := await files.find_entry(self.store, event.subject)) is not None:
+            # Somebody was faster, or has put other bytes since: files never change.
+            await self.store.delete(files.COLLECTION, event.staged)
+            await self.bus.publish(_committed(known))
             return
-        if datasets is not None:
-            await self._commit(event, datasets)
-
-    async def _inspect(self, event: FileUploaded) -> list[DatasetInfo] | None:
-        """What is in the file; None if these are not the bytes any more that the event speaks of."""
         place = self.store.scratch / f"inspect-{secrets.token_hex(8)}"
         try:
-            info = await self.store.checkout(files.COLLECTION, files.bytes_key(event.subject), place)
-            return await self._inspectors.inspect(place) if info.etag == event.etag else None
-        except NotFound:
-            raise refused("its bytes are not there any more; upload it again") from None
+            datasets = await self._inspect(event, place)
+            if datasets is not None:
+                event = await self._settle(event, place)
+                await self._commit(event, datasets)
+        except InvalidInput as error:
+            self.log.info("file %s: %s", event.subject, error.message)
+            await self._drop(event)
+            await self.bus.publish(_rejection(event, error))
         finally:
             await asyncio.to_thread(_unlink, place)
+
+    async def _inspect(self, event: FileUploaded, place: Path) -> list[DatasetInfo] | None:
+        """What is in the file; None if these are not the bytes any more that the event speaks of."""
+        if event.size > self.settings.max_file_bytes:
+            raise InvalidInput(
+                f"The file has more than the {self.settings.max_file_bytes} bytes allowed.", code="too_large"
+            )
+        try:
+            source = event.staged or files.bytes_key(event.subject)
+            info = await self.store.checkout(files.COLLECTION, source, place)
+        except NotFound:
+            raise refused("its bytes are not there any more; upload it again") from None
+        return await self._inspectors.inspect(place) if info.etag == event.etag else None
+
+    async def _settle(self, event: FileUploaded, place: Path) -> FileUploaded:
+        """Puts bytes that came through a URL where nobody can change them any more."""
+        if not event.staged:
+            return event
+        upload = FileUpload(files.bytes_key(event.subject), place, {"project": event.project}, EXPIRING)
+        (info,) = await self.store.put_files(files.COLLECTION, [upload])
+        await self.store.delete(files.COLLECTION, event.staged)
+        return event.model_copy(update={"etag": info.etag, "size": info.size})
+
+    async def _drop(self, event: FileUploaded) -> None:
+        if event.staged:
+            await self.store.delete(files.COLLECTION, event.staged)
+        else:
+            await files.remove(self.store, event.subject)
 
     async def _commit(self, event: FileUploaded, datasets: list[DatasetInfo]) -> None:
         entry = files.FileEntry(
@@ -91,11 +140,7 @@ class Ingest(Service):
             datasets=datasets,
         )
         await files.commit(self.store, entry)
-        await self.bus.publish(
-            FileCommitted(
-                subject=event.subject, project=event.project, size=event.size, etag=event.etag, datasets=datasets
-            )
-        )
+        await self.bus.publish(_committed(entry))
 
     async def sweep(self, events: Sequence[Event]) -> None:
         """Removes what no attempt that counts has posted. Doing it again finds nothing."""
@@ -114,10 +159,10 @@ class Ingest(Service):
     async def keep_up(self, now: datetime) -> None:
         """One round of upkeep; what the store cannot do now is done the next time."""
         try:
-            removed = await sweep_forgotten(self.store, now)
+            removed = await sweep_forgotten(self.store, now) + await sweep_uploads(self.store, now)
             snapshot = await self._records.load_snapshot()
             if snapshot is not None:
-                await hold_files(self.store, snapshot.runs, now)
+                await hold_files(self.store, snapshot.runs, await self._samples.all(), now)
                 removed += await sweep_late(self.store, self._records, {run.run for run in snapshot.runs}, now)
         except Unavailable as error:
             self.log.warning("upkeep of files has to wait: %s", error)
@@ -131,6 +176,12 @@ def may_have_left(event: ExecutionCompleted | ExecutionFailed | ExecutionStopped
     if isinstance(event, ExecutionCompleted):
         return event.result.staged > 0 or event.attempt > 1
     return event.attempt > 0
+
+
+def _committed(entry: files.FileEntry) -> FileCommitted:
+    return FileCommitted(
+        subject=entry.file_id, project=entry.project, size=entry.size, etag=entry.etag, datasets=entry.datasets
+    )
 
 
 def _rejection(event: FileUploaded, error: InvalidInput) -> FileRejected:

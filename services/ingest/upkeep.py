@@ -1,21 +1,25 @@
 """What keeps `data-store` right over time: what was forgotten goes, and what an unfinished run needs stays.
 
-`held/<run>` in `data-store` is a list of the files that do not expire because of that run.
+`held/<run>` and `held/sample-<id>` in `data-store` are lists of the files that do not expire because of that run or
+sample.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import orjson
 
 from shared import files
-from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore, list_all
+from shared.objects.base import AT_ONCE, EXPIRING, ObjectInfo, ObjectStore, list_all
 from shared.records.fold import RunState
 from shared.records.store import RecordStore
+from shared.samples import files_of, load
 from voxloom.errors import InvalidInput, NotFound
-from voxloom.models import Status
+from voxloom.models import SampleRecord, Status
 
 FORGOTTEN_AFTER = timedelta(hours=24)
 HOLD_AFTER = timedelta(hours=1)
@@ -35,6 +39,17 @@ async def sweep_forgotten(store: ObjectStore, now: datetime) -> int:
             await store.delete(files.COLLECTION, item.key)
             removed += 1
     return removed
+
+
+async def sweep_uploads(store: ObjectStore, now: datetime) -> int:
+    """Removes what was put through a URL and never used. Returns how many."""
+    old = [
+        item.key
+        async for item in list_all(store, files.COLLECTION, files.UPLOADS)
+        if now - item.modified >= FORGOTTEN_AFTER
+    ]
+    await store.delete(files.COLLECTION, *old)
+    return len(old)
 
 
 async def _is_forgotten(store: ObjectStore, item: ObjectInfo) -> bool:
@@ -76,19 +91,39 @@ def _id(item: ObjectInfo) -> str:
     return item.key.partition("/")[2]
 
 
-async def hold_files(store: ObjectStore, runs: Iterable[RunState], now: datetime) -> None:
-    """Keeps the files of runs that take long from expiring, and lets those of ended runs expire from now on."""
+async def hold_files(
+    store: ObjectStore, runs: Iterable[RunState], samples: Iterable[SampleRecord], now: datetime
+) -> None:
+    """Keeps the files of samples, and of runs that take long, from expiring, and lets those of ended runs and deleted
+    samples expire from now on."""
     wanted = {run.run: await _files_of(store, run) for run in runs if _takes_long(run, now)}
-    held = {run: ids async for run, ids in _held(store)}
-    for run, ids in wanted.items():
-        new = ids - held.get(run, set())
-        if new:
-            await store.put(files.COLLECTION, _HELD + run, orjson.dumps(sorted(ids | held.get(run, set()))))
-            await _tag(store, new, {})
+    wanted |= {_held_by(sample.sample_id): set(files_of(sample)) for sample in samples}
+    held = {holder: ids async for holder, ids in _held(store)}
+    for holder, ids in wanted.items():
+        await _hold(store, holder, ids, held.get(holder, set()))
     still = set().union(*wanted.values())
-    for run in held.keys() - wanted.keys():
-        await _tag(store, held[run] - still, EXPIRING)
-        await store.delete(files.COLLECTION, _HELD + run)
+    for holder in held.keys() - wanted.keys():
+        await _tag(store, held[holder] - still, EXPIRING)
+        await store.delete(files.COLLECTION, _HELD + holder)
+
+
+async def hold_sample(store: ObjectStore, sample_id: str) -> None:
+    """Keeps the files of a new sample from expiring."""
+    try:
+        sample = await load(store, sample_id)
+    except NotFound:  # It was deleted as soon as it was made.
+        return
+    await _hold(store, _held_by(sample_id), set(files_of(sample)), set())
+
+
+async def _hold(store: ObjectStore, holder: str, ids: set[str], before: set[str]) -> None:
+    if new := ids - before:
+        await store.put(files.COLLECTION, _HELD + holder, orjson.dumps(sorted(ids | before)))
+        await _tag(store, new, {})
+
+
+def _held_by(sample_id: str) -> str:
+    return f"sample-{sample_id}"
 
 
 def _takes_long(run: RunState, now: datetime) -> bool:
@@ -111,9 +146,11 @@ async def _held(store: ObjectStore) -> AsyncIterator[tuple[str, set[str]]]:
 
 
 async def _tag(store: ObjectStore, ids: Iterable[str], tags: Mapping[str, str]) -> None:
-    for file_id in ids:
-        for key in (files.bytes_key(file_id), files.entry_key(file_id)):
-            try:
-                await store.set_tags(files.COLLECTION, key, tags)
-            except (NotFound, InvalidInput):  # It is gone, or was no file's id in the first place.
-                continue
+    keys = [key for file_id in ids for key in (files.bytes_key(file_id), files.entry_key(file_id))]
+    for start in range(0, len(keys), AT_ONCE):
+        await asyncio.gather(*(_tag_one(store, key, tags) for key in keys[start : start + AT_ONCE]))
+
+
+async def _tag_one(store: ObjectStore, key: str, tags: Mapping[str, str]) -> None:
+    with suppress(NotFound, InvalidInput):  # It is gone, or was no file's id in the first place.
+        await store.set_tags(files.COLLECTION, key, tags)

@@ -1,6 +1,7 @@
 """The recorder: the only writer of run records.
 
-Consumes every lifecycle event of executions and deploys, and `scheduler.started`; publishes `scheduler.admitted`.
+Consumes every lifecycle event of executions and deploys, `record.delete-requested` and `scheduler.started`; publishes
+`scheduler.admitted`.
 An event is settled once the segment that holds it is in the store; a run's own object is written behind.
 """
 
@@ -8,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from messages.base import Event
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
@@ -21,6 +23,8 @@ from voxloom.models import utc_now
 
 WRITE_BEHIND = 200
 """Own objects per write."""
+DELETED_AT_ONCE = 50
+"""Runs whose objects are removed together."""
 GATHER_SECS = 0.1
 """Ended runs wait so long for others to be written with."""
 SNAPSHOT_SECS = 10.0
@@ -61,6 +65,14 @@ class Recorder(Service):
             self.log.warning("the records stay in their segments until the next start: %s", error)
         except AnotherWriter:
             self.log.info("the next recorder is at work already")
+
+    def figures(self) -> Mapping[str, float]:
+        """Of a standby all are 0."""
+        return {
+            "recorder_segment": self._ledger.segment,
+            "recorder_segments_since_snapshot": self._ledger.segment - self._snapshot_segment,
+            "recorder_snapshot_seconds": self._snapshot_secs,
+        }
 
     async def record(self, events: Sequence[Event]) -> None:
         """Stores a batch of events as one segment, takes them in, admits new schedulers."""
@@ -127,6 +139,9 @@ class Recorder(Service):
         while states := self._ledger.to_store(WRITE_BEHIND):
             await self._records.save_runs(states)
             self._ledger.stored(states)
+        while gone := list(islice(self._ledger.to_delete, DELETED_AT_ONCE)):
+            await self._records.delete_runs(gone)
+            self._ledger.were_deleted(gone)
         if deploys := self._ledger.deploys_to_store():
             await self._records.save_deploys(deploys)
             self._ledger.deploys_stored(deploys)

@@ -20,6 +20,7 @@ from messages.executions import (
     ExecutionStopRequested,
     Result,
 )
+from messages.runs import of_task
 from messages.workers import WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.policy import after_loss, after_report, next_choice
 from services.scheduler.state import Gone, Job, Lease, State, Worker
@@ -114,7 +115,7 @@ class Dispatcher:
         if job.lease is None:
             return [self._end(job, "stopped", Result(), now)]
         return [
-            ExecutionStopPassed(
+            of_task(ExecutionStopPassed, job.work.task)(
                 subject=job.run,
                 project=job.project,
                 attempt=job.attempt,
@@ -266,7 +267,7 @@ class Dispatcher:
             job, worker = choice.job, choice.worker
             self.state.lease(job, worker, choice.device_class, now)
             decisions.append(
-                ExecutionAssigned(
+                of_task(ExecutionAssigned, job.work.task)(
                     subject=job.run,
                     project=job.project,
                     attempt=job.attempt,
@@ -307,7 +308,7 @@ class Dispatcher:
         assert lease is not None
         self.state.release(job)
         self.state.enqueue(job, now)
-        return ExecutionRequeued(
+        return of_task(ExecutionRequeued, job.work.task)(
             subject=job.run,
             project=job.project,
             attempt=job.attempt,
@@ -321,7 +322,7 @@ class Dispatcher:
     def _end(self, job: Job, outcome: str, result: Result, now: float) -> Event:
         lease = job.lease
         self.state.settle(job, now)
-        return _ENDS[outcome](
+        return of_task(_ENDS[outcome], job.work.task)(
             subject=job.run,
             project=job.project,
             attempt=job.attempt,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from messages.base import Event
 from messages.executions import (
@@ -22,6 +22,7 @@ from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, Wor
 from services.scheduler.decisions import Decisions
 from services.scheduler.dispatcher import Dispatcher
 from shared.bus import topology
+from shared.bus.base import Subscription
 from shared.records.store import RecordStore
 from shared.service import Platform, Service
 from voxloom.errors import Unavailable
@@ -47,6 +48,7 @@ class Scheduler(Service):
         self._newest_epoch = 0
         self._admitted: asyncio.Future[SchedulerAdmitted] | None = None
         self._decisions = Decisions(platform.bus)
+        self._served: Subscription | None = None
         self._probe = 0
         self._echo = 0
         self._echo_time = 0.0
@@ -57,15 +59,30 @@ class Scheduler(Service):
         # In one line: once the echo of a probe is heard, all heartbeats before it have been.
         live = ["worker.heartbeat.#", f"scheduler.probed.*.{self.instance}"]
         self.keep(await self.bus.listen(live, self._on_live))
-        self.keep(await self.bus.consume(topology.SCHEDULER, self.handle))
+        self._served = self.keep(await self.bus.consume(topology.SCHEDULER, self.handle))
         self.spawn("pulse", self._pulse())
 
+    async def stop(self) -> None:
+        if self._served is not None and self.dispatcher is None:
+            # Who is not admitted yet has decided nothing, and whoever would admit it may be gone by now.
+            await self._served.close(drain=0.0)
+        await super().stop()
+
     async def on_stop(self) -> None:
-        try:
-            await self._decisions.say()
-        except Unavailable as error:
-            left = len(self._decisions)
-            self.log.warning("%d decisions could not be said; the next scheduler will decide: %s", left, error)
+        if self._decisions:
+            # Not now: who is no longer served may have a successor already, and that one decides.
+            self.log.warning("%d decisions could not be said; the next scheduler will decide", len(self._decisions))
+
+    def figures(self) -> Mapping[str, float]:
+        """Of a standby all are 0. Every unfinished run either waits or is leased."""
+        jobs = list(self.dispatcher.state.jobs.values()) if self.dispatcher is not None else []
+        leased = sum(job.lease is not None for job in jobs)
+        return {
+            "scheduler_epoch": self.dispatcher.epoch if self.dispatcher is not None else 0,
+            "scheduler_runs_waiting": len(jobs) - leased,
+            "scheduler_runs_leased": leased,
+            "scheduler_decisions_unsaid": len(self._decisions),
+        }
 
     # events
 
@@ -134,7 +151,8 @@ class Scheduler(Service):
         self._term = new_id()
         self._admitted = asyncio.get_running_loop().create_future()
         await self.bus.publish(SchedulerStarted(subject=self._term, source=f"scheduler/{self.instance}"))
-        return await asyncio.wait_for(self._admitted, ADMISSION_SECS)
+        async with asyncio.timeout(ADMISSION_SECS):
+            return await self._admitted
 
     async def _on_admitted(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -185,6 +203,9 @@ class Scheduler(Service):
         await self._say_later()
 
     async def _say_later(self) -> None:
+        """Outside of `handle` one has to look whether one is still served, and so in charge."""
+        if self._served is None or not self._served.alive:
+            return
         try:
             await self._decisions.say()
         except Unavailable as error:

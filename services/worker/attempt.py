@@ -7,8 +7,9 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from messages.base import Event
 from messages.executions import (
     ExecutionAssigned,
     ExecutionFinished,
@@ -17,16 +18,22 @@ from messages.executions import (
     ExecutionStarted,
     Result,
 )
+from messages.runs import of_task
+from messages.trainings import TrainingStateSet
 from messages.workers import Lane
 from services.worker.data import Materials, RunFiles
+from services.worker.devices import Device
+from services.worker.learning import Learning, beginning_of, saved_before
 from services.worker.outbox import Outbox
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
 from services.worker.runlog import RunLog
+from services.worker.sessionitems import SessionItems
 from shared import files
 from shared.bus.base import Bus
 from shared.objects.base import EXPIRING, FileUpload, ObjectStore
-from shared.records.store import COLLECTION, RecordStore, log_key
+from shared.records.store import COLLECTIONS, RecordStore, log_key
+from shared.samples import file_ids_in
 from shared.settings import Settings
 from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import RunError
@@ -65,6 +72,7 @@ class Attempt:
         self.stopping = False
         self.releasing = False
         self._lane = lane
+        self._device = Device(lane.device, "")
         self._node = node
         self._preparing: asyncio.Timeout | None = None
         self._process: RunnerProcess | None = None
@@ -72,6 +80,11 @@ class Attempt:
         self._killing: asyncio.Task[None] | None = None
         self._overdue = False
         self._progress = 0.0
+        self._state: dict[str, Any] = {}
+
+    @property
+    def store(self) -> ObjectStore:
+        return self._node.store
 
     # what others ask of it
 
@@ -112,8 +125,17 @@ class Attempt:
 
     # its life
 
-    async def perform(self) -> ExecutionFinished:
-        """Does it. A VoxloomError is how the attempt failed; what else is raised is a fault of the worker."""
+    def key_on(self, device: Device) -> Key:
+        """What a process must be bound to that performs this on that device."""
+        work = self.assignment.work
+        checkpoint = work.checkpoint_id or ""
+        if work.task == "training" and self.number > 1:
+            checkpoint = f"{self.run}/{self.number}"  # what it has saved, which nobody else begins with
+        return Key(self.assignment.project, work.algorithm.module, work.algorithm.assets, device.name, checkpoint)
+
+    async def perform(self, device: Device) -> ExecutionFinished:
+        """Does it there. A VoxloomError is how the attempt failed; what else is raised is a fault of the worker."""
+        self._device = device
         run_files = await self._open_files()
         log = RunLog(run_files.folder / "log.txt", limit=self._node.settings.max_log_bytes, on_piece=self._on_log)
         begun = time.monotonic()
@@ -147,6 +169,7 @@ class Attempt:
         return None if state is None else files.Settled(state.status, state.attempt)
 
     async def _run_author_code(self, run_files: RunFiles, log: RunLog) -> frames.Ended:
+        learning = await self._begin_learning(run_files)
         prepared = await self._prepare()
         if prepared is None:
             return frames.Ended(run=self.run, outcome="stopped")
@@ -154,16 +177,28 @@ class Attempt:
         try:
             self._process = process
             self._node.outbox.put(self._started(), soon=True)
-            return await process.run(self._frame(module_dir, run_files), _Link(self, run_files, log))
+            link = _Link(self, run_files, log, learning, process)
+            return await process.run(self._frame(module_dir, run_files), link)
         finally:
             self._process = None
             await self._end_kill()
             self._node.pool.release(process)
 
+    async def _begin_learning(self, run_files: RunFiles) -> Learning:
+        """Raises NotFound where the checkpoint to begin with is gone."""
+        node = self._node
+        before = await saved_before(node.store, self.assignment)
+        beginning = await beginning_of(node.store, self.assignment, before)
+        if beginning is not None:
+            run_files.lay_over(beginning.assets)
+        learning = Learning(node.store, node.materials, node.outbox, self.assignment, beginning, run_files.work)
+        learning.say_again(before)
+        return learning
+
     async def _prepare(self) -> tuple[Path, RunnerProcess] | None:
         """The code, and a process to run it in; None if the run was to stop before there were both."""
         work = self.assignment.work
-        key = Key(self.assignment.project, work.algorithm.module, work.algorithm.assets, self._lane.device)
+        key = self.key_on(self._device)
         try:
             async with asyncio.timeout(None) as self._preparing:
                 if self._called_off():
@@ -183,12 +218,13 @@ class Attempt:
 
     async def _acquire(self, key: Key) -> RunnerProcess:
         """Nothing has begun yet: that a process dies before it is ready need not cost the run."""
+        session = self.assignment.work.session_token
         for _ in range(PROCESS_TRIES - 1):
             try:
-                return await self._node.pool.acquire(key)
+                return await self._node.pool.acquire(key, session)
             except Unavailable as error:
                 _log.warning("run %s: %s It tries another.", self.run, error.message)
-        return await self._node.pool.acquire(key)
+        return await self._node.pool.acquire(key, session)
 
     async def _end_kill(self) -> None:
         if self._killer is not None:
@@ -201,9 +237,12 @@ class Attempt:
         return frames.Run(
             run=self.run,
             attempt=self.number,
+            task=work.task,
             module_dir=str(module_dir),
-            device=self._lane.device,
+            device=self._device.kind,
+            visible_cards=self._device.visible,
             input_dataset_ids=work.input_dataset_ids,
+            sample_ids=work.sample_ids,
             args=work.args,
             session_token=work.session_token,
             scratch=str(run_files.work),
@@ -211,9 +250,13 @@ class Attempt:
             log_limit=self._node.settings.max_log_bytes,
         )
 
+    @property
+    def _card(self) -> str | None:
+        return self._device.name if self._device.visible else None
+
     def _started(self) -> ExecutionStarted:
         assignment = self.assignment
-        return ExecutionStarted(
+        return of_task(ExecutionStarted, assignment.work.task)(
             subject=self.run,
             project=assignment.project,
             attempt=self.number,
@@ -221,7 +264,8 @@ class Attempt:
             worker_id=assignment.worker_id,
             incarnation=assignment.incarnation,
             device_class=assignment.device_class,
-            device=self._lane.device,
+            device=self._device.kind,
+            card=self._card,
             lost=assignment.lost,
         )
 
@@ -242,13 +286,16 @@ class Attempt:
         return Result(
             outputs=ended.outputs,
             progress=max(self._progress, ended.progress),
-            device=self._lane.device,
+            device=self._device.kind,
+            card=self._card,
             log=text,
             log_key=key,
             staged=len(run_files.posted),
             run_seconds=seconds,
             peak_memory_bytes=ended.peak_memory_bytes,
             error=None if stopped else ended.error,
+            state=self._state,
+            data=ended.data,
         )
 
     async def _keep_log(self, log: RunLog) -> tuple[str, str | None]:
@@ -259,7 +306,7 @@ class Attempt:
         key = log_key(self.run, self.number)
         upload = FileUpload(key, await log.save(), tags=EXPIRING)
         try:
-            await self._node.store.put_files(COLLECTION, [upload])
+            await self._node.store.put_files(COLLECTIONS[self.assignment.work.task], [upload])
         except VoxloomError as error:
             lost = format_lines(time.time(), "ERROR", f"The whole log could not be kept: {error.message}")
             return text + lost, None
@@ -267,7 +314,7 @@ class Attempt:
 
     def report(self, outcome: Outcome, result: Result) -> ExecutionFinished:
         """What the scheduler is told."""
-        return ExecutionFinished(
+        return of_task(ExecutionFinished, self.assignment.work.task)(
             subject=self.run,
             project=self.assignment.project,
             attempt=self.number,
@@ -285,28 +332,54 @@ class Attempt:
 
     def on_progress(self, value: float) -> None:
         self._progress = max(self._progress, value)
-        self._node.bus.announce(
-            ExecutionProgressed(subject=self.run, project=self.assignment.project, attempt=self.number, progress=value)
-        )
+        self._announce(ExecutionProgressed, progress=value)
+
+    def on_state(self, state: dict[str, Any]) -> None:
+        self._state = state
+        if self.assignment.work.task == "training":
+            self._announce(TrainingStateSet, state=state)
 
     def _on_log(self, offset: int, text: str) -> None:
-        self._node.bus.announce(
-            ExecutionLogged(
-                subject=self.run, project=self.assignment.project, attempt=self.number, offset=offset, text=text
-            )
-        )
+        self._announce(ExecutionLogged, offset=offset, text=text)
+
+    def _announce(self, kind: type[Event], **facts: Any) -> None:
+        of_this = of_task(kind, self.assignment.work.task)
+        event = {"subject": self.run, "project": self.assignment.project, "attempt": self.number, **facts}
+        self._node.bus.announce(of_this(**event))
 
 
 class _Link:
     """The attempt as its runner process sees it."""
 
-    def __init__(self, attempt: Attempt, run_files: RunFiles, log: RunLog) -> None:
+    def __init__(
+        self, attempt: Attempt, run_files: RunFiles, log: RunLog, learning: Learning, process: RunnerProcess
+    ) -> None:
         self.progress = attempt.on_progress
+        self.state = attempt.on_state
         self.logged = log.append
         self.fetch = run_files.fetch
         self.stage = run_files.stage
         self.post = run_files.post
         self.asset = run_files.asset
+        self.checkpoint = learning.checkpoint
+        self.drop_checkpoint = learning.drop_checkpoint
+        assignment = attempt.assignment
+        self._token = assignment.work.session_token
+        self._items = SessionItems(attempt.store, assignment.project, self._token, run_files.work)
+        self.session_fetch = self._items.fetch
+        self.session_store = self._items.store
+        self._learning = learning
+        self._run_files = run_files
+        self._process = process
+
+    async def session_index(self) -> dict[str, str]:
+        self._process.sessions.add(self._token)
+        return await self._items.index()
+
+    async def samples(self, sample_ids: list[str]) -> list[dict[str, Any]]:
+        found = await self._learning.samples(sample_ids)
+        self._run_files.allow(one for sample in found for one in file_ids_in(sample["files"]))
+        return found
 
 
 def notes(assignment: ExecutionAssigned) -> list[str]:

@@ -15,6 +15,7 @@ import re
 import stat
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from messages.executions import AlgorithmPin
 from services.worker.folders import Folders
@@ -25,6 +26,7 @@ from voxloom.ids import new_id
 
 _MAX_INDEXES = 256
 _MAX_STAGED = 1_000_000
+EMPTY: Mapping[str, str] = MappingProxyType({})
 _HASH = re.compile(r"[0-9a-f]{16,128}")
 
 
@@ -58,9 +60,13 @@ class Materials:
         await self._once(target, lambda: algorithms.fetch_module(self._store, algorithm.module, target))
         return target
 
-    async def asset(self, algorithm: AlgorithmPin, path: str) -> Path:
-        """The local file of an asset, not to be written to. Raises NotFound (`asset_path_not_found`)."""
-        content = (await self._index(algorithm.assets)).get(path)
+    async def has_asset(self, algorithm: AlgorithmPin, path: str) -> bool:
+        return path in await self._index(algorithm.assets)
+
+    async def asset(self, algorithm: AlgorithmPin, path: str, overlay: Mapping[str, str] = EMPTY) -> Path:
+        """The local file of an asset, not to be written to; `overlay` has other contents for some of them. Raises
+        NotFound (`asset_path_not_found`)."""
+        content = overlay.get(path) or (await self._index(algorithm.assets)).get(path)
         if content is None:
             raise NotFound(
                 f"The algorithm {algorithm.name} {algorithm.major}.{algorithm.minor} has no asset {path!r}.",
@@ -138,11 +144,20 @@ class RunFiles:
         self._run = run
         self._attempt = attempt
         self._settled_of = settled_of
+        self._overlay = EMPTY
         self._allowed = set(inputs)
         self._placed: dict[str, Path] = {}
         self._staged: dict[str, Path] = {}
         self._posts = 0
         self._fetching = asyncio.Lock()
+
+    def lay_over(self, assets: Mapping[str, str]) -> None:
+        """From now on these assets have the contents of those names."""
+        self._overlay = assets
+
+    def allow(self, file_ids: Iterable[str]) -> None:
+        """These it may read, too: they are in its samples."""
+        self._allowed.update(file_ids)
 
     async def fetch(self, file_ids: Sequence[str]) -> list[Path]:
         """Local files, in order; each is placed once a run. Raises NotFound (`file_not_found`)."""
@@ -184,7 +199,7 @@ class RunFiles:
         self.posted.extend(file_ids)
 
     async def asset(self, path: str) -> Path:
-        return await self._materials.asset(self._algorithm, path)
+        return await self._materials.asset(self._algorithm, path, self._overlay)
 
     async def _check_visible(self, file_ids: Sequence[str]) -> None:
         visible = await files.find_visible(self._store, file_ids, self._settled_of) if file_ids else {}

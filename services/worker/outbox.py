@@ -89,7 +89,8 @@ class Outbox:
     async def drained(self, timeout: float) -> bool:
         """Waits until everything is confirmed; False if it is not within `timeout` seconds."""
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._empty.wait()
         except TimeoutError:
             return False
         return True

@@ -19,12 +19,18 @@ _log = logging.getLogger("voxloom.worker")
 
 
 class Key(NamedTuple):
-    """What a process is bound to for its life. `module` and `assets` are content hashes."""
+    """What a process is bound to for its life. `module` and `assets` are content hashes; `checkpoint` says what lies
+    over the assets."""
 
     project: str
     module: str
     assets: str
     device: str
+    checkpoint: str = ""
+
+
+def is_card(device: str) -> bool:
+    return ":" in device
 
 
 class Pool:
@@ -69,9 +75,10 @@ class Pool:
             self._spare = asyncio.create_task(self._start(), name="worker.spare")
             self._spare.add_done_callback(_see_error)
 
-    async def acquire(self, key: Key) -> RunnerProcess:
-        """A living process for `key`, for the caller alone until `release`. Raises Unavailable."""
-        process = self._take_idle(key) or await self._fresh()
+    async def acquire(self, key: Key, session: str = "") -> RunnerProcess:
+        """A living process for `key`, for the caller alone until `release`; rather one that holds items of the session.
+        Raises Unavailable."""
+        process = self._take_idle(key, session) or await self._fresh_for(key)
         if self._closed:
             await process.kill()
             raise Unavailable("The worker is closing.")
@@ -103,13 +110,27 @@ class Pool:
         if self._guardian is not None:
             await asyncio.to_thread(self._guardian.close)
 
-    def _take_idle(self, key: Key) -> RunnerProcess | None:
-        """The one that was used last; the dead are dropped on the way."""
+    def _take_idle(self, key: Key, session: str) -> RunnerProcess | None:
+        """One that knows the session, else the one that was used last; the dead are dropped on the way."""
         self._idle = [(its_key, process) for its_key, process in self._idle if process.alive]
-        for at in reversed(range(len(self._idle))):
-            if self._idle[at][0] == key:
-                return self._idle.pop(at)[1]
-        return None
+        fitting = [at for at, (its_key, _) in enumerate(self._idle) if its_key == key]
+        if not fitting:
+            return None
+        return self._idle.pop(max(fitting, key=lambda at: (session in self._idle[at][1].sessions, at)))[1]
+
+    def has_idle(self, key: Key) -> bool:
+        return any(its_key == key and process.alive for its_key, process in self._idle)
+
+    async def _fresh_for(self, key: Key) -> RunnerProcess:
+        if is_card(key.device):
+            await self._clear(key.device)
+        return await self._fresh()
+
+    async def _clear(self, card: str) -> None:
+        """Idle processes of other algorithms hold the card's memory."""
+        there = [process for key, process in self._idle if key.device == card]
+        self._idle = [(key, process) for key, process in self._idle if key.device != card]
+        await asyncio.gather(*(process.kill() for process in there))
 
     async def _fresh(self) -> RunnerProcess:
         while self._spare is not None:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from services.worker.guardian import Guardian
 from services.worker.pipes import OutputPipe
@@ -39,6 +39,8 @@ class RunLink(Protocol):
 
     def progress(self, value: float) -> None: ...
 
+    def state(self, state: dict[str, Any]) -> None: ...
+
     def logged(self, text: str) -> None:
         """Whole lines."""
 
@@ -49,6 +51,18 @@ class RunLink(Protocol):
     async def post(self, file_ids: list[str]) -> None: ...
 
     async def asset(self, path: str) -> Path: ...
+
+    async def samples(self, sample_ids: list[str]) -> list[dict[str, Any]]: ...
+
+    async def checkpoint(self, assets: dict[str, str], properties: dict[str, Any]) -> str: ...
+
+    async def drop_checkpoint(self, checkpoint_id: str) -> None: ...
+
+    async def session_index(self) -> dict[str, str]: ...
+
+    async def session_fetch(self, key: str) -> Path | None: ...
+
+    async def session_store(self, items: dict[str, str], removed: list[str]) -> dict[str, str]: ...
 
 
 class _Current:
@@ -132,6 +146,8 @@ class RunnerProcess:
         self._broken: str | None = None
         self._tail = ""
         self.reusable = True
+        self.sessions: set[str] = set()
+        """Tokens whose items it may hold."""
         self.returncode: int | None = None
 
     @classmethod
@@ -168,7 +184,8 @@ class RunnerProcess:
         try:
             sock.setblocking(False)
             await asyncio.get_running_loop().create_unix_connection(lambda: self._wire, sock=sock)
-            await asyncio.wait_for(asyncio.shield(self._ready), READY_TIMEOUT)
+            async with asyncio.timeout(READY_TIMEOUT):
+                await asyncio.shield(self._ready)
         except TimeoutError:
             await self.kill()
             raise Unavailable(f"A runner process was not ready within {READY_TIMEOUT:g} s. {self._tail}") from None
@@ -235,6 +252,8 @@ class RunnerProcess:
             return
         elif isinstance(frame, frames.Progress):
             current.link.progress(frame.progress)
+        elif isinstance(frame, frames.State):
+            current.link.state(frame.state)
         elif isinstance(frame, frames.Logged):
             current.take_log(frame.text)
         elif isinstance(frame, frames.Ask):
@@ -338,14 +357,45 @@ def _run_error(error: VoxloomError) -> RunError:
 
 
 async def _value(link: RunLink, ask: frames.Ask) -> dict[str, Any]:
+    params = ask.params
     match ask.what:
         case "fetch":
-            return {"paths": [str(path) for path in await link.fetch(ask.params["file_ids"])]}
+            return {"paths": [str(path) for path in await link.fetch(params["file_ids"])]}
         case "stage":
-            staged = await link.stage(ask.params["count"])
+            staged = await link.stage(params["count"])
             return {"files": [{"file_id": file_id, "path": str(path)} for file_id, path in staged]}
         case "post":
-            await link.post(ask.params["file_ids"])
+            await link.post(params["file_ids"])
             return {}
         case "asset":
-            return {"path": str(await link.asset(ask.params["path"]))}
+            return {"path": str(await link.asset(params["path"]))}
+        case "samples" | "checkpoint" | "drop_checkpoint":
+            return await _value_in_training(link, ask.what, params)
+        case "session_index" | "session_fetch" | "session_store":
+            return await _value_of_session(link, ask.what, params)
+
+
+async def _value_in_training(
+    link: RunLink, what: Literal["samples", "checkpoint", "drop_checkpoint"], params: dict[str, Any]
+) -> dict[str, Any]:
+    match what:
+        case "samples":
+            return {"samples": await link.samples(params["sample_ids"])}
+        case "checkpoint":
+            return {"checkpoint_id": await link.checkpoint(params["assets"], params["properties"])}
+        case "drop_checkpoint":
+            await link.drop_checkpoint(params["checkpoint_id"])
+            return {}
+
+
+async def _value_of_session(
+    link: RunLink, what: Literal["session_index", "session_fetch", "session_store"], params: dict[str, Any]
+) -> dict[str, Any]:
+    match what:
+        case "session_index":
+            return {"items": await link.session_index()}
+        case "session_fetch":
+            path = await link.session_fetch(params["key"])
+            return {"path": None if path is None else str(path)}
+        case "session_store":
+            return {"items": await link.session_store(params["items"], params["removed"])}

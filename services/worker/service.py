@@ -8,10 +8,13 @@ lease, which the heartbeats keep.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from messages.base import Event
@@ -29,7 +32,7 @@ from messages.scheduler import SchedulerAdmitted
 from messages.workers import Holding, Lane, WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.worker.attempt import Attempt, Node
 from services.worker.data import Materials
-from services.worker.devices import discover
+from services.worker.devices import Device, Offer, discover
 from services.worker.outbox import Outbox
 from services.worker.pool import Pool
 from services.worker.reports import Reports
@@ -37,6 +40,7 @@ from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.records.ledger import DECISIONS
 from shared.service import Platform, Service
+from voxloom import __version__
 from voxloom.errors import Unavailable
 from voxloom.ids import new_id
 from voxloom.models import RunError
@@ -53,25 +57,33 @@ class Replaced(Exception):
     """Another worker has started under the same id."""
 
 
+_HOST = socket.gethostname()
 _NO_LANE = Lane(device_class="", device="", slots=0)
 
 
 class _LaneQueue:
-    """The slots of one lane, and the attempts that wait for one."""
+    """The devices of one lane that are free, and the attempts that wait for one."""
 
-    def __init__(self, lane: Lane) -> None:
-        self.lane = lane
-        self.free = lane.slots
+    def __init__(self, offer: Offer) -> None:
+        self.lane = offer.lane
+        self.free = list(offer.devices)
         self.waiting: deque[Attempt] = deque()
+
+    def take(self, is_warm: Callable[[Device], bool]) -> Device:
+        """One that is free, if there is one with a process that has all loaded already."""
+        device = next(filter(is_warm, self.free), self.free[0])
+        self.free.remove(device)
+        return device
 
 
 class Worker(Service):
     name = "worker"
+    runs_work = True
 
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)
         self.incarnation = new_id()
-        self._lanes = {lane.device_class: _LaneQueue(lane) for lane in discover(self.settings)}
+        self._lanes: dict[str, _LaneQueue] = {}
         self._outbox = Outbox(platform.bus)
         self._pool = Pool(warm=self.settings.warm_processes, memory=self.settings.runner_memory)
         self._materials = Materials(platform.store, platform.store.scratch / "worker")
@@ -93,6 +105,8 @@ class Worker(Service):
     async def on_start(self) -> None:
         await self._materials.open()
         self._pool.prespawn()
+        offers = await asyncio.to_thread(discover, self.settings)
+        self._lanes = {offer.lane.device_class: _LaneQueue(offer) for offer in offers}
         self.spawn("outbox", self._outbox.run())
         await self._join(self.incarnation)
         self._beating = self.spawn("heartbeat", self._keep_beating())
@@ -120,6 +134,13 @@ class Worker(Service):
             await self.bus.delete_queue(topology.worker_queue(incarnation).name)
         except Unavailable as error:
             self.log.warning("an inbox is left behind, and will expire: %s", error)
+
+    def figures(self) -> Mapping[str, float]:
+        return {
+            "worker_slots": sum(queue.lane.slots for queue in self._lanes.values()),
+            "worker_slots_free": sum(len(queue.free) for queue in self._lanes.values()),
+            "worker_events_unsaid": len(self._outbox),
+        }
 
     def hurry(self) -> None:
         """Does not wait for running work any longer."""
@@ -177,19 +198,22 @@ class Worker(Service):
 
     def _begin_waiting(self, lane: _LaneQueue) -> None:
         while lane.free and lane.waiting:
-            lane.free -= 1
             attempt = lane.waiting.popleft()
-            self.spawn(f"run.{attempt.run}", self._perform(attempt, lane))
+            device = lane.take(partial(self._is_warm, attempt))
+            self.spawn(f"run.{attempt.run}", self._perform(attempt, lane, device))
 
-    async def _perform(self, attempt: Attempt, lane: _LaneQueue) -> None:
+    def _is_warm(self, attempt: Attempt, device: Device) -> bool:
+        return self._pool.has_idle(attempt.key_on(device))
+
+    async def _perform(self, attempt: Attempt, lane: _LaneQueue, device: Device) -> None:
         try:
-            finished = await attempt.perform()
+            finished = await attempt.perform(device)
         except Exception as error:
             # Ours, not the author's: the run must end all the same, and the worker serve the next one.
             self.log.exception("attempt %d of %s went wrong in the worker", attempt.number, attempt.run)
             finished = attempt.report("failed", _internal(error))
         finally:
-            lane.free += 1
+            lane.free.append(device)
             self._begin_waiting(lane)
         self._over(attempt, finished)
 
@@ -288,6 +312,9 @@ class Worker(Service):
                 lanes=self._offer(),
                 holding=[Holding(run=run, attempt=number) for run, number in held],
                 draining=self._draining,
+                host=_HOST,
+                pid=os.getpid(),
+                release=__version__,
             )
         )
 
@@ -329,7 +356,8 @@ class Worker(Service):
 
 async def _within(waiting: Coroutine[Any, Any, Any], timeout: float) -> bool:
     try:
-        await asyncio.wait_for(waiting, timeout)
+        async with asyncio.timeout(timeout):
+            await waiting
     except TimeoutError:
         return False
     return True

@@ -69,6 +69,7 @@ class Queue:
 class QueueStats:
     name: str
     waiting: int
+    """Events that no consumer has been handed yet."""
     consumers: int
 
 
@@ -95,6 +96,15 @@ class Subscription(ABC):
     @abstractmethod
     def alive(self) -> bool:
         """Whether events still reach the handler. False once its task has died or the broker has let it go."""
+
+
+class Following(Subscription):
+    """A follower of the stream."""
+
+    @abstractmethod
+    async def catch_up(self) -> None:
+        """Returns once the handler has had all that any publisher was told is kept, whoever that was, before this was
+        called. Costs the broker a question and no message. Raises BusUnavailable."""
 
 
 class Bus(ABC):
@@ -134,7 +144,7 @@ class Bus(ABC):
     @abstractmethod
     async def follow(
         self, handler: StreamHandler, *, after: int | None = None, since: datetime | None = None
-    ) -> Subscription:
+    ) -> Following:
         """Feeds `handler` with every lifecycle event after offset `after`, or from `since` on, or from now on.
 
         Where `after` is older than what is kept, it starts with the oldest kept.
@@ -145,23 +155,21 @@ class Bus(ABC):
         """Calls `handler` with each transient event that matches; of more than `limit` waiting, the oldest go."""
 
     @abstractmethod
-    async def last_offset(self) -> int:
-        """The offset of the newest event in the stream; 0 when there is none."""
-
-    @abstractmethod
     async def delete_queue(self, name: str) -> None:
         """Removes a queue and what waits in it; silent if there is none."""
 
     @abstractmethod
-    async def stats(self) -> list[QueueStats]: ...
+    async def stats(self, *also: str) -> list[QueueStats]:
+        """Of the queues that were declared here, and of those in `also` that are there."""
 
     @abstractmethod
     async def dead_letters(self, *, limit: int = 100) -> list[DeadLetter]:
         """The oldest first."""
 
     @abstractmethod
-    async def replay(self, dead_letter_id: str) -> None:
-        """Gives a dead letter back to the queue it came from, as new. Raises NotFound."""
+    async def replay(self, *dead_letter_ids: str) -> set[str]:
+        """Gives dead letters back to the queues they came from, as new, and tells which. Of the others there is none,
+        or its queue is gone. If it raises, some may have gone back, and may come twice."""
 
     @abstractmethod
     async def healthy(self) -> bool:

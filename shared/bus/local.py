@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from messages.base import Event
 from messages.wire import Message, encode
-from shared.bus.base import Bus, DeadLetter, Handler, LiveHandler, Queue, QueueStats, StreamHandler, Subscription
+from shared.bus.base import (
+    Bus,
+    DeadLetter,
+    Following,
+    Handler,
+    LiveHandler,
+    Queue,
+    QueueStats,
+    StreamHandler,
+    Subscription,
+)
 from shared.bus.embedded.engine import Engine
 from shared.bus.embedded.failures import closed
 from shared.bus.embedded.folder import Claim, claim
 from shared.bus.embedded.rows import DeadRow, Entry
-from voxloom.errors import InvalidInput, NotFound, TooLarge
+from voxloom.errors import InvalidInput, TooLarge
 
 MOST_BODY_BYTES = 128 << 20
+_DEAD_LETTER_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 log = logging.getLogger("voxloom.bus")
 
@@ -108,28 +120,24 @@ class LocalBus(Bus):
 
     async def follow(
         self, handler: StreamHandler, *, after: int | None = None, since: datetime | None = None
-    ) -> Subscription:
+    ) -> Following:
         return await self._engine.follow(handler, after, since.timestamp() if since is not None else None)
 
     async def listen(self, patterns: Sequence[str], handler: LiveHandler, *, limit: int = 10_000) -> Subscription:
         return self._engine.listen(patterns, handler, limit)
 
-    async def last_offset(self) -> int:
-        return self._engine.stream_end
-
     async def delete_queue(self, name: str) -> None:
         await self._engine.delete_queue(name)
 
-    async def stats(self) -> list[QueueStats]:
+    async def stats(self, *also: str) -> list[QueueStats]:
         return [queue.stats() for queue in self._engine.queues]
 
     async def dead_letters(self, *, limit: int = 100) -> list[DeadLetter]:
         return [_dead_letter(row) for row in await self._engine.dead_letters(limit)]
 
-    async def replay(self, dead_letter_id: str) -> None:
-        known = dead_letter_id.isdecimal() and len(dead_letter_id) < 19
-        if not known or not await self._engine.replay(int(dead_letter_id)):
-            raise NotFound(f"There is no dead letter {dead_letter_id!r} with a queue to go back to; list them anew.")
+    async def replay(self, *dead_letter_ids: str) -> set[str]:
+        numbers = {int(one) for one in dead_letter_ids if _DEAD_LETTER_ID.fullmatch(one)}
+        return {str(number) for number in await self._engine.replay(sorted(numbers))}
 
     async def healthy(self) -> bool:
         return self._running is not None and await self._running.healthy()

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from messages.base import worker_inbox
+from messages.runs import RUN_ENTITIES
 from shared.bus.base import KEEP, RETRY, Queue
+
+
+def _of_runs(*verbs: str) -> tuple[str, ...]:
+    """These events of every run, whatever its task."""
+    return tuple(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in verbs)
+
 
 RECORDER = Queue(
     name="recorder",
     bindings=(
-        "execution.requested.#",
-        "execution.stop-requested.#",
-        "execution.assigned.#",
-        "execution.started.#",
-        "execution.requeued.#",
-        "execution.completed.#",
-        "execution.failed.#",
-        "execution.stopped.#",
+        *_of_runs(
+            "requested",
+            "stop-requested",
+            "assigned",
+            "started",
+            "requeued",
+            "completed",
+            "failed",
+            "stopped",
+        ),
+        "training.checkpoint-saved.#",
+        "training.checkpoint-dropped.#",
         "deploy.#",
+        "record.delete-requested.#",
         "scheduler.started.#",
     ),
     policy=KEEP,
     batch=1000,
-    linger=0.01,
+    linger=0.05,
     single_active=True,
 )
 
 SCHEDULER = Queue(
     name="scheduler",
     bindings=(
-        "execution.requested.#",
-        "execution.stop-requested.#",
-        "execution.started.#",
-        "execution.finished.#",
+        *_of_runs("requested", "stop-requested", "started", "finished"),
         "worker.started.#",
         "worker.draining.#",
         "worker.stopped.#",
@@ -44,7 +53,7 @@ SCHEDULER = Queue(
 
 INGEST = Queue(
     name="ingest",
-    bindings=("file.uploaded.#", "file.delete-requested.#"),
+    bindings=("file.uploaded.#", "file.delete-requested.#", "sample.created.#"),
     policy=RETRY,
     concurrency=4,
 )
@@ -52,7 +61,7 @@ INGEST = Queue(
 # Ended runs whose attempts have posted files: what nobody will ever see is swept.
 SWEEPER = Queue(
     name="sweeper",
-    bindings=("execution.completed.#", "execution.failed.#", "execution.stopped.#"),
+    bindings=_of_runs("completed", "failed", "stopped"),
     policy=RETRY,
     batch=100,
     linger=0.1,

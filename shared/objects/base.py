@@ -208,6 +208,9 @@ class ObjectStore(ABC):
     async def set_tags(self, collection: str, key: str, tags: Mapping[str, str]) -> None:
         """Replaces all tags. Giving an object the EXPIRING tag starts its time anew where the store allows it."""
 
+    async def self_test(self) -> None:
+        """Tries out what nothing else does before people need it. Raises Misconfigured with what is wrong."""
+
     @abstractmethod
     async def set_expiry(self, collection: str, days: float | None) -> None:
         """From now on objects tagged EXPIRING go after `days`; None: they stay."""

@@ -23,6 +23,7 @@ from messages.executions import (
     Result,
     Work,
 )
+from messages.trainings import TrainingCheckpointDropped, TrainingCheckpointSaved
 from voxloom.models import DeployStatus, Moment, RunError, Status, Value
 
 _E = TypeVar("_E", bound=Event)
@@ -49,6 +50,7 @@ class Stage(Value):
     incarnation: str | None = None
     device_class: str | None = None
     device: str | None = None
+    card: str | None = None
     lost: int = 0
     result: Result | None = None
 
@@ -71,6 +73,16 @@ class RunState(Value):
     stage: Stage | None = None
     began: Beginning | None = None
     stop_requested: Moment | None = None
+    checkpoints: dict[str, Moment] = {}
+    """What a training has saved, and when; of all its attempts."""
+    dropped: list[str] = []
+    """Checkpoints that it has taken back, in the order of their ids."""
+
+    @property
+    def checkpoint_ids(self) -> list[str]:
+        """Those that there are, the oldest first."""
+        kept = [(when, one) for one, when in self.checkpoints.items() if one not in self.dropped]
+        return [one for _, one in sorted(kept)]
 
     @property
     def status(self) -> Status:
@@ -99,12 +111,12 @@ def fold(state: RunState | None, event: Event) -> RunState:
             return _advance(_begin(state, event), _running(event))
         case ExecutionRequeued():
             return _advance(state, _requeued(event))
-        case ExecutionCompleted():
-            return _end(state, event, Status.COMPLETED)
-        case ExecutionFailed():
-            return _end(state, event, Status.FAILED)
-        case ExecutionStopped():
-            return _end(state, event, Status.STOPPED)
+        case ExecutionCompleted() | ExecutionFailed() | ExecutionStopped():
+            return _end(state, event)
+        case TrainingCheckpointSaved():
+            return _save(state, event)
+        case TrainingCheckpointDropped():
+            return _drop(state, event)
         case _:
             return state
 
@@ -136,6 +148,7 @@ def _running(event: ExecutionStarted) -> Stage:
         incarnation=event.incarnation,
         device_class=event.device_class,
         device=event.device,
+        card=event.card,
         lost=event.lost,
     )
 
@@ -156,17 +169,32 @@ def _begin(state: RunState, event: ExecutionStarted) -> RunState:
     return state.model_copy(update={"began": beginning})
 
 
-def _end(state: RunState, event: ExecutionEnded, status: Status) -> RunState:
+def _end(state: RunState, event: ExecutionEnded) -> RunState:
     stage = Stage(
         rank=Rank(True, event.epoch, event.attempt, 4, event.id),
-        status=status,
+        status=Status(event.verb.upper()),
         time=event.time,
         worker_id=event.worker_id,
         incarnation=event.incarnation,
         device=event.result.device,
+        card=event.result.card,
         result=event.result,
     )
     return _advance(state, stage)
+
+
+def _save(state: RunState, event: TrainingCheckpointSaved) -> RunState:
+    checkpoint = event.checkpoint
+    if checkpoint.checkpoint_id in state.checkpoints:
+        return state
+    saved = {**state.checkpoints, checkpoint.checkpoint_id: checkpoint.created_at}
+    return state.model_copy(update={"checkpoints": dict(sorted(saved.items()))})
+
+
+def _drop(state: RunState, event: TrainingCheckpointDropped) -> RunState:
+    if event.checkpoint_id in state.dropped:
+        return state
+    return state.model_copy(update={"dropped": sorted([*state.dropped, event.checkpoint_id])})
 
 
 def _earliest(known: Moment | None, new: Moment) -> Moment:

@@ -14,7 +14,9 @@ from messages.executions import (
     ExecutionRequeued,
     ExecutionStopPassed,
     ExecutionStopped,
+    RecordsDeleteRequested,
 )
+from messages.runs import is_of_run
 from messages.scheduler import SchedulerStarted
 from shared.records.fold import DeployState, RunState, fold, fold_deploy
 from shared.records.view import execution_summary
@@ -65,6 +67,10 @@ class Snapshot(Value):
     """The newest rows, which fill no block yet."""
     settled: list[str]
     """Runs that have ended lately."""
+    deleted: list[str] = []
+    """Runs whose records were deleted: the blocks may still have their rows."""
+    to_delete: list[str] = []
+    """Those of them whose objects may still be there."""
 
 
 def review(epoch: Epoch, events: Iterable[Event]) -> tuple[Epoch, list[Event]]:
@@ -100,6 +106,8 @@ class Ledger:
         now = clock()
         self.settled = dict.fromkeys([*(snapshot.settled if snapshot else []), *self.ended], now)
         """Ended runs and when they were heard to end, the oldest first."""
+        self.deleted = dict.fromkeys(snapshot.deleted) if snapshot else {}
+        self.to_delete = dict.fromkeys(snapshot.to_delete) if snapshot else {}
         self._unrequested = {run: now for run, state in self.runs.items() if state.work is None}
         """Runs that something was said about before their request came, and since when."""
         self._kept_deploys: dict[str, tuple[DeployState, float]] = {}
@@ -108,17 +116,19 @@ class Ledger:
     def apply(self, segment: int, epoch: Epoch, events: Sequence[Event]) -> None:
         """Takes in the events of one stored segment."""
         for event in events:
-            if event.entity == "execution":
+            if is_of_run(event):
                 self._apply_to_run(event)
             elif event.entity == "deploy":
                 self.deploys[event.subject] = fold_deploy(self.deploys.get(event.subject), event)
+            elif isinstance(event, RecordsDeleteRequested):
+                self._delete(event.runs)
         self.epoch = epoch
         self.segment = segment
 
     def _apply_to_run(self, event: Event) -> None:
         run = event.subject
         known = self.runs.get(run)
-        if known is None and run in self.settled:
+        if known is None and (run in self.settled or run in self.deleted):
             return
         state = self.runs[run] = fold(known, event)
         if state.work is None:
@@ -129,6 +139,21 @@ class Ledger:
         if state.ended and run not in self.ended:
             self.ended[run] = None
             self.settled.setdefault(run, self._clock())
+
+    def _delete(self, runs: Sequence[str]) -> None:
+        """Lets go of these, but for what has not ended: that stays."""
+        gone = {run for run in runs if run not in self.runs or run in self.ended}
+        for run in gone:
+            self.runs.pop(run, None)
+            self.ended.pop(run, None)
+        self.rows = [row for row in self.rows if row.execution_id not in gone]
+        self.deleted |= dict.fromkeys(run for run in runs if run in gone)
+        self.to_delete |= dict.fromkeys(run for run in runs if run in gone)
+
+    def were_deleted(self, runs: Iterable[str]) -> None:
+        """Their objects are gone."""
+        for run in runs:
+            self.to_delete.pop(run, None)
 
     def to_store(self, limit: int) -> list[RunState]:
         """Ended runs that have no object of their own yet."""
@@ -186,6 +211,8 @@ class Ledger:
             blocks=list(self.blocks),
             rows=list(self.rows),
             settled=list(self.settled),
+            deleted=list(self.deleted),
+            to_delete=list(self.to_delete),
         )
 
 

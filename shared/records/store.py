@@ -8,33 +8,43 @@ In `execution-store`:
     runs/<id>             one ended run, whole
     logs/<run>/<attempt>  a log that is too long for the record
 
-and a deploy's record under its id in `deploy-store`.
+The runs and logs of trainings lie in `training-store` likewise, those of benchmarks in `benchmark-store`; a deploy's
+record lies under its id in `deploy-store`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel, TypeAdapter
 
 from messages.base import Event
+from messages.executions import Task
 from messages.wire import decode, encode
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
 from shared.records.fold import DeployState, RunState
 from shared.records.ledger import Ledger, Snapshot, review
 from voxloom.errors import Conflict, NotFound, Unavailable
+from voxloom.ids import age_of
 from voxloom.models import ExecutionSummary
 
 COLLECTION = "execution-store"
 DEPLOYS = "deploy-store"
+COLLECTIONS: Mapping[Task, str] = {
+    "execution": COLLECTION,
+    "training": "training-store",
+    "benchmark": "benchmark-store",
+}
+"""Where runs lie once they have ended."""
 
 _M = TypeVar("_M", bound=BaseModel)
 _ROWS = TypeAdapter(list[ExecutionSummary])
 _LOAD_TRIES = 20
 _DUMPED_AT_ONCE = 500
+_READ_AT_ONCE = 50
 
 
 class AnotherWriter(Exception):
@@ -120,10 +130,19 @@ class RecordStore:
         return key
 
     async def load_snapshot(self, key: str | None = None) -> Snapshot | None:
-        """The snapshot under `key`, or the newest one; None if there has never been one."""
-        key = key or await self._newest_snapshot()
-        if key is None:
-            return None
+        """The snapshot under `key`, or the newest one; None if there has never been one. Raises NotFound where the one
+        that was asked for has been replaced by a newer one, Unavailable where that goes on and on."""
+        if key is not None:
+            return await self._snapshot(key)
+        for _ in range(_LOAD_TRIES):
+            key = await self._newest_snapshot()
+            try:
+                return await self._snapshot(key) if key is not None else None
+            except NotFound:
+                continue  # The recorder has just replaced it.
+        raise Unavailable("The records change faster than they can be read; try again.")
+
+    async def _snapshot(self, key: str) -> Snapshot:
         return Snapshot.model_validate_json(await self._store.get(COLLECTION, key))
 
     async def drop_before(self, snapshot_key: str, segment: int) -> None:
@@ -140,12 +159,30 @@ class RecordStore:
             raise AnotherWriter("there is a later snapshot, written by somebody else")
 
     async def save_runs(self, states: Sequence[RunState]) -> None:
-        uploads = [Upload(_run_key(state.run), state.model_dump_json().encode(), tags=EXPIRING) for state in states]
-        await self._store.put_many(COLLECTION, uploads)
+        for task, collection in COLLECTIONS.items():
+            uploads = [
+                Upload(_run_key(state.run), state.model_dump_json().encode(), tags=EXPIRING)
+                for state in states
+                if state.work is None or state.work.task == task
+            ]
+            if uploads:
+                await self._store.put_many(collection, uploads)
 
-    async def load_run(self, run: str) -> RunState | None:
-        """An ended run; None if there is none (any more) under that id."""
-        return await self._load(COLLECTION, _run_key(run), RunState)
+    async def load_run(self, run: str, task: Task | None = None) -> RunState | None:
+        """An ended run; None if there is none (any more) under that id. Who knows its task spares some reads."""
+        for collection in COLLECTIONS.values() if task is None else [COLLECTIONS[task]]:
+            found = await self._load(collection, _run_key(run), RunState)
+            if found is not None:
+                return found
+        return None
+
+    async def delete_runs(self, runs: Sequence[str]) -> None:
+        """Removes the objects of these runs, and their logs, as far as there are any."""
+        logs = await asyncio.gather(*(self._logs_of(run) for run in runs))
+        await self._store.delete(COLLECTION, *(_run_key(run) for run in runs), *(key for keys in logs for key in keys))
+
+    async def _logs_of(self, run: str) -> list[str]:
+        return [item.key async for item in list_all(self._store, COLLECTION, f"logs/{run}/")]
 
     async def save_deploys(self, states: Sequence[DeployState]) -> None:
         uploads = [
@@ -155,6 +192,16 @@ class RecordStore:
 
     async def load_deploy(self, deploy_id: str) -> DeployState | None:
         return await self._load(DEPLOYS, f"records/{deploy_id}", DeployState)
+
+    async def newest_deploys(self, limit: int) -> list[DeployState]:
+        """Ended deploys as they are kept, the newest first."""
+        ids = [item.key.partition("/")[2] async for item in list_all(self._store, DEPLOYS, "records/")]
+        ids.sort(key=lambda one: age_of(one) or 0.0)
+        found: list[DeployState | None] = []
+        for start in range(0, min(limit, len(ids)), _READ_AT_ONCE):
+            some = ids[start : min(start + _READ_AT_ONCE, limit)]
+            found += await asyncio.gather(*(self.load_deploy(one) for one in some))
+        return [deploy for deploy in found if deploy is not None]
 
     async def save_rows(self, number: int, rows: Sequence[ExecutionSummary]) -> int:
         """Writes a block under the first number from `number` on that nobody has taken, and returns that number."""

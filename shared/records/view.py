@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
+from messages.executions import Result
+from messages.trainings import Checkpoint
 from shared.records.fold import DeployState, RunState
-from voxloom.models import DeployRecord, ExecutionRecord, ExecutionSummary, Status, format_time
+from voxloom.models import (
+    BenchmarkRecord,
+    CheckpointRecord,
+    DeployRecord,
+    ExecutionRecord,
+    ExecutionSummary,
+    Status,
+    TrainingRecord,
+    format_time,
+)
 
 
 def execution_record(state: RunState, *, log: str | None = None, progress: float = 0.0) -> ExecutionRecord:
@@ -25,6 +37,7 @@ def execution_record(state: RunState, *, log: str | None = None, progress: float
         input_dataset_ids=work.input_dataset_ids,
         execution_device_override=work.device_override,
         resolved_execution_device=stage.device if stage else None,
+        execution_card=stage.card if stage else None,
         additional_parameters=work.parameters,
         session_token=work.session_token,
         output_dataset_ids=result.outputs if result and state.status is Status.COMPLETED else [],
@@ -47,6 +60,88 @@ def execution_record(state: RunState, *, log: str | None = None, progress: float
     )
 
 
+def training_record(
+    state: RunState, *, log: str | None = None, progress: float = 0.0, told: dict[str, Any] | None = None
+) -> TrainingRecord:
+    """As `execution_record`, of a training. `told` is the newest that its algorithm has said of itself."""
+    work, stage, result = state.work, state.stage, _result(state)
+    assert work is not None
+    return TrainingRecord(
+        training_id=state.run,
+        algorithm_id=work.algorithm.algorithm_id,
+        status=state.status,
+        progress=shown_progress(state, progress),
+        time_started=_text(state.submitted),
+        time_completed=_text(stage.time) if stage and state.ended else None,
+        log=log if log is not None else (result.log if result else ""),
+        training_data=work.sample_ids,
+        additional_parameters=work.parameters,
+        state=result.state if result else told or {},
+        tags=work.tags,
+        checkpoint_id=work.checkpoint_id,
+        algorithm_minor_version=work.algorithm.minor,
+        output_checkpoint_ids=state.checkpoint_ids,
+        algorithm_name=work.algorithm.name,
+        algorithm_major_version=work.algorithm.major,
+        project=state.project,
+        attempt=state.attempt,
+        worker_id=stage.worker_id if stage else None,
+        resolved_execution_device=stage.device if stage else None,
+        execution_card=stage.card if stage else None,
+        resolved_parameters=work.args,
+        queue_seconds=_seconds(state.submitted, state.began.time if state.began else None),
+        run_seconds=result.run_seconds if result else None,
+        peak_memory_bytes=result.peak_memory_bytes if result else None,
+        stop_requested=state.stop_requested is not None,
+        error=result.error if result else None,
+    )
+
+
+def benchmark_record(state: RunState, *, log: str | None = None, progress: float = 0.0) -> BenchmarkRecord:
+    """As `execution_record`, of a benchmark."""
+    work, stage, result = state.work, state.stage, _result(state)
+    assert work is not None
+    return BenchmarkRecord(
+        benchmark_id=state.run,
+        algorithm_id=work.algorithm.algorithm_id,
+        additional_parameters=work.parameters,
+        status=state.status,
+        time_started=_text(state.submitted),
+        time_completed=_text(stage.time) if stage and state.ended else "",
+        log=log if log is not None else (result.log if result else ""),
+        data=result.data if result and state.status is Status.COMPLETED else {},
+        algorithm_minor_version=work.algorithm.minor,
+        progress=shown_progress(state, progress),
+        project=state.project,
+        attempt=state.attempt,
+        worker_id=stage.worker_id if stage else None,
+        resolved_execution_device=stage.device if stage else None,
+        run_seconds=result.run_seconds if result else None,
+        error=result.error if result else None,
+    )
+
+
+def checkpoint_record(checkpoint: Checkpoint) -> CheckpointRecord:
+    return CheckpointRecord(
+        checkpoint_id=checkpoint.checkpoint_id,
+        training_id=checkpoint.training_id,
+        parent_algorithm_id=checkpoint.algorithm_id,
+        created_at=format_time(checkpoint.created_at),
+        properties=checkpoint.properties,
+        tags=checkpoint.tags,
+        parent_checkpoint_id=checkpoint.parent_checkpoint_id,
+        algorithm_name=checkpoint.algorithm_name,
+        algorithm_major_version=checkpoint.algorithm_major_version,
+        algorithm_minor_version=checkpoint.algorithm_minor_version,
+        asset_paths=sorted(checkpoint.assets),
+        project=checkpoint.project,
+    )
+
+
+def _result(state: RunState) -> Result | None:
+    return state.stage.result if state.stage else None
+
+
 def execution_summary(state: RunState, *, progress: float = 0.0) -> ExecutionSummary:
     """The row of a run in lists."""
     work = state.work
@@ -63,6 +158,7 @@ def execution_summary(state: RunState, *, progress: float = 0.0) -> ExecutionSum
         time_completed=_text(state.stage.time) if state.stage and state.ended else "",
         project=state.project,
         attempt=state.attempt,
+        task=work.task,
     )
 
 

@@ -1,4 +1,4 @@
-"""Systems for the tests: one that many share, and some that a test may kill."""
+"""Systems for the tests: one that many share, and some that a test may kill. On every footing."""
 
 from __future__ import annotations
 
@@ -10,33 +10,59 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.acceptance.cluster import Cluster
 from tests.acceptance.support import Api, Footing, generic
+from tests.s3server import KEYS
+
+Make = Callable[..., Footing]
+MILD = {"slots": 2, "grace": 1.0}
+
+
+@pytest.fixture(scope="session", params=["embedded", "cluster"])
+def make_footing(request: pytest.FixtureRequest) -> Make:
+    """Makes a system in a folder, not started yet: all in one process, or a process per service on a broker and a store
+    of which each system has a part of its own."""
+    if request.param == "embedded":
+        return Footing
+    broker, store, nursery = (request.getfixturevalue(name) for name in ("broker", "s3_server", "nursery"))
+    return lambda folder, **settings: Cluster(folder, broker.new_vhost(), store.url(), KEYS, nursery, **settings)
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Footing]:
+def system(make_footing: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Footing]:
     """A system that many tests share."""
-    footing = Footing(tmp_path_factory.mktemp("system"), slots=2, grace=1.0).start()
-    yield footing
-    footing.close()
+    footing = make_footing(tmp_path_factory.mktemp("system"), **MILD)
+    try:
+        yield footing.start()
+    finally:
+        footing.close()
 
 
 @pytest.fixture
 def api(system: Footing) -> Iterator[Api]:
-    api = Api(system)
+    api = system.new_api()
     yield api
     api.close()
 
 
 @pytest.fixture
-def new_system(tmp_path: Path) -> Iterator[Callable[..., Footing]]:
+def new_system(make_footing: Make, tmp_path: Path) -> Iterator[Make]:
     """Makes systems of the test's own, which it may kill and start again."""
+    yield from making(make_footing, tmp_path)
+
+
+@pytest.fixture
+def new_embedded(tmp_path: Path) -> Iterator[Make]:
+    """The same, for what only one footing promises."""
+    yield from making(Footing, tmp_path)
+
+
+def making(make_footing: Make, folder: Path) -> Iterator[Make]:
     made: list[Footing] = []
 
     def make(**settings: Any) -> Footing:
-        footing = Footing(tmp_path / f"system{len(made)}", **{"slots": 2, "grace": 1.0, **settings}).start()
-        made.append(footing)
-        return footing
+        made.append(make_footing(folder / f"system{len(made)}", **{**MILD, **settings}))
+        return made[-1].start()
 
     yield make
     for footing in made:

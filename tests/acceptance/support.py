@@ -52,8 +52,12 @@ class Footing:
 
     def api(self) -> Api:
         """One that is closed when this life of the system ends."""
-        self._apis.append(Api(self))
+        self._apis.append(self.new_api())
         return self._apis[-1]
+
+    def new_api(self) -> Api:
+        """One that is the caller's to close."""
+        return Api(self)
 
     def start(self) -> Footing:
         self.folder.mkdir(parents=True, exist_ok=True)

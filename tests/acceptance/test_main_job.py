@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import h5py
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.acceptance.support import PLUS_ONE, TICKER, Api, algorithm, eventually, generic
+from tests.acceptance.support import PLUS_ONE, TICKER, Api, algorithm, eventually, generic, hdf5
 
 
 @pytest.fixture(scope="module")
@@ -186,11 +190,11 @@ def test_lists_page_through_all_runs_newest_first(api: Api, noop: str) -> None:
         api.wait(run)
     # When the list is read in pages of three
     seen: list[str] = []
-    cursor = None
+    url = "/api/v1/executions?limit=3"
     while len(seen) < len(runs):
-        page = api.http.get("/api/v1/executions", params={"limit": 3, **({"cursor": cursor} if cursor else {})}).json()
-        seen += [item["execution_id"] for item in page["items"]]
-        cursor = page["next_cursor"]
+        page = api.http.get(url)
+        seen += [item["execution_id"] for item in page.json()]
+        url = page.links["next"]["url"] if "next" in page.links else ""
     # Then they are there, newest first
     assert seen[: len(runs)] == runs[::-1]
 
@@ -228,3 +232,37 @@ def test_removing_an_algorithm_takes_it_out_of_the_list(api: Api) -> None:
 def test_many_runs_at_once_all_complete(api: Api, noop: str) -> None:
     runs = [api.execute(noop) for _ in range(100)]
     assert {api.wait(run)["status"] for run in runs} == {"COMPLETED"}
+
+
+def test_runs_with_one_session_token_share_items_also_between_algorithms(api: Api) -> None:
+    # Given two algorithms that count in one session
+    body = """
+try:
+    counts = self.load_item_from_session("counts")
+except KeyError:
+    self.save_item_to_session(counts := [], "counts")
+counts.append(args["who"])
+return [str(one) for one in counts]
+"""
+    first, second = (api.deploy(generic(f"counting_{who}", body))["algorithm_id"] for who in ("a", "b"))
+    record = api.run(first, additional_parameters={"who": "a"})
+    # When both run with the token that the first run was given, and another run without it
+    token = record["session_token"]
+    shared = [
+        api.run(one, session_token=token, additional_parameters={"who": who})
+        for one, who in ((second, "b"), (first, "a"))
+    ]
+    alone = api.run(first, additional_parameters={"who": "a"})
+    # Then they see what the others have left
+    assert [one["output_dataset_ids"] for one in (*shared, alone)] == [["a", "b"], ["a", "b", "a"], ["a"]]
+
+
+def test_a_file_that_was_put_through_a_url_is_an_input_at_once(api: Api, volume: NDArray[np.float32]) -> None:
+    algorithm_id = api.deploy(algorithm("plus_one", PLUS_ONE))["algorithm_id"]
+    name = f"scan-{uuid.uuid4()}"
+    url = api.http.get(f"/api/v1/files/{name}/upload-url").json()["url"]
+    assert httpx.put(url, content=hdf5(volume=volume)).status_code == 200
+    (output,) = api.run(algorithm_id, [name])["output_dataset_ids"]
+    downloaded = httpx.get(api.http.get(f"/api/v1/files/{output}/download-url").json()["url"])
+    with h5py.File(io.BytesIO(downloaded.content)) as file:
+        np.testing.assert_array_equal(file["volume"][()], volume + 1)

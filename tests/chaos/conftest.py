@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.cluster import Cluster
+from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import Footing
+from tests.brokers import Broker
+from tests.s3server import KEYS, S3Server
 
 
 @pytest.fixture
@@ -25,3 +29,21 @@ def new_system(tmp_path: Path) -> Iterator[Callable[..., Footing]]:
     yield make
     for footing in made:
         footing.close()
+
+
+@pytest.fixture
+def new_cluster(request: pytest.FixtureRequest, nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    """Makes systems whose services are apart, on the broker and the store that the tests share unless others are
+    given."""
+    made: list[Cluster] = []
+
+    def make(*, broker: Broker | None = None, store: S3Server | None = None, **settings: Any) -> Cluster:
+        places = broker or request.getfixturevalue("broker"), store or request.getfixturevalue("s3_server")
+        vhost, buckets = places[0].new_vhost(), places[1].url()
+        settings = {"slots": 2, "grace": 1.0, **settings}
+        made.append(Cluster(tmp_path / f"c{len(made)}", vhost, buckets, KEYS, nursery, **settings))
+        return made[-1].start()
+
+    yield make
+    for cluster in made:
+        cluster.close()

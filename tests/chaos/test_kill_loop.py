@@ -107,8 +107,8 @@ def every_listed(http: httpx.Client) -> list[dict[str, str]]:
     items: list[dict[str, str]] = []
     query: dict[str, str | int] = {"limit": 1000}
     while True:
-        page = http.get("/api/v1/executions", params=query).json()
-        items += page["items"]
-        if page.get("next_cursor") is None:
+        page = http.get("/api/v1/executions", params=query)
+        items += page.json()
+        if "next" not in page.links:
             return items
-        query["cursor"] = page["next_cursor"]
+        query["cursor"] = httpx.URL(page.links["next"]["url"]).params["cursor"]

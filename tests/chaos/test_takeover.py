@@ -78,9 +78,7 @@ class World:
     async def finish_all(self) -> None:
         """Every process completes as soon as it has something to do."""
         while True:
-            for process in self.workers.pool.made:
-                if process.frame is not None:
-                    process.end()
+            self.workers.pool.end_all()
             await asyncio.sleep(0.002)
 
     async def record(self, run: str) -> RunState | None:
@@ -215,6 +213,16 @@ async def test_an_old_scheduler_that_hears_of_its_successor_steps_down_for_good(
     with pytest.raises(SteppedDown):
         await old.handle([ExecutionRequested(subject="x", work=WORK)])
     assert len(world.heard.of(SchedulerStarted)) == asked
+
+
+async def test_a_scheduler_that_nobody_admits_any_more_stops_at_once(world: World) -> None:
+    # Given one that is served and asks to be admitted, and no recorder
+    scheduler = await world.scheduler()
+    await world.submit("run")
+    await until(lambda: any(isinstance(event, SchedulerStarted) for event in world.heard.events), "its question")
+    # When it is told to stop, then it does not wait for an answer
+    async with asyncio.timeout(5.0):
+        await scheduler.stop()
 
 
 async def test_an_admission_whose_snapshot_is_gone_already_is_asked_for_again(

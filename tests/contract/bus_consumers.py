@@ -142,7 +142,6 @@ class ConsumerBehaviour(BusTests):
             lambda: bus.publish_message(encode(uploaded("a"))),
             lambda: bus.declare(queue),
             lambda: bus.consume(queue, Inbox()),
-            lambda: bus.last_offset(),
             lambda: bus.stats(),
             lambda: bus.dead_letters(),
         ):

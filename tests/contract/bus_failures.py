@@ -11,8 +11,8 @@ import pytest
 from messages.base import Event
 from messages.wire import PREFIX, Message, encode
 from shared.bus.base import Bus, Policy, Queue
-from tests.contract.bus_tools import ONCE, TWICE, BusTests, Footing, Inbox, numbers
-from voxloom.errors import InvalidInput, NotFound
+from tests.contract.bus_tools import ONCE, TWICE, BusTests, Footing, Inbox, numbers, until
+from voxloom.errors import InvalidInput
 
 
 class FailureBehaviour(BusTests):
@@ -105,10 +105,24 @@ class FailureBehaviour(BusTests):
         await inbox.has("a")
         assert inbox.tried == ["a"] * 6
 
-    async def test_replaying_what_is_not_there_is_refused(self, bus: Bus) -> None:
-        for identity in ("123456789", "nonsense", "../x", ""):
-            with pytest.raises(NotFound):
-                await bus.replay(identity)
+    async def test_many_dead_letters_go_back_at_once_and_what_is_not_there_is_told_apart(
+        self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event]
+    ) -> None:
+        # Given three dead letters, of which two are wanted
+        inbox = Inbox(fails={"a": 1, "b": 1, "c": 1})
+        await bus.consume(replace(queue, policy=ONCE), inbox)
+        for subject in ("a", "b", "c"):
+            await bus.publish(uploaded(subject))
+        first, second, third = await self.first_dead(bus, queue, 3)
+        # When they are asked for among others that are not there
+        replayed = await bus.replay(first.id, third.id, "123456789")
+        # Then those two come again, and the other stays
+        await until(lambda: len(inbox.subjects) == 2)
+        assert replayed == {first.id, third.id}
+        assert [letter.id for letter in await self.dead_letters(bus, queue)] == [second.id]
+
+    async def test_what_is_not_there_is_not_replayed(self, bus: Bus) -> None:
+        assert await bus.replay("123456789", "nonsense", "../x", "", "١٢") == set()
 
     async def test_a_handler_that_is_cancelled_from_within_has_failed_and_lives_on(
         self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event]

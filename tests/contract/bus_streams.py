@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,8 +13,17 @@ from messages.base import Event
 from messages.executions import ExecutionProgressed
 from messages.wire import encode
 from shared.bus.base import Bus, Queue
-from tests.contract.bus_tools import ONCE, BusTests, Footing, Inbox, StreamInbox, numbers, until
-from voxloom.errors import InvalidInput
+from tests.contract.bus_tools import (
+    ONCE,
+    BusTests,
+    Footing,
+    Inbox,
+    StreamInbox,
+    numbers,
+    offset_of_one_more,
+    until,
+)
+from voxloom.errors import BusUnavailable, InvalidInput
 from voxloom.models import utc_now
 
 
@@ -31,6 +41,35 @@ class StreamBehaviour(BusTests):
         await bus.publish(*map(uploaded, numbers(0, 300)))
         await inbox.has("299")
         assert inbox.subjects == numbers(0, 300)
+
+    async def test_who_catches_up_has_heard_all_that_anybody_had_published(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox = StreamInbox(project)
+        follower = await bus.follow(inbox.take)
+        for number in range(50):
+            await bus.publish(uploaded(str(number)))
+            await follower.catch_up()
+            assert inbox.subjects == numbers(0, number + 1)
+
+    async def test_many_catch_up_at_once_while_others_publish(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox = StreamInbox(project)
+        follower = await bus.follow(inbox.take)
+
+        async def publish_and_see(subject: str) -> bool:
+            await bus.publish(uploaded(subject))
+            await follower.catch_up()
+            return subject in inbox.subjects
+
+        assert all(await asyncio.gather(*map(publish_and_see, numbers(0, 200))))
+
+    async def test_a_closed_follower_catches_up_no_more(self, bus: Bus) -> None:
+        follower = await bus.follow(StreamInbox("none").take)
+        await follower.close()
+        with pytest.raises(BusUnavailable):
+            await follower.catch_up()
 
     async def test_offsets_grow(self, bus: Bus, uploaded: Callable[[str], Event], project: str) -> None:
         inbox = StreamInbox(project)
@@ -56,7 +95,7 @@ class StreamBehaviour(BusTests):
         self, footing: Footing, uploaded: Callable[[str], Event], project: str
     ) -> None:
         first, second = StreamInbox(project), StreamInbox(project)
-        before = await footing.bus.last_offset()
+        before = await offset_of_one_more(footing.bus)
         await footing.bus.follow(first.take)
         await footing.bus.publish(*map(uploaded, "abc"))
         await first.has("c")
@@ -83,20 +122,17 @@ class StreamBehaviour(BusTests):
         await inbox.has("d")
         assert inbox.subjects == ["a", "b", "c", "d"]
 
-    async def test_the_last_offset_is_that_of_the_newest_event(
+    async def test_offsets_grow_on_from_one_bus_to_the_next(self, footing: Footing) -> None:
+        before = await offset_of_one_more(footing.bus)
+        assert 0 < before < await offset_of_one_more(await footing.reopen())
+
+    async def test_an_offset_that_never_was_means_from_now_on(
         self, bus: Bus, uploaded: Callable[[str], Event], project: str
     ) -> None:
         inbox = StreamInbox(project)
-        await bus.follow(inbox.take)
-        await bus.publish(*map(uploaded, "abc"))
-        await inbox.has("c")
-        assert await bus.last_offset() == inbox.offsets[-1]
-
-    async def test_the_last_offset_outlives_the_bus(self, footing: Footing, uploaded: Callable[[str], Event]) -> None:
-        await footing.bus.publish(*map(uploaded, "abc"))
-        before = await footing.bus.last_offset()
-        bus = await footing.reopen()
-        assert await bus.last_offset() == before > 0
+        await bus.follow(inbox.take, after=await offset_of_one_more(bus) + 1_000_000)
+        await bus.publish(uploaded("a"))
+        await inbox.has("a")
 
     async def test_a_replayed_dead_letter_is_not_said_again_on_the_stream(
         self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event], project: str

@@ -14,6 +14,7 @@ import pytest
 
 from messages.base import Event
 from messages.files import FileUploaded
+from messages.gateways import GatewayStarted
 from shared.bus.base import Bus, DeadLetter, Policy, Queue, QueueStats
 from voxloom.ids import new_id
 
@@ -87,6 +88,17 @@ class StreamInbox(Inbox):
         self.events += [event for _, event in ours]
 
 
+async def offset_of_one_more(bus: Bus) -> int:
+    """Publishes something and says where in the stream it is."""
+    project = f"t{new_id()}"
+    inbox = StreamInbox(project)
+    follower = await bus.follow(inbox.take)
+    await bus.publish(GatewayStarted(subject="mark", project=project))
+    await inbox.has("mark")
+    await follower.close()
+    return inbox.offsets[0]
+
+
 def numbers(start: int, end: int) -> list[str]:
     return [str(number) for number in range(start, end)]
 
@@ -116,10 +128,14 @@ class BusTests:
 
     async def dead_letter(self, bus: Bus, queue: Queue) -> DeadLetter:
         """Waits for the first one of a queue."""
+        return (await self.first_dead(bus, queue, 1))[0]
+
+    async def first_dead(self, bus: Bus, queue: Queue, count: int) -> list[DeadLetter]:
+        """Waits for so many of a queue."""
         async with asyncio.timeout(DEADLINE):
-            while not (letters := await self.dead_letters(bus, queue)):
+            while len(letters := await self.dead_letters(bus, queue)) < count:
                 await asyncio.sleep(0.01)
-        return letters[0]
+        return letters[:count]
 
     async def stats(self, bus: Bus, queue: Queue) -> QueueStats | None:
         return next((stats for stats in await bus.stats() if stats.name == queue.name), None)

@@ -34,7 +34,8 @@ from services.gateway.service import Gateway
 from shared import algorithms
 from shared.bus import topology
 from shared.bus.local import LocalBus
-from shared.files import FileEntry, commit, remove
+from shared.files import COLLECTION, FileEntry, bytes_key, commit, find_entry, remove
+from shared.objects import signed
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform
 from shared.settings import Settings
@@ -55,7 +56,8 @@ class World:
         self.platform = platform
         self.bus = platform.bus
         self.store = platform.store
-        self.gateway = Gateway(platform)
+        routes = signed.routes(platform.store) if isinstance(platform.store, LocalObjectStore) else []
+        self.gateway = Gateway(platform, routes=routes)
         self.reject: RunError | None = None
         """What every upload and deploy is refused with."""
         self.silent = False
@@ -74,6 +76,10 @@ class World:
             await remove(self.store, event.subject)
             await self.bus.publish(FileRejected(subject=event.subject, error=self.reject))
         elif isinstance(event, FileUploaded):
+            if event.staged and await find_entry(self.store, event.subject) is None:
+                data = await self.store.get(COLLECTION, event.staged)
+                await self.store.put(COLLECTION, bytes_key(event.subject), data, metadata={"project": event.project})
+                await self.store.delete(COLLECTION, event.staged)
             facts: dict[str, Any] = {"size": event.size, "etag": event.etag, "datasets": []}
             await commit(self.store, FileEntry(file_id=event.subject, project=event.project, time=utc_now(), **facts))
             await self.bus.publish(FileCommitted(subject=event.subject, **facts))
@@ -204,6 +210,8 @@ async def world_at(folder: Path, **settings: Any) -> AsyncIterator[World]:
             await platform.bus.consume(topology.SCHEDULER, world.scheduler),
         ]
         await world.gateway.start()
+        assert isinstance(platform.store, LocalObjectStore)
+        platform.store.public_url = world.gateway.url
         try:
             yield world
         finally:

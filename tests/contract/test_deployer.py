@@ -22,10 +22,12 @@ from messages.deploys import (
 )
 from services.deployer.contents import Contents
 from services.deployer.service import Deployer
+from shared import checkpoints
 from shared.algorithms import ASSETS, MODULES, asset_index, fetch_module, load_by_id, record_of
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform
 from tests.contract.platform_support import Heard, open_platform, running
+from tests.unit.training_samples import checkpoint_of
 from voxloom.errors import NotFound
 from voxloom.ids import new_id
 from voxloom.models import DeployOverrides, utc_now
@@ -389,6 +391,25 @@ async def test_content_goes_a_day_after_the_last_reference(system: tuple[Platfor
 
     assert len(kept) == 1
     assert (await keys(platform, MODULES), await keys(platform, ASSETS)) == (set(), set())
+
+
+async def test_assets_of_a_checkpoint_stay_as_long_as_it_does(
+    system: tuple[Platform, Heard], deployer: Deployer
+) -> None:
+    platform, _ = system
+    content = "c" * 64
+    await platform.store.put(ASSETS, content, b"learnt")
+    checkpoint = checkpoint_of({"files/weights": content})
+    await checkpoints.save(platform.store, checkpoint)
+
+    for hours in (0, 100, 200):
+        await deployer.sweep(utc_now() + timedelta(hours=hours))
+    kept = await keys(platform, ASSETS)
+    await checkpoints.remove(platform.store, checkpoint)
+    for hours in (300, 400):
+        await deployer.sweep(utc_now() + timedelta(hours=hours))
+
+    assert (content in kept, content in await keys(platform, ASSETS)) == (True, False)
 
 
 @pytest.mark.parametrize(("again", "left"), [(True, 1), (False, 0)])

@@ -464,15 +464,17 @@ class TestExecutions:
         seen, url = [], "/api/v1/executions?limit=2&algorithm=denoise"
         while url:
             answer = await client.get(url)
-            seen += [item["execution_id"] for item in answer.json()["items"]]
+            seen += [item["execution_id"] for item in answer.json()]
             url = answer.links["next"]["url"] if "next" in answer.links else ""
         assert seen == runs[::-1]
 
     async def test_an_empty_list_is_200(self, client: Client) -> None:
         answer = await client.get("/api/v1/executions", params={"status": "FAILED", "unknown": "ignored"})
-        assert (answer.status_code, answer.json()) == (200, {"items": [], "next_cursor": None})
+        assert (answer.status_code, answer.json()) == (200, [])
 
-    @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "status=DONE", "cursor=made-up", "sort=up"])
+    @pytest.mark.parametrize(
+        "query", ["limit=0", "limit=1001", "limit=x", "status=DONE", "cursor=made-up", "sort=up", "since=x"]
+    )
     async def test_a_wrong_query_is_422(self, client: Client, query: str) -> None:
         assert outcome(await client.get(f"/api/v1/executions?{query}")) == (422, "request_validation_error")
 
@@ -567,12 +569,35 @@ class TestEvents:
         assert kinds == [("progress", None), ("status", "COMPLETED")]
         assert [data["status"] async for kind, data, _ in told if kind == "status"] == ["COMPLETED"]
 
+    async def test_who_comes_back_late_is_told_every_status_in_between(self, client: Client, world: World) -> None:
+        # Given a client that has seen a run begin
+        run = await execute(client, await world.deploy())
+        await world.start(run)
+        _, _, identifier = await next_of(events_of(client, run))
+        # When it comes back after a second attempt and the end
+        await world.start(run, attempt=2)
+        await world.complete(run, attempt=2)
+        assert (await record(client, run, wait=10))["status"] == "COMPLETED"
+        again = events_of(client, run, **{"Last-Event-ID": identifier})
+        # Then it misses nothing
+        told = [(data["status"], int(at)) async for kind, data, at in again if kind == "status"]
+        assert [status for status, _ in told] == ["STARTED", "RUNNING", "COMPLETED"]
+        assert [at for _, at in told] == sorted({at for _, at in told} - {int(identifier)})
+
     async def test_who_has_seen_the_end_is_told_that_there_is_no_more(self, client: Client, world: World) -> None:
         run = await execute(client, await world.deploy())
         await world.complete(run)
         *_, (_, _, identifier) = [one async for one in events_of(client, run)]
         answer = await client.get(f"/api/v1/executions/{run}/events", headers={"Last-Event-ID": identifier})
         assert answer.status_code == 204
+
+    async def test_who_comes_with_an_id_of_a_broker_that_is_no_more_is_told_how_things_are(
+        self, client: Client, world: World
+    ) -> None:
+        run = await execute(client, await world.deploy())
+        await world.complete(run)
+        told = [one async for one in events_of(client, run, **{"Last-Event-ID": "123456789"})]
+        assert [data["status"] for kind, data, _ in told if kind == "status"] == ["COMPLETED"]
 
     async def test_a_new_attempt_begins_a_new_log(self, client: Client, world: World) -> None:
         run = await execute(client, await world.deploy())
@@ -608,7 +633,7 @@ class TestLife:
         async with world_at(tmp_path) as world, client_of(world) as client:
             # Then it knows them as they were, at once
             assert [await record(client, ended), await record(client, waiting)] == before
-            listed = (await client.get("/api/v1/executions")).json()["items"]
+            listed = (await client.get("/api/v1/executions")).json()
             assert [(one["execution_id"], one["status"]) for one in listed] == [
                 (waiting, "PENDING"),
                 (ended, "COMPLETED"),
@@ -628,7 +653,7 @@ class TestLife:
         await store.close()
         # When a gateway starts, then it lists both and finds both
         async with world_at(tmp_path, execution_expire_days=None) as world, client_of(world) as client:
-            listed = (await client.get("/api/v1/executions")).json()["items"]
+            listed = (await client.get("/api/v1/executions")).json()
             assert [one["execution_id"] for one in listed] == [waiting, ended]
             assert [(await record(client, run))["status"] for run in (ended, waiting)] == ["COMPLETED", "PENDING"]
 
@@ -744,12 +769,12 @@ class TestEverywhere:
         self, client: Client, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(*_: object) -> None:
-            raise RuntimeError("the secret is 42")
+            raise RuntimeError("the secret is hunter2")
 
         monkeypatch.setattr(world.gateway._catalog, "page", broken)
         answer = await client.get("/api/v1/executions")
         assert outcome(answer) == (500, "internal_error")
-        assert "42" not in answer.text
+        assert "hunter2" not in answer.text
         assert answer.json()["details"]["error_id"] in caplog.text
 
     async def test_foreign_web_pages_change_nothing(self, client: Client, world: World) -> None:

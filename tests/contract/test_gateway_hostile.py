@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import random
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from aiohttp import StreamReader
 
 from services.gateway import bodies, ended, listening, service, turnstile
 from shared.files import COLLECTION
@@ -129,6 +131,26 @@ class TestBodies:
             return under_way == [] and [item async for item in list_all(world.store, COLLECTION)] == []
 
         await eventually(nothing)
+
+    async def test_what_had_come_of_a_body_that_broke_off_is_given_up_at_once(
+        self, client: Client, world: World
+    ) -> None:
+        gc.collect()
+        gc.disable()  # What lies in a circle would stay.
+        try:
+            for _ in range(10):
+                _, writer = await connect(world, head("POST", EXECUTE, f"Content-Length: {MIB}") + bytes(MIB // 2))
+                await writer.drain()
+                writer.transport.abort()
+                writer.close()
+
+            async def given_up() -> bool:
+                await client.get("/livez")
+                return not [one for one in gc.get_objects() if isinstance(one, StreamReader) and one.total_bytes > 1000]
+
+            await eventually(given_up)
+        finally:
+            gc.enable()
 
     async def test_a_length_over_the_limit_is_refused_before_a_byte_is_read(self, world: World) -> None:
         reader, writer = await connect(world, head("POST", EXECUTE, f"Content-Length: {17 * MIB}"))

@@ -16,20 +16,29 @@ import pytest
 
 from messages.base import Event
 from messages.executions import AlgorithmPin, ExecutionCompleted, ExecutionFailed, ExecutionStopped, Result, Work
-from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, FileRejected, FileUploaded
+from messages.files import (
+    FileCommitted,
+    FileDeleted,
+    FileDeleteRefused,
+    FileDeleteRequested,
+    FileRejected,
+    FileUploaded,
+)
+from messages.samples import SampleCreated
 from services.ingest import inspector
 from services.ingest.inspectors import Inspectors
 from services.ingest.service import Ingest
-from services.ingest.upkeep import hold_files, sweep_forgotten, sweep_late
-from shared import files
+from services.ingest.upkeep import hold_files, sweep_forgotten, sweep_late, sweep_uploads
+from shared import files, samples
 from shared.objects.base import EXPIRING
 from shared.records.fold import RunState, fold
 from shared.records.store import RecordStore
 from shared.service import Platform
+from tests.contract.gateway_world import eventually
 from tests.contract.platform_support import Heard, open_platform, running
 from voxloom.errors import InvalidInput, NotFound, Unavailable
 from voxloom.ids import new_id
-from voxloom.models import utc_now
+from voxloom.models import SampleRecord, format_time, utc_now
 
 METADATA = {"project": "default"}
 
@@ -317,9 +326,9 @@ async def test_files_of_a_long_run_do_not_expire_until_it_ends(system: tuple[Pla
     given, output = await upload(platform, volume, announce=False), await post(platform, "run", 1)
     run, later = unfinished("run", given, "no file's id"), utc_now() + timedelta(hours=2)
 
-    await hold_files(platform.store, [run], later)
+    await hold_files(platform.store, [run], [], later)
     held = [await tags(platform, given), await tags(platform, output)]
-    await hold_files(platform.store, [], later)
+    await hold_files(platform.store, [], [], later)
 
     assert held == [{}, {}]
     assert [await tags(platform, given), await tags(platform, output)] == [EXPIRING, EXPIRING]
@@ -330,9 +339,9 @@ async def test_a_file_that_two_long_runs_need_is_held_until_both_have_ended(
 ) -> None:
     platform, _ = system
     given, later = await upload(platform, volume, announce=False), utc_now() + timedelta(hours=2)
-    await hold_files(platform.store, [unfinished("one", given), unfinished("two", given)], later)
+    await hold_files(platform.store, [unfinished("one", given), unfinished("two", given)], [], later)
 
-    await hold_files(platform.store, [unfinished("two", given)], later)
+    await hold_files(platform.store, [unfinished("two", given)], [], later)
 
     assert await tags(platform, given) == {}
 
@@ -341,9 +350,113 @@ async def test_files_of_a_short_run_are_left_alone(system: tuple[Platform, Heard
     platform, _ = system
     given = await upload(platform, volume, announce=False)
 
-    await hold_files(platform.store, [unfinished("run", given)], utc_now() + timedelta(minutes=59))
+    await hold_files(platform.store, [unfinished("run", given)], [], utc_now() + timedelta(minutes=59))
 
     assert await tags(platform, given) == EXPIRING
+
+
+# --- what came through a URL ---
+
+
+async def put_through_a_url(platform: Platform, name: str, data: bytes) -> None:
+    key = files.upload_key(name)
+    info = await platform.store.put(files.COLLECTION, key, data)
+    await platform.bus.publish(FileUploaded(subject=name, size=info.size, etag=info.etag, staged=key))
+
+
+async def test_a_good_one_moves_to_its_own_place_and_cannot_be_changed_any_more(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+
+    await put_through_a_url(platform, "a name", volume)
+    await heard.first(FileCommitted, subject="a name")
+    await platform.store.put(files.COLLECTION, files.upload_key("a name"), b"late")
+
+    assert await platform.store.get(files.COLLECTION, files.bytes_key("a name")) == volume
+    assert (await files.locate(platform.store, "a name")).committed
+
+
+async def test_a_bad_one_is_refused_and_gone(system: tuple[Platform, Heard], ingest: Ingest) -> None:
+    platform, heard = system
+
+    await put_through_a_url(platform, "bad", b"no hdf5")
+    await heard.first(FileRejected, subject="bad")
+
+    assert not await is_there(platform, "bad")
+    assert not (await platform.store.list(files.COLLECTION, prefix=files.UPLOADS)).items
+
+
+async def test_what_is_put_later_changes_nothing_and_is_answered_all_the_same(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+    for number, data in enumerate((volume, b"no hdf5"), start=1):
+        await put_through_a_url(platform, "name", data)
+        await heard.some(number, FileCommitted, subject="name")
+
+    first, second = heard.of(FileCommitted)
+
+    assert (first.etag, first.size) == (second.etag, second.size)
+    assert await platform.store.get(files.COLLECTION, files.bytes_key("name")) == volume
+    assert not (await platform.store.list(files.COLLECTION, prefix=files.UPLOADS)).items
+
+
+async def test_what_nobody_uses_for_a_day_goes(system: tuple[Platform, Heard]) -> None:
+    platform, _ = system
+    await platform.store.put(files.COLLECTION, files.upload_key("forgotten"), b"")
+
+    removed = [await sweep_uploads(platform.store, utc_now() + timedelta(hours=hours)) for hours in (23, 25)]
+
+    assert removed == [0, 1]
+
+
+# --- samples ---
+
+
+async def make_sample(platform: Platform, *file_ids: str) -> SampleRecord:
+    sample = SampleRecord(sample_id=new_id(), files=[{"image": list(file_ids)}], time_created=format_time(utc_now()))
+    await samples.save(platform.store, sample)
+    await platform.bus.publish(SampleCreated(subject=sample.sample_id, tags=[], file_count=len(file_ids)))
+    return sample
+
+
+async def test_a_file_of_a_sample_is_deleted_only_after_the_sample(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+    file_id = await upload(platform, volume, announce=False)
+    sample = await make_sample(platform, file_id)
+
+    await platform.bus.publish(FileDeleteRequested(subject=file_id))
+    refused = await heard.first(FileDeleteRefused, subject=file_id)
+    marks = (await platform.store.list(files.COLLECTION, prefix="deleting/")).items
+    await samples.remove(platform.store, sample.sample_id)
+    await platform.bus.publish(FileDeleteRequested(subject=file_id))
+    await heard.first(FileDeleted, subject=file_id)
+
+    assert (refused.sample_ids, marks) == ([sample.sample_id], [])
+    assert not await is_there(platform, file_id)
+
+
+async def test_files_of_a_sample_do_not_expire_until_no_sample_needs_them(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, _ = system
+    file_id = await upload(platform, volume, announce=False)
+    one, two = await make_sample(platform, file_id), await make_sample(platform, file_id)
+
+    await eventually(lambda: has_tags(platform, file_id, {}))
+    await hold_files(platform.store, [], [two], utc_now())
+    still_needed = await tags(platform, file_id)
+    await hold_files(platform.store, [], [], utc_now())
+
+    assert (still_needed, await tags(platform, file_id)) == ({}, EXPIRING)
+    assert one.sample_id != two.sample_id
+
+
+async def has_tags(platform: Platform, file_id: str, wanted: dict[str, str]) -> bool:
+    return await tags(platform, file_id) == wanted
 
 
 def test_the_inspector_imports_nothing_of_ours() -> None:

@@ -22,7 +22,16 @@ from shared.objects.base import CHUNK, EXPIRING, Condition, FileUpload, Upload, 
 from shared.objects.embedded import engine
 from shared.objects.local import LocalObjectStore
 from shared.objects.signed import routes
-from tests.contract.object_store_behaviour import DATA, RECORDS, Footing, ObjectStoreBehaviour, keys, pieces, read
+from tests.contract.object_store_behaviour import (
+    DATA,
+    RECORDS,
+    CrowdBehaviour,
+    Footing,
+    ObjectStoreBehaviour,
+    keys,
+    pieces,
+    read,
+)
 from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
 
 DAY = 86_400.0
@@ -114,7 +123,7 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
     return True
 
 
-class TestLocalObjectStore(ObjectStoreBehaviour):
+class TestLocalObjectStore(ObjectStoreBehaviour, CrowdBehaviour):
     pass
 
 

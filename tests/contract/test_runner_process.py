@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 import signal
@@ -11,12 +12,13 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.worker.guardian import Guardian
 from services.worker.process import RunnerProcess
-from voxloom.errors import NotFound
+from voxloom.errors import InvalidInput, NotFound
 from voxloom.models import RunError
 from voxloom.runner import frames
 
@@ -32,6 +34,12 @@ class Desk:
         self.posted: list[str] = []
         self.assets: list[str] = []
         self.progresses: list[float] = []
+        self.states: list[dict[str, Any]] = []
+        self.known_samples: dict[str, list[dict[str, list[str]]]] = {}
+        self.checkpoints: list[tuple[dict[str, bytes], dict[str, Any]]] = []
+        self.dropped: list[str] = []
+        self.session: dict[str, tuple[str, bytes]] = {}
+        self.stored: list[str] = []
         self.log = ""
         self.hold = asyncio.Event()
         self.hold.set()
@@ -66,6 +74,41 @@ class Desk:
         weights = self.folder / "weights.txt"
         weights.write_text("0.5")
         return weights
+
+    def state(self, state: dict[str, Any]) -> None:
+        self.states.append(state)
+
+    async def samples(self, sample_ids: list[str]) -> list[dict[str, Any]]:
+        if unknown := [one for one in sample_ids if one not in self.known_samples]:
+            raise NotFound(f"There is no sample {unknown[0]!r}.", code="sample_not_found")
+        return [{"sample_id": one, "files": self.known_samples[one], "tags": ["t"]} for one in sample_ids]
+
+    async def checkpoint(self, assets: dict[str, str], properties: dict[str, Any]) -> str:
+        if "weights.txt" not in assets:
+            raise InvalidInput("There is no such asset.", code="checkpoint_asset_path_invalid")
+        self.checkpoints.append(({path: Path(place).read_bytes() for path, place in assets.items()}, properties))
+        return f"checkpoint-{len(self.checkpoints)}"
+
+    async def drop_checkpoint(self, checkpoint_id: str) -> None:
+        self.dropped.append(checkpoint_id)
+
+    async def session_index(self) -> dict[str, str]:
+        return {key: name for key, (name, _) in self.session.items()}
+
+    async def session_fetch(self, key: str) -> Path | None:
+        if key not in self.session:
+            return None
+        path = self.folder / f"fetched-{key}"
+        path.write_bytes(self.session[key][1])
+        return path
+
+    async def session_store(self, items: dict[str, str], removed: list[str]) -> dict[str, str]:
+        for key in removed:
+            self.session.pop(key, None)
+        contents = {key: Path(place).read_bytes() for key, place in items.items()}
+        self.session.update({key: (hashlib.sha256(content).hexdigest(), content) for key, content in contents.items()})
+        self.stored += sorted(items)
+        return {key: self.session[key][0] for key in items}
 
     async def until_log_has(self, text: str) -> None:
         async with asyncio.timeout(DEADLINE):
@@ -151,8 +194,9 @@ class Runner(Base):
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    # A short path: sockets of pools lie in the runs' own folders, and their addresses are of 107 bytes at most.
+    bench = Bench(tmp_path_factory.mktemp("b"))
     yield bench
     for process in bench.processes:
         await process.kill()
@@ -531,6 +575,18 @@ async def test_a_run_stuck_in_c_is_ended_by_kill(bench: Bench) -> None:
     ended = await asyncio.wait_for(run, DEADLINE)
     assert (error_of(ended).code, "the worker ended it" in error_of(ended).message) == ("runner_killed", True)
     assert not is_running(process.pid)
+
+
+async def test_a_signal_to_all_of_a_service_does_not_end_a_run(bench: Bench) -> None:
+    body = """
+    import os, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+    child = os.fork() or time.sleep(600)
+    os.kill(child, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    """
+    ended, desk = await bench.run(bench.module(body))
+    assert ended.outputs == [str(-signal.SIGTERM)], desk.log
 
 
 async def test_cancelling_a_run_kills_its_process(bench: Bench) -> None:

@@ -53,6 +53,15 @@ async def test_a_process_serves_no_other_key(pool: Pool, key: Key) -> None:
     assert await pool.acquire(key) is not process
 
 
+async def test_a_card_is_cleared_for_another_algorithm(pool: Pool) -> None:
+    on_card, elsewhere = A._replace(device="cuda:0"), A._replace(device="cuda:1")
+    first, second = await pool.acquire(on_card), await pool.acquire(elsewhere)
+    pool.release(first)
+    pool.release(second)
+    await pool.acquire(B._replace(device="cuda:0"))
+    assert (first.alive, second.alive) == (False, True)
+
+
 async def test_two_at_once_for_one_key_get_two(pool: Pool) -> None:
     first, second = await asyncio.gather(pool.acquire(A), pool.acquire(A))
     assert first is not second

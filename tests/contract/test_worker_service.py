@@ -12,6 +12,7 @@ import pytest
 from messages.executions import ExecutionFinished, ExecutionStarted
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
+from services.worker import devices
 from services.worker.service import Replaced
 from tests.contract.platform_support import open_platform
 from tests.contract.worker_world import WorkerWorld, make_world, until, worker_world
@@ -192,6 +193,55 @@ async def test_a_device_that_is_not_there_is_said_so(tmp_path: Path, monkeypatch
         report = await world.report("a")
     assert report.result.error is not None
     assert report.result.error.code == "no_device"
+
+
+# --- cards --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def carded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerWorld]:
+    """A worker with two cards."""
+    found = {"cuda": ["A100", "A100"]}
+    monkeypatch.setattr(devices, "PROBES", [devices.probe_cpu, lambda settings: devices.offers_of(found, settings, {})])
+    async with worker_world(tmp_path, monkeypatch) as world:
+        yield world
+
+
+async def test_each_run_has_a_card_of_its_own_and_sees_no_other(carded: WorkerWorld) -> None:
+    for run in "abc":
+        await carded.assign(run, device_class="gpu")
+    frames = [(await carded.process_of(run)).frame for run in "ab"]
+    assert {(one.device, one.visible_cards) for one in frames if one} == {("cuda", "0"), ("cuda", "1")}
+    assert carded.began() == [("a", 1), ("b", 1)]
+
+
+async def test_a_run_on_the_processor_sees_no_card(carded: WorkerWorld) -> None:
+    frame = (await carded.begin("a")).frame
+    assert frame is not None
+    assert (frame.device, frame.visible_cards) == ("cpu", "")
+
+
+async def test_a_card_on_which_all_is_loaded_is_taken_first(carded: WorkerWorld) -> None:
+    carded.pool.warm = {"cuda:1"}
+    await carded.assign("a", device_class="gpu")
+    await carded.process_of("a")
+    assert [key.device for key in carded.pool.keys] == ["cuda:1"]
+
+
+async def test_a_card_that_is_free_again_serves_the_next(carded: WorkerWorld) -> None:
+    for run in "abc":
+        await carded.assign(run, device_class="gpu")
+    (await carded.process_of("a")).end()
+    assert (await carded.process_of("c")).frame is not None
+    assert [key.device for key in carded.pool.keys] == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+async def test_it_is_told_which_card_it_was(carded: WorkerWorld) -> None:
+    await carded.assign("a", device_class="gpu")
+    (await carded.process_of("a")).end()
+    result = (await carded.report("a")).result
+    (started,) = carded.heard.of(ExecutionStarted)
+    assert (result.device, result.card, started.card) == ("cuda", "cuda:0", "cuda:0")
 
 
 # --- fenced -------------------------------------------------------------------------------------------------------

@@ -47,8 +47,13 @@ class FakeProcess:
         self.deaf = deaf
         self.asked = False
         self.killed = False
+        self.sessions: set[str] = set()
         self.frame: frames.Run | None = None
         self._ended: asyncio.Future[frames.Ended] = asyncio.get_running_loop().create_future()
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended.done()
 
     async def run(self, frame: frames.Run, link: object) -> frames.Ended:
         self.frame = frame
@@ -78,20 +83,33 @@ class FakePool:
         self.error: Exception | None = None
         self.deaf = False
         self.made: list[FakeProcess] = []
+        self.keys: list[Key] = []
+        self.warm: set[str] = set()
+        """Devices on which a process waits that has all loaded."""
         self.busy = 0
 
     def prespawn(self) -> None: ...
 
-    async def acquire(self, key: Key) -> FakeProcess:
+    def has_idle(self, key: Key) -> bool:
+        return key.device in self.warm
+
+    async def acquire(self, key: Key, session: str = "") -> FakeProcess:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
         self.busy += 1
+        self.keys.append(key)
         self.made.append(FakeProcess(deaf=self.deaf))
         return self.made[-1]
 
     def release(self, process: FakeProcess, *, reusable: bool = True) -> None:
         self.busy -= 1
+
+    def end_all(self) -> None:
+        """Every process completes, if it has something to do."""
+        for process in self.made:
+            if process.frame is not None:
+                process.end()
 
     async def close(self) -> None:
         for process in self.made:
@@ -108,10 +126,12 @@ class WorkerWorld:
     async def say(self, *events: Event) -> None:
         await self.worker.bus.publish(*events)
 
-    async def assign(self, run: str, attempt: int = 1, epoch: int = 1, incarnation: str | None = None) -> None:
+    async def assign(
+        self, run: str, attempt: int = 1, epoch: int = 1, incarnation: str | None = None, device_class: str = "cpu"
+    ) -> None:
         await self.say(
             ExecutionAssigned(
-                subject=run, attempt=attempt, epoch=epoch, worker_id="w", device_class="cpu", work=WORK,
+                subject=run, attempt=attempt, epoch=epoch, worker_id="w", device_class=device_class, work=WORK,
                 incarnation=incarnation or self.worker.incarnation,
             )
         )  # fmt: skip

@@ -21,7 +21,6 @@ from voxloom.models import (
     AlgorithmRecord,
     DeployRecord,
     DeployStatus,
-    ExecutionPage,
     ExecutionRecord,
     ExecutionSummary,
     Parameter,
@@ -270,8 +269,8 @@ class FakeServer:
         fields = set(ExecutionSummary.model_fields)
         items = [ExecutionSummary(**one.model_dump(include=fields)) for one in rows[start : start + limit]]
         following = str(start + limit) if start + limit < len(rows) else None
-        page = ExecutionPage(items=items, next_cursor=following)
-        return web.json_response(page.model_dump(mode="json"))
+        headers = {"Link": f'</api/v1/executions?cursor={following}>; rel="next"'} if following else None
+        return web.json_response([one.model_dump(mode="json") for one in items], headers=headers)
 
     def _find(self, request: web.Request) -> FakeRun | None:
         return self.runs.get(request.match_info["id"])

@@ -22,6 +22,7 @@ from messages.wire import Message
 from shared.bus.base import (
     Bus,
     DeadLetter,
+    Following,
     Handler,
     LiveHandler,
     Queue,
@@ -173,24 +174,22 @@ class NotingBus(Bus):
 
     async def follow(
         self, handler: StreamHandler, *, after: int | None = None, since: datetime | None = None
-    ) -> Subscription:
+    ) -> Following:
         raise NotImplementedError
 
     async def listen(self, patterns: Sequence[str], handler: LiveHandler, *, limit: int = 10_000) -> Subscription:
         raise NotImplementedError
 
-    async def last_offset(self) -> int:
-        return len(self.published)
-
     async def delete_queue(self, name: str) -> None: ...
 
-    async def stats(self) -> list[QueueStats]:
+    async def stats(self, *also: str) -> list[QueueStats]:
         return []
 
     async def dead_letters(self, *, limit: int = 100) -> list[DeadLetter]:
         return []
 
-    async def replay(self, dead_letter_id: str) -> None: ...
+    async def replay(self, *dead_letter_ids: str) -> set[str]:
+        return set()
 
     async def healthy(self) -> bool:
         return True

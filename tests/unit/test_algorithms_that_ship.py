@@ -18,6 +18,10 @@ from voxloom.parameters import check_parameters
 ALGORITHMS = Path(__file__).parents[2] / "algorithms"
 DENOISE = ALGORITHMS / "gaussian_denoise"
 THRESHOLD = ALGORITHMS / "threshold_segmentation"
+REGISTRATION = ALGORITHMS / "slice_registration"
+REGIONS = ALGORITHMS / "multi_region_segmentation"
+EMBEDDING = ALGORITHMS / "texture_embedding"
+ALL = [DENOISE, THRESHOLD, REGISTRATION, REGIONS, EMBEDDING]
 
 
 def run(folder: Path, images: np.ndarray, **sent: Any) -> testing.Outputs:
@@ -42,14 +46,14 @@ def two_discs() -> np.ndarray:
     return np.stack([np.where(distance < 20, 100, 20), np.where(distance < 10, 40, 20)]).astype(np.uint8)
 
 
-@pytest.mark.parametrize("folder", [DENOISE, THRESHOLD], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", ALL, ids=lambda folder: folder.name)
 def test_an_algorithm_that_ships_deploys_without_a_warning(folder: Path) -> None:
     manifest = read_folder(folder)
     assert manifest.name == folder.name
     assert manifest.warnings == []
 
 
-@pytest.mark.parametrize("folder", [DENOISE, THRESHOLD], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", ALL, ids=lambda folder: folder.name)
 def test_an_algorithm_that_ships_may_be_removed_over_rest(folder: Path) -> None:
     assert read_folder(folder).removable
 
@@ -233,3 +237,120 @@ def test_images_with_nan_are_refused() -> None:
 def test_thresholding_refuses_a_wrong_parameter(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         run(THRESHOLD, two_discs(), **wrong)
+
+
+# --- slice_registration -----------------------------------------------------------------------------------
+
+
+def shifts_of(outputs: testing.Outputs) -> np.ndarray:
+    """(N - 1, 2): x and y of each matrix."""
+    matrices = stack_of(outputs, "transform_matrix")
+    np.testing.assert_array_equal(matrices[:, :2, :2], np.broadcast_to(np.eye(2), (len(matrices), 2, 2)))
+    return matrices[:, :2, 2]
+
+
+def moved(image: np.ndarray, *shifts: tuple[float, float]) -> np.ndarray:
+    """The same region of the image, seen from places that are so far (x, y) apart."""
+    seen = [ndimage.shift(image.astype(np.float64), (-y, -x), order=3)[100:356, 100:356] for x, y in [(0, 0), *shifts]]
+    return np.stack(seen)
+
+
+def test_known_shifts_are_found_to_a_tenth_of_a_pixel(cell: np.ndarray) -> None:
+    images = moved(cell, (3.0, -5.0), (3.4, -4.7), (10.2, 2.6))
+    found = shifts_of(run(REGISTRATION, images, reference="first", normalization="none"))
+    np.testing.assert_allclose(found, [(3.0, -5.0), (3.4, -4.7), (10.2, 2.6)], atol=0.1)
+
+
+def test_each_slice_is_compared_with_the_one_before_it(cell: np.ndarray) -> None:
+    images = moved(cell, (4.0, 0.0), (6.0, -3.0))
+    found = shifts_of(run(REGISTRATION, images, normalization="none"))
+    np.testing.assert_allclose(found, [(4.0, 0.0), (2.0, -3.0)], atol=0.1)
+
+
+def test_noise_does_not_hide_a_shift(cell: np.ndarray) -> None:
+    images = moved(cell, (7.0, 4.0))
+    noisy = images + np.random.default_rng(0).normal(0, 0.1 * images.std(), images.shape)
+    found = shifts_of(run(REGISTRATION, noisy.astype(np.float32), normalization="none"))
+    np.testing.assert_allclose(found, [(7.0, 4.0)], atol=0.3)
+
+
+def test_equal_images_are_not_shifted(cell: np.ndarray) -> None:
+    np.testing.assert_array_equal(shifts_of(run(REGISTRATION, np.stack([cell, cell]))), [(0.0, 0.0)])
+
+
+def test_an_image_without_contrast_is_left_where_it_is_and_that_is_said(cell: np.ndarray) -> None:
+    outputs = run(REGISTRATION, np.stack([cell, np.full_like(cell, 7)]))
+    assert shifts_of(outputs).tolist() == [[0.0, 0.0]]
+    assert [level for level, _ in outputs.log] == ["WARNING"]
+
+
+# --- multi_region_segmentation ----------------------------------------------------------------------------
+
+
+def test_regions_are_those_of_the_picture_from_dark_to_bright() -> None:
+    image = np.full((60, 60), 20.0)
+    image[:, 20:40], image[:, 40:] = 100.0, 200.0
+    noisy = image + np.random.default_rng(1).normal(0, 8, image.shape)
+    (output,) = run(REGIONS, noisy[np.newaxis].astype(np.float32), names=["pore", "matrix", "grain"])
+    masks = np.stack(output["region_masks"])
+    assert output["region_names"] == ["pore", "matrix", "grain"]
+    assert [float(masks[n][:, 20 * n + 2 : 20 * n + 18].mean()) for n in range(3)] == pytest.approx([1, 1, 1], abs=0.01)
+
+
+def test_every_pixel_of_a_real_picture_is_in_one_region(cell: np.ndarray) -> None:
+    (output,) = run(REGIONS, cell[np.newaxis], regions=4)
+    masks = np.stack(output["region_masks"])
+    assert (masks.shape, set(masks.sum(axis=0).ravel())) == ((4, *cell.shape), {1})
+    means = [cell[mask > 0].mean() for mask in masks]
+    assert means == sorted(means)
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"), [({"names": ["a", "b"]}, "one name to each"), ({"regions": 5}, "fewer grey values")]
+)
+def test_what_cannot_be_divided_is_said(sent: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        run(REGIONS, np.zeros((1, 32, 32), np.uint8), **sent)
+
+
+# --- texture_embedding ------------------------------------------------------------------------------------
+
+
+def features_of(images: np.ndarray, **sent: Any) -> np.ndarray:
+    return stack_of(run(EMBEDDING, images, **sent), "features").reshape(len(images), -1)
+
+
+@pytest.fixture(scope="module")
+def tiles() -> tuple[np.ndarray, np.ndarray]:
+    """Tiles (N, 128, 128) of real textures, none of which overlap, and which texture each is of."""
+    textures = [data.brick(), data.grass(), data.gravel()]
+    cut = [[one[y : y + 128, x : x + 128] for y in (0, 128, 256) for x in (0, 128, 256)] for one in textures]
+    return np.concatenate([np.stack(one) for one in cut]), np.repeat(np.arange(len(textures)), 9)
+
+
+def test_tiles_look_most_like_other_tiles_of_their_texture(tiles: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = tiles
+    features = features_of(images)
+    likeness = features @ features.T - 2 * np.eye(len(images))
+    assert np.mean(labels[likeness.argmax(axis=1)] == labels) >= 0.95
+
+
+def test_brightness_contrast_half_turns_and_mirrors_do_not_count(tiles: tuple[np.ndarray, np.ndarray]) -> None:
+    images = tiles[0][::5]
+    features = features_of(images)
+    changed = [images // 2 + 40, images[:, ::-1, ::-1], images[:, :, ::-1]]
+    for others in changed:
+        likeness = features_of(np.ascontiguousarray(others)) @ features.T
+        np.testing.assert_array_equal(likeness.argmax(axis=1), np.arange(len(images)))
+        assert np.diag(likeness).min() > 0.98
+
+
+def test_vectors_are_of_length_one_and_tell_the_size_of_their_images(tiles: tuple[np.ndarray, np.ndarray]) -> None:
+    outputs = run(EMBEDDING, tiles[0][:2], scales=2)
+    assert [np.linalg.norm(output["features"]) for output in outputs] == pytest.approx([1.0, 1.0])
+    assert (outputs[0]["features"].size, tuple(outputs[0]["input_size"])) == (52, (128, 128))
+
+
+def test_images_that_are_too_small_are_refused() -> None:
+    with pytest.raises(ValueError, match="16 x 16"):
+        run(EMBEDDING, np.zeros((1, 8, 8), np.uint8))

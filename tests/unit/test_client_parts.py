@@ -28,7 +28,6 @@ from voxloom.errors import (
     Unavailable,
     VoxloomError,
 )
-from voxloom.ids import new_id
 from voxloom.tiffs import ColourImage
 
 # --- the address ------------------------------------------------------------------------------------------
@@ -163,7 +162,7 @@ def test_a_server_that_was_not_heard_for_too_long_is_given_up() -> None:
 
 # --- which algorithm, which inputs ------------------------------------------------------------------------
 
-AN_ID = new_id()
+AN_ID = "81847c09-ea01-11f1-97b4-b147d29b6f9e"
 
 
 @pytest.mark.parametrize(

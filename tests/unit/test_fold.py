@@ -23,8 +23,16 @@ from messages.executions import (
     Result,
     Work,
 )
+from messages.trainings import (
+    TrainingCheckpointDropped,
+    TrainingCheckpointSaved,
+    TrainingCompleted,
+    TrainingRequested,
+    TrainingStarted,
+)
 from shared.records.fold import DeployState, RunState, fold, fold_deploy
-from shared.records.view import deploy_record, execution_record
+from shared.records.view import deploy_record, execution_record, training_record
+from tests.unit.training_samples import checkpoint_of
 from voxloom.models import DeployStatus, RunError, Status
 
 RUN = "run-1"
@@ -178,3 +186,31 @@ def test_a_deploy_that_succeeded_once_is_completed_whatever_the_order(events: li
     assert state is not None
     assert deploy_record(state).time_completed == "2026-01-01T00:00:04.000000+00:00"
     assert state.status is DeployStatus.COMPLETED
+
+
+def saved(name: str, seconds: float) -> Event:
+    checkpoint = checkpoint_of({}, checkpoint_id=name, created_at=at(seconds))
+    return TrainingCheckpointSaved(subject=RUN, time=at(seconds), checkpoint=checkpoint)
+
+
+TRAINING = [
+    TrainingRequested(subject=RUN, time=at(0), work=WORK.model_copy(update={"task": "training"})),
+    TrainingStarted(
+        subject=RUN, time=at(1), attempt=1, epoch=1, worker_id="w", incarnation="i", device_class="cpu", device="cpu"
+    ),
+    saved("b", 2),
+    saved("a", 3),
+    saved("c", 4),
+    TrainingCheckpointDropped(subject=RUN, time=at(5), checkpoint_id="a"),
+    TrainingCompleted(subject=RUN, time=at(6), attempt=1, epoch=1, result=Result(state={"loss": 1})),
+]
+
+
+@given(st.permutations([*TRAINING, *TRAINING[2:6]]))
+def test_checkpoints_of_a_training_are_the_same_in_whatever_order_they_are_told(events: list[Event]) -> None:
+    state: RunState | None = None
+    for event in events:
+        state = fold(state, event)
+    assert state is not None
+    record = training_record(state)
+    assert (record.status, record.output_checkpoint_ids, record.state) == ("COMPLETED", ["b", "c"], {"loss": 1})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from services.gateway.catalog import Catalog, Cursor, Listed, Query, pack_cursor, unpack_cursor
+from services.gateway.catalog import Catalog, Listed, Query
+from services.gateway.paging import PageQuery
 from shared.records.fold import RunState, fold
 from tests.unit.gateway_samples import START, completed, requested
 from voxloom.errors import InvalidInput
@@ -28,20 +30,24 @@ def catalog() -> Catalog:
     return catalog
 
 
-def ids(catalog: Catalog, query: Query) -> list[str]:
-    return [item.execution_id for item in catalog.page(query).items]
+def query(limit: int = 100, cursor: str | None = None, **filters: Any) -> Query:
+    return Query(page=PageQuery(limit=limit, cursor=cursor), **filters)
 
 
-def every(catalog: Catalog, limit: int, **filters: object) -> list[str]:
+def ids(catalog: Catalog, wanted: Query) -> list[str]:
+    return [item.execution_id for item in catalog.page(wanted).items]
+
+
+def every(catalog: Catalog, limit: int, **filters: Any) -> list[str]:
     """All pages."""
     found: list[str] = []
-    cursor: Cursor | None = None
+    cursor: str | None = None
     while True:
-        page = catalog.page(Query(limit=limit, cursor=cursor, **filters))  # type: ignore[arg-type]  # given by name
+        page = catalog.page(query(limit, cursor, **filters))
         found += [item.execution_id for item in page.items]
         if page.next_cursor is None:
             return found
-        cursor = unpack_cursor(page.next_cursor)
+        cursor = page.next_cursor
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 12, 100])
@@ -51,11 +57,11 @@ def test_pages_together_are_the_whole_list_newest_first(catalog: Catalog, limit:
 
 
 def test_oldest_first_is_the_other_way_round(catalog: Catalog) -> None:
-    assert every(catalog, 5, oldest_first=True) == [f"run-{number:02}" for number in range(12)]
+    assert every(catalog, 5, sort="oldest") == [f"run-{number:02}" for number in range(12)]
 
 
 def test_a_full_last_page_has_no_next(catalog: Catalog) -> None:
-    assert catalog.page(Query(limit=12)).next_cursor is None
+    assert catalog.page(query(limit=12)).next_cursor is None
 
 
 def test_a_list_can_be_of_some_statuses(catalog: Catalog) -> None:
@@ -69,8 +75,8 @@ def test_a_list_can_be_of_one_algorithm_by_id_or_name(catalog: Catalog, algorith
 
 
 def test_an_algorithm_nobody_ran_gives_an_empty_list(catalog: Catalog) -> None:
-    assert ids(catalog, Query(limit=5, algorithm="nobody")) == []
-    assert ids(catalog, Query(limit=5, algorithm="Align", algorithm_major_version="7")) == []
+    assert ids(catalog, query(limit=5, algorithm="nobody")) == []
+    assert ids(catalog, query(limit=5, algorithm="Align", algorithm_major_version="7")) == []
 
 
 def test_a_row_says_what_the_run_has_come_to(catalog: Catalog) -> None:
@@ -78,21 +84,21 @@ def test_a_row_says_what_the_run_has_come_to(catalog: Catalog) -> None:
     catalog.touch(run)
     run.progress = 0.25
     catalog.touch(run)
-    item = catalog.page(Query(limit=1)).items[0]
+    item = catalog.page(query(limit=1)).items[0]
     assert (item.execution_id, item.status, item.progress, item.time_completed) == ("new", Status.PENDING, 0.25, "")
 
 
 def test_rows_as_the_recorder_keeps_them_come_out_as_they_went_in(catalog: Catalog) -> None:
-    rows = catalog.page(Query(limit=100)).items
+    rows = catalog.page(query(limit=100)).items
     other = Catalog()
     other.load(rows)
-    assert other.page(Query(limit=100)).items == rows
+    assert other.page(query(limit=100)).items == rows
 
 
 def test_what_has_expired_is_no_longer_listed(catalog: Catalog) -> None:
     catalog.flush()
     catalog.forget_before(START + timedelta(seconds=4))
-    assert ids(catalog, Query(limit=100, status=[Status.COMPLETED])) == [
+    assert ids(catalog, query(limit=100, status=[Status.COMPLETED])) == [
         "run-11",
         "run-10",
         "run-08",
@@ -105,14 +111,41 @@ def test_runs_are_counted_by_status(catalog: Catalog) -> None:
     assert (counts[Status.PENDING], counts[Status.COMPLETED], counts[Status.FAILED]) == (4, 8, 0)
 
 
-def test_a_cursor_is_taken_back() -> None:
-    cursor = Cursor(1_795_000_000_000_000, "3f2a")
-    assert unpack_cursor(pack_cursor(cursor)) == cursor
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("statuses", [[], [Status.PENDING], [Status.COMPLETED, Status.PENDING]])
+def test_sorted_by_status_each_comes_newest_first(catalog: Catalog, limit: int, statuses: list[Status]) -> None:
+    waiting = ["run-09", "run-06", "run-03", "run-00"]
+    done = [f"run-{number:02}" for number in reversed(range(12)) if number % 3]
+    expected = waiting if statuses == [Status.PENDING] else waiting + done
+    assert every(catalog, limit, sort="status", status=statuses) == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["made-up", "", "ř", "AAAA", "=" * 9, "a" * 500, pack_cursor(Cursor(1, "a"))[:-2] + "AA"]
-)
-def test_a_made_up_cursor_is_refused(text: str) -> None:
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_sorted_by_duration_what_goes_on_is_the_shortest(limit: int) -> None:
+    catalog = Catalog()
+    for run, took in (("a", 3), ("b", 1), ("c", 2), ("d", 2)):
+        catalog.touch(Listed(fold(fold(None, requested(run)), completed(run, second=took))))
+    catalog.touch(Listed(fold(None, requested("waits"))))
+    assert every(catalog, limit, sort="longest") == ["a", "d", "c", "b", "waits"]
+    assert every(catalog, limit, sort="shortest") == ["waits", "b", "c", "d", "a"]
+    assert every(catalog, limit, sort="longest", status=[Status.COMPLETED]) == ["a", "d", "c", "b"]
+
+
+def test_a_list_can_be_of_a_time_and_a_project(catalog: Catalog) -> None:
+    span = {"since": START + timedelta(seconds=1), "until": START + timedelta(seconds=3)}
+    assert every(catalog, 3, **span) == ["run-05", "run-04", "run-03", "run-02"]
+    assert len(every(catalog, 5, project="default")) == 12
+    assert every(catalog, 5, project="other") == []
+
+
+def test_the_cursor_of_another_sort_is_refused(catalog: Catalog) -> None:
+    cursor = catalog.page(query(2)).next_cursor
     with pytest.raises(InvalidInput):
-        unpack_cursor(text)
+        catalog.page(query(2, cursor, sort="oldest"))
+
+
+def test_only_what_is_over_can_be_deleted(catalog: Catalog) -> None:
+    assert set(catalog.ended_runs()) == {f"run-{number:02}" for number in range(12) if number % 3}
+    catalog.delete(["run-00", "run-01", "nobody"])
+    left = every(catalog, 5)
+    assert ("run-00" in left, "run-01" in left) == (True, False)

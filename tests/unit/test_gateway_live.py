@@ -12,6 +12,7 @@ from messages.scheduler import SchedulerAdmitted
 from services.gateway.catalog import Catalog, Query
 from services.gateway.live import LiveView
 from services.gateway.livelog import HALF, LiveLog, Piece
+from services.gateway.paging import PageQuery
 from shared.objects.local import LocalObjectStore
 from shared.records.store import RecordStore
 from tests.unit.gateway_samples import assigned, completed, requested, started
@@ -76,7 +77,7 @@ async def test_late_events_of_a_run_whose_row_says_it_is_over_are_ignored(view: 
     view.apply(1, requested(run))
     # Then the run does not rise again
     assert view.unfinished == 0
-    assert [item.status for item in catalog.page(Query(limit=10)).items] == [Status.COMPLETED]
+    assert [item.status for item in catalog.page(Query(PageQuery(limit=10))).items] == [Status.COMPLETED]
 
 
 async def test_progress_never_falls_not_even_with_a_new_attempt(view: LiveView) -> None:

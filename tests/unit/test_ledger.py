@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from messages.base import Event
 from messages.deploys import DeployCompleted, DeployRequested, DeployStarted
-from messages.executions import ExecutionStopRequested
+from messages.executions import ExecutionStopRequested, RecordsDeleteRequested
 from messages.scheduler import SchedulerStarted
 from shared.records.ledger import SETTLED_SECS, Epoch, Ledger, Snapshot, review
 from tests.unit.memory_platform import assigned, completed, requested, whole
@@ -187,3 +187,29 @@ def test_a_snapshot_is_a_value_of_its_own() -> None:
     snapshot = ledger.snapshot(datetime.now(UTC))
     ledger.apply(2, ledger.epoch, [requested("b")])
     assert [state.run for state in snapshot.runs] == ["a"]
+
+
+def delete(*runs: str) -> RecordsDeleteRequested:
+    return RecordsDeleteRequested(subject="request", runs=list(runs))
+
+
+def test_a_record_that_is_deleted_leaves_no_row_and_does_not_rise_again() -> None:
+    ledger = ledger_of(*whole("a"), *whole("b"))
+    store_all(ledger)
+    ledger.apply(2, ledger.epoch, [delete("a"), *whole("a")])
+    again = copy_of(ledger)
+    assert ([row.execution_id for row in again.rows], list(again.runs)) == (["b"], [])
+    assert (list(again.deleted), list(again.to_delete)) == (["a"], ["a"])
+
+
+def test_a_record_that_is_deleted_before_it_is_stored_is_stored_no_more() -> None:
+    ledger = ledger_of(*whole("a"))
+    states = ledger.to_store(10)
+    ledger.apply(2, ledger.epoch, [delete("a")])
+    ledger.stored(states)
+    assert (ledger.to_store(10), ledger.rows) == ([], [])
+
+
+def test_what_has_not_ended_is_not_deleted() -> None:
+    ledger = ledger_of(requested("a"), delete("a"))
+    assert (list(ledger.runs), list(ledger.deleted)) == (["a"], [])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages.base import Event
-from messages.executions import ExecutionStopRequested
+from messages.executions import ExecutionStopRequested, RecordsDeleteRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from services.recorder import service as recorder_module
 from services.recorder.service import Recorder
@@ -133,6 +133,18 @@ async def test_an_old_recorder_overwrites_no_rows_of_its_successor(monkeypatch: 
     assert sorted(row.execution_id for row in rows) == ["a", "b", "c", "d"]
 
 
+async def test_the_objects_of_deleted_records_go_also_after_a_restart_and_the_others_stay() -> None:
+    store = MemoryStore()
+    await (first := Recorder(memory_platform(store))).record([*whole("a"), *whole("b")])
+    await first._write_ended()
+    await store.put(COLLECTION, "logs/a/1", b"long")
+    await first.record([RecordsDeleteRequested(subject="request", runs=["a"])])
+    second = Recorder(memory_platform(store))
+    await second._load()
+    await second._write_ended()
+    assert (store.keys("runs/"), store.keys("logs/")) == (["runs/b"], [])
+
+
 async def test_two_snapshots_at_once_lose_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given more rows than a block takes
     monkeypatch.setattr(ledger_module, "BLOCK", 2)
@@ -184,6 +196,25 @@ async def test_an_admission_comes_after_all_that_was_said_before_is_stored() -> 
     snapshot = await RecordStore(store).load_snapshot(admitted.snapshot_key)
     assert snapshot is not None
     assert "a" in {state.run for state in snapshot.runs}
+
+
+async def test_whoever_reads_the_newest_snapshot_gets_one_however_often_it_is_replaced_meanwhile() -> None:
+    # Given a snapshot that a newer one replaces while somebody is about to read it
+    store, bus = MemoryStore(), NotingBus()
+    await Recorder(memory_platform(store, bus)).record([SchedulerStarted(subject="one"), requested("a")])
+    (old,) = store.keys("snapshots/")
+    new = f"{old}-newer"
+    replaced: list[str] = []
+
+    def replace(what: str, key: str) -> None:
+        if what == "get" and key == old and not replaced:
+            replaced.append(key)
+            store.objects[COLLECTION, new] = store.objects.pop((COLLECTION, old))
+
+    store.before = replace
+    # When it is read, then it is the newer one
+    assert await RecordStore(store).load_snapshot() is not None
+    assert replaced == [old]
 
 
 async def test_an_admission_that_is_asked_for_again_is_given_again_under_the_same_epoch() -> None:

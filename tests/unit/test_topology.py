@@ -86,6 +86,10 @@ def test_the_recorder_hears_what_makes_a_record(kind: str) -> None:
     assert hears(topology.RECORDER, f"execution.{kind}")
 
 
+def test_the_recorder_hears_which_records_shall_go() -> None:
+    assert hears(topology.RECORDER, "record.delete-requested")
+
+
 @pytest.mark.parametrize("kind", ["requested", "stop-requested", "started", "finished"])
 def test_the_scheduler_hears_what_it_decides_on(kind: str) -> None:
     assert hears(topology.SCHEDULER, f"execution.{kind}")

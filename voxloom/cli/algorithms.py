@@ -40,12 +40,18 @@ def deploy(
 def ls(
     ctx: typer.Context,
     number: Annotated[int, typer.Option("-n", min=0, help="How many recent runs to show.")] = 10,
+    status: Annotated[str | None, typer.Option(help="Only runs of this status: FAILED, say.")] = None,
+    algorithm: Annotated[str | None, typer.Option(help="Only runs of this algorithm, by name or id.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Which runs come first: newest, oldest, longest, shortest or status.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Show the algorithms and the recent runs."""
     with connect(ctx) as client:
         algorithms = client.algorithms()
-        recent = list(client.executions(limit=number))
+        wanted = status.upper() if status is not None else None
+        recent = list(client.executions(limit=number, status=wanted, algorithm=algorithm, sort=sort))
     if as_json:
         typer.echo(json.dumps({"algorithms": _dump(algorithms), "executions": _dump(recent)}, indent=2))
         return

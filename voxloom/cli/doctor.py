@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from voxloom.cli.servers import load
 from voxloom.cli.session import connect
-from voxloom.errors import Unavailable, VoxloomError
+from voxloom.errors import Misconfigured, Unavailable, VoxloomError
 
 if TYPE_CHECKING:
     from voxloom.client import Client
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 1 << 30
 RUNNER_SECS = 30.0
+CHECKS = "voxloom.checks"
+"""Entry points of what the server knows to look at."""
 LIBRARIES = (
     *("aiohttp", "h5py", "httpx", "numpy", "orjson", "prometheus_client"),
     *("pydantic", "pydantic_settings", "rich", "tifffile", "typer", "uvloop"),
@@ -62,6 +65,7 @@ def examine(ctx: typer.Context) -> Iterator[Finding]:
     yield check_libraries(LIBRARIES)
     yield from check_settings(Path("voxloom.toml"))
     yield check_folder(data_folder())
+    yield from check_platform()
     with connect(ctx) as client:
         yield from check_server(client)
     yield check_runner([sys.executable, "-c", "import voxloom.runner.base"])
@@ -129,6 +133,17 @@ def check_folder(folder: Path) -> Finding:
     free = shutil.disk_usage(place).free
     seen = f"{folder}, {free / 2**30:.1f} GiB free"
     return Finding("data folder", seen, None if free >= LEAST_FREE_BYTES else "Make room, or set VOXLOOM_DATA.")
+
+
+def check_platform() -> Iterator[Finding]:
+    """Whether a server that is started here reaches its broker and its store, where they are others'."""
+    try:
+        findings = load("platform", CHECKS)()
+    except Misconfigured as error:
+        yield Finding("broker and store", "cannot be looked at", str(error))
+        return
+    for what, seen, next_step in findings:
+        yield Finding(what, seen, next_step)
 
 
 def check_server(client: Client) -> Iterator[Finding]:

@@ -33,6 +33,9 @@ class View(Protocol):
 
     def take(self, update: Update) -> None: ...
 
+    def stands(self, status: Status) -> None:
+        """How the run stands now."""
+
     def say(self, line: str) -> None:
         """Something of ours, which stays in sight."""
 
@@ -56,11 +59,14 @@ class PlainView:
 
         match update:
             case StatusUpdate():
-                self.say(str(update.status))
+                self.stands(update.status)
             case LogUpdate():
                 self.say(printable(update.text).rstrip("\n"))
             case ProgressUpdate():
                 self._take_progress(update.progress)
+
+    def stands(self, status: Status) -> None:
+        self.say(str(status))
 
     def _take_progress(self, progress: float) -> None:
         step = int(progress * STEPS + 1e-9)
@@ -96,14 +102,14 @@ class LiveView:
 
         match update:
             case StatusUpdate():
-                self._take_status(update.status)
+                self.stands(update.status)
             case ProgressUpdate():
                 self._reached = update.progress if update.progress < 1 else self._reached
                 self._bars.update(self._task("run", "RUNNING"), completed=update.progress)
             case LogUpdate():
                 self._lines.extend(printable(update.text).splitlines())
 
-    def _take_status(self, status: Status) -> None:
+    def stands(self, status: Status) -> None:
         task = self._task("run", str(status))
         self._bars.update(task, description=str(status))
         if status.terminal:  # of a run that failed, the server says 100%

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from voxloom.cli import algorithms, doctor, runs, saving, servers
+from voxloom.cli import algorithms, doctor, local, operations, runs, saving, servers, training
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
 
@@ -74,14 +74,22 @@ def voxloom(
     ctx.obj = url
 
 
+app.command()(local.new)
+app.command()(local.check)
+app.command()(local.debug)
 app.command()(algorithms.deploy)
 app.command()(runs.run)
+app.command()(training.train)
+app.command()(training.checkpoints)
 app.command()(algorithms.ls)
 app.command()(runs.status)
 app.command()(runs.logs)
 app.command()(runs.stop)
 app.command()(saving.save)
 app.command()(algorithms.rm)
+app.command()(operations.queues)
+app.command()(operations.workers)
+app.add_typer(operations.dead, name="dead")
 app.command()(doctor.doctor)
 servers.add_to(app)
 

@@ -43,6 +43,7 @@ def run(
     ] = None,
     device: Annotated[Device | None, typer.Option(help="In place of the algorithm's default.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The dataset to take from .h5 inputs.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(metavar="ID", help="A checkpoint to run with.")] = None,
 ) -> None:
     """Run an algorithm on files, show how it goes, and save what comes out.
 
@@ -63,6 +64,7 @@ def run(
             minor=wanted.minor,
             device=None if device is None else device.value,
             dataset=dataset,
+            checkpoint=checkpoint,
             progress=lambda done, total: view.moved("uploading", done, total),
         )
         view.began(f"{wanted.record.algorithm_name} {wanted.version}, run {started.id}")

@@ -13,7 +13,11 @@ import voxloom
 from voxloom.errors import Misconfigured
 
 GROUP = "voxloom.commands"
-_HELP = {"up": "Start a whole server in this process."}
+_HELP = {
+    "up": "Start a whole server in this process.",
+    "serve": "Start some services of a server that is spread over processes and machines.",
+    "asyncapi": "Print the AsyncAPI document of the events.",
+}
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
 
 
@@ -30,13 +34,13 @@ def _call(ctx: typer.Context) -> None:
     typer.main.get_command(real)(args=ctx.args, prog_name=f"voxloom {name}")
 
 
-def load(name: str) -> Any:
+def load(name: str, group: str = GROUP) -> Any:
     """The function behind a server command. Raises Misconfigured when the server is not installed."""
     installed = Path(voxloom.__file__).parent / "_server"
     if installed.is_dir() and str(installed) not in sys.path:
         sys.path.insert(0, str(installed))
     try:
-        (found,) = entry_points(group=GROUP, name=name)
+        (found,) = entry_points(group=group, name=name)
         return found.load()
     except (ImportError, AttributeError, ValueError) as error:
         raise Misconfigured(

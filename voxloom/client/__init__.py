@@ -15,23 +15,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from voxloom.client._async.client import AsyncClient
-    from voxloom.client._async.runs import AsyncRun
+    from voxloom.client._async.runs import AsyncRun, AsyncTraining
     from voxloom.client._events import LogUpdate, ProgressUpdate, StatusUpdate, Update
     from voxloom.client._sync.client import Client
-    from voxloom.client._sync.runs import Run
+    from voxloom.client._sync.runs import Run, Training
 
 _HOMES = {
     "AsyncClient": "_async.client",
     "AsyncRun": "_async.runs",
+    "AsyncTraining": "_async.runs",
     "Client": "_sync.client",
     "LogUpdate": "_events",
     "ProgressUpdate": "_events",
     "Run": "_sync.runs",
     "StatusUpdate": "_events",
+    "Training": "_sync.runs",
     "Update": "_events",
 }
 
-__all__ = ["AsyncClient", "AsyncRun", "Client", "LogUpdate", "ProgressUpdate", "Run", "StatusUpdate", "Update"]
+__all__ = [
+    "AsyncClient",
+    "AsyncRun",
+    "AsyncTraining",
+    "Client",
+    "LogUpdate",
+    "ProgressUpdate",
+    "Run",
+    "StatusUpdate",
+    "Training",
+    "Update",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -121,6 +121,28 @@ def plan_whole(given: Sequence[Given], dataset: str) -> Iterator[Plan]:
         yield Plan(uploads, plan.counts)
 
 
+@contextmanager
+def plan_for_key(given: Given | Sequence[Given], key: str) -> Iterator[Plan]:
+    """The files under one key of a sample: a stack becomes one file per image, an HDF5 file is sent as it is."""
+    with ExitStack() as opened:
+        uploads: list[Upload] = []
+        for one in as_list(given):
+            uploads += _plan_for_key(one, key, opened)
+        yield Plan(uploads, [None] * len(uploads))
+
+
+def _plan_for_key(given: Given, key: str, opened: ExitStack) -> Sequence[Upload]:
+    if isinstance(given, str):
+        return [FileId(given)]
+    if isinstance(given, Mapping):
+        return [Datasets(given)]
+    if not isinstance(given, Path):
+        return split(np.asanyarray(given), key, slices=True)[0]
+    if imagefiles.require_kind(imagefiles.require_file(given)) == "hdf5":
+        return [WholeFile(given)]
+    return split(opened.enter_context(imagefiles.open_image(given)), key, slices=True)[0]
+
+
 def _plan_one(
     given: Given, algorithm_type: str, dataset: str | None, opened: ExitStack
 ) -> tuple[Sequence[Upload], int | None]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from voxloom import imagefiles
 from voxloom.errors import RunFailed
-from voxloom.models import ExecutionRecord
+from voxloom.models import ExecutionRecord, TrainingRecord
 
 LAST_LINES = 20
 
@@ -64,13 +64,14 @@ class Stack:
         return self._whole if self._alike else self.values
 
 
-def failure_of(record: ExecutionRecord, log: str) -> RunFailed:
+def failure_of(record: ExecutionRecord | TrainingRecord, log: str) -> RunFailed:
     """`record` has a terminal status that is not COMPLETED."""
     lines = log.splitlines()[-LAST_LINES:]
+    name, identifier = _identity_of(record)
     return RunFailed(
         "\n".join([describe_end(record), *(f"    {line}" for line in lines)]),
         details={
-            "execution_id": record.execution_id,
+            name: identifier,
             "status": str(record.status),
             "error": record.error.model_dump() if record.error else None,
             "last_log_lines": lines,
@@ -78,11 +79,19 @@ def failure_of(record: ExecutionRecord, log: str) -> RunFailed:
     )
 
 
-def describe_end(record: ExecutionRecord) -> str:
+def describe_end(record: ExecutionRecord | TrainingRecord) -> str:
     """One sentence about a run that did not complete."""
+    name, identifier = _identity_of(record)
+    what = f"{'Run' if name == 'execution_id' else 'Training'} {identifier} is {record.status}"
     if record.error is None:
-        return f"Run {record.execution_id} is {record.status}."
-    return f"Run {record.execution_id} is {record.status}: {record.error.type}: {record.error.message.rstrip('.')}."
+        return f"{what}."
+    return f"{what}: {record.error.type}: {record.error.message.rstrip('.')}."
+
+
+def _identity_of(record: ExecutionRecord | TrainingRecord) -> tuple[str, str]:
+    if isinstance(record, TrainingRecord):
+        return "training_id", record.training_id
+    return "execution_id", record.execution_id
 
 
 Progress = Callable[[int, int], None]

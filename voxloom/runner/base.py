@@ -13,15 +13,19 @@ from __future__ import annotations
 import inspect
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from voxloom.errors import InvalidInput
-from voxloom.runner.context import current_handler
-from voxloom.runner.exceptions import InvalidOutputs, NoRun
+from voxloom.runner.context import current_handler, current_runner_context
+from voxloom.runner.exceptions import InvalidOutputs, NoBenchmark, NoRun, NoTraining, NotTrainable
 from voxloom.runner.handler import TaskHandler
+from voxloom.runner.plain import plain_dict
 from voxloom.runner.schemas import DataSchema
+from voxloom.runner.training import TrainingDataset
+from voxloom.runner.traininghandler import LocalSamples, TrainingHandler, TrainingWithoutCheckpoint
 
 _READ_ONLY = frozenset({"device", "runner_context", "task_handler"})
 
@@ -79,6 +83,15 @@ class BaseRunner(ABC):
     def postprocess(self, data: Any, args: Any, /) -> list[str]:
         """Returns the ids of the run's outputs, as `post_data` gives them; input ids and free texts are fine too."""
 
+    def train(self, training_data: list[str], args: Any, /) -> None:
+        """Where the algorithm can be trained: learn from the samples of these ids (`get_training_dataset`), and save
+        what was learnt with `save_checkpoint`, once at least."""
+        raise NotTrainable(f"{type(self).__name__} cannot be trained: it defines no train(self, training_data, args).")
+
+    def benchmark(self, args: Any, /) -> dict[str, Any] | None:
+        """Where the algorithm can measure itself: returns figures, as JSON has them."""
+        raise NoBenchmark(f"{type(self).__name__} has no benchmark: it defines no benchmark(self, args).")
+
     # --- what authors call ---
 
     def fetch_data(
@@ -102,6 +115,73 @@ class BaseRunner(ABC):
     def log_message(self, message: object, logging_level: str = "INFO") -> None:
         """See TaskHandler.log_message."""
         self.task_handler.log_message(message, logging_level)
+
+    def save_item_to_session(self, obj: Any, key: str) -> None:
+        """See TaskHandler.save_item_to_session."""
+        self.task_handler.save_item_to_session(obj, key)
+
+    def load_item_from_session(self, key: str) -> Any:
+        """See TaskHandler.load_item_from_session."""
+        return self.task_handler.load_item_from_session(key)
+
+    def remove_item_from_session(self, key: str) -> None:
+        """See TaskHandler.remove_item_from_session."""
+        self.task_handler.remove_item_from_session(key)
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """See TaskHandler.set_state."""
+        self.task_handler.set_state(state)
+
+    def get_state(self) -> dict[str, Any]:
+        """What was set last; empty before that."""
+        return self.task_handler.get_state()
+
+    def get_training_dataset(self, sample_ids: Sequence[str]) -> TrainingDataset:
+        """See TrainingHandler.get_training_dataset."""
+        return self._training.get_training_dataset(sample_ids)
+
+    def save_checkpoint(self, checkpoint: Mapping[str, Any], properties: Mapping[str, Any] | None = None) -> str:
+        """See TrainingHandler.save_checkpoint."""
+        return self._training.save_checkpoint(checkpoint, properties)
+
+    def delete_checkpoint(self, checkpoint_id: str) -> None:
+        """See TrainingHandler.delete_checkpoint."""
+        self._training.delete_checkpoint(checkpoint_id)
+
+    def save_training_files_to_temp_store(
+        self, folder_path: str, files: Sequence[Any], schema: type[DataSchema], parallel: bool = True
+    ) -> list[str]:
+        """See TempStore.save."""
+        return self._training.save_training_files_to_temp_store(folder_path, files, schema, parallel)
+
+    def download_files_to_temp_store(
+        self, folder_path: str, file_ids: Sequence[str], schema: type[DataSchema], batch_size: int = 8, *keys: str
+    ) -> list[str]:
+        """See TrainingHandler.download_files_to_temp_store."""
+        return self._training.download_files_to_temp_store(folder_path, file_ids, schema, batch_size, *keys)
+
+    def download_dataset_to_temp_store(
+        self, dataset: TrainingDataset, schemas: Mapping[str, type[DataSchema]]
+    ) -> LocalSamples:
+        """See TrainingHandler.download_dataset_to_temp_store."""
+        return self._training.download_dataset_to_temp_store(dataset, schemas)
+
+    def load_files_from_temp_store(
+        self, paths: Sequence[str | Path], parallel: bool = True, *keys: str
+    ) -> list[dict[str, Any]]:
+        """See TempStore.load."""
+        return self._training.load_files_from_temp_store(paths, parallel, *keys)
+
+    def load_dataset_from_temp_store(self, local_samples: LocalSamples) -> list[list[dict[str, list[dict[str, Any]]]]]:
+        """See TrainingHandler.load_dataset_from_temp_store."""
+        return self._training.load_dataset_from_temp_store(local_samples)
+
+    @property
+    def _training(self) -> TrainingHandler:
+        handler = self.task_handler
+        if not isinstance(handler, TrainingHandler):
+            raise NoTraining("This works in a training alone: call it from within train(self, training_data, args).")
+        return handler
 
     @property
     def device(self) -> str:
@@ -171,6 +251,15 @@ class BaseRunner(ABC):
         self.task_handler.check_stopped()
         return self.postprocess(data, args or {})
 
+    def run_training(self, training_data: Sequence[str], args: dict[str, Any] | None = None) -> None:
+        self.task_handler.check_stopped()
+        self.train(list(training_data), args or {})
+
+    def run_benchmark(self, args: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What `benchmark` has found, as JSON has it."""
+        self.task_handler.check_stopped()
+        return plain_dict(self.benchmark(args or {}) or {}, "what benchmark returned")
+
     # --- attributes ---
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -238,9 +327,35 @@ def execute(
     return handler.output_dataset_ids
 
 
+def train(
+    runner: BaseRunner, handler: TaskHandler, training_data: Sequence[str], args: dict[str, Any] | None = None
+) -> list[str]:
+    """One training; the ids of the checkpoints that it has left.
+
+    Raises TaskStoppedException, TrainingWithoutCheckpoint, and whatever the author's code raises."""
+    assert isinstance(handler, TrainingHandler)
+    with _serving(runner, handler):
+        runner.initialize(handler.device)
+        runner.run_training(training_data, args)
+    if not handler.output_checkpoint_ids:
+        raise TrainingWithoutCheckpoint(
+            "The training has saved no checkpoint, so nothing of it is left: call self.save_checkpoint({path: bytes}) "
+            "in train."
+        )
+    return handler.output_checkpoint_ids
+
+
+def benchmark(runner: BaseRunner, handler: TaskHandler, args: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the algorithm finds of itself. Raises TaskStoppedException, NotPlain, and whatever the author's code
+    raises."""
+    with _serving(runner, handler):
+        runner.initialize(handler.device)
+        return runner.run_benchmark(args)
+
+
 @contextmanager
 def _serving(runner: BaseRunner, handler: TaskHandler) -> Iterator[None]:
-    token = current_handler.set(handler)
+    token, context = current_handler.set(handler), current_runner_context.set(_RunContext(runner))
     runner._voxloom.handler = handler
     try:
         yield
@@ -248,6 +363,23 @@ def _serving(runner: BaseRunner, handler: TaskHandler) -> Iterator[None]:
         runner._voxloom.handler = None
         runner._forget_run()
         current_handler.reset(token)
+        current_runner_context.reset(context)
+
+
+class _RunContext(Mapping[str, Any]):
+    """A run's own attributes as they are at the moment."""
+
+    def __init__(self, runner: BaseRunner) -> None:
+        self._runner = runner
+
+    def __getitem__(self, name: str) -> Any:
+        return self._runner.runner_context[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runner.runner_context)
+
+    def __len__(self) -> int:
+        return len(self._runner.runner_context)
 
 
 def _check_class(runner_class: Any) -> None:

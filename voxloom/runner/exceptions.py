@@ -8,7 +8,14 @@ InvalidInput (a ValueError)
 ├── InvalidShape              also an AssertionError: shapes or counts that do not fit together
 ├── InvalidOutputs            what `postprocess` returned is no list of ids
 ├── WrongType                 also a TypeError and an AssertionError: what a step returned is of the wrong type
-└── NoRun                     the runner API was called outside a run
+├── StateError                it was called where it cannot work
+│   ├── NoRun                 outside a run
+│   ├── NoTraining            what only a training can do, outside one
+│   └── NoSession             without a session
+├── CheckpointError           what is to be saved is no checkpoint
+├── TrainingError             what a training is about to do with its data cannot be done
+├── NotTrainable              also a NotImplementedError: the algorithm has no `train`
+└── NoBenchmark               likewise: it has no `benchmark`
 """
 
 from __future__ import annotations
@@ -56,8 +63,36 @@ class WrongType(InvalidInput, TypeError, AssertionError):
     code = "invalid_type"
 
 
-class NoRun(InvalidInput):
+class StateError(InvalidInput):
+    code = "state_error"
+
+
+class NoRun(StateError):
     code = "task_handler_not_set"
+
+
+class NoTraining(StateError):
+    code = "training_handler_required"
+
+
+class NoSession(StateError):
+    code = "task_session_not_initialized"
+
+
+class CheckpointError(InvalidInput):
+    code = "checkpoint_error"
+
+
+class TrainingError(InvalidInput):
+    code = "training_error"
+
+
+class NotTrainable(InvalidInput, NotImplementedError):
+    code = "algorithm_not_trainable"
+
+
+class NoBenchmark(InvalidInput, NotImplementedError):
+    code = "algorithm_without_benchmark"
 
 
 def kind_of(value: Any) -> str:

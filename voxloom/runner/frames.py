@@ -4,7 +4,7 @@ A frame is four bytes of length (big endian) and that many bytes of JSON, an obj
 travels in frames: they carry paths of local files. Nothing is ever pickled.
 
     worker → runner   run, stop, answer, leave
-    runner → worker   ready, progress, logged, ask, ended
+    runner → worker   ready, progress, state, logged, ask, ended
 
 One run at a time. An `ask` waits for the `answer` with its number; asks of several threads may be under way at once.
 """
@@ -38,11 +38,16 @@ class Run(Value):
     kind: Literal["run"] = "run"
     run: str
     attempt: int
+    task: Literal["execution", "training", "benchmark"] = "execution"
     module_dir: str
     """A folder that holds the algorithm's Runner.py (or Runner.pyc) and its other modules."""
     device: str
     """`cpu`, `cuda` or `mps`."""
-    input_dataset_ids: list[str]
+    visible_cards: str = ""
+    """For CUDA_VISIBLE_DEVICES: the process's one card, or none."""
+    input_dataset_ids: list[str] = []
+    sample_ids: list[str] = []
+    """Of a training."""
     args: dict[str, Any]
     session_token: str
     scratch: str
@@ -91,12 +96,34 @@ class Progress(Value):
     progress: float
 
 
+class State(Value):
+    """What the run says of itself."""
+
+    kind: Literal["state"] = "state"
+    run: str
+    state: dict[str, Any]
+
+
 class Logged(Value):
     """Whole lines, each ending in a newline: `YYYY-MM-DD HH:MM:SS LEVEL text`."""
 
     kind: Literal["logged"] = "logged"
     run: str
     text: str
+
+
+Question = Literal[
+    "fetch",
+    "stage",
+    "post",
+    "asset",
+    "samples",
+    "checkpoint",
+    "drop_checkpoint",
+    "session_index",
+    "session_fetch",
+    "session_store",
+]
 
 
 class Ask(Value):
@@ -106,12 +133,18 @@ class Ask(Value):
     - `stage` {"count": n} → {"files": [{"file_id": ..., "path": ...}, ...]}: where to write n new files
     - `post` {"file_ids": [...]} → {}: those staged files are written; keep them
     - `asset` {"path": ...} → {"path": ...}: the local file of an asset of the algorithm
+    - `samples` {"sample_ids": [...]} → {"samples": [{"sample_id", "files", "tags", "time_created"}, ...]}
+    - `checkpoint` {"assets": {asset path: local file}, "properties": {...}} → {"checkpoint_id": ...}: keep these
+    - `drop_checkpoint` {"checkpoint_id": ...} → {}: one that this run has saved is not wanted after all
+    - `session_index` {} → {"items": {key: name of its content}}: what is written down of the run's session
+    - `session_fetch` {"key": ...} → {"path": ... or null}: the local file of one item
+    - `session_store` {"items": {key: local file}, "removed": [keys]} → {"items": {key: name of its content}}
     """
 
     kind: Literal["ask"] = "ask"
     run: str
     number: int
-    what: Literal["fetch", "stage", "post", "asset"]
+    what: Question
     params: dict[str, Any]
 
 
@@ -122,6 +155,8 @@ class Ended(Value):
     run: str
     outcome: Literal["completed", "failed", "stopped"]
     outputs: list[str] = []
+    data: dict[str, Any] = {}
+    """What a benchmark has found."""
     progress: float = 0.0
     error: RunError | None = None
     peak_memory_bytes: int | None = None
@@ -132,7 +167,7 @@ class Ended(Value):
 
 
 ToRunner = Run | Stop | Answer | Leave
-ToWorker = Ready | Progress | Logged | Ask | Ended
+ToWorker = Ready | Progress | State | Logged | Ask | Ended
 _TO_RUNNER: TypeAdapter[ToRunner] = TypeAdapter(Annotated[ToRunner, Field(discriminator="kind")])
 _TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discriminator="kind")])
 

@@ -10,8 +10,9 @@ Only `logger` never raises: it may be used where cleaning up is under way.
 from __future__ import annotations
 
 import io
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, get_args
 
@@ -21,13 +22,16 @@ from pydantic import ValidationError
 from voxloom.errors import InvalidInput
 from voxloom.runner import hdf5
 from voxloom.runner.context import current_handler
-from voxloom.runner.exceptions import AssetNotFound, InvalidOutputs, kind_of
+from voxloom.runner.exceptions import AssetNotFound, InvalidOutputs, NoSession, kind_of
 from voxloom.runner.logger import Level, RunLogger
+from voxloom.runner.plain import plain_dict
 from voxloom.runner.schemas import DataSchema, for_file, from_file, wanted_names
+from voxloom.runner.sessions import RunSession
 from voxloom.runner.stacks import Stack
 
 __all__ = ["LEVELS", "Level", "Link", "TaskHandler", "checked_outputs", "checked_progress", "normal_asset_path"]
 
+LARGEST_STATE = 1 << 20
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 
@@ -65,6 +69,26 @@ class Link(Protocol):
     def asset_path(self, path: str) -> Path:
         """The local file of an asset; `path` is relative with forward slashes. Raises AssetNotFound."""
 
+    def samples(self, sample_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """sample_id, files, tags and time_created of each. Raises SampleNotFound."""
+
+    def save_checkpoint(self, assets: Mapping[str, bytes], properties: Mapping[str, Any]) -> str:
+        """The id under which these assets are kept. Raises CheckpointInvalid for a path that is no asset's."""
+
+    def drop_checkpoint(self, checkpoint_id: str) -> None:
+        """Takes back a checkpoint that this run has saved."""
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this run's own, which goes with it."""
+
+    @property
+    def session(self) -> RunSession | None:
+        """What runs with the same token share; None where there is no session."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """What the run says of itself, as JSON has it; news like progress."""
+
     def set_progress(self, progress: float) -> None:
         """`progress` is in [0, 1]."""
 
@@ -78,6 +102,7 @@ class TaskHandler:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._progress = 0.0
+        self._state: dict[str, Any] = {}
         self._outputs: list[str] | None = None
         self.logger = RunLogger(link.log)
 
@@ -152,6 +177,31 @@ class TaskHandler:
         self.check_stopped()
         return io.BytesIO(self._link.asset_path(normal_asset_path(asset_path)).read_bytes())
 
+    # --- the session ---
+
+    def save_item_to_session(self, obj: Any, key: str) -> None:
+        """Shares an object with later runs that have the same session token, of this algorithm or of others.
+
+        It is the object itself that is shared. Raises NoSession in trainings and benchmarks."""
+        self.check_stopped()
+        self._session.save(obj, _checked_key(key))
+
+    def load_item_from_session(self, key: str) -> Any:
+        """Raises KeyError where there is no such item (any more), and NoSession."""
+        self.check_stopped()
+        return self._session.load(_checked_key(key))
+
+    def remove_item_from_session(self, key: str) -> None:
+        """Silent about one that is not there, unless the session holds nothing at all: KeyError."""
+        self.check_stopped()
+        self._session.remove(_checked_key(key))
+
+    @property
+    def _session(self) -> RunSession:
+        if (session := self._link.session) is None:
+            raise NoSession("There is no session here: only executions share items.")
+        return session
+
     # --- news ---
 
     @property
@@ -167,6 +217,27 @@ class TaskHandler:
         self.check_stopped()
         self._progress = checked_progress(progress)
         self._link.set_progress(self._progress)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What was set last; empty before that."""
+        return self._state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Replaces what the run says of itself: losses, scores, the epoch. It shows while the run goes on.
+
+        Numpy's numbers and arrays are taken as JSON has them. Raises NotPlain, a ValueError."""
+        self.check_stopped()
+        told = plain_dict(state, "the state")
+        if len(json.dumps(told)) > LARGEST_STATE:
+            raise InvalidInput(
+                f"The state has more than {LARGEST_STATE} characters as JSON: keep figures in it, not data."
+            )
+        self._state = told
+        self._link.set_state(self._state)
+
+    def get_state(self) -> dict[str, Any]:
+        return self._state
 
     def log_message(self, message: object, logging_level: str = "INFO") -> None:
         """`logging_level` is INFO, WARNING, ERROR or DEBUG, else ValueError."""
@@ -191,6 +262,12 @@ class TaskHandler:
     def set_as_current_handler(self) -> None:
         """Makes this the handler of runners that were given none, in this thread."""
         current_handler.set(self)
+
+
+def _checked_key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise InvalidInput(f"A session's item is named by text, not by {kind_of(key)}.")
+    return key
 
 
 def checked_progress(progress: Any) -> float:

@@ -28,7 +28,29 @@ def main(arguments: list[str]) -> None:
     if len(arguments) > 1:
         resource.setrlimit(resource.RLIMIT_AS, (int(arguments[1]), int(arguments[1])))
     faulthandler.enable(2, all_threads=False)  # the others are ours, and would bury the one that crashed
+    _leave_sigterm_to_the_worker()
     _make_host(int(arguments[0])).serve()
+
+
+def _leave_sigterm_to_the_worker() -> None:
+    """A supervisor may send it to all that belongs to a service. The worker hears it, too, and ends this process when
+    its time has come. Children get it as usual: pools end theirs with it."""
+    import os
+    import signal
+
+    def hold() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def take_again() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def become_mortal() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        take_again()
+
+    # Not SIG_IGN, which what is executed later on would inherit. A child's first moment is no time to lose one in.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    os.register_at_fork(before=hold, after_in_parent=take_again, after_in_child=become_mortal)
 
 
 def _make_host(descriptor: int) -> Host:

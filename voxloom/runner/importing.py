@@ -1,5 +1,7 @@
 """An algorithm's folder as what Python imports from: first, alone, nothing in it rewritten.
 
+Behind it come the names of Compox (voxloom/compat), which many algorithms were written for.
+
 The folder is first on `sys.path`, so `import utils`, `from pkg.sub import f` work as they do at the author's desk.
 Runner.py is loaded as the module `Runner` and, at the same time, as the package `Runner` over the whole folder, so
 that it may also say `from .utils import f` and `from . import pkg`. A module is never loaded twice under two names:
@@ -20,6 +22,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from voxloom import compat
+
 RUNNER = "Runner"
 FOLDER_VARIABLE = "RUNNER_MODULE_DIR"
 """Tells child processes of an algorithm where its modules are."""
@@ -36,10 +40,11 @@ class ModuleUnusable(Exception):
 def install(folder: Path) -> None:
     """Makes `folder` the place where this process, and the Python processes it starts, import from first."""
     uninstall()
-    sys.path.insert(0, str(folder))
+    ours = [str(folder), str(compat.PATH)]
+    sys.path[:0] = ours
     sys.meta_path.insert(0, _Finder(folder))
-    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(folder)]
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *others])
+    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part not in ours]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *others])
     os.environ[FOLDER_VARIABLE] = str(folder)
     importlib.invalidate_caches()
 
@@ -48,8 +53,9 @@ def uninstall() -> None:
     """Takes the folder off the import path again. Modules that are loaded stay loaded."""
     for finder in [finder for finder in sys.meta_path if isinstance(finder, _Finder)]:
         sys.meta_path.remove(finder)
-        if str(finder.folder) in sys.path:
-            sys.path.remove(str(finder.folder))
+        for place in (str(finder.folder), str(compat.PATH)):
+            if place in sys.path:
+                sys.path.remove(place)
 
 
 def install_in_child() -> None:

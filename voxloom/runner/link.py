@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import queue
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from voxloom.errors import InvalidInput, Unavailable, VoxloomError
 from voxloom.models import RunError
@@ -16,6 +17,9 @@ from voxloom.runner.channel import Channel, ChannelClosed
 from voxloom.runner.exceptions import AssetNotFound, NoRun, TaskStoppedException
 from voxloom.runner.logger import Level
 from voxloom.runner.output import Outbox
+from voxloom.runner.sessions import RunSession, Sessions
+from voxloom.runner.training import SampleNotFound
+from voxloom.runner.traininghandler import CheckpointInvalid
 
 _WAKE_UP = None
 """Put beside the answers when a stop arrives, so that who waits looks for it."""
@@ -24,8 +28,9 @@ _WAKE_UP = None
 class WorkerLink:
     """One run's. `answer` and `stop` are called by the thread that reads the socket, the rest by the author's."""
 
-    def __init__(self, frame: frames.Run, channel: Channel, outbox: Outbox) -> None:
+    def __init__(self, frame: frames.Run, channel: Channel, outbox: Outbox, sessions: Sessions | None = None) -> None:
         self.frame = frame
+        self.session = self._session_of(sessions)
         self._channel = channel
         self._outbox = outbox
         self._lock = threading.Lock()
@@ -68,6 +73,50 @@ class WorkerLink:
     def asset_path(self, path: str) -> Path:
         return Path(self._ask("asset", {"path": path})["path"])
 
+    def samples(self, sample_ids: Sequence[str]) -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = self._ask("samples", {"sample_ids": list(sample_ids)})["samples"]
+        return told
+
+    def save_checkpoint(self, assets: Mapping[str, bytes], properties: Mapping[str, Any]) -> str:
+        """Contents go by files: frames are for small things."""
+        with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=self.scratch) as folder:
+            places = {path: Path(folder) / str(number) for number, path in enumerate(assets)}
+            for path, place in places.items():
+                place.write_bytes(assets[path])
+            told = {path: str(place) for path, place in places.items()}
+            answer = self._ask("checkpoint", {"assets": told, "properties": dict(properties)})
+        return str(answer["checkpoint_id"])
+
+    def drop_checkpoint(self, checkpoint_id: str) -> None:
+        self._ask("drop_checkpoint", {"checkpoint_id": checkpoint_id})
+
+    @property
+    def scratch(self) -> Path:
+        return Path(self.frame.scratch)
+
+    def _session_of(self, sessions: Sessions | None) -> RunSession | None:
+        if sessions is None or self.frame.task != "execution":
+            return None
+        token = self.frame.session_token
+        return RunSession(lambda: sessions.cache_of(token), self, lambda text: self.log(text, "WARNING"))
+
+    def session_index(self) -> dict[str, str]:
+        items: dict[str, str] = self._ask("session_index", {})["items"]
+        return items
+
+    def session_fetch(self, key: str) -> Path | None:
+        path = self._ask("session_fetch", {"key": key})["path"]
+        return None if path is None else Path(path)
+
+    def session_store(self, items: Mapping[str, Path], removed: Sequence[str]) -> dict[str, str]:
+        told = {key: str(path) for key, path in items.items()}
+        names: dict[str, str] = self._ask("session_store", {"items": told, "removed": list(removed)})["items"]
+        return names
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        if not self._over:
+            self._outbox.set_state(dict(state))
+
     def set_progress(self, progress: float) -> None:
         if not self._over:
             self._outbox.set_progress(progress)
@@ -94,7 +143,7 @@ class WorkerLink:
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _ask(self, what: Literal["fetch", "stage", "post", "asset"], params: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, what: frames.Question, params: Mapping[str, Any]) -> dict[str, Any]:
         if self._over:
             raise NoRun(f"The run {self.task_id} is over: end the threads of a run within it.")
         number = next(self._numbers)
@@ -126,8 +175,9 @@ class WorkerLink:
 
 def error_of(error: RunError) -> VoxloomError:
     """What the author's code sees of a worker's refusal."""
-    if error.code == AssetNotFound.code:
-        return AssetNotFound(error.message)
+    for kind in (AssetNotFound, SampleNotFound, CheckpointInvalid):
+        if error.code == kind.code:
+            return kind(error.message)
     if error.retryable:
         return Unavailable(error.message, code=error.code)
     return InvalidInput(error.message, code=error.code)

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -46,9 +46,15 @@ def _plain(text: str) -> str:
 class Outbox:
     """Gathers the news of the run at hand. `send_log` and `send_progress` carry them off; they may raise OSError."""
 
-    def __init__(self, send_log: Callable[[str, str], None], send_progress: Callable[[str, float], None]) -> None:
+    def __init__(
+        self,
+        send_log: Callable[[str, str], None],
+        send_progress: Callable[[str, float], None],
+        send_state: Callable[[str, dict[str, Any]], None] = lambda _run, _state: None,
+    ) -> None:
         self._send_log = send_log
         self._send_progress = send_progress
+        self._send_state = send_state
         self._lock = threading.RLock()  # a destructor or a signal handler may print while it is held
         self._pending = threading.Event()
         self._forget()
@@ -64,6 +70,8 @@ class Outbox:
         self.in_child = False
         self.dropped = 0
         self.progress = 0.0
+        self.state: dict[str, Any] | None = None
+        """What the run has said of itself since it was last sent."""
 
     def begin(self, run: str, log_limit: int) -> None:
         with self._lock:
@@ -103,6 +111,10 @@ class Outbox:
         if not self._pending.is_set():
             self._pending.set()
 
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.state = state
+        self._pending.set()
+
     def flush(self) -> None:
         """Sends what has gathered. Within itself (a signal handler that prints) it does nothing."""
         with self._lock:
@@ -123,6 +135,9 @@ class Outbox:
         if self.progress != self._told:
             self._told = self.progress
             self._send_progress(run, self.progress)
+        state, self.state = self.state, None
+        if state is not None:
+            self._send_state(run, state)
 
     def _keep_sending(self) -> None:
         while True:

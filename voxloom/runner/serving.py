@@ -10,18 +10,21 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from voxloom.errors import VoxloomError
 from voxloom.models import RunError
 from voxloom.runner import frames
-from voxloom.runner.base import BaseRunner, execute, make
+from voxloom.runner.base import BaseRunner, benchmark, execute, make, train
+from voxloom.runner.cards import CARD_FULL, full_card, is_full_card
 from voxloom.runner.channel import Channel, ChannelClosed, die
 from voxloom.runner.exceptions import TaskStoppedException, text_of
 from voxloom.runner.handler import TaskHandler
 from voxloom.runner.importing import ModuleUnusable, load_runner_class
 from voxloom.runner.link import WorkerLink
 from voxloom.runner.output import Outbox, Output
+from voxloom.runner.sessions import Sessions
+from voxloom.runner.traininghandler import TrainingHandler
 
 _HOME = "/"
 """Where the process stands between runs, whose folders are removed."""
@@ -31,6 +34,13 @@ _MAX_MESSAGE = 4000
 """Characters of an error that go into the record; the log has it whole."""
 
 Outcome = Literal["completed", "failed", "stopped"]
+
+
+class Given(NamedTuple):
+    """What a run has come to: an execution's outputs, a benchmark's data."""
+
+    outputs: list[str] = []
+    data: dict[str, Any] = {}
 
 
 class ImportFailed(Exception):
@@ -45,8 +55,10 @@ class Host:
         self._outbox = Outbox(
             lambda run, text: channel.send(frames.Logged(run=run, text=text)),
             lambda run, progress: channel.send(frames.Progress(run=run, progress=progress)),
+            lambda run, state: channel.send(frames.State(run=run, state=state)),
         )
         self._output = Output(self._outbox)
+        self._sessions = Sessions()
         self._runs: queue.SimpleQueue[WorkerLink | None] = queue.SimpleQueue()
         self._link: WorkerLink | None = None
         self._runner: BaseRunner | None = None
@@ -90,7 +102,7 @@ class Host:
 
     def _take(self, frame: frames.ToRunner) -> None:
         if isinstance(frame, frames.Run):
-            self._link = WorkerLink(frame, self._channel, self._outbox)
+            self._link = WorkerLink(frame, self._channel, self._outbox, self._sessions)
             self._runs.put(self._link)
         elif isinstance(frame, frames.Leave):
             self._runs.put(None)
@@ -106,21 +118,36 @@ class Host:
     def _serve_run(self, link: WorkerLink) -> frames.Ended:
         frame = link.frame
         self._begin(frame)
-        handler = TaskHandler(link)
-        outcome, outputs, error = self._outcome_of(lambda: self._run(frame, handler))
+        handler = TrainingHandler(link) if frame.task == "training" else TaskHandler(link)
+        outcome, given, error = self._outcome_of(lambda: self._run(frame, handler))
+        self._keep_session(link)
         link.close()
         self._output.end_run()
         os.chdir(_HOME)
         return frames.Ended(
             run=frame.run,
             outcome=outcome,
-            outputs=outputs,
+            outputs=given.outputs,
+            data=given.data,
             progress=handler.progress,
             error=error,
             peak_memory_bytes=peak_memory(),
             log_dropped=self._outbox.dropped,
-            reusable=self._runner is not None and not (error and error.code == _OUT_OF_MEMORY),
+            reusable=self._is_reusable(frame, error),
         )
+
+    def _keep_session(self, link: WorkerLink) -> None:
+        """A run that has come to its end does not fail because its items cannot be kept."""
+        try:
+            if link.session is not None:
+                link.session.end()
+        except (Exception, TaskStoppedException) as error:  # noqa: BLE001  # items are the author's, and may do anything
+            self._outbox.log("WARNING", f"The session's items are kept in this process alone: {message_of(error)}")
+
+    def _is_reusable(self, frame: frames.Run, error: RunError | None) -> bool:
+        """What has been trained is another model than the one that was loaded."""
+        fit = self._runner is not None and frame.task != "training"
+        return fit and not (error and error.code in (_OUT_OF_MEMORY, CARD_FULL))
 
     def _begin(self, frame: frames.Run) -> None:
         self._outbox.begin(frame.run, frame.log_limit)
@@ -128,23 +155,33 @@ class Host:
         self._output.handler.folder = frame.module_dir
         os.chdir(frame.scratch)
         os.environ["TMPDIR"] = tempfile.tempdir = frame.scratch
+        # Nothing that asks for cards has been imported before the first run, and all of a process's runs have the same.
+        os.environ["CUDA_VISIBLE_DEVICES"] = frame.visible_cards
         reset_peak_memory()
         for note in frame.notes:
             self._outbox.log("WARNING", note)
 
-    def _run(self, frame: frames.Run, handler: TaskHandler) -> list[str]:
+    def _run(self, frame: frames.Run, handler: TaskHandler) -> Given:
         if self._runner is None:
             self._runner = make(_import(Path(frame.module_dir)), handler)
-        return execute(self._runner, handler, {"input_dataset_ids": list(frame.input_dataset_ids)}, frame.args)
+        match frame.task:
+            case "training":
+                train(self._runner, handler, frame.sample_ids, frame.args)
+                return Given()
+            case "benchmark":
+                return Given(data=benchmark(self._runner, handler, frame.args))
+            case "execution":
+                inputs = {"input_dataset_ids": list(frame.input_dataset_ids)}
+                return Given(outputs=execute(self._runner, handler, inputs, frame.args))
 
-    def _outcome_of(self, work: Callable[[], list[str]]) -> tuple[Outcome, list[str], RunError | None]:
+    def _outcome_of(self, work: Callable[[], Given]) -> tuple[Outcome, Given, RunError | None]:
         try:
             return "completed", work(), None
         except TaskStoppedException:
-            return "stopped", [], None
+            return "stopped", Given(), None
         except BaseException as error:  # noqa: BLE001  # SystemExit, too: the run has failed, the process stays
             self._log_error(error)
-            return "failed", [], run_error(error)
+            return "failed", Given(), run_error(error)
 
     def _log_error(self, error: BaseException) -> None:
         shown = error.__cause__ if isinstance(error, ImportFailed) and error.__cause__ is not None else error
@@ -178,6 +215,8 @@ def run_error(error: BaseException) -> RunError:
         return RunError(type=type(cause).__name__ if cause else name, message=message, code=_IMPORT_FAILED)
     if isinstance(error, VoxloomError):
         return RunError(type=name, message=message, code=error.code, retryable=error.retryable)
+    if is_full_card(error):
+        return RunError(type=name, message=full_card(message), code=CARD_FULL)
     if isinstance(error, MemoryError):
         message = message_of(error) or "The run needs more memory than it may have."
         return RunError(type=name, message=message, code=_OUT_OF_MEMORY)

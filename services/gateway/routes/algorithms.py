@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field
 
 from services.gateway.context import context_of
+from services.gateway.paging import PageQuery, Position, page_answer, page_of
 from services.gateway.payloads import json_answer, json_list, read_query
 from services.gateway.routing import Many, Route
 from shared.algorithms import record_of
@@ -23,6 +24,11 @@ class AlgorithmQuery(Value):
     supported_devices: Annotated[
         list[str], Field(description="Supports any of these devices, without regard to case.")
     ] = []
+
+
+class ListQuery(PageQuery, AlgorithmQuery):
+    name: Annotated[str | None, Field(description="Has this name, without regard to case.")] = None
+    sort: Annotated[Literal["name", "type"], Field(description="What is sorted by; then by name and version.")] = "name"
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -50,12 +56,59 @@ def _any_of(wanted: list[str], given: Iterable[str]) -> bool:
     return not wanted or not {one.casefold() for one in wanted}.isdisjoint(one.casefold() for one in given)
 
 
+async def list_page(request: web.Request) -> web.Response:
+    query = read_query(request, ListQuery)
+    records = await context_of(request).algorithms.records()
+    page = page_of(
+        (record for record in records if _fits(record, query) and _is_named(record, query)),
+        _by_type if query.sort == "type" else _by_name,
+        query,
+        f"algorithms:{query.sort}",
+    )
+    return page_answer(request, page)
+
+
+def _is_named(record: AlgorithmRecord, query: ListQuery) -> bool:
+    return query.name is None or record.algorithm_name.casefold() == query.name.casefold()
+
+
+def _by_name(record: AlgorithmRecord) -> Position:
+    name = record.algorithm_name
+    return name.casefold(), name, int(record.algorithm_version), record.algorithm_id
+
+
+def _by_type(record: AlgorithmRecord) -> Position:
+    return record.algorithm_type.casefold(), *_by_name(record)
+
+
+async def get_by_id(request: web.Request) -> web.Response:
+    return json_answer(record_of(await context_of(request).algorithms.get(request.match_info["algorithm_id"])))
+
+
 async def get(request: web.Request) -> web.Response:
     name, major = request.match_info["name"], request.match_info["major"]
     return json_answer(record_of(await context_of(request).algorithms.named(name, major)))
 
 
 ROUTES = [
+    Route(
+        "GET",
+        "/api/v1/algorithms",
+        list_page,
+        "List the deployed algorithms, page by page",
+        "Algorithms",
+        {200: Many(AlgorithmRecord)},
+        query=ListQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/algorithms/{algorithm_id}",
+        get_by_id,
+        "One algorithm, by its id",
+        "Algorithms",
+        {200: AlgorithmRecord},
+        {404: ("algorithm_not_found",)},
+    ),
     Route(
         "GET",
         "/api/v0/algorithm/all",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -16,15 +16,16 @@ from services.gateway.context import Context, context_of
 from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.idempotency import Digest, fingerprint_of, key_of
 from services.gateway.intake import read_through, store_body
+from services.gateway.paging import PageQuery, page_answer, page_of
 from services.gateway.payloads import json_answer, read_query
-from services.gateway.routing import ZIP, Route
+from services.gateway.routing import ZIP, Many, Route
 from shared.algorithms import AlgorithmEntry
 from shared.records.store import DEPLOYS
 from shared.records.view import deploy_record
 from shared.versions import removed_from
 from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable, VoxloomError
 from voxloom.ids import is_id, new_id
-from voxloom.models import DeployOverrides, DeployRecord, DeployResponse, ResponseMessage, RunError, Value
+from voxloom.models import DeployOverrides, DeployRecord, DeployResponse, DeployStatus, ResponseMessage, RunError, Value
 
 LONGEST_WAIT_SECS = 3600
 
@@ -49,6 +50,15 @@ class UploadQuery(Overrides):
         float | None,
         Field(ge=0, le=LONGEST_WAIT_SECS, description="Seconds to wait for the deploy's end; 0: answer at once."),
     ] = None
+
+
+class ListQuery(PageQuery):
+    status: Annotated[list[DeployStatus], Field(description="One of these.")] = []
+    algorithm: Annotated[
+        str | None, Field(description="Came to this algorithm: its id, or its name without regard to case.")
+    ] = None
+    project: str | None = None
+    sort: Annotated[Literal["newest", "oldest"], Field(description="Which begin comes first.")] = "newest"
 
 
 class RemoveQuery(Value):
@@ -154,6 +164,28 @@ async def _zip_chunks(request: web.Request) -> AsyncIterator[bytes]:
         raise deploying.invalid_zip("The body is no zip")
 
 
+async def list_all(request: web.Request) -> web.Response:
+    query = read_query(request, ListQuery)
+    records = [deploy_record(state) for state in await context_of(request).view.deploys()]
+    page = page_of(
+        (record for record in records if _fits(record, query)),
+        lambda record: (record.time_started or "", record.deploy_id),
+        query,
+        f"deploys:{query.sort}",
+        descending=query.sort == "newest",
+    )
+    return page_answer(request, page)
+
+
+def _fits(record: DeployRecord, query: ListQuery) -> bool:
+    wanted = query.algorithm.casefold() if query.algorithm is not None else None
+    return (
+        (not query.status or record.status in query.status)
+        and wanted in (None, record.algorithm_id, (record.algorithm_name or "").casefold())
+        and query.project in (None, record.project)
+    )
+
+
 async def get(request: web.Request) -> web.Response:
     return json_answer(await _record(context_of(request), request.match_info["deploy_id"]))
 
@@ -235,6 +267,24 @@ ROUTES = [
     Route(
         "GET",
         "/api/v0/deploy/{deploy_id}",
+        get,
+        "The record of a deploy",
+        "Deploys",
+        {200: DeployRecord},
+        {404: ("deploy_record_not_found",)},
+    ),
+    Route(
+        "GET",
+        "/api/v1/deploys",
+        list_all,
+        "List deploys, page by page: those that go on, and the newest that have ended",
+        "Deploys",
+        {200: Many(DeployRecord)},
+        query=ListQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/deploys/{deploy_id}",
         get,
         "The record of a deploy",
         "Deploys",

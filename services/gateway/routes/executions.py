@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-from urllib.parse import urlencode
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field
 
-from messages.executions import ExecutionRequested, ExecutionStopRequested
-from services.gateway.catalog import Query, unpack_cursor
+from messages.base import DEFAULT_PROJECT
+from messages.executions import RecordsDeleteRequested, Task
+from services.gateway.catalog import Query, Sort
 from services.gateway.context import Context, context_of
-from services.gateway.execute import work_of
+from services.gateway.execute import strict_work_of, work_of
 from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.gateway.idempotency import Once, fingerprint_of, key_of
 from services.gateway.live import LiveRun
 from services.gateway.logs import shown_log
-from services.gateway.payloads import json_answer, json_bytes, read_json, read_query
-from services.gateway.routing import Route
+from services.gateway.paging import Page, PageQuery, page_answer
+from services.gateway.payloads import json_answer, json_bytes, json_list, read_query
+from services.gateway.routing import Many, Route
+from services.gateway.runs import ask_for, ask_to_stop, find_run
+from shared.records.view import execution_record
 from voxloom.errors import Conflict, NotFound
-from voxloom.ids import is_id, new_id
+from voxloom.ids import new_id
 from voxloom.models import (
-    ExecutionPage,
     ExecutionRecord,
     ExecutionRequest,
     ExecutionResponse,
+    ExecutionSummary,
     ResponseMessage,
     Status,
     Value,
 )
 
-MOST_ROWS = 1000
 LONGEST_WAIT_SECS = 60
+MOST_RECORDS = 1000
+"""How many records the list without pages has: the newest."""
+READ_AT_ONCE = 50
+DELETED_AT_ONCE = 1000
+"""Records that one event asks to delete."""
 
 
-class ListQuery(Value):
-    limit: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 100
-    cursor: Annotated[str | None, Field(description="`next_cursor` of the page before.")] = None
+class ListQuery(PageQuery):
     status: Annotated[list[Status], Field(description="One of these.")] = []
     algorithm: Annotated[str | None, Field(description="An algorithm's id, or its name without regard to case.")] = None
     algorithm_major_version: str | None = None
-    sort: Annotated[Literal["newest", "oldest"], Field(description="Which submit time comes first.")] = "newest"
+    project: str | None = None
+    since: Annotated[datetime | None, Field(description="Submitted then or later; without an offset, in UTC.")] = None
+    until: Annotated[datetime | None, Field(description="Submitted before then.")] = None
+    sort: Annotated[
+        Sort,
+        Field(
+            description="What comes first: by submit time; by how long a run took from submit to end, where one that "
+            "goes on is the shortest; or by status from PENDING to STOPPED, the newest first within each."
+        ),
+    ] = "newest"
 
 
 class RecordQuery(Value):
@@ -50,35 +67,14 @@ class RecordQuery(Value):
 
 
 async def execute(request: web.Request) -> web.Response:
-    context = context_of(request)
-    key = key_of(request)
-    wanted = await read_json(request, ExecutionRequest)
-    if key is None:
-        event = await _asked(context, wanted)
-        await context.publish(event)
-    else:
-        event = await _ExecuteOnce(context, wanted).event(context.keys, key)
-        if not await context.view.knows(event.subject):
-            await context.publish(event)
-    return json_bytes(b'{"execution_id":"%b"}' % event.subject.encode())
+    """A device that the algorithm does not support is passed over: some clients always ask for `gpu`."""
+    run = await ask_for(request, ExecutionRequest, work_of, "execute-algorithm")
+    return json_bytes(b'{"execution_id":"%b"}' % run.encode())
 
 
-async def _asked(context: Context, wanted: ExecutionRequest) -> ExecutionRequested:
-    return ExecutionRequested(subject=new_id(), work=await work_of(context, wanted))
-
-
-class _ExecuteOnce(Once[ExecutionRequested]):
-    kind = ExecutionRequested
-
-    def __init__(self, context: Context, wanted: ExecutionRequest) -> None:
-        self._context = context
-        self._wanted = wanted
-
-    async def make(self) -> ExecutionRequested:
-        return await _asked(self._context, self._wanted)
-
-    def fingerprint(self) -> str:
-        return fingerprint_of("execute-algorithm", self._wanted.model_dump())
+async def execute_v1(request: web.Request) -> web.Response:
+    run = await ask_for(request, ExecutionRequest, strict_work_of, "executions")
+    return json_bytes(b'{"execution_id":"%b"}' % run.encode())
 
 
 async def get_v0(request: web.Request) -> web.Response:
@@ -98,60 +94,87 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def stop(request: web.Request) -> web.Response:
-    context = context_of(request)
-    run = await find_run(request)
-    state = run.state
-    if state.ended:
-        raise Conflict(
-            f"The execution has ended already ({state.status}); there is nothing to stop.",
-            code="execution_not_stoppable",
-            http_status=400,
-            details={"execution_id": state.run, "status": state.status},
-        )
-    await context.publish(ExecutionStopRequested(subject=state.run, project=state.project))
-    return json_answer(ResponseMessage(detail="Stop request posted successfully"))
+    return await ask_to_stop(context_of(request), await find_run(request))
 
 
 async def list_all(request: web.Request) -> web.Response:
-    query = read_query(request, ListQuery)
-    page = context_of(request).catalog.page(
-        Query(
-            limit=query.limit,
-            cursor=unpack_cursor(query.cursor) if query.cursor else None,
-            status=query.status,
-            algorithm=query.algorithm,
-            algorithm_major_version=query.algorithm_major_version,
-            oldest_first=query.sort == "oldest",
-        )
+    return page_answer(request, page_of_runs(request, "execution"))
+
+
+def page_of_runs(request: web.Request, task: Task) -> Page[ExecutionSummary]:
+    """The page of runs of that task that the query asks for."""
+    wanted = read_query(request, ListQuery)
+    query = Query(
+        page=wanted,
+        status=wanted.status,
+        algorithm=wanted.algorithm,
+        algorithm_major_version=wanted.algorithm_major_version,
+        project=wanted.project,
+        since=_utc(wanted.since),
+        until=_utc(wanted.until),
+        sort=wanted.sort,
+        task=task,
     )
-    return json_answer(page, headers=_next_link(request, page))
+    return context_of(request).catalog.page(query)
 
 
-def _next_link(request: web.Request, page: ExecutionPage) -> dict[str, str]:
-    if page.next_cursor is None:
-        return {}
-    query = [(name, value) for name, value in request.query.items() if name != "cursor"]
-    return {"Link": f'<{request.path}?{urlencode([*query, ("cursor", page.next_cursor)])}>; rel="next"'}
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
-async def find_run(request: web.Request) -> LiveRun:
-    """The run that the path names. Raises NotFound (`execution_record_not_found`)."""
-    identifier = request.match_info["execution_id"]
-    run = await _find(context_of(request), identifier)
-    if run is None:
-        raise NotFound(
-            f"There is no execution {identifier[:200]!r}; its record may have expired.",
-            code="execution_record_not_found",
-            details={"execution_id": identifier},
+async def list_whole(request: web.Request) -> web.Response:
+    """Records, not rows: what is not at hand is read from the store, so there is an end to it."""
+    context = context_of(request)
+    ended = [status for status in Status if status.terminal]
+    page = context.catalog.page(Query(PageQuery(limit=MOST_RECORDS), status=ended))
+    found: list[LiveRun | None] = []
+    for start in range(0, len(page.items), READ_AT_ONCE):
+        rows = page.items[start : start + READ_AT_ONCE]
+        found += await asyncio.gather(*(context.view.find(row.execution_id) for row in rows))
+    return json_list([execution_record(run.state, progress=run.progress) for run in found if run is not None])
+
+
+async def delete_whole(request: web.Request) -> web.Response:
+    context = context_of(request)
+    await _delete(context, context.catalog.ended_runs())
+    return json_answer(ResponseMessage(detail="Deleted all execution records"))
+
+
+async def delete_v0(request: web.Request) -> web.Response:
+    """No record is as good as one that was deleted."""
+    with suppress(NotFound):
+        await _delete_one(request)
+    return json_answer(ResponseMessage(detail="Deleted execution record"))
+
+
+async def delete(request: web.Request) -> web.Response:
+    await _delete_one(request)
+    return json_answer(ResponseMessage(detail="Deleted execution record"))
+
+
+async def _delete_one(request: web.Request) -> None:
+    state = (await find_run(request)).state
+    if not state.ended:
+        raise Conflict(
+            f"The execution has not ended ({state.status}); stop it, and delete its record after that.",
+            code="execution_not_ended",
+            details={"execution_id": state.run, "status": state.status},
         )
-    return run
+    await _delete(context_of(request), [state.run], project=state.project)
 
 
-async def _find(context: Context, identifier: str) -> LiveRun | None:
-    return await context.view.find(identifier) if is_id(identifier) else None
+async def _delete(context: Context, runs: Sequence[str], project: str = DEFAULT_PROJECT) -> None:
+    for start in range(0, len(runs), DELETED_AT_ONCE):
+        some = list(runs[start : start + DELETED_AT_ONCE])
+        await context.publish(RecordsDeleteRequested(subject=new_id(), project=project, runs=some))
 
 
 _NOT_FOUND = {404: ("execution_record_not_found",)}
+_NOT_ENDED = {409: ("execution_not_ended",)}
+_NOT_EXECUTED = {
+    404: ("input_datasets_not_found", "algorithm_not_found", "minor_version_not_found", "checkpoint_not_found"),
+    422: ("idempotency_key_reused",),
+}
 
 ROUTES = [
     Route(
@@ -161,15 +184,7 @@ ROUTES = [
         "Run an algorithm on files",
         "Executions",
         {200: ExecutionResponse},
-        {
-            404: (
-                "input_datasets_not_found",
-                "algorithm_not_found",
-                "minor_version_not_found",
-                "checkpoint_not_found",
-            ),
-            422: ("idempotency_key_reused",),
-        },
+        _NOT_EXECUTED,
         body=ExecutionRequest,
         headers=(IDEMPOTENCY_KEY,),
     ),
@@ -193,11 +208,65 @@ ROUTES = [
     ),
     Route(
         "GET",
+        "/api/v0/execute-algorithm/all",
+        list_whole,
+        f"The records of executions that have ended, the newest {MOST_RECORDS} at most",
+        "Executions",
+        {200: Many(ExecutionRecord)},
+    ),
+    Route(
+        "DELETE",
+        "/api/v0/execute-algorithm/all",
+        delete_whole,
+        "Delete the records of all executions that have ended",
+        "Executions",
+        {200: ResponseMessage},
+    ),
+    Route(
+        "DELETE",
+        "/api/v0/execute-algorithm/{execution_id}",
+        delete_v0,
+        "Delete the record of an execution that has ended; without one all is well, too",
+        "Executions",
+        {200: ResponseMessage},
+        _NOT_ENDED,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/executions/{execution_id}",
+        delete,
+        "Delete the record of an execution that has ended",
+        "Executions",
+        {200: ResponseMessage},
+        {**_NOT_FOUND, **_NOT_ENDED},
+    ),
+    Route(
+        "POST",
+        "/api/v1/executions/{execution_id}/stop",
+        stop,
+        "Ask an execution to stop",
+        "Executions",
+        {200: ResponseMessage},
+        {**_NOT_FOUND, 400: ("execution_not_stoppable",)},
+    ),
+    Route(
+        "POST",
+        "/api/v1/executions",
+        execute_v1,
+        "Run an algorithm on files; a device that it does not support is refused",
+        "Executions",
+        {200: ExecutionResponse},
+        _NOT_EXECUTED,
+        body=ExecutionRequest,
+        headers=(IDEMPOTENCY_KEY,),
+    ),
+    Route(
+        "GET",
         "/api/v1/executions",
         list_all,
         "List executions, page by page",
         "Executions",
-        {200: ExecutionPage},
+        {200: Many(ExecutionSummary)},
         query=ListQuery,
     ),
     Route(

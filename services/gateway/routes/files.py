@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import web
 
 from messages.base import DEFAULT_PROJECT, Event
-from messages.files import FileCommitted, FileDeleteRequested, FileRejected, FileUploaded
+from messages.files import FileCommitted, FileDeleteRefused, FileDeleteRequested, FileRejected, FileUploaded
 from services.gateway.answers import answer, deletion_of, inspection_of
 from services.gateway.bodies import chunks_of
 from services.gateway.context import Context, context_of
@@ -17,10 +17,13 @@ from services.gateway.intake import hdf5_chunks, read_through, store_body
 from services.gateway.payloads import json_answer, json_bytes
 from services.gateway.routing import HDF5, Route
 from services.gateway.transfer import send_object
-from shared.files import COLLECTION, bytes_key, entry_key
-from voxloom.errors import InvalidInput, NotFound, Unavailable, VoxloomError
+from services.gateway.uploads import refusal_of
+from shared.files import COLLECTION, Located, bytes_key, check_name, entry_key, locate_many, upload_key
+from voxloom.errors import Conflict, NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
-from voxloom.models import FileUploadResponse, ResponseMessage
+from voxloom.models import FileUploadResponse, ResponseMessage, UrlResponse
+
+URL_SECS = 3600.0
 
 
 async def upload(request: web.Request) -> web.Response:
@@ -100,9 +103,7 @@ async def _inspect_once(context: Context, event: FileUploaded) -> None:
 async def _inspected(context: Context, event: FileUploaded, inspected: asyncio.Future[Event]) -> None:
     outcome = await answer(inspected, context.settings.answer_timeout, "Looking into the file")
     if isinstance(outcome, FileRejected):
-        error = outcome.error
-        kind = Unavailable if error.retryable else InvalidInput
-        raise kind(error.message, code=error.code, details={"file_id": event.subject})
+        raise refusal_of(outcome.error, event.subject)
     if not isinstance(outcome, FileCommitted):
         raise VoxloomError(f"{outcome.type_name()} is no answer to an upload")
 
@@ -121,18 +122,86 @@ async def download(request: web.Request) -> web.StreamResponse:
     return await send_object(request, context.store, COLLECTION, file.info, "application/octet-stream")
 
 
+async def upload_url(request: web.Request) -> web.Response:
+    """What is put there is no file yet: it becomes one when it is first asked for."""
+    context, name = context_of(request), request.match_info["name"]
+    check_name(name)
+    if name in await locate_many(context.store, [name]):
+        raise Conflict(
+            f"There is a file {name[:200]!r} already, and files never change; choose another name, or delete it first.",
+            code="file_exists",
+            details={"object_name": name},
+        )
+    return json_answer(UrlResponse(url=context.store.presign("PUT", COLLECTION, upload_key(name), expires=URL_SECS)))
+
+
+async def download_url(request: web.Request) -> web.Response:
+    context = context_of(request)
+    file = await _named(context, request.match_info["name"])
+    key = bytes_key(file.file_id)
+    return json_answer(UrlResponse(url=context.store.presign("GET", COLLECTION, key, expires=URL_SECS)))
+
+
+async def _named(context: Context, name: str) -> Located:
+    try:
+        return await context.files.find(name)
+    except NotFound as error:
+        raise NotFound(error.message, code="file_not_found", details={"object_name": name}) from None
+
+
+async def delete_named(request: web.Request) -> web.Response:
+    context = context_of(request)
+    return await _delete(context, await _named(context, request.match_info["name"]))
+
+
 async def delete(request: web.Request) -> web.Response:
     context = context_of(request)
-    file = await context.files.find(request.match_info["file_id"])
+    return await _delete(context, await context.files.find(request.match_info["file_id"]))
+
+
+async def _delete(context: Context, file: Located) -> web.Response:
     with context.answers.expect(deletion_of(file.file_id)) as deleted:
         await context.publish(FileDeleteRequested(subject=file.file_id, project=file.project or DEFAULT_PROJECT))
-        await answer(deleted, context.settings.answer_timeout, "Deleting the file")
+        outcome = await answer(deleted, context.settings.answer_timeout, "Deleting the file")
+    if isinstance(outcome, FileDeleteRefused):
+        raise Conflict(
+            f"The file is part of {len(outcome.sample_ids)} samples; delete those first.",
+            code="file_in_use",
+            details={"file_id": file.file_id, "sample_ids": outcome.sample_ids},
+        )
     return json_answer(ResponseMessage(detail="File deleted successfully"))
 
 
 _NOT_FOUND = {404: ("file_not_found",)}
 
 ROUTES = [
+    Route(
+        "GET",
+        "/api/v1/files/{name}/upload-url",
+        upload_url,
+        "A URL to PUT the bytes of a new file to; its name is its id",
+        "Files",
+        {200: UrlResponse},
+        {409: ("file_exists",)},
+    ),
+    Route(
+        "GET",
+        "/api/v1/files/{name}/download-url",
+        download_url,
+        "A URL to GET the bytes of a file from",
+        "Files",
+        {200: UrlResponse},
+        _NOT_FOUND,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/files/{name}",
+        delete_named,
+        "Delete a file",
+        "Files",
+        {200: ResponseMessage},
+        {**_NOT_FOUND, 409: ("file_in_use",)},
+    ),
     Route(
         "POST",
         "/api/v0/files",
@@ -163,6 +232,6 @@ ROUTES = [
         "Delete a file",
         "Files",
         {200: ResponseMessage},
-        _NOT_FOUND,
+        {**_NOT_FOUND, 409: ("file_in_use",)},
     ),
 ]

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from aiohttp import web
+from pydantic import Field
 
 from services.gateway import metrics
 from services.gateway.context import context_of
-from services.gateway.payloads import json_answer, json_bytes
+from services.gateway.payloads import json_answer, json_bytes, read_query
 from services.gateway.problems import problem
 from services.gateway.routing import ANY_JSON, HTML, TEXT, Route
+from services.gateway.stats import stats_of
 from voxloom import __version__
-from voxloom.models import ResponseMessage, RootMessage
+from voxloom.models import ResponseMessage, RootMessage, ServerStats, Value
 
 TAGS = ["compox", "voxloom"]
 """Clients find servers by the first."""
-MOST_DEAD_LETTERS = 1000
+
+
+class StatsQuery(Value):
+    hours: Annotated[float, Field(gt=0, le=24 * 366, description="The time up to now that rates are of.")] = 1.0
 
 
 async def root(request: web.Request) -> web.Response:
     settings = context_of(request).settings
+    cards = context_of(request).workers.cards()
     return json_answer(
         RootMessage(
             name=settings.server_name,
@@ -27,6 +35,8 @@ async def root(request: web.Request) -> web.Response:
             organization=settings.organization,
             domain=settings.domain,
             version=__version__,
+            cuda_available=cards > 0 if cards is not None else None,
+            cuda_capable_devices_count=cards,
         )
     )
 
@@ -53,10 +63,16 @@ async def get_metrics(request: web.Request) -> web.Response:
     body = context.metrics.render(
         runs=context.catalog.count(),
         unfinished=context.view.unfinished,
-        queues=await context.bus.stats(),
-        dead_letters=len(await context.bus.dead_letters(limit=MOST_DEAD_LETTERS)),
+        queues=await context.queues.figures(),
+        workers=context.workers.count(),
+        dead_letters=await context.queues.dead_letters(),
     )
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+async def get_stats(request: web.Request) -> web.Response:
+    context, hours = context_of(request), read_query(request, StatsQuery).hours
+    return json_answer(stats_of(context.catalog, context.workers.records(context.view.state_of), hours))
 
 
 async def get_openapi(request: web.Request) -> web.Response:
@@ -83,6 +99,15 @@ ROUTES = [
         {503: ("not_ready",)},
     ),
     Route("GET", "/metrics", get_metrics, "Figures for Prometheus", "Server", {200: TEXT}),
+    Route(
+        "GET",
+        "/api/v1/stats",
+        get_stats,
+        "How many runs there are, how fast they go, how long they take, and which fail",
+        "Server",
+        {200: ServerStats},
+        query=StatsQuery,
+    ),
     Route("GET", "/openapi.json", get_openapi, "This document", "Server", {200: ANY_JSON}),
     Route("GET", "/docs", get_docs, "This document, for people", "Server", {200: HTML}),
 ]

@@ -1,65 +1,82 @@
-"""Executions as they happen: their log, and all news of one as server-sent events."""
+"""Runs as they happen: their log, and all news of one as server-sent events."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import orjson
 from aiohttp import web
 
+from messages.executions import Task
 from services.gateway.context import context_of
 from services.gateway.live import LiveRun, LiveView, Watcher
 from services.gateway.logs import log_in_memory, stored_log
-from services.gateway.routes.executions import find_run
+from services.gateway.missed import missed_statuses
+from services.gateway.problems import Handler
 from services.gateway.routing import EVENT_STREAM, TEXT, Route
+from services.gateway.runs import NAMING, find_run
 from services.gateway.shown import ShownRecords
 from services.gateway.transfer import send_object, send_text
 from shared.records.fold import RunState
-from shared.records.store import COLLECTION
+from shared.records.store import COLLECTIONS
 
 KEEP_ALIVE_SECS = 15.0
 AT_ONCE = 1 << 16
 """Bytes handed to the connection before it has taken what came before."""
 LOG_PIECE = 1 << 14
 """Characters of a log in one event."""
-_HEADERS = {
+HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
 }
 
 
-async def get_log(request: web.Request) -> web.StreamResponse:
-    context = context_of(request)
-    run = await find_run(request)
-    stored = await stored_log(context, run) if run.state.ended else None
-    if stored is None:
-        return send_text(request, log_in_memory(run))
-    return await send_object(request, context.store, COLLECTION, stored, "text/plain; charset=utf-8")
+def log_of(task: Task) -> Handler:
+    async def get_log(request: web.Request) -> web.StreamResponse:
+        context = context_of(request)
+        run = await find_run(request, task)
+        stored = await stored_log(context, run) if run.state.ended else None
+        if stored is None:
+            return send_text(request, log_in_memory(run))
+        return await send_object(request, context.store, COLLECTIONS[task], stored, "text/plain; charset=utf-8")
+
+    return get_log
 
 
-async def get_events(request: web.Request) -> web.StreamResponse:
-    run = await find_run(request)
-    seen = _seen(request)
+def events_of(task: Task) -> Handler:
+    async def get_events(request: web.Request) -> web.StreamResponse:
+        return await _tell_of(request, await find_run(request, task))
+
+    return get_events
+
+
+async def _tell_of(request: web.Request, run: LiveRun) -> web.StreamResponse:
+    seen = last_seen(request, context_of(request).view.newest)
     if run.state.ended and 0 < run.offset <= seen:
         return web.Response(status=204)  # All was told; this keeps an EventSource from asking again.
     if request.method == "HEAD":
-        return web.Response(headers=_HEADERS)
-    response = web.StreamResponse(headers=_HEADERS)
+        return web.Response(headers=HEADERS)
+    response = web.StreamResponse(headers=HEADERS)
     context = context_of(request)
     view = context.view
     with view.watch(run) as watcher:
-        teller = Teller(run, seen, context.shown)
+        missed = await missed_statuses(context.bus, run.state, seen, view.newest) if seen else None
+        if run.state.ended and missed == []:
+            return web.Response(status=204)
+        teller = Teller(run, seen, context.shown, missed or ())
         await response.prepare(request)
         await _tell(response, view, watcher, teller)
     await response.write_eof()
     return response
 
 
-def _seen(request: web.Request) -> int:
+def last_seen(request: web.Request, newest: int) -> int:
+    """What the client has heard last. An id beyond all that there is comes from a broker that is no more."""
     text = request.headers.get("Last-Event-ID", "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+    seen = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+    return seen if seen <= newest else 0
 
 
 async def _tell(response: web.StreamResponse, view: LiveView, watcher: Watcher, teller: Teller) -> None:
@@ -72,7 +89,8 @@ async def _tell(response: web.StreamResponse, view: LiveView, watcher: Watcher, 
         if watcher.news.is_set():
             continue
         try:
-            await asyncio.wait_for(watcher.news.wait(), KEEP_ALIVE_SECS)
+            async with asyncio.timeout(KEEP_ALIVE_SECS):
+                await watcher.news.wait()
         except TimeoutError:
             await response.write(b": still here\n\n")
 
@@ -97,13 +115,20 @@ async def _write(response: web.StreamResponse, parts: Iterator[bytes]) -> None:
 class Teller:
     """What one client has been told of a run, and what there is to tell beyond that."""
 
-    def __init__(self, run: LiveRun, seen: int, shown: ShownRecords) -> None:
+    def __init__(
+        self, run: LiveRun, seen: int, shown: ShownRecords, missed: Sequence[tuple[int, RunState]] = ()
+    ) -> None:
+        """`seen`: the offset of the last status that the client knows; `missed`: those that came after it, as far as
+        they could be found."""
         self._run = run
         self._shown = shown
-        self._first: list[tuple[int, RunState]] = []
-        if not 0 < run.offset <= seen:
+        self._first = list(missed)
+        if not missed and not 0 < run.offset <= seen:
             self._first.append((run.offset, run.state))
+        assert run.state.work is not None
+        self._identifier = NAMING[run.state.work.task].identifier
         self._progress = 0.0
+        self._state = run.told
         self._attempt = 0
         self._position = 0
         self.ended = run.state.ended and not self._first
@@ -123,18 +148,21 @@ class Teller:
 
     def _status(self, offset: int, state: RunState) -> Iterator[bytes]:
         yield b"id: %d\nevent: status\ndata: " % offset if offset else b"event: status\ndata: "
-        yield self._shown.json(state, log="", progress=self._run.progress)
+        yield self._shown.json(state, log="", progress=self._run.progress, told=self._run.told)
         yield b"\n\n"
 
     def _heard(self) -> Iterator[bytes]:
         run = self._run
         for attempt, offset, text in self._log():
-            yield _event(b"log", {"execution_id": run.state.run, "attempt": attempt, "offset": offset, "text": text})
+            yield _event(b"log", {self._identifier: run.state.run, "attempt": attempt, "offset": offset, "text": text})
             self._attempt, self._position = attempt, offset + len(text)
         if run.progress > self._progress:
             self._progress = run.progress
-            data = {"execution_id": run.state.run, "attempt": run.state.attempt, "progress": run.progress}
+            data = {self._identifier: run.state.run, "attempt": run.state.attempt, "progress": run.progress}
             yield _event(b"progress", data)
+        if run.told is not self._state:
+            self._state = run.told
+            yield _event(b"state", {self._identifier: run.state.run, "attempt": run.state.attempt, "state": run.told})
 
     def _log(self) -> Iterator[tuple[int, int, str]]:
         """Attempt, offset and text of what was not told yet, piece by piece; not what comes meanwhile."""
@@ -163,27 +191,37 @@ def _event(name: bytes, data: dict[str, object]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name, orjson.dumps(data))
 
 
-_NOT_FOUND = {404: ("execution_record_not_found",)}
+def _routes(task: Task, tag: str) -> list[Route]:
+    naming = NAMING[task]
+    path = f"/api/v1/{task}s/{{{naming.identifier}}}"
+    news = "`status`, `progress`, `state` and `log`" if task == "training" else "`status`, `progress` and `log`"
+    not_found = {404: (naming.not_found,)}
+    return [
+        Route(
+            "GET",
+            f"{path}/log",
+            log_of(task),
+            f"The log of {_a(task)}, as far as it is known",
+            tag,
+            {200: TEXT, 206: TEXT, 304: None},
+            {**not_found, 416: ("range_not_satisfiable",)},
+            headers=("Range", "If-None-Match"),
+        ),
+        Route(
+            "GET",
+            f"{path}/events",
+            events_of(task),
+            f"Server-sent events {news}, until the {task} has ended",
+            tag,
+            {200: EVENT_STREAM, 204: None},
+            not_found,
+            headers=("Last-Event-ID",),
+        ),
+    ]
 
-ROUTES = [
-    Route(
-        "GET",
-        "/api/v1/executions/{execution_id}/log",
-        get_log,
-        "The log of an execution, as far as it is known",
-        "Executions",
-        {200: TEXT, 206: TEXT, 304: None},
-        {**_NOT_FOUND, 416: ("range_not_satisfiable",)},
-        headers=("Range", "If-None-Match"),
-    ),
-    Route(
-        "GET",
-        "/api/v1/executions/{execution_id}/events",
-        get_events,
-        "Server-sent events `status`, `progress` and `log`, until the execution has ended",
-        "Executions",
-        {200: EVENT_STREAM, 204: None},
-        _NOT_FOUND,
-        headers=("Last-Event-ID",),
-    ),
-]
+
+def _a(task: Task) -> str:
+    return f"an {task}" if task == "execution" else f"a {task}"
+
+
+ROUTES = [*_routes("execution", "Executions"), *_routes("training", "Trainings"), *_routes("benchmark", "Benchmarks")]

@@ -20,8 +20,9 @@ from shared.bus.embedded.queues import LocalQueue
 from shared.bus.embedded.routes import Routes
 from shared.bus.embedded.rows import Backlog, DeadRow, DelayedRow, Entry, Page, QueueRow, Retention, Step, Wanted
 from shared.bus.embedded.saver import Saver
-from shared.bus.embedded.subscriptions import Consumer, Follower, Listener, Worked
+from shared.bus.embedded.subscriptions import Consumer, Follower, Listener
 from shared.bus.embedded.writer import Writer
+from shared.bus.working import Worked
 from voxloom.errors import BusUnavailable
 
 T = TypeVar("T")
@@ -39,7 +40,6 @@ class Engine:
         self._housekeeping = housekeeping
         self._newest = claim.journal.segments.last
         self._delayed_id = claim.last_delayed
-        self.stream_end = claim.stream_end
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="bus.reader")
         self._queues: dict[str, LocalQueue] = {}
         self._routes: Routes[LocalQueue] = Routes()
@@ -105,7 +105,6 @@ class Engine:
                 queue.offer(entry)
             for follower in self._followers:
                 follower.offer(entry)
-            self.stream_end = entry.seq
         self._newest = entries[-1].seq
 
     def announce_live(self, event: Event) -> None:
@@ -163,22 +162,24 @@ class Engine:
         await self._saver.save_all()
         return await self._read(lambda journal: journal.tables.dead_letters(limit))
 
-    async def replay(self, identity: int) -> bool:
-        """Moves a dead letter to the end of its queue; whether there was such a one, and its queue."""
+    async def replay(self, identities: Sequence[int]) -> list[int]:
+        """Moves dead letters to the ends of their queues; those of which there was one, and its queue."""
         await self._saver.save_all()
         queues = frozenset(self._queues)
 
-        def work(journal: Journal) -> Entry | None:
-            dead = journal.tables.dead_letter(identity)
-            if dead is None or dead.queue not in queues:
-                return None
-            entry = Entry(dead.message, queue=dead.queue)
-            journal.segments.append([entry], [entry.head()])
-            journal.tables.forget_dead(identity)
-            return entry
+        def work(journal: Journal) -> dict[int, Entry]:
+            found = [journal.tables.dead_letter(identity) for identity in identities]
+            entries = {
+                identity: Entry(dead.message, queue=dead.queue)
+                for identity, dead in zip(identities, found, strict=True)
+                if dead is not None and dead.queue in queues
+            }
+            journal.segments.append(list(entries.values()), [entry.head() for entry in entries.values()])
+            journal.tables.forget_dead(entries)
+            return entries
 
-        entry = await self._writer.act(work, lambda entry: self._announce([entry]) if entry else None)
-        return entry is not None
+        moved = await self._writer.act(work, lambda moved: self._announce(list(moved.values())) if moved else None)
+        return list(moved)
 
     # --- out ---
 

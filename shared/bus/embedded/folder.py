@@ -26,7 +26,6 @@ class Claim:
     journal: Journal
     reader: Journal
     queues: list[tuple[QueueRow, Backlog]]
-    stream_end: int
     last_delayed: int
 
     def unlock(self) -> None:
@@ -74,7 +73,6 @@ def _open(folder: Path, lock: int) -> Claim:
             lock=lock,
             journal=journal,
             queues=_queues(journal),
-            stream_end=journal.segments.stream_end(),
             last_delayed=journal.tables.last_delayed(),
             reader=Journal(folder, read_only=True),
         )

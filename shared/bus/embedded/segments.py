@@ -92,16 +92,6 @@ class Segments:
             low, high = (last, high) if when < moment else (low, middle)
         return low
 
-    def stream_end(self) -> int:
-        """The offset of the newest entry of the stream; where none is kept, of the newest that ever was."""
-        rows = self._connection.execute("SELECT last, heads FROM segments ORDER BY last DESC")
-        for last, heads in rows:
-            for back, (_, _, _, queue) in enumerate(reversed(heads_of(heads))):
-                if queue is None:
-                    rows.close()
-                    return int(last) - back
-        return self.last
-
     def count_backlogs(self, wanted: Mapping[str, tuple[QueueRow, Wanted]]) -> dict[str, Backlog]:
         """What every queue has before it; looks through all that comes after the rearmost cursor."""
         found = {name: Backlog() for name in wanted}

@@ -3,102 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-from abc import abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from messages.base import Event
 from messages.wire import UndecodableMessage, decode
-from shared.bus.base import Handler, LiveHandler, Queue, StreamHandler, Subscription
+from shared.bus.base import Following, Handler, LiveHandler, Queue, StreamHandler
 from shared.bus.delivery import deliver
 from shared.bus.embedded.feed import Feed, Load
 from shared.bus.embedded.queues import LocalDelivery, LocalQueue
 from shared.bus.embedded.rows import Entry
+from shared.bus.working import GivenUp, Progress, Worked
 from voxloom.errors import BusUnavailable
 
 STREAM_BATCH = 128
 LIVE_BATCH = 128
-CANCEL_SECS = 5.0
-"""How long a handler may take to end once it has been cancelled."""
 YIELD_SECS = 0.005
 """Handlers that never wait give way to others after so long."""
 READ_AGAIN_SECS = 1.0
 
 log = logging.getLogger("voxloom.bus")
-
-
-class HandlerCancelled(Exception):
-    """A handler was cancelled by something of its own: it failed, and its consumer lives on."""
-
-
-class Worked(Subscription):
-    """A subscription with tasks, which it owns. `on_close` is told once it is over."""
-
-    def __init__(self, on_close: Callable[[Worked], None]) -> None:
-        self._on_close = on_close
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._busy: set[asyncio.Task[Any]] = set()
-        self._awake = asyncio.Event()
-        self._closing = False
-
-    @abstractmethod
-    async def _work(self) -> None:
-        """Runs until `_closing`."""
-
-    def start(self, name: str, tasks: int = 1) -> None:
-        for number in range(tasks):
-            task = asyncio.create_task(self._work(), name=f"bus.{name}.{number}")
-            task.add_done_callback(self._on_task_done)
-            self._tasks.add(task)
-
-    def wake(self) -> None:
-        self._awake.set()
-
-    @property
-    def alive(self) -> bool:
-        return not self._closing and not any(task.done() for task in self._tasks)
-
-    @contextmanager
-    def _handling(self) -> Iterator[asyncio.Task[Any]]:
-        """Marks this task as one that close() lets end."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._busy.add(task)
-        try:
-            yield task
-        finally:
-            self._busy.discard(task)
-
-    async def close(self, *, drain: float = 10.0) -> None:
-        self._closing = True
-        self.wake()
-        current = asyncio.current_task()
-        others = {task for task in self._tasks if task is not current and not task.done()}
-        try:
-            for task in others - self._busy:
-                task.cancel()
-            if others:
-                await asyncio.wait(others, timeout=drain)
-        finally:
-            await self._end(others)
-            self._on_close(self)
-
-    async def _end(self, tasks: set[asyncio.Task[None]]) -> None:
-        left = {task for task in tasks if not task.done()}
-        for task in left:
-            task.cancel()
-        if left:
-            _, stuck = await asyncio.wait(left, timeout=CANCEL_SECS)
-            for task in stuck:
-                log.error("%s does not end, though cancelled; it is left behind", task.get_name())
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("%s died; nothing reaches its handler any more", task.get_name(), exc_info=error)
 
 
 class Consumer(Worked):
@@ -117,7 +42,7 @@ class Consumer(Worked):
         super().__init__(on_close)
         self.queue = queue
         self._spec = spec
-        self._handler = self._guarded(handler)
+        self._handler = self.guarded(handler)
         self._room = room
         queue.join(self)
         self.start(spec.name, max(1, spec.concurrency))
@@ -165,29 +90,13 @@ class Consumer(Worked):
     async def _deliver(self, batch: list[LocalDelivery]) -> None:
         try:
             await deliver(batch, self._handler, self._spec.policy)
+        except GivenUp as given_up:
+            log.info("%s ends; what failed last (%s) is for the next consumer", self._spec.name, given_up.__cause__)
         finally:
             self.queue.give_back(batch)
 
-    def _guarded(self, handler: Handler) -> Handler:
-        @functools.wraps(handler)
-        async def guarded(events: Sequence[Event]) -> None:
-            with self._handling() as task:
-                try:
-                    await handler(events)
-                except asyncio.CancelledError as error:
-                    if task.cancelling():
-                        raise
-                    raise HandlerCancelled("The handler was cancelled from within.") from error
-                except Exception:
-                    if self._closing:
-                        # What would be tried again here, the next consumer tries.
-                        task.cancel()
-                    raise
 
-        return guarded
-
-
-class Follower(Worked):
+class Follower(Worked, Following):
     """Feeds a handler from the stream."""
 
     def __init__(
@@ -204,6 +113,7 @@ class Follower(Worked):
         self._handler = handler
         self._read = read
         self._newest = newest
+        self._handled = Progress()
         self.start("stream")
 
     def offer(self, entry: Entry) -> None:
@@ -216,11 +126,29 @@ class Follower(Worked):
             if batch := self._next():
                 with self._handling():
                     await self._handler(batch)
+                self._handled.reach(self._point())
                 await asyncio.sleep(0)
             elif self._feed.lags:
                 await self._load()
             else:
+                self._handled.reach(self._point())
                 await self._awake.wait()
+
+    def _point(self) -> int:
+        """The offset up to which all was handled or passed over, while no handler runs."""
+        return self._feed.ready[0].seq - 1 if self._feed.ready else self._feed.loaded
+
+    async def catch_up(self) -> None:
+        # What is committed has been offered before its publisher hears of it.
+        target = self._newest() if self._feed.lags else self._feed.loaded
+        if not self.alive or not await self._handled.wait(target):
+            raise BusUnavailable("The stream of events is not followed any more.")
+
+    async def close(self, *, drain: float = 10.0) -> None:
+        try:
+            await super().close(drain=drain)
+        finally:
+            self._handled.break_off()
 
     def _next(self) -> list[tuple[int, Event]]:
         """The next events; what is no event of ours is passed over."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable
 
 import orjson
 
@@ -135,8 +136,8 @@ class Tables:
         row = self._connection.execute(f"{_DEAD} WHERE id = ?", (identity,)).fetchone()
         return _dead_row(*row) if row else None
 
-    def forget_dead(self, identity: int) -> None:
-        self._connection.execute("DELETE FROM dead WHERE id = ?", (identity,))
+    def forget_dead(self, identities: Iterable[int]) -> None:
+        self._connection.executemany("DELETE FROM dead WHERE id = ?", [(identity,) for identity in identities])
 
 
 def revised(history: History, patterns: tuple[str, ...], last: int, cursor: int) -> History:

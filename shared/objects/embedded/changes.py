@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from shared.objects import refusals
 from shared.objects.base import ANYWAY, Condition
 from shared.objects.embedded.rows import Address, Row
 from voxloom.errors import Conflict, NotFound
@@ -71,16 +72,11 @@ def check_condition(row: Row | None, condition: Condition, address: Address) -> 
 
 
 def not_found(address: Address) -> NotFound:
-    collection, key = address
-    return NotFound(f"There is no object {key.decode()!r} in {collection}.", code="object_not_found")
+    return refusals.not_found(address[0], address[1].decode())
 
 
 def _refused(address: Address, why: str) -> Conflict:
-    collection, key = address
-    return Conflict(
-        f"The object {key.decode()!r} in {collection} was not written: {why}. Read it again and decide anew.",
-        code="precondition_failed",
-    )
+    return refusals.not_written(address[0], address[1].decode(), why)
 
 
 @dataclass

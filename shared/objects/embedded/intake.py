@@ -6,7 +6,7 @@ import asyncio
 
 from shared.objects.embedded.blobs import Blobs, BlobWriter
 from shared.objects.embedded.threads import Pool
-from voxloom.errors import TooLarge
+from shared.objects.refusals import too_large
 
 GROUP = 2 << 20
 """Bytes handed to a thread at once; twice as many are in memory at most."""
@@ -32,7 +32,7 @@ class Intake:
         """Waits while the disk is behind. Raises TooLarge."""
         self.size += len(piece)
         if self._limit is not None and self.size > self._limit:
-            raise TooLarge(f"The object has more than the {self._limit} bytes allowed; send a smaller one.")
+            raise too_large(self._limit)
         self._pieces.append(piece)
         self._held += len(piece)
         if self._held >= GROUP or len(self._pieces) >= _MOST_PIECES:

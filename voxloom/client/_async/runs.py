@@ -1,10 +1,10 @@
-"""One execution, as the one who started it follows it."""
+"""Executions and trainings, as those who started them follow them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 from voxloom.client._aio import aclosing, sleep
 from voxloom.client._async.files import AsyncFiles
@@ -14,7 +14,8 @@ from voxloom.client._outage import Outage
 from voxloom.client._outputs import Progress, failure_of
 from voxloom.client._problems import parse
 from voxloom.errors import Unavailable, VoxloomError
-from voxloom.models import ExecutionRecord, ResponseMessage, Status
+from voxloom.ids import new_id
+from voxloom.models import ExecutionRecord, ResponseMessage, Status, TrainingRecord, TrainingResponse
 
 POLL_SECS = 30.0
 """How long the server is asked to hold an answer back until the run has ended."""
@@ -22,38 +23,32 @@ SILENCE_SECS = 45.0
 """Without a byte for three keep-alive intervals, the event stream counts as lost."""
 _SOON_SECS = 0.2
 
+R = TypeVar("R", ExecutionRecord, TrainingRecord)
 
-class AsyncRun:
-    """An execution on the server. It goes on whether or not anybody follows it."""
 
-    def __init__(
-        self,
-        transport: AsyncTransport,
-        execution_id: str,
-        *,
-        stacked: bool = False,
-        counts: tuple[int | None, ...] = (),
-    ) -> None:
-        self.id = execution_id
-        self.stacked = stacked
-        """The inputs were one stack of images, so the result is one."""
-        self.counts = counts
-        """For each input: how many files its slices became; None where it stayed one file."""
+class AsyncJob(Generic[R]):
+    """A run of any kind on the server. It goes on whether or not anybody follows it."""
+
+    kind: ClassVar[str]
+    """As paths have it: `executions`."""
+    model: type[R]
+
+    def __init__(self, transport: AsyncTransport, run_id: str) -> None:
+        self.id = run_id
         self._transport = transport
-        self._files = AsyncFiles(transport)
-        self._ended: ExecutionRecord | None = None
+        self._ended: R | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
-    async def record(self) -> ExecutionRecord:
+    async def record(self) -> R:
         """As it is now."""
         return await self._ask(None)
 
     async def status(self) -> Status:
         return (await self.record()).status
 
-    async def wait(self, timeout: float | None = None) -> ExecutionRecord:
+    async def wait(self, timeout: float | None = None) -> R:
         """The record once the run is COMPLETED, FAILED or STOPPED.
 
         A server that goes away and comes back within a minute is waited for. Raises TimeoutError after `timeout`
@@ -82,16 +77,43 @@ class AsyncRun:
         if not record.status.terminal and time.monotonic() - asked < min(_SOON_SECS, hold):
             await sleep(_SOON_SECS)  # the server did not hold its answer back; do not storm it
 
-    async def _ask(self, hold: float | None) -> ExecutionRecord:
+    async def _ask(self, hold: float | None) -> R:
         response = await self._transport.request(
             "GET",
-            path_of("api", "v1", "executions", self.id),
+            path_of("api", "v1", self.kind, self.id),
             params={"wait": None if hold is None else f"{hold:.3f}"},
             timeout=None if hold is None else hold + SILENCE_SECS,
         )
-        record = parse(ExecutionRecord, response)
+        record = parse(self.model, response)
         self._ended = record if record.status.terminal else None
         return record
+
+    async def log(self) -> str:
+        """All that the run's last attempt has said so far."""
+        response = await self._transport.request("GET", path_of("api", "v1", self.kind, self.id, "log"))
+        return response.content.decode(errors="replace")
+
+
+class AsyncRun(AsyncJob[ExecutionRecord]):
+    """An execution on the server."""
+
+    kind = "executions"
+    model = ExecutionRecord
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        execution_id: str,
+        *,
+        stacked: bool = False,
+        counts: tuple[int | None, ...] = (),
+    ) -> None:
+        super().__init__(transport, execution_id)
+        self.stacked = stacked
+        """The inputs were one stack of images, so the result is one."""
+        self.counts = counts
+        """For each input: how many files its slices became; None where it stayed one file."""
+        self._files = AsyncFiles(transport)
 
     async def watch(self) -> AsyncIterator[Update]:
         """Status, progress and log as they change, the status as it is now first and the terminal one last.
@@ -161,7 +183,27 @@ class AsyncRun:
         response = await self._transport.request("POST", path_of("api", "v0", "executions", self.id, "stop"))
         return parse(ResponseMessage, response).detail or ""
 
-    async def log(self) -> str:
-        """All that the run's last attempt has said so far."""
-        response = await self._transport.request("GET", path_of("api", "v1", "executions", self.id, "log"))
-        return response.content.decode(errors="replace")
+
+class AsyncTraining(AsyncJob[TrainingRecord]):
+    """A training on the server. `record()` has its state and checkpoints, also while it goes on."""
+
+    kind = "trainings"
+    model = TrainingRecord
+
+    async def result(self, timeout: float | None = None) -> list[str]:
+        """The ids of its checkpoints, the oldest first, once it has completed. Raises RunFailed, and TimeoutError."""
+        record = await self.wait(timeout)
+        if record.status is not Status.COMPLETED:
+            raise failure_of(record, record.log or await self.log())
+        return record.output_checkpoint_ids
+
+    async def stop(self) -> str:
+        """Asks the server to stop the training, whose checkpoints stay. Raises Conflict when it has ended."""
+        response = await self._transport.request("POST", path_of("api", "v1", "trainings", self.id, "stop"))
+        return parse(ResponseMessage, response).detail or ""
+
+    async def go_on(self) -> AsyncTraining:
+        """A new training from the newest checkpoint of this one, which has ended."""
+        path = path_of("api", "v1", "trainings", self.id, "continue")
+        response = await self._transport.request("POST", path, key=new_id())
+        return AsyncTraining(self._transport, parse(TrainingResponse, response).training_id)

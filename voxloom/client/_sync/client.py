@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,23 +18,30 @@ from voxloom.client._address import find_address
 from voxloom.client._bodies import Body
 from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
 from voxloom.client._outputs import Progress
-from voxloom.client._problems import parse, parse_list, plain
+from voxloom.client._pages import next_cursor
+from voxloom.client._problems import parse, parse_list
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._sio import in_thread, parallel
 from voxloom.client._sync.files import AT_ONCE, Files
+from voxloom.client._sync.learning import Learning
 from voxloom.client._sync.runs import Run
 from voxloom.client._sync.transport import Transport, path_of
+from voxloom.client._values import as_json
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
 from voxloom.models import (
     AlgorithmRecord,
+    DeadLetterPage,
+    DeadLetterRecord,
     DeployRecord,
-    ExecutionPage,
     ExecutionResponse,
     ExecutionSummary,
+    QueueReport,
+    Replayed,
     ResponseMessage,
     RootMessage,
     Status,
+    WorkerRecord,
 )
 
 ANSWER_SECS = 75.0
@@ -44,7 +52,7 @@ _SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
 """Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
-class Client:
+class Client(Learning):
     """A connection to a Voxloom server.
 
     Args:
@@ -85,6 +93,34 @@ class Client:
     def ready(self) -> None:
         """Returns when the server can do its work; else Unavailable says what is missing."""
         self._transport.request("GET", "/readyz")
+
+    def queues(self) -> QueueReport:
+        """How many events wait in each queue, how fast it moves, and how old the oldest of them is."""
+        return parse(QueueReport, self._transport.request("GET", "/api/v1/queues"))
+
+    def workers(self) -> list[WorkerRecord]:
+        """Every worker, and what it does; for some minutes also those that are gone."""
+        return parse_list(WorkerRecord, self._transport.request("GET", "/api/v1/workers"))
+
+    def dead_letters(self, *, limit: int = 100) -> DeadLetterPage:
+        """Messages that nobody could handle, the oldest first; `limit` of them at most."""
+        response = self._transport.request("GET", "/api/v1/dead-letters", params={"limit": limit})
+        return parse(DeadLetterPage, response)
+
+    def dead_letter(self, dead_letter_id: str) -> DeadLetterRecord:
+        """One of them, with what is in it."""
+        response = self._transport.request("GET", path_of("api", "v1", "dead-letters", dead_letter_id))
+        return parse(DeadLetterRecord, response)
+
+    def replay(self, dead_letter_id: str) -> str:
+        """Gives one of them back to the queue it came from, as new; what the server said."""
+        path = path_of("api", "v1", "dead-letters", dead_letter_id, "replay")
+        return parse(ResponseMessage, self._transport.request("POST", path)).detail or ""
+
+    def replay_many(self, dead_letter_ids: Iterable[str]) -> Replayed:
+        """Gives up to 1000 of them back at once; those that are not there are no error."""
+        body = json.dumps({"ids": list(dead_letter_ids)})
+        return parse(Replayed, self._transport.request("POST", "/api/v1/dead-letters/replay", json=body))
 
     # --- files --------------------------------------------------------------------------------------------
 
@@ -244,39 +280,49 @@ class Client:
         return self.find(algorithm)
 
     def _start(self, request: Mapping[str, Any], plan: Plan) -> Run:
-        try:
-            body = json.dumps(request, default=plain, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"The parameters cannot be sent as JSON: {error}.") from error
+        body = as_json(request, "The parameters")
         response = self._transport.request("POST", "/api/v0/execute-algorithm", json=body, key=new_id())
         execution_id = parse(ExecutionResponse, response).execution_id
         stacked = len(plan.counts) == 1 and plan.counts[0] is not None
         return Run(self._transport, execution_id, stacked=stacked, counts=tuple(plan.counts))
 
     def executions(
-        self, *, status: Status | str | None = None, algorithm: str | None = None, limit: int | None = None
+        self,
+        *,
+        status: Status | str | None = None,
+        algorithm: str | None = None,
+        project: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[ExecutionSummary]:
-        """Executions, newest first, fetched page by page as they are asked for; `limit` of them at most."""
-        cursor: str | None = None
-        left = limit
-        while left is None or left > 0:
-            page = self._page(cursor, status, algorithm, _PAGE if left is None else min(left, _PAGE))
-            yield from page.items[:left]
-            left = None if left is None else left - len(page.items)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        """Executions, newest first, fetched page by page as they are asked for; `limit` of them at most.
 
-    def _page(
-        self, cursor: str | None, status: Status | str | None, algorithm: str | None, limit: int
-    ) -> ExecutionPage:
-        params = {
-            "limit": limit,
-            "cursor": cursor,
+        `since` and `until` bound the submit time; `sort` is newest, oldest, longest, shortest or status.
+        """
+        params: dict[str, Any] = {
             "status": None if status is None else str(status),
             "algorithm": algorithm,
+            "project": project,
+            "since": None if since is None else since.isoformat(),
+            "until": None if until is None else until.isoformat(),
+            "sort": sort,
         }
-        return parse(ExecutionPage, self._transport.request("GET", "/api/v1/executions", params=params))
+        left = limit
+        while left is None or left > 0:
+            params["limit"] = _PAGE if left is None else min(left, _PAGE)
+            response = self._transport.request("GET", "/api/v1/executions", params=params)
+            items = parse_list(ExecutionSummary, response)
+            yield from items[:left]
+            left = None if left is None else left - len(items)
+            params["cursor"] = next_cursor(response)
+            if params["cursor"] is None:
+                return
+
+    def delete_execution(self, execution_id: str) -> None:
+        """Deletes the record of an execution that is over. Raises Conflict (`execution_not_ended`) before that."""
+        self._transport.request("DELETE", path_of("api", "v1", "executions", execution_id))
 
     def execution(self, execution_id: str) -> Run:
         """An execution that was started earlier, by whomever."""

@@ -1,12 +1,12 @@
 # Generated from voxloom/client/_async/runs.py by `python -m voxloom.client._generate`; edit that file.
 
-"""One execution, as the one who started it follows it."""
+"""Executions and trainings, as those who started them follow them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 from voxloom.client._events import EventDecoder, LogUpdate, ServerEvent, Update, Watched
 from voxloom.client._outage import Outage
@@ -16,7 +16,8 @@ from voxloom.client._sio import closing, sleep
 from voxloom.client._sync.files import Files
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.errors import Unavailable, VoxloomError
-from voxloom.models import ExecutionRecord, ResponseMessage, Status
+from voxloom.ids import new_id
+from voxloom.models import ExecutionRecord, ResponseMessage, Status, TrainingRecord, TrainingResponse
 
 POLL_SECS = 30.0
 """How long the server is asked to hold an answer back until the run has ended."""
@@ -24,38 +25,32 @@ SILENCE_SECS = 45.0
 """Without a byte for three keep-alive intervals, the event stream counts as lost."""
 _SOON_SECS = 0.2
 
+R = TypeVar("R", ExecutionRecord, TrainingRecord)
 
-class Run:
-    """An execution on the server. It goes on whether or not anybody follows it."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        execution_id: str,
-        *,
-        stacked: bool = False,
-        counts: tuple[int | None, ...] = (),
-    ) -> None:
-        self.id = execution_id
-        self.stacked = stacked
-        """The inputs were one stack of images, so the result is one."""
-        self.counts = counts
-        """For each input: how many files its slices became; None where it stayed one file."""
+class Job(Generic[R]):
+    """A run of any kind on the server. It goes on whether or not anybody follows it."""
+
+    kind: ClassVar[str]
+    """As paths have it: `executions`."""
+    model: type[R]
+
+    def __init__(self, transport: Transport, run_id: str) -> None:
+        self.id = run_id
         self._transport = transport
-        self._files = Files(transport)
-        self._ended: ExecutionRecord | None = None
+        self._ended: R | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
-    def record(self) -> ExecutionRecord:
+    def record(self) -> R:
         """As it is now."""
         return self._ask(None)
 
     def status(self) -> Status:
         return (self.record()).status
 
-    def wait(self, timeout: float | None = None) -> ExecutionRecord:
+    def wait(self, timeout: float | None = None) -> R:
         """The record once the run is COMPLETED, FAILED or STOPPED.
 
         A server that goes away and comes back within a minute is waited for. Raises TimeoutError after `timeout`
@@ -84,16 +79,43 @@ class Run:
         if not record.status.terminal and time.monotonic() - asked < min(_SOON_SECS, hold):
             sleep(_SOON_SECS)  # the server did not hold its answer back; do not storm it
 
-    def _ask(self, hold: float | None) -> ExecutionRecord:
+    def _ask(self, hold: float | None) -> R:
         response = self._transport.request(
             "GET",
-            path_of("api", "v1", "executions", self.id),
+            path_of("api", "v1", self.kind, self.id),
             params={"wait": None if hold is None else f"{hold:.3f}"},
             timeout=None if hold is None else hold + SILENCE_SECS,
         )
-        record = parse(ExecutionRecord, response)
+        record = parse(self.model, response)
         self._ended = record if record.status.terminal else None
         return record
+
+    def log(self) -> str:
+        """All that the run's last attempt has said so far."""
+        response = self._transport.request("GET", path_of("api", "v1", self.kind, self.id, "log"))
+        return response.content.decode(errors="replace")
+
+
+class Run(Job[ExecutionRecord]):
+    """An execution on the server."""
+
+    kind = "executions"
+    model = ExecutionRecord
+
+    def __init__(
+        self,
+        transport: Transport,
+        execution_id: str,
+        *,
+        stacked: bool = False,
+        counts: tuple[int | None, ...] = (),
+    ) -> None:
+        super().__init__(transport, execution_id)
+        self.stacked = stacked
+        """The inputs were one stack of images, so the result is one."""
+        self.counts = counts
+        """For each input: how many files its slices became; None where it stayed one file."""
+        self._files = Files(transport)
 
     def watch(self) -> Iterator[Update]:
         """Status, progress and log as they change, the status as it is now first and the terminal one last.
@@ -162,7 +184,27 @@ class Run:
         response = self._transport.request("POST", path_of("api", "v0", "executions", self.id, "stop"))
         return parse(ResponseMessage, response).detail or ""
 
-    def log(self) -> str:
-        """All that the run's last attempt has said so far."""
-        response = self._transport.request("GET", path_of("api", "v1", "executions", self.id, "log"))
-        return response.content.decode(errors="replace")
+
+class Training(Job[TrainingRecord]):
+    """A training on the server. `record()` has its state and checkpoints, also while it goes on."""
+
+    kind = "trainings"
+    model = TrainingRecord
+
+    def result(self, timeout: float | None = None) -> list[str]:
+        """The ids of its checkpoints, the oldest first, once it has completed. Raises RunFailed, and TimeoutError."""
+        record = self.wait(timeout)
+        if record.status is not Status.COMPLETED:
+            raise failure_of(record, record.log or self.log())
+        return record.output_checkpoint_ids
+
+    def stop(self) -> str:
+        """Asks the server to stop the training, whose checkpoints stay. Raises Conflict when it has ended."""
+        response = self._transport.request("POST", path_of("api", "v1", "trainings", self.id, "stop"))
+        return parse(ResponseMessage, response).detail or ""
+
+    def go_on(self) -> Training:
+        """A new training from the newest checkpoint of this one, which has ended."""
+        path = path_of("api", "v1", "trainings", self.id, "continue")
+        response = self._transport.request("POST", path, key=new_id())
+        return Training(self._transport, parse(TrainingResponse, response).training_id)

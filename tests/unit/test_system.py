@@ -14,14 +14,17 @@ from typing import Any, ClassVar
 
 import pytest
 
-from services import up
-from services.up import ServiceDied, run
+from services import system
+from services.system import ServiceDied, run
 from services.worker.service import Worker
+from shared import platform, seats
 from shared.bus import topology
 from shared.bus.base import Queue
+from shared.bus.local import LocalBus
+from shared.objects.local import LocalObjectStore
 from shared.service import Platform, Service
 from shared.settings import Settings
-from voxloom.errors import Misconfigured
+from voxloom.errors import BusUnavailable, InvalidInput, Misconfigured
 
 QUIET = Queue(name="quiet", bindings=("quiet.#",), policy=topology.INGEST.policy)
 
@@ -63,11 +66,10 @@ Ready = Callable[[str], None]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., asyncio.Task[None]]:
     """Runs a system of these services."""
     Fake.said.clear()
-    monkeypatch.setattr(up, "Gateway", Front)
+    monkeypatch.setattr("services.gateway.service.Gateway", Front)
 
     def begin(*kinds: type[Service], ready: Ready = lambda _url: None) -> asyncio.Task[None]:
-        monkeypatch.setattr(up, "BEHIND_THE_GATEWAY", kinds)
-        return asyncio.create_task(run(Settings(data=tmp_path, port=0), ready))
+        return asyncio.create_task(run(Settings(data=tmp_path, port=0), [*kinds, Front], ready))
 
     return begin
 
@@ -180,7 +182,7 @@ async def test_sigterm_during_the_start_ends_it(start: Start) -> None:
 async def test_a_service_that_does_not_stop_keeps_no_other_from_stopping(
     start: Start, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(up, "STOP_SECS", 0.1)
+    monkeypatch.setattr(system, "STOP_SECS", 0.1)
 
     class Stubborn(Fake):
         name = "stubborn"
@@ -261,3 +263,100 @@ def test_the_process_of_a_service_that_died_ends_with_code_3_and_one_sentence(tm
         "Voxloom stopped because a service died: the recorder (its heart stood still). The log above says where."
     )
     assert "Traceback" not in last
+
+
+# --- services apart ---------------------------------------------------------------------------------------------------
+
+
+class Absent(LocalBus):
+    """A broker that does not answer the first times it is asked."""
+
+    refusals = 0
+
+    async def open(self) -> None:
+        if Absent.refusals > 0:
+            Absent.refusals -= 1
+            raise BusUnavailable("The broker does not answer.")
+        await super().open()
+
+
+@pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., asyncio.Task[None]]:
+    """Runs services whose broker and store are others'; here in truth embedded."""
+    Fake.said.clear()
+    monkeypatch.setattr(system, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(platform, "make_bus", lambda settings: Absent(settings.data / "bus"))
+    monkeypatch.setattr(platform, "make_store", lambda settings: LocalObjectStore(settings.data / "objects"))
+
+    def begin(*kinds: type[Service], refusals: int, ready: Ready = lambda _url: None) -> asyncio.Task[None]:
+        Absent.refusals = refusals
+        settings = Settings(data=tmp_path, broker="amqp://elsewhere", store="s3://elsewhere")
+        return asyncio.create_task(run(settings, kinds, ready))
+
+    return begin
+
+
+async def test_services_apart_wait_for_a_broker_that_does_not_answer(apart: Start) -> None:
+    is_up = asyncio.Event()
+    running = apart(One, refusals=3, ready=lambda _url: is_up.set())
+    async with asyncio.timeout(10):
+        await is_up.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ends(running)
+    assert Fake.said == ["one starts", "one stops"]
+
+
+async def test_sigterm_ends_the_waiting(apart: Start) -> None:
+    running = apart(One, refusals=10_000)
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ends(running, within=5)
+    assert Fake.said == []
+
+
+async def test_what_waiting_cannot_mend_ends_services_apart_at_once(apart: Start) -> None:
+    class Broken(Fake):
+        name = "broken"
+
+        async def on_start(self) -> None:
+            raise Misconfigured("The vhost is missing.")
+
+    with pytest.raises(Misconfigured, match="vhost"):
+        await ends(apart(Broken, refusals=1))
+
+
+async def test_workers_that_share_a_node_have_names_of_their_own(apart: Start, tmp_path: Path) -> None:
+    seat = seats.take(tmp_path / "workers")
+
+    class Named(Worker):
+        async def on_start(self) -> None:
+            Fake.said.append(self.settings.worker_id)
+
+        async def stop(self) -> None: ...
+
+    is_up = asyncio.Event()
+    running = apart(Named, refusals=0, ready=lambda _url: is_up.set())
+    async with asyncio.timeout(10):
+        await is_up.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ends(running)
+    seat.leave()
+    assert Fake.said == [f"{Settings(data=tmp_path).worker_id}-2"]
+
+
+def test_services_are_chosen_by_name_and_start_in_their_order() -> None:
+    assert [kind.name for kind in system.chosen(["gateway", "worker", "recorder"])] == ["recorder", "worker", "gateway"]
+
+
+def test_a_service_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidInput, match=r"no service 'worke'.*recorder, scheduler, .*gateway"):
+        system.chosen(["worke"])
+
+
+@pytest.mark.parametrize("told", [[], ["--broker", "amqp://b"], ["--store", "s3://s"]])
+def test_services_apart_need_a_broker_and_a_store(told: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "voxloom", "serve", "worker", "--data", str(tmp_path), *told]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--broker amqp://" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

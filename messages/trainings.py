@@ -1,0 +1,115 @@
+"""Events of trainings. The subject is the training's id; what they share with executions is as there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from messages.base import Event
+from messages.executions import (
+    ExecutionAssigned,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionFinished,
+    ExecutionLogged,
+    ExecutionProgressed,
+    ExecutionRequested,
+    ExecutionRequeued,
+    ExecutionStarted,
+    ExecutionStopPassed,
+    ExecutionStopped,
+    ExecutionStopRequested,
+)
+from voxloom.models import Moment, Value
+
+
+class TrainingRequested(ExecutionRequested):
+    entity = "training"
+
+
+class TrainingStopRequested(ExecutionStopRequested):
+    entity = "training"
+
+
+class TrainingAssigned(ExecutionAssigned):
+    entity = "training"
+
+
+class TrainingRequeued(ExecutionRequeued):
+    entity = "training"
+
+
+class TrainingStopPassed(ExecutionStopPassed):
+    entity = "training"
+
+
+class TrainingStarted(ExecutionStarted):
+    entity = "training"
+
+
+class TrainingProgressed(ExecutionProgressed):
+    entity = "training"
+
+
+class TrainingLogged(ExecutionLogged):
+    entity = "training"
+
+
+class TrainingFinished(ExecutionFinished):
+    entity = "training"
+
+
+class TrainingCompleted(ExecutionCompleted):
+    entity = "training"
+
+
+class TrainingFailed(ExecutionFailed):
+    entity = "training"
+
+
+class TrainingStopped(ExecutionStopped):
+    entity = "training"
+
+
+class Checkpoint(Value):
+    """Assets that take the place of an algorithm's own, and where they come from. It never changes."""
+
+    checkpoint_id: str
+    project: str
+    training_id: str
+    algorithm_id: str
+    algorithm_name: str
+    algorithm_major_version: str
+    algorithm_minor_version: str
+    parent_checkpoint_id: str | None = None
+    """The checkpoint that the training began with; its assets are among these where no newer ones are."""
+    created_at: Moment
+    properties: dict[str, Any] = {}
+    tags: list[str] = []
+    assets: dict[str, str]
+    """By their paths, the contents' names in `asset-store`."""
+    asset_bytes: int = 0
+
+
+class TrainingCheckpointSaved(Event):
+    """The author's code has saved a checkpoint, which is in the store now. Of all attempts, all count."""
+
+    entity = "training"
+    verb = "checkpoint-saved"
+    checkpoint: Checkpoint
+
+
+class TrainingCheckpointDropped(Event):
+    """The author's code has taken back a checkpoint that it had saved."""
+
+    entity = "training"
+    verb = "checkpoint-dropped"
+    checkpoint_id: str
+
+
+class TrainingStateSet(Event):
+    """What the author's code says of itself; only the newest counts."""
+
+    entity = "training"
+    verb = "state-set"
+    transient = True
+    state: dict[str, Any]

@@ -1,0 +1,241 @@
+"""The AsyncAPI 3.0 document of the events, made from their classes and the table of queues.
+
+It describes the whole system as one application: `send` is what Voxloom says, and others can listen to; `receive` is
+which of its queues hears what.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from messages.base import ENVELOPE, Event, worker_inbox
+from messages.wire import CONTENT_TYPE, EVENTS, PREFIX
+from services.docstrings import field_docs
+from shared.bus.base import Queue
+from shared.bus.topology import ALL, matches
+from voxloom import __version__
+
+_BINDING = "0.3.0"
+_INBOX = "inbox.worker"
+_REF = "#/components/schemas/{model}"
+_MODE: JsonSchemaMode = "validation"
+"""What a reader may count on: fields that came later can be missing in messages of an older program."""
+_PROJECT = "^[a-z0-9-]{1,40}$"
+_DESCRIPTION = """\
+What the services of Voxloom say to one another, for others to listen to: CloudEvents 1.0 in binary mode over AMQP
+0-9-1, attributes as `cloudEvents:*` headers, data as a JSON body. What lasts goes through the topic exchange `events`;
+what is only news (progress, log lines, heartbeats) through `live`. Bind a queue of your own to either with a pattern: a
+kind (`execution.#`), a project (`*.*.lab1.#`), one run (`*.*.*.<id>`). Pass over fields that you do not know.
+"""
+
+
+def asyncapi(
+    indent: Annotated[int, typer.Option(min=0, max=8, help="Spaces a level; 0 for all in one line.")] = 2,
+) -> None:
+    """Print the AsyncAPI document of the events."""
+    import json
+
+    typer.echo(json.dumps(document(), indent=indent or None, ensure_ascii=False))
+
+
+def document(events: Mapping[str, type[Event]] = EVENTS, queues: Sequence[Queue] = ALL) -> dict[str, Any]:
+    kinds = {cls.kind(): cls for cls in events.values()}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Voxloom events",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": CONTENT_TYPE,
+        "servers": {"broker": _server()},
+        "channels": {**{kind: _channel(cls, events) for kind, cls in kinds.items()}, _INBOX: _inbox(events)},
+        "operations": {**_said(kinds.values()), **_heard(kinds, queues), **_heard_by_workers(events)},
+        "components": {
+            "messages": {name: _message(name, cls) for name, cls in events.items()},
+            "schemas": _schemas(events.values()),
+        },
+    }
+
+
+def _server() -> dict[str, Any]:
+    where = {"default": "localhost:5672", "description": "The broker of a system whose services are apart."}
+    return {"host": "{address}", "protocol": "amqp", "protocolVersion": "0-9-1", "variables": {"address": where}}
+
+
+# --- channels ---------------------------------------------------------------------------------------------
+
+
+def _channel(cls: type[Event], events: Mapping[str, type[Event]]) -> dict[str, Any]:
+    kind = cls.kind()
+    return {
+        "address": f"{kind}.{{project}}.{{id}}",
+        "description": f"Bind with `{kind}.#` to hear of all, with `{kind}.*.<id>` to hear of one.",
+        "messages": {name: _ref("messages", name) for name, one in events.items() if one.kind() == kind},
+        "parameters": {
+            "project": _parameter("project", "The project that it belongs to."),
+            "id": _parameter("subject", f"What it is about: {_subject_of(cls)}."),
+        },
+        "bindings": _exchange("live" if cls.transient else "events"),
+    }
+
+
+def _subject_of(cls: type[Event]) -> str:
+    subjects = {
+        "execution": "the id of an execution",
+        "training": "the id of a training",
+        "benchmark": "the id of a benchmark",
+        "checkpoint": "the id of a checkpoint",
+        "sample": "the id of a sample",
+        "file": "the id of a file",
+        "deploy": "the id of a deploy",
+        "algorithm": "the id of an algorithm",
+        "worker": "the incarnation of a worker",
+    }
+    return subjects.get(cls.entity, f"one life of a {cls.entity}")
+
+
+def _inbox(events: Mapping[str, type[Event]]) -> dict[str, Any]:
+    where = {"description": "The incarnation of a worker."}
+    return {
+        "address": worker_inbox("{incarnation}"),
+        "description": "Copies, under a second routing key, for the worker that they concern.",
+        "messages": {name: _ref("messages", name) for name, cls in events.items() if _is_copied(cls)},
+        "parameters": {"incarnation": where},
+        "bindings": _exchange("events"),
+    }
+
+
+def _is_copied(cls: type[Event]) -> bool:
+    return cls.copy_to is not Event.copy_to
+
+
+def _parameter(attribute: str, description: str) -> dict[str, Any]:
+    return {"description": description, "location": f"$message.header#/{PREFIX}{attribute}"}
+
+
+def _exchange(name: str) -> dict[str, Any]:
+    exchange = {"name": name, "type": "topic", "durable": True, "autoDelete": False}
+    return {"amqp": {"is": "routingKey", "exchange": exchange, "bindingVersion": _BINDING}}
+
+
+# --- operations -------------------------------------------------------------------------------------------
+
+
+def _said(classes: Iterable[type[Event]]) -> dict[str, Any]:
+    return {
+        f"send.{cls.kind()}": {
+            "action": "send",
+            "channel": _ref_channel(cls.kind()),
+            "summary": "News for whoever listens." if cls.transient else "Kept, and in the stream for a day.",
+            "bindings": {"amqp": _delivery(cls)},
+        }
+        for cls in classes
+    }
+
+
+def _delivery(cls: type[Event]) -> dict[str, Any]:
+    binding: dict[str, Any] = {"deliveryMode": 1 if cls.transient else 2, "bindingVersion": _BINDING}
+    return {**binding, "cc": [worker_inbox("{incarnation}")]} if _is_copied(cls) else binding
+
+
+def _heard(kinds: Iterable[str], queues: Sequence[Queue]) -> dict[str, Any]:
+    return {
+        f"receive.{queue.name}.{kind}": _receives(queue.name, kind)
+        for queue in queues
+        for kind in kinds
+        if any(matches(pattern, f"{kind}.project.id") for pattern in queue.bindings)
+    }
+
+
+def _heard_by_workers(events: Mapping[str, type[Event]]) -> dict[str, Any]:
+    operation = _receives("worker.<incarnation>", _INBOX)
+    return {f"receive.{_INBOX}": operation} if any(_is_copied(cls) for cls in events.values()) else {}
+
+
+def _receives(queue: str, channel: str) -> dict[str, Any]:
+    return {
+        "action": "receive",
+        "channel": _ref_channel(channel),
+        "summary": f"Heard by the queue `{queue}`.",
+        "bindings": {"amqp": {"ack": True, "bindingVersion": _BINDING}},
+    }
+
+
+def _ref(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _ref_channel(name: str) -> dict[str, str]:
+    return {"$ref": f"#/channels/{name}"}
+
+
+# --- messages ---------------------------------------------------------------------------------------------
+
+
+def _message(name: str, cls: type[Event]) -> dict[str, Any]:
+    message = {
+        "name": name,
+        "title": cls.__name__,
+        "contentType": CONTENT_TYPE,
+        "headers": _headers(name, cls),
+        "payload": _ref("schemas", cls.__name__),
+    }
+    told = _told_of(cls)
+    return {**message, "summary": told.partition(". ")[0].rstrip(".") + ".", "description": told} if told else message
+
+
+def _told_of(cls: type[Event]) -> str:
+    """Its docstring, or that of the nearest class above it that has one."""
+    for one in cls.__mro__:
+        if one is Event:
+            break
+        if one.__doc__:
+            return " ".join(inspect.cleandoc(one.__doc__).split())
+    return ""
+
+
+def _headers(name: str, cls: type[Event]) -> dict[str, Any]:
+    attributes: dict[str, dict[str, Any]] = {
+        "specversion": {"type": "string", "const": "1.0"},
+        "id": {"type": "string", "description": "Of this event; it comes again with the same one."},
+        "source": {"type": "string"},
+        "type": {"type": "string", "const": name},
+        "subject": {"type": "string", "description": f"What it is about: {_subject_of(cls)}."},
+        "time": {"type": "string", "format": "date-time"},
+        "project": {"type": "string", "pattern": _PROJECT},
+        "attempt": {"type": "integer", "minimum": 0, "description": "Which try of a run; 0 where there is none."},
+        "traceparent": {"type": "string", "description": "W3C trace context, where there is one."},
+    }
+    return {
+        "type": "object",
+        "properties": {f"{PREFIX}{attribute}": schema for attribute, schema in attributes.items()},
+        "required": [f"{PREFIX}{attribute}" for attribute in attributes if attribute != "traceparent"],
+    }
+
+
+def _schemas(classes: Collection[type[Event]]) -> dict[str, Any]:
+    """Of the data of these events, and of all that is in it."""
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(cls, _MODE) for cls in classes]
+    _, found = models_json_schema(models, ref_template=_REF)
+    schemas = dict(found["$defs"])
+    for name in {cls.__name__ for cls in classes}:
+        schemas[name] = _without_envelope(schemas[name])
+    for (name, field), told in field_docs(classes).items():
+        if field in (fields := schemas.get(name, {}).get("properties", {})):
+            fields[field] = {**fields[field], "description": told}
+    return schemas
+
+
+def _without_envelope(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what travels in the headers."""
+    fields = {field: one for field, one in schema["properties"].items() if field not in ENVELOPE}
+    required = [field for field in schema["required"] if field not in ENVELOPE]
+    return {**schema, "properties": fields, "required": required}

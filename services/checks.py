@@ -1,0 +1,78 @@
+"""What `voxloom doctor` looks at on behalf of a server: the broker and the store that it would use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from shared.bus import topology
+from shared.platform import make_bus, make_store
+from shared.settings import Settings, load_settings
+from voxloom.errors import VoxloomError
+
+PATIENCE_SECS = 15.0
+
+
+class Seen(NamedTuple):
+    what: str
+    seen: str
+    next_step: str | None
+
+
+def platform() -> list[Seen]:
+    """Broker and store of a server that would be started here; nothing where they are embedded. Raises Misconfigured
+    for settings that cannot be."""
+    settings = load_settings()
+    looks: list[Coroutine[Any, Any, Seen]] = []
+    if settings.broker:
+        looks.append(_look("broker", address_of(settings.broker.get_secret_value()), lambda: _try_bus(settings)))
+    if settings.store:
+        looks.append(_look("object store", address_of(settings.store), lambda: _try_store(settings)))
+    return asyncio.run(_all(looks)) if looks else []
+
+
+def address_of(url: str) -> str:
+    """A URL as it may be shown: without user and password."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return "an address that cannot be read"
+
+
+async def _all(looks: list[Coroutine[Any, Any, Seen]]) -> list[Seen]:
+    return list(await asyncio.gather(*looks))
+
+
+async def _look(what: str, address: str, attempt: Callable[[], Coroutine[Any, Any, None]]) -> Seen:
+    try:
+        async with asyncio.timeout(PATIENCE_SECS):
+            await attempt()
+    except TimeoutError:
+        return Seen(
+            what, f"{address} has not answered in {PATIENCE_SECS:g} s", "See whether it runs, and can be reached."
+        )
+    except VoxloomError as error:
+        return Seen(what, f"{address} cannot be used", error.message)
+    return Seen(what, f"{address} answers, and does what it must", None)
+
+
+async def _try_bus(settings: Settings) -> None:
+    bus = make_bus(settings)
+    try:
+        await bus.open()
+        # A queue that is there already, and otherwise, shows only now.
+        await bus.declare(*topology.ALL)
+    finally:
+        await bus.close()
+
+
+async def _try_store(settings: Settings) -> None:
+    store = make_store(settings)
+    try:
+        await store.open()
+        await store.self_test()
+    finally:
+        await store.close()

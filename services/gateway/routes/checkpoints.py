@@ -1,0 +1,108 @@
+"""Checkpoints: what trainings have saved, for executions and trainings to begin with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from messages.checkpoints import CheckpointDeleted
+from services.gateway.context import context_of
+from services.gateway.paging import PageQuery, page_answer, page_of
+from services.gateway.payloads import json_answer, json_list, read_query
+from services.gateway.routing import Many, Route
+from shared.checkpoints import load, remove
+from shared.records.view import checkpoint_record
+from voxloom.errors import NotFound
+from voxloom.models import CheckpointRecord, ResponseMessage, Value
+
+
+class TagQuery(Value):
+    positive_tags: Annotated[list[str], Field(description="Has all of these tags.")] = []
+    negative_tags: Annotated[list[str], Field(description="Has none of these tags.")] = []
+
+
+class CheckpointQuery(PageQuery, TagQuery):
+    algorithm_id: str | None = None
+    training_id: str | None = None
+
+
+async def list_v0(request: web.Request) -> web.Response:
+    query = read_query(request, TagQuery)
+    checkpoints = await context_of(request).checkpoints.all()
+    if not checkpoints:
+        raise NotFound("No training has saved a checkpoint yet.", code="checkpoints_not_found")
+    return json_list([checkpoint_record(one) for one in checkpoints if _has_tags(one.tags, query)])
+
+
+def _has_tags(tags: list[str], query: TagQuery) -> bool:
+    mine = set(tags)
+    return mine.issuperset(query.positive_tags) and mine.isdisjoint(query.negative_tags)
+
+
+async def list_v1(request: web.Request) -> web.Response:
+    query = read_query(request, CheckpointQuery)
+    found = [
+        checkpoint_record(one)
+        for one in await context_of(request).checkpoints.all()
+        if _has_tags(one.tags, query)
+        and query.algorithm_id in (None, one.algorithm_id)
+        and query.training_id in (None, one.training_id)
+    ]
+    return page_answer(
+        request,
+        page_of(found, lambda one: (one.created_at, one.checkpoint_id), query, "checkpoints:newest", descending=True),
+    )
+
+
+async def get(request: web.Request) -> web.Response:
+    checkpoint = await load(context_of(request).store, request.match_info["checkpoint_id"])
+    return json_answer(checkpoint_record(checkpoint))
+
+
+async def delete(request: web.Request) -> web.Response:
+    context = context_of(request)
+    checkpoint = await load(context.store, request.match_info["checkpoint_id"])
+    await remove(context.store, checkpoint)
+    await context.publish(CheckpointDeleted(subject=checkpoint.checkpoint_id, project=checkpoint.project))
+    return json_answer(ResponseMessage(detail="Checkpoint deleted successfully"))
+
+
+_NOT_FOUND = {404: ("checkpoint_not_found",)}
+
+
+def _get(path: str) -> Route:
+    return Route("GET", path, get, "One checkpoint", "Checkpoints", {200: CheckpointRecord}, _NOT_FOUND)
+
+
+def _delete(path: str) -> Route:
+    summary = "Delete a checkpoint, and what nothing else needs of it"
+    return Route("DELETE", path, delete, summary, "Checkpoints", {200: ResponseMessage}, _NOT_FOUND)
+
+
+ROUTES = [
+    Route(
+        "GET",
+        "/api/v0/checkpoint/all",
+        list_v0,
+        "All checkpoints",
+        "Checkpoints",
+        {200: Many(CheckpointRecord)},
+        {404: ("checkpoints_not_found",)},
+        query=TagQuery,
+    ),
+    _get("/api/v0/checkpoint/{checkpoint_id}"),
+    _delete("/api/v0/checkpoint/{checkpoint_id}"),
+    Route(
+        "GET",
+        "/api/v1/checkpoints",
+        list_v1,
+        "List checkpoints, page by page, the newest first",
+        "Checkpoints",
+        {200: Many(CheckpointRecord)},
+        query=CheckpointQuery,
+    ),
+    _get("/api/v1/checkpoints/{checkpoint_id}"),
+    _delete("/api/v1/checkpoints/{checkpoint_id}"),
+]

@@ -1,0 +1,113 @@
+"""What happens to all runs, as server-sent events: each client reads the event stream from the place it has got to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+from aiohttp import web
+
+from messages.base import Event
+from messages.executions import ExecutionRequested
+from services.gateway.context import Context, context_of
+from services.gateway.payloads import read_query
+from services.gateway.routes.watching import HEADERS, KEEP_ALIVE_SECS, last_seen
+from services.gateway.routing import EVENT_STREAM, Route
+from shared.records.fold import fold
+from voxloom.errors import Unavailable
+from voxloom.models import Value, format_time
+
+MOST_READERS = 100
+"""Clients at once: each reads the broker's stream on its own."""
+AHEAD = 256
+"""Events that wait for a client; beyond, its reading of the stream waits for it."""
+PATIENCE_SECS = 1.0
+
+
+class NewsQuery(Value):
+    project: str | None = None
+
+
+class Reader:
+    """Takes what is news out of the stream for one client."""
+
+    def __init__(self, context: Context, project: str | None) -> None:
+        self._context = context
+        self._project = project
+        self.pieces: asyncio.Queue[bytes] = asyncio.Queue(AHEAD)
+
+    async def take(self, events: Sequence[tuple[int, Event]]) -> None:
+        for offset, event in events:
+            piece = self._piece(offset, event)
+            if piece is not None:
+                await self.pieces.put(piece)
+
+    def _piece(self, offset: int, event: Event) -> bytes | None:
+        if event.entity != "execution" or self._project not in (None, event.project):
+            return None
+        state = fold(None, event)
+        if self._context.view.is_outdated(event) or not (state.stage or isinstance(event, ExecutionRequested)):
+            return None
+        known = self._context.view.state_of(event.subject)
+        work = state.work or (known.work if known is not None else None)
+        data = {
+            "execution_id": event.subject,
+            "project": event.project,
+            "status": state.status,
+            "attempt": event.attempt,
+            "time": format_time(event.time),
+            "algorithm_name": work.algorithm.name if work is not None else "",
+        }
+        return b"id: %d\nevent: status\ndata: %b\n\n" % (offset, orjson.dumps(data))
+
+
+async def get_events(request: web.Request) -> web.StreamResponse:
+    context = context_of(request)
+    reader = Reader(context, read_query(request, NewsQuery).project)
+    seen = last_seen(request, context.view.newest)
+    if request.method == "HEAD":
+        return web.Response(headers=HEADERS)
+    if context.news_readers >= MOST_READERS:
+        raise Unavailable(f"{MOST_READERS} clients follow all runs already; try again later.", code="server_busy")
+    context.news_readers += 1
+    try:
+        following = await context.bus.follow(reader.take, after=seen or context.view.newest)
+        try:
+            return await _tell(request, context, reader)
+        finally:
+            await following.close(drain=0.0)
+    finally:
+        context.news_readers -= 1
+
+
+async def _tell(request: web.Request, context: Context, reader: Reader) -> web.StreamResponse:
+    response = web.StreamResponse(headers=HEADERS)
+    await response.prepare(request)
+    silent = 0.0
+    while not context.view.closed:
+        try:
+            async with asyncio.timeout(PATIENCE_SECS):
+                piece = await reader.pieces.get()
+        except TimeoutError:
+            silent += PATIENCE_SECS
+            if silent < KEEP_ALIVE_SECS:
+                continue
+            piece = b": still here\n\n"
+        silent = 0.0
+        await response.write(piece)
+    return response
+
+
+ROUTES = [
+    Route(
+        "GET",
+        "/api/v1/events",
+        get_events,
+        "Server-sent events `status` of all executions, from now on or after `Last-Event-ID`",
+        "Executions",
+        {200: EVENT_STREAM},
+        query=NewsQuery,
+        headers=("Last-Event-ID",),
+    ),
+]

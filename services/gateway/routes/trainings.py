@@ -1,0 +1,170 @@
+"""Trainings: ask for one, read its record, stop it, go on with it, list all."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.gateway.context import context_of
+from services.gateway.execute import training_of
+from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.idempotency import key_of
+from services.gateway.live import LiveRun
+from services.gateway.logs import shown_log
+from services.gateway.paging import Page, page_answer
+from services.gateway.payloads import json_answer, json_bytes, read_query
+from services.gateway.routes.executions import ListQuery, RecordQuery, page_of_runs
+from services.gateway.routing import Many, Route
+from services.gateway.runs import ask, ask_for, ask_to_stop, find_run
+from voxloom.errors import Conflict
+from voxloom.models import (
+    ResponseMessage,
+    TrainingRecord,
+    TrainingRequest,
+    TrainingResponse,
+    TrainingSummary,
+)
+
+
+async def train(request: web.Request) -> web.Response:
+    run = await ask_for(request, TrainingRequest, training_of, "train-algorithm")
+    return json_answer(TrainingResponse(training_id=run))
+
+
+async def get_v0(request: web.Request) -> web.Response:
+    run = await find_run(request, "training")
+    return await _record(request, run, log=run.state.ended)
+
+
+async def get(request: web.Request) -> web.Response:
+    query = read_query(request, RecordQuery)
+    run = await find_run(request, "training")
+    if query.wait and not run.state.ended:
+        await context_of(request).view.wait_until_ended(run, query.wait)
+    return await _record(request, run, log=True)
+
+
+async def _record(request: web.Request, run: LiveRun, *, log: bool) -> web.Response:
+    context = context_of(request)
+    text = await shown_log(context, run) if log else ""
+    return json_bytes(context.shown.json(run.state, log=text, progress=run.progress, told=run.told))
+
+
+async def stop(request: web.Request) -> web.Response:
+    return await ask_to_stop(context_of(request), await find_run(request, "training"))
+
+
+async def go_on(request: web.Request) -> web.Response:
+    """A new training, which begins with the newest checkpoint of an old one and is else like it."""
+    state = (await find_run(request, "training")).state
+    assert state.work is not None
+    if not state.ended:
+        raise Conflict(
+            "The training has not ended yet; stop it first, or wait for its end.",
+            code="training_not_ended",
+            details={"training_id": state.run, "status": state.status},
+        )
+    work = state.work
+    wanted = TrainingRequest(
+        algorithm_id=work.algorithm.algorithm_id,
+        training_data=work.sample_ids,
+        checkpoint_id=next(reversed(state.checkpoint_ids), work.checkpoint_id),
+        algorithm_minor_version=work.algorithm.minor,
+        tags=work.tags,
+        additional_parameters=work.parameters,
+        priority=work.priority,
+    )
+    context = context_of(request)
+    run = await ask(context, key_of(request), wanted, lambda: training_of(context, wanted), "continue")
+    return json_answer(TrainingResponse(training_id=run))
+
+
+async def list_all(request: web.Request) -> web.Response:
+    page = page_of_runs(request, "training")
+    rows = [(row.execution_id, row.model_dump(exclude={"execution_id", "task"})) for row in page.items]
+    items = [TrainingSummary(training_id=run, **facts) for run, facts in rows]
+    return page_answer(request, Page(items, page.next_cursor))
+
+
+_NOT_FOUND = {404: ("training_record_not_found",)}
+_MISSING = {
+    404: (
+        "input_samples_not_found",
+        "sample_files_not_found",
+        "algorithm_not_found",
+        "minor_version_not_found",
+        "checkpoint_not_found",
+    ),
+    422: ("idempotency_key_reused",),
+}
+
+
+def _post(path: str) -> Route:
+    return Route(
+        "POST",
+        path,
+        train,
+        "Train an algorithm on samples",
+        "Trainings",
+        {200: TrainingResponse},
+        _MISSING,
+        body=TrainingRequest,
+        headers=(IDEMPOTENCY_KEY,),
+    )
+
+
+def _stop(path: str) -> Route:
+    return Route(
+        "POST",
+        path,
+        stop,
+        "Ask a training to stop; the checkpoints that it has saved stay",
+        "Trainings",
+        {200: ResponseMessage},
+        {**_NOT_FOUND, 400: ("training_not_stoppable",)},
+    )
+
+
+ROUTES = [
+    _post("/api/v0/train-algorithm"),
+    Route(
+        "GET",
+        "/api/v0/training/{training_id}",
+        get_v0,
+        "The record of a training; its log is empty until the end",
+        "Trainings",
+        {200: TrainingRecord},
+        _NOT_FOUND,
+    ),
+    _stop("/api/v0/training/{training_id}/stop"),
+    _post("/api/v1/trainings"),
+    Route(
+        "GET",
+        "/api/v1/trainings",
+        list_all,
+        "List trainings, page by page",
+        "Trainings",
+        {200: Many(TrainingSummary)},
+        query=ListQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/trainings/{training_id}",
+        get,
+        "The record of a training as it is now, with the log so far; or as soon as it has ended",
+        "Trainings",
+        {200: TrainingRecord},
+        _NOT_FOUND,
+        query=RecordQuery,
+    ),
+    _stop("/api/v1/trainings/{training_id}/stop"),
+    Route(
+        "POST",
+        "/api/v1/trainings/{training_id}/continue",
+        go_on,
+        "Go on with a training that has ended, from its newest checkpoint: a new training",
+        "Trainings",
+        {200: TrainingResponse},
+        {404: (*_MISSING[404], *_NOT_FOUND[404]), 409: ("training_not_ended",), 422: _MISSING[422]},
+        headers=(IDEMPOTENCY_KEY,),
+    ),
+]

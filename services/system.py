@@ -1,0 +1,239 @@
+"""The services of one process, and what they stand on: they come up together or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import signal
+from collections.abc import Callable, Mapping, Sequence
+
+from shared import platform, seats
+from shared.bus import topology
+from shared.bus.base import Bus
+from shared.bus.local import LocalBus
+from shared.objects import signed
+from shared.objects.base import COLLECTIONS, ObjectStore
+from shared.objects.local import LocalObjectStore
+from shared.ops import Ops
+from shared.service import Platform, Service
+from shared.settings import Settings
+from voxloom.errors import InvalidInput, Unavailable
+
+log = logging.getLogger("voxloom.system")
+
+KINDS: Mapping[str, str] = {
+    "recorder": "Recorder",
+    "scheduler": "Scheduler",
+    "ingest": "Ingest",
+    "deployer": "Deployer",
+    "worker": "Worker",
+    "gateway": "Gateway",
+}
+"""The classes of the services, in the order in which they start: who is asked comes before who asks, so the gateway is
+the last. They stop in the opposite order."""
+
+STOP_SECS = 10.0
+"""How long one service may take to stop; a worker gets its drain and grace, and time to say goodbye, on top."""
+GOODBYE_SECS = 15.0
+WATCH_SECS = 0.2
+"""How often it is looked whether all services still live."""
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+"""Between two tries to start on a broker or a store that does not answer."""
+
+
+class ServiceDied(Exception):
+    """A part of the system is dead, so the whole must not live on."""
+
+
+def chosen(names: Sequence[str]) -> list[type[Service]]:
+    """The services of these names, in the order in which they start. Raises InvalidInput for a name there is not."""
+    for name in names:
+        if name not in KINDS:
+            raise InvalidInput(f"There is no service {name!r}; choose among {', '.join(KINDS)}.")
+    return [_kind(name) for name in KINDS if name in names]
+
+
+def _kind(name: str) -> type[Service]:
+    """A process brings in only what it runs."""
+    kind: type[Service] = getattr(importlib.import_module(f"services.{name}.service"), KINDS[name])
+    return kind
+
+
+class System:
+    """The services of one process and what they stand on."""
+
+    def __init__(self, settings: Settings, kinds: Sequence[type[Service]]) -> None:
+        self._settings = settings
+        self._kinds = kinds
+        self._exits = contextlib.AsyncExitStack()
+        self.services: list[Service] = []
+        self.url = ""
+        """Where the gateway is reached, if there is one."""
+
+    async def start(self) -> None:
+        """Opens bus and store, then starts every service. If one cannot start, what runs is for `stop` to end."""
+        settings = self._settings
+        if not settings.whole:
+            settings = settings.model_copy(update={"worker_id": await self._own_name(settings)})
+        bus = await self._open_bus(settings)
+        base = Platform(bus=bus, store=await self._open_store(settings), settings=settings)
+        if settings.ops_port is not None:
+            await self._show(Ops(base, self.services))
+        for kind in self._kinds:
+            await self._run(self._make(kind, base))
+
+    async def _own_name(self, settings: Settings) -> str:
+        """Workers that share a node, and were not given names, are told apart."""
+        if "worker_id" in settings.model_fields_set or not any(kind.runs_work for kind in self._kinds):
+            return settings.worker_id
+        seat = await asyncio.to_thread(seats.take, settings.data / "workers")
+        self._exits.callback(seat.leave)
+        return settings.worker_id if seat.number == 1 else f"{settings.worker_id}-{seat.number}"
+
+    def _make(self, kind: type[Service], base: Platform) -> Service:
+        if kind.name == "gateway" and isinstance(base.store, LocalObjectStore):
+            from services.gateway.service import Gateway
+
+            return Gateway(base, routes=signed.routes(base.store, limit=self._settings.max_file_bytes))
+        return kind(base)
+
+    async def _run(self, service: Service) -> None:
+        self._exits.push_async_callback(self._stop, service)
+        await service.start()
+        self.services.append(service)
+        if service.url:
+            self.url = service.url
+            if isinstance(service.store, LocalObjectStore):
+                service.store.public_url = service.url
+
+    async def _show(self, ops: Ops) -> None:
+        self._exits.push_async_callback(ops.stop)
+        await ops.start()
+
+    async def _open_bus(self, settings: Settings) -> Bus:
+        bus = platform.make_bus(settings)
+        self._exits.push_async_callback(bus.close)
+        await bus.open()
+        await bus.declare(*topology.ALL)
+        return bus
+
+    async def _open_store(self, settings: Settings) -> ObjectStore:
+        store = platform.make_store(settings)
+        self._exits.push_async_callback(store.close)
+        await store.open()
+        for collection, days in expiries(settings).items():
+            await store.set_expiry(collection, days)
+        return store
+
+    async def _stop(self, service: Service) -> None:
+        settings = self._settings
+        extra = settings.drain + settings.grace + GOODBYE_SECS if service.runs_work else 0.0
+        try:
+            async with asyncio.timeout(STOP_SECS + extra):
+                await service.stop()
+        except TimeoutError:
+            log.error("%s did not stop within %.0f s and is left behind", service.name, STOP_SECS + extra)
+        except Exception:
+            # The others have to stop all the same.
+            log.exception("%s did not stop in good order", service.name)
+
+    async def failure(self) -> None:
+        """Never returns; raises ServiceDied once a service has failed, or hears nothing any more."""
+        while True:
+            for service in self.services:
+                if service.failed.done() and not service.failed.cancelled():
+                    error = service.failed.exception()
+                    raise ServiceDied(f"the {service.name} ({str(error).rstrip('.')})") from error
+                if not service.ready and isinstance(service.bus, LocalBus):
+                    # Elsewhere subscriptions come back once the broker does.
+                    raise ServiceDied(f"the {service.name} (it no longer hears what is said)")
+            await asyncio.sleep(WATCH_SECS)
+
+    async def stop(self) -> None:
+        await self._exits.aclose()
+
+
+def expiries(settings: Settings) -> dict[str, float | None]:
+    """Days after which what is tagged as expiring goes, by collection; None: never. What a crash has left of an upload
+    goes in any."""
+    return {
+        **dict.fromkeys(COLLECTIONS),
+        "data-store": settings.data_expire_days,
+        "execution-store": settings.execution_expire_days,
+        "benchmark-store": settings.execution_expire_days,
+        "training-store": settings.training_expire_days,
+        "deploy-store": settings.deploy_expire_days,
+    }
+
+
+async def run(settings: Settings, kinds: Sequence[type[Service]], on_ready: Callable[[str], None]) -> None:
+    """Runs services until SIGTERM or SIGINT; a second signal does not wait for running work. Where broker or store are
+    other machines' and do not answer, it tries to start until they do.
+
+    Raises what kept it from starting, or ServiceDied, after all that ran was stopped.
+    """
+    signals: asyncio.Queue[None] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
+    asked = asyncio.create_task(signals.get(), name="system.asked")
+    try:
+        pause = FIRST_PAUSE
+        while not asked.done():
+            try:
+                await _live(System(settings, kinds), asked, signals, on_ready)
+                return
+            except Unavailable as error:
+                if settings.whole:
+                    raise
+                log.warning("cannot start yet, the next try is in %.1f s: %s", pause, error)
+            await asyncio.wait({asked}, timeout=pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+    finally:
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+
+
+async def _live(
+    system: System, asked: asyncio.Task[None], signals: asyncio.Queue[None], on_ready: Callable[[str], None]
+) -> None:
+    """One life, from the start to the stop."""
+    failure = asyncio.create_task(system.failure(), name="system.failure")
+    try:
+        if await _start(system, asked, failure):
+            on_ready(system.url)
+            await asyncio.wait({asked, failure}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        failure.cancel()
+        await asyncio.gather(failure, return_exceptions=True)
+        await _stop_or_hurry(system, signals)
+    if not failure.cancelled():
+        failure.result()
+
+
+async def _start(system: System, *enough: asyncio.Task[None]) -> bool:
+    """Whether the system has started before something came up that makes it stop."""
+    starting = asyncio.create_task(system.start(), name="system.start")
+    try:
+        await asyncio.wait({starting, *enough}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+        return starting.done()
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+
+
+async def _stop_or_hurry(system: System, signals: asyncio.Queue[None]) -> None:
+    log.info("stopping: new work is refused, running work may go on for a while")
+    stopping = asyncio.create_task(system.stop(), name="system.stop")
+    hurry = asyncio.create_task(signals.get(), name="system.hurry")
+    await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        log.warning("asked twice: running work is given back now")
+        for service in system.services:
+            service.hurry()
+    hurry.cancel()
+    await stopping

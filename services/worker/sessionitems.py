@@ -1,0 +1,81 @@
+"""Items of sessions in the store, written and read by runner processes alone; here they are bytes.
+
+In `execution-store`, below `sessions/<hash of project and token>/`: `index` says which keys there are, what their
+contents are called, and when it was written; `<name>` is one content, named by its sha256. A session that was not used
+for a day counts as empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from shared.objects.base import EXPIRING, FileUpload, ObjectStore
+from shared.records.store import COLLECTION
+from voxloom.errors import InvalidInput, NotFound
+from voxloom.models import Moment, Value, utc_now
+
+KEPT_FOR = timedelta(hours=24)
+MOST_ITEMS = 100
+"""In one session; processes of different algorithms may each hold a few."""
+
+
+class Index(Value):
+    time: Moment
+    items: dict[str, str] = {}
+
+
+class SessionItems:
+    """Those of one run's session. `scratch` is where its files are."""
+
+    def __init__(self, store: ObjectStore, project: str, token: str, scratch: Path) -> None:
+        self._store = store
+        self._prefix = f"sessions/{hashlib.sha256(f'{project}/{token}'.encode()).hexdigest()}/"
+        self._scratch = scratch
+
+    async def index(self) -> dict[str, str]:
+        """Content names by key."""
+        try:
+            index = Index.model_validate_json(await self._store.get(COLLECTION, self._prefix + "index"))
+        except NotFound:
+            return {}
+        return index.items if utc_now() - index.time < KEPT_FOR else {}
+
+    async def fetch(self, key: str) -> Path | None:
+        name = (await self.index()).get(key)
+        if name is None:
+            return None
+        target = self._scratch / f"session-{name}"
+        try:
+            await self._store.checkout(COLLECTION, self._prefix + name, target)
+        except NotFound:
+            return None
+        return target
+
+    async def store(self, items: Mapping[str, str], removed: Sequence[str]) -> dict[str, str]:
+        """The contents first, then the index that names them, then what it does not name any more goes."""
+        places = {key: Path(place) for key, place in items.items()}
+        names = await asyncio.to_thread(_names, places, self._scratch)
+        uploads = {names[key]: FileUpload(self._prefix + names[key], places[key], tags=EXPIRING) for key in places}
+        await self._store.put_files(COLLECTION, list(uploads.values()))
+        before = await self.index()
+        kept = {key: name for key, name in before.items() if key not in removed} | names
+        kept = dict(list(kept.items())[-MOST_ITEMS:])
+        index = Index(time=utc_now(), items=kept)
+        await self._store.put(COLLECTION, self._prefix + "index", index.model_dump_json().encode(), tags=EXPIRING)
+        left = set(before.values()) - set(kept.values())
+        await self._store.delete(COLLECTION, *(self._prefix + name for name in left))
+        return names
+
+
+def _names(places: Mapping[str, Path], scratch: Path) -> dict[str, str]:
+    names = {}
+    for key, place in places.items():
+        if place.is_symlink() or not place.is_file() or not place.resolve().is_relative_to(scratch.resolve()):
+            raise InvalidInput("A session's items have to lie in plain files of the run's own folder.")
+        with place.open("rb") as file:
+            names[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return names

@@ -1,0 +1,122 @@
+"""A message of ours as a message of AMQP, and back.
+
+Beside the attributes of the event (CloudEvents, AMQP binding) a message may have headers of the adapter's own: where it
+came from, how often it was tried, why it is dead. They are no part of the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
+
+from messages.wire import CONTENT_TYPE, PREFIX, Message
+from shared.bus.base import DeadLetter
+from voxloom.ids import new_id
+from voxloom.models import format_time
+
+_OWN = "voxloom-"
+TRIES = f"{_OWN}tries"
+KEYS = f"{_OWN}keys"
+QUEUE = f"{_OWN}queue"
+REASON = f"{_OWN}reason"
+TIME = f"{_OWN}time"
+LETTER = f"{_OWN}letter"
+OFFSET = "x-stream-offset"
+_CC = "CC"
+
+LONGEST_REASON = 4000
+"""A header has to fit into one frame, with all others."""
+
+
+def properties(message: Message, *, persistent: bool = True) -> Basic.Properties:
+    """Of a message that is published under all of its routing keys."""
+    headers = dict(message.headers)
+    if len(message.routing_keys) > 1:
+        headers[_CC] = list(message.routing_keys[1:])
+    return _properties(headers, persistent=persistent)
+
+
+def properties_again(message: Message, **own: Any) -> Basic.Properties:
+    """Of a message that goes to one queue by its name. It keeps in mind which keys it once had."""
+    told = {f"{_OWN}{name}": value for name, value in own.items()}
+    return _properties({**message.headers, KEYS: list(message.routing_keys), **told}, persistent=True)
+
+
+def properties_dead(message: Message, queue: str, reason: str, now: datetime) -> Basic.Properties:
+    return properties_again(
+        message, queue=queue, reason=reason[:LONGEST_REASON], time=format_time(now), letter=new_id()
+    )
+
+
+def _properties(headers: dict[str, Any], *, persistent: bool) -> Basic.Properties:
+    # aiormq looks for a message by its id when the broker confirms it: two under way must never share one.
+    return Basic.Properties(
+        content_type=CONTENT_TYPE,
+        delivery_mode=2 if persistent else 1,
+        headers=headers,
+        message_id=new_id(),
+        message_type=_text(headers.get(f"{PREFIX}type")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and len(value.encode()) < 256 else None
+
+
+def headers_of(delivered: DeliveredMessage) -> Mapping[str, Any]:
+    return delivered.header.properties.headers or {}
+
+
+def message_of(delivered: DeliveredMessage) -> Message:
+    """As it was published."""
+    headers = headers_of(delivered)
+    keys = headers.get(KEYS) or [delivered.routing_key or "", *(headers.get(_CC) or [])]
+    ours = {name: value for name, value in headers.items() if not _is_of_the_way(name)}
+    return Message(tuple(str(key) for key in keys), ours, delivered.body)
+
+
+def _is_of_the_way(name: str) -> bool:
+    return name == _CC or name.startswith((_OWN, "x-"))
+
+
+def tries_of(delivered: DeliveredMessage) -> int:
+    tries = headers_of(delivered).get(TRIES)
+    return tries if isinstance(tries, int) else 0
+
+
+def stream_offset(delivered: DeliveredMessage) -> int:
+    """As the broker counts, from 0."""
+    offset = headers_of(delivered).get(OFFSET)
+    return offset if isinstance(offset, int) else -1
+
+
+def letter_id(delivered: DeliveredMessage) -> str:
+    return str(headers_of(delivered).get(LETTER, ""))
+
+
+def home_of(delivered: DeliveredMessage) -> str:
+    """The queue that a dead letter comes from."""
+    return str(headers_of(delivered).get(QUEUE, ""))
+
+
+def dead_letter(delivered: DeliveredMessage, *, parked: bool) -> DeadLetter:
+    headers = headers_of(delivered)
+    return DeadLetter(
+        id=letter_id(delivered),
+        queue=home_of(delivered),
+        reason=str(headers.get(REASON, "")),
+        time=_time(headers.get(TIME)),
+        message=message_of(delivered),
+        parked=parked,
+    )
+
+
+def _time(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,173 @@
+"""Messages on their way to the broker: in order, many to one write, until each is confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aiormq.abc import AbstractChannel, ChannelFrame
+from aiormq.channel import Channel
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from shared.bus.amqp.failures import AMQP_ERRORS, heeding_cancels
+from shared.bus.amqp.link import Link
+from voxloom.errors import BusUnavailable, TooLarge
+
+PUBLISH_SECS = 30.0
+"""How long a publish may take, with all the tries that a broker which goes and comes back costs."""
+MOST_BODY_BYTES = 16 << 20
+"""What RabbitMQ 4 takes."""
+AT_ONCE = 200
+"""Messages in one write."""
+BYTES_AT_ONCE = 4 << 20
+AGAIN_SECS = 0.05
+LIVE_KEPT = 10_000
+"""Live events that wait while the broker takes none; beyond, the oldest go."""
+
+log = logging.getLogger("voxloom.bus")
+
+
+class Letter(NamedTuple):
+    exchange: str
+    routing_key: str
+    properties: Basic.Properties
+    body: bytes
+
+
+def checked(letter: Letter) -> Letter:
+    """Raises TooLarge for what no broker would take: it would close the channel under all others."""
+    if len(letter.body) > MOST_BODY_BYTES:
+        raise TooLarge(f"A message may have {MOST_BODY_BYTES >> 20} MiB; keep large data in the object store.")
+    return letter
+
+
+def portion(letters: Sequence[Letter]) -> Sequence[Letter]:
+    """As many from the first on as go out in one write."""
+    size = 0
+    for count, letter in enumerate(letters[:AT_ONCE]):
+        size += len(letter.body)
+        if count and size > BYTES_AT_ONCE:
+            return letters[:count]
+    return letters[:AT_ONCE]
+
+
+class Publisher:
+    """`send` for what must be kept, `announce` for what may be lost."""
+
+    def __init__(self, link: Link, shown: str) -> None:
+        self._link = link
+        self._shown = shown
+        self._channel: AbstractChannel | None = None
+        self._opening = asyncio.Lock()
+        self._live: deque[Letter] = deque(maxlen=LIVE_KEPT)
+        self._live_waits = asyncio.Event()
+        self._announcer: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._announcer = asyncio.create_task(self._keep_announcing(), name="bus.announcer")
+
+    async def close(self) -> None:
+        if self._announcer is not None:
+            self._announcer.cancel()
+            await asyncio.gather(self._announcer, return_exceptions=True)
+
+    async def send(self, letters: Sequence[Letter]) -> None:
+        """Returns when all are confirmed. What was not is repeated, from the first such on, so that the order stays;
+        some may then arrive twice. Raises BusUnavailable: they may be kept, or may be kept yet."""
+        left = list(letters)
+        with heeding_cancels():
+            await self._send(left)
+
+    async def _send(self, left: list[Letter]) -> None:
+        try:
+            async with asyncio.timeout(PUBLISH_SECS):
+                while left:
+                    left = left[await self._try(portion(left)) :]
+        except TimeoutError:
+            raise BusUnavailable(
+                f"The broker at {self._shown} has not confirmed what was said within {PUBLISH_SECS:g} s; "
+                "it is gone, or takes nothing because it is short of memory or disk."
+            ) from None
+
+    async def _try(self, letters: Sequence[Letter]) -> int:
+        """How many of them, from the first on, are confirmed now."""
+        channel = await self._confirming()
+        try:
+            results = await asyncio.gather(*await _write(channel, letters), return_exceptions=True)
+        except AMQP_ERRORS as error:
+            results = [error]
+        failed = next((number for number, result in enumerate(results) if isinstance(result, BaseException)), None)
+        if failed is None:
+            return len(letters)
+        log.warning("the broker has not confirmed %d messages (%s); again", len(letters) - failed, results[failed])
+        await asyncio.sleep(AGAIN_SECS)
+        return failed
+
+    async def _confirming(self) -> AbstractChannel:
+        async with self._opening:
+            if self._channel is None or self._channel.is_closed:
+                self._channel = await self._link.channel(confirms=True, within=PUBLISH_SECS)
+            return self._channel
+
+    def announce(self, letter: Letter) -> None:
+        self._live.append(letter)
+        self._live_waits.set()
+
+    async def _keep_announcing(self) -> None:
+        while True:
+            await self._live_waits.wait()
+            try:
+                channel = await self._link.channel()
+                await self._announce_over(channel)
+            except (BusUnavailable, *AMQP_ERRORS) as error:
+                log.debug("live events wait, or go: %s", error)
+                await asyncio.sleep(AGAIN_SECS)
+
+    async def _announce_over(self, channel: AbstractChannel) -> None:
+        assert isinstance(channel, Channel)
+        while not channel.is_closed:
+            await self._live_waits.wait()
+            self._live_waits.clear()
+            while self._live:
+                some = [self._live.popleft() for _ in range(min(AT_ONCE, len(self._live)))]
+                frames = [frame for letter in some for frame in _frames(channel, letter)]
+                await channel.write_queue.put(_frame(channel, frames))
+
+
+async def _write(channel: AbstractChannel, letters: Sequence[Letter]) -> list[asyncio.Future[Any]]:
+    """Writes all in one go; a future for each, done when it is confirmed."""
+    assert isinstance(channel, Channel)
+    async with channel.lock:
+        futures: list[asyncio.Future[Any]] = []
+        frames: list[Any] = []
+        for letter in letters:
+            channel.delivery_tag += 1
+            future = channel.create_future()
+            channel.confirmations[channel.delivery_tag] = future
+            futures.append(future)
+            frames += _frames(channel, letter)
+        try:
+            await channel.write_queue.put(_frame(channel, frames))
+        except BaseException:
+            # The broker's count and ours would differ from here on.
+            channel.close_soon = asyncio.ensure_future(channel.close())  # type: ignore[attr-defined]
+            raise
+    return futures
+
+
+def _frames(channel: AbstractChannel, letter: Letter) -> list[Any]:
+    assert isinstance(channel, Channel)
+    publish = Basic.Publish(exchange=letter.exchange, routing_key=letter.routing_key)
+    header = ContentHeader(properties=letter.properties, body_size=len(letter.body))
+    size = channel.max_content_size
+    bodies = [ContentBody(letter.body[at : at + size]) for at in range(0, len(letter.body), size)]
+    return [publish, header, *bodies]
+
+
+def _frame(channel: AbstractChannel, frames: list[Any]) -> ChannelFrame:
+    return ChannelFrame.marshall(channel_number=channel.number, frames=frames)

@@ -1,0 +1,132 @@
+"""The parts of an open store, started and ended together. The adapter (s3.py) says what the port's words mean."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+from shared.objects.base import ObjectInfo
+from shared.objects.cloud import buckets, downloads
+from shared.objects.cloud.aside import Aside
+from shared.objects.cloud.cache import NodeCache
+from shared.objects.cloud.connection import Connection
+from shared.objects.cloud.infos import from_head
+from shared.objects.cloud.place import S3Place, Spot
+from shared.objects.cloud.presigning import RENEW_EVERY, Presigner
+from shared.objects.cloud.scratch import Scratch
+from shared.objects.cloud.uploads import Uploads
+from shared.objects.embedded.blobs import Replaced, place
+from shared.objects.embedded.threads import Pool
+from voxloom.errors import Misconfigured, StoreUnavailable, VoxloomError
+
+CLEAN_UP_SECS = 10.0
+"""How long closing waits for uploads to be given up."""
+SMALL = 64 * 1024
+"""Bytes up to which an object is fetched anew every time: that is as quick as looking it up."""
+
+_THREADS = 8
+_TRIES = 5
+
+log = logging.getLogger("voxloom.objects")
+
+
+class Engine:
+    """One opening of the store."""
+
+    def __init__(self, connection: Connection, cache: NodeCache, pool: Pool, aside: Aside) -> None:
+        self.connection = connection
+        self.pool = pool
+        self.uploads = Uploads(connection, aside)
+        self.presigner = Presigner(connection)
+        self._cache = cache
+        self._exits = AsyncExitStack()
+
+    @classmethod
+    async def start(cls, place: S3Place, folder: Path, scratch: Scratch, cache_bytes: int) -> Engine:
+        """Raises Misconfigured and StoreUnavailable, and leaves nothing open then."""
+        async with AsyncExitStack() as exits:
+            pool = Pool("objects.move", _THREADS)
+            exits.push_async_callback(pool.close)
+            cache = NodeCache(folder / "cache", cache_bytes, pool)
+            exits.push_async_callback(asyncio.to_thread, _release, scratch, cache)
+            await _make(folder, scratch, cache)
+            connection = await Connection.start(place)
+            exits.push_async_callback(connection.close)
+            aside = Aside()
+            exits.push_async_callback(aside.close, CLEAN_UP_SECS)
+            engine = cls(connection, cache, pool, aside)
+            await buckets.prepare(connection)
+            await engine.presigner.open()
+            renewing = asyncio.create_task(engine._keep_keys(), name="objects.keys")
+            exits.push_async_callback(_end, renewing)
+            engine._exits = exits.pop_all()
+        return engine
+
+    async def close(self) -> None:
+        await self._exits.aclose()
+
+    async def head(self, spot: Spot) -> ObjectInfo:
+        return from_head(spot, await self.connection.call("head_object", spot))
+
+    async def check_out(self, spot: Spot, target: Path) -> ObjectInfo:
+        for _ in range(_TRIES):
+            info = await self.head(spot)
+            try:
+                await self._place(spot, info, target)
+            except (Replaced, downloads.ReplacedMeanwhile):
+                continue
+            return info
+        raise StoreUnavailable("The object is replaced again and again while it is being fetched; try again.")
+
+    def find_cached(self, spot: Spot, info: ObjectInfo) -> Path | None:
+        """Blocks."""
+        return self._cache.find(self._name(spot, info))
+
+    async def _place(self, spot: Spot, info: ObjectInfo, target: Path) -> None:
+        """Raises Replaced when the target's folder vanishes, and ReplacedMeanwhile when the object has changed."""
+        if info.size <= SMALL:
+            data = await downloads.read_version(self.connection, spot, info.etag)
+            await self.pool.run(place, target, data)
+            return
+        fetch = partial(downloads.to_file, self.connection, spot, info.etag, info.size, pool=self.pool)
+        await self._cache.obtain(self._name(spot, info), fetch, partial(place, target))
+
+    def _name(self, spot: Spot, info: ObjectInfo) -> str:
+        """Of the file in the cache that has this version of the object, and no other."""
+        what = (self.connection.place.endpoint or "", spot.bucket, spot.s3_key, info.etag, str(info.size))
+        return hashlib.sha256("\0".join(what).encode()).hexdigest()
+
+    async def _keep_keys(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            try:
+                await self.presigner.renew()
+            except VoxloomError as error:
+                log.warning("URLs are signed with the keys there were: %s", error)
+
+
+async def _make(folder: Path, scratch: Scratch, cache: NodeCache) -> None:
+    try:
+        await asyncio.to_thread(scratch.open)
+        await asyncio.to_thread(cache.open)
+    except OSError as error:
+        raise Misconfigured(
+            f"The object store cannot use the folder {folder} ({error.strerror}); make it writable for this user, or "
+            "set `data` to another folder."
+        ) from error
+
+
+def _release(scratch: Scratch, cache: NodeCache) -> None:
+    cache.close()
+    scratch.close()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        log.error("the side task %s had died", task.get_name(), exc_info=outcome)

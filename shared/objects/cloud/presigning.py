@@ -1,0 +1,73 @@
+"""URLs that S3 itself answers, under the address that people reach it by."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import botocore.session
+from botocore.config import Config
+
+from shared.objects.cloud.connection import Connection
+from shared.objects.cloud.errors import FAILURES, About, told
+from shared.objects.cloud.place import S3Place, Spot
+from voxloom.errors import InvalidInput
+
+RENEW_EVERY = 60.0
+"""Keys that come from a role change by and by; the library renews them well before they end."""
+
+_OPERATIONS = {"GET": "get_object", "PUT": "put_object"}
+
+
+class Presigner:
+    """A client that never sends anything. It keeps a copy of the keys, since signing cannot wait for new ones."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._client: Any = None
+        self._keys: Any = None
+
+    async def open(self) -> None:
+        session = botocore.session.get_session()
+        session.set_credentials("", "")
+        self._keys = session.get_credentials()
+        await self.renew()
+        self._client = await asyncio.to_thread(_client, session, self._connection.place, self._connection.region)
+
+    async def renew(self) -> None:
+        """Raises StoreUnavailable and Misconfigured."""
+        try:
+            keys = await self._connection.credentials.get_frozen_credentials()
+        except FAILURES as error:
+            raise told(error, About(str(self._connection.place))) from error
+        self._keys.access_key, self._keys.secret_key, self._keys.token = keys.access_key, keys.secret_key, keys.token
+
+    def sign(self, method: Literal["GET", "PUT"], spot: Spot, expires: float) -> str:
+        """Raises InvalidInput for the two keys no URL can carry."""
+        if spot.s3_key in (".", ".."):
+            raise InvalidInput(f"A URL cannot carry the key {spot.key!r}; use another one.")
+        operation = _OPERATIONS[method]
+        url = self._client.generate_presigned_url(operation, Params=spot.params, ExpiresIn=max(1, round(expires)))
+        return _untidied(url, spot.s3_key)
+
+
+def _client(session: Any, place: S3Place, region: str) -> Any:
+    s3 = {} if place.addressing is None else {"addressing_style": place.addressing}
+    config = Config(
+        signature_version="s3v4", s3=s3, request_checksum_calculation="when_required", user_agent_extra="voxloom"
+    )
+    endpoint = place.public_endpoint or place.endpoint
+    return session.create_client("s3", region_name=region, endpoint_url=endpoint, config=config)
+
+
+def _untidied(url: str, key: str) -> str:
+    """Slashes of the key are written as %2F where clients and proxies would tidy the path up; servers sign what the
+    path means, and that stays the same."""
+    segments = key.split("/")
+    if all(segment not in ("", ".", "..") for segment in segments):
+        return url
+    parts = urlsplit(url)
+    slashes = len(segments) - 1
+    pieces = parts.path.rsplit("/", slashes)
+    return urlunsplit(parts._replace(path="%2F".join(pieces)))

@@ -1,0 +1,104 @@
+"""Samples in the store: which files belong together as what a training learns from.
+
+In `sample-store`, `samples/<id>` is a sample, written once. It refers to files, and a file that a sample refers to
+is not deleted: who makes a sample writes it before it looks for the files, and who deletes a file takes it out of sight
+before it looks for samples; so of the two at the same time, one finds the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from shared.keptobjects import KeptObjects
+from shared.objects.base import ObjectStore
+from voxloom.errors import InvalidInput, NotFound
+from voxloom.ids import is_id
+from voxloom.models import SampleRecord
+
+COLLECTION = "sample-store"
+LONGEST_TAG = 200
+
+
+async def save(store: ObjectStore, sample: SampleRecord) -> None:
+    await store.put(COLLECTION, _key(sample.sample_id), sample.model_dump_json().encode())
+
+
+async def load(store: ObjectStore, sample_id: str) -> SampleRecord:
+    """Raises NotFound (`sample_not_found`)."""
+    if not is_id(sample_id):
+        raise sample_not_found(sample_id)
+    try:
+        return SampleRecord.model_validate_json(await store.get(COLLECTION, _key(sample_id)))
+    except NotFound:
+        raise sample_not_found(sample_id) from None
+
+
+async def remove(store: ObjectStore, sample_id: str) -> None:
+    await store.delete(COLLECTION, _key(sample_id))
+
+
+class KnownSamples:
+    """All samples of every project, in memory."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._objects = KeptObjects(store, COLLECTION, "samples/", SampleRecord)
+
+    async def all(self) -> Sequence[SampleRecord]:
+        """Those there are now, the oldest first."""
+        return sorted((await self._objects.all()).values(), key=lambda sample: (sample.time_created, sample.sample_id))
+
+    async def using(self, file_id: str) -> list[str]:
+        """The samples that refer to a file."""
+        return [sample.sample_id for sample in await self.all() if file_id in set(files_of(sample))]
+
+
+def files_of(sample: SampleRecord) -> list[str]:
+    """All ids of files, each once, in their order."""
+    return file_ids_in(sample.files)
+
+
+def file_ids_in(files: Iterable[Mapping[str, Sequence[str]]]) -> list[str]:
+    return list(dict.fromkeys(one for entry in files for ids in entry.values() for one in ids))
+
+
+def checked_files(files: Sequence[Mapping[str, Sequence[str]]]) -> None:
+    """Raises InvalidInput unless there are entries, and all have the same keys, with files under one at least."""
+    if not files or not all(entry for entry in files):
+        raise InvalidInput(
+            "A sample has to name files: send `files` as a list of entries like "
+            '{"image": [file id, …], "mask": [file id, …]}.',
+            code="request_validation_error",
+            details={"errors": [{"loc": ["files"], "msg": "must have entries with keys"}]},
+        )
+    keys = set(files[0])
+    for index, entry in enumerate(files):
+        if set(entry) != keys:
+            raise InvalidInput(
+                f"All entries of a sample have the same keys, but entry {index} has {sorted(entry)} where the first "
+                f"has {sorted(keys)}.",
+                code="request_validation_error",
+                details={"errors": [{"loc": ["files", index], "msg": "must have the keys of the first entry"}]},
+            )
+    if not any(ids for entry in files for ids in entry.values()):
+        raise InvalidInput(
+            "A sample has to name at least one file.",
+            code="request_validation_error",
+            details={"errors": [{"loc": ["files"], "msg": "must name files"}]},
+        )
+
+
+def folded_tags(tags: Iterable[str]) -> list[str]:
+    """Without spaces around them, in lower case, each once, in their order."""
+    return list(dict.fromkeys(folded for tag in tags if (folded := tag.strip().lower())))
+
+
+def sample_not_found(sample_id: str) -> NotFound:
+    return NotFound(
+        f"There is no sample {sample_id[:200]!r}; `GET /api/v0/sample/all` shows those there are.",
+        code="sample_not_found",
+        details={"sample_id": sample_id},
+    )
+
+
+def _key(sample_id: str) -> str:
+    return f"samples/{sample_id}"

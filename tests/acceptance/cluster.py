@@ -1,0 +1,247 @@
+"""The system on many machines, all of them this one: a process for each service, a broker and a store of others."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+
+from tests.acceptance.nursery import Nursery
+from tests.acceptance.support import READY, START_SECS, Api, Footing, eventually
+from tests.brokers import free_ports
+
+IS_READY = re.compile(r"is ready")
+WHOLE = (
+    "recorder",
+    "recorder",
+    "scheduler",
+    "scheduler",
+    "ingest",
+    "deployer",
+    "worker",
+    "worker",
+    "gateway",
+    "gateway",
+)
+"""Standbys for those of whom one is active, and two of those who share their work."""
+
+
+class Process:
+    """One service in a process of its own, on a node of its own or with others on theirs."""
+
+    def __init__(
+        self, service: str, folder: Path, data: Path, environment: Mapping[str, str], nursery: Nursery
+    ) -> None:
+        self.service = service
+        self.log = folder / f"{service}.log"
+        self.url = ""
+        self.ops = f"http://127.0.0.1:{(port := free_ports(1)[0])}"
+        self._output = folder / f"{service}.out"
+        self._output.unlink(missing_ok=True)
+        arguments = ["serve", service.partition("-")[0], "--port", "0", "--data", str(data)]
+        told = {**environment, "VOXLOOM_OPS_PORT": str(port)}
+        self._child = nursery.begin(arguments, environment=told, output=self._output, log=self.log)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child.poll() is None
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECS
+        while not IS_READY.search(said := self._said()):
+            if not self.running or time.monotonic() > deadline:
+                pytest.fail(f"{self.service} did not start (code {self._child.poll()}):\n{self._last_words()}")
+            time.sleep(0.01)
+        found = READY.search(said)
+        self.url = found[1] if found else ""
+
+    def _said(self) -> str:
+        """All whole lines."""
+        return self._output.read_text().rpartition("\n")[0] if self._output.exists() else ""
+
+    def _last_words(self) -> str:
+        return self.log.read_text()[-4000:] if self.log.exists() else ""
+
+    def figure(self, name: str) -> float:
+        """One of its figures; 0 while there is none, or nobody who would tell."""
+        try:
+            lines = httpx.get(f"{self.ops}/metrics", timeout=10.0).text.splitlines()
+        except httpx.ConnectError:
+            return 0.0
+        return next((float(line.split()[1]) for line in lines if line.startswith(f"voxloom_{name} ")), 0.0)
+
+    @property
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.ops}/readyz", timeout=10.0).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    @property
+    def code(self) -> int | None:
+        """With which it has left, if it has."""
+        return self._child.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # It has ended by itself.
+            os.kill(self.pid, number)
+
+    def wait(self, within: float) -> int:
+        return self._child.wait(within)
+
+
+class Cluster(Footing):
+    """Two nodes with two workers each would be a rack; here every service has a process, and each worker a node."""
+
+    def __init__(
+        self, folder: Path, broker: str, store: str, keys: Mapping[str, str], nursery: Nursery, **settings: Any
+    ) -> None:
+        super().__init__(folder, **settings)
+        self._nursery = nursery
+        self.broker = broker
+        self.processes: dict[str, Process] = {}
+        self._places = {"VOXLOOM_BROKER": broker, "VOXLOOM_STORE": store, **keys}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("VOXLOOM_", "AWS_"))}
+        told = {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
+        return {**clean, **told, **self._places}
+
+    def new_api(self) -> Api:
+        return SpreadApi(self)
+
+    def start(self) -> Cluster:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log.touch()
+        for service in WHOLE:
+            self.add(service, wait=False)
+        for process in self.processes.values():
+            process.wait_until_ready()
+        self.url = self.urls[0]
+        return self
+
+    def add(self, service: str, *, wait: bool = True) -> Process:
+        """One more process of a service; workers get a node of their own each."""
+        number = next(n for n in itertools.count(1) if f"{service}-{n}" not in self.processes)
+        name = f"{service}-{number}"
+        data = self.folder / (name if service == "worker" else "node")
+        told = {**self.environment, **self._named(name)}
+        process = self.processes[name] = Process(name, self.folder, data, told, self._nursery)
+        if wait:
+            process.wait_until_ready()
+        return process
+
+    def _named(self, name: str) -> dict[str, str]:
+        return {"VOXLOOM_WORKER_ID": name} if name.startswith("worker") else {}
+
+    def of(self, service: str) -> list[Process]:
+        return [process for name, process in self.processes.items() if name.startswith(f"{service}-")]
+
+    def active(self, service: Literal["scheduler", "recorder"]) -> Process:
+        """The one of them that is at work; the others stand by."""
+        figure = {"scheduler": "scheduler_epoch", "recorder": "recorder_segment"}[service]
+        found: list[Process] = eventually(
+            lambda: [one for one in self.of(service) if one.figure(figure)], what=f"an active {service}"
+        )
+        return max(found, key=lambda process: process.figure(figure))
+
+    def kill_one(self, process: Process) -> None:
+        process.signal(signal.SIGKILL)
+        process.wait(30.0)
+        del self.processes[process.service]
+
+    def tend(self) -> dict[str, int | None]:
+        """Starts again whoever has left, as a supervisor does: who steps down for another leaves. With which codes they
+        had left."""
+        left = {name: process.code for name, process in self.processes.items() if not process.running}
+        for name in left:
+            del self.processes[name]
+            self.add(name.partition("-")[0])
+        return left
+
+    @property
+    def urls(self) -> list[str]:
+        return [process.url for process in self.processes.values() if process.url]
+
+    def stop(self, within: float = 60.0) -> int:
+        """SIGTERM to all; the worst exit code. Logs come together in one."""
+        self._close_apis()
+        # As an operator would: who asks goes before who is asked.
+        for process in reversed(self.processes.values()):
+            process.signal(signal.SIGTERM)
+        codes = [process.wait(within) for process in self.processes.values()]
+        self._forget()
+        return max(codes, key=abs)
+
+    def kill(self) -> None:
+        self._close_apis()
+        for process in self.processes.values():
+            process.signal(signal.SIGKILL)
+        for process in self.processes.values():
+            process.wait(30.0)
+        self._forget()
+
+    def _close_apis(self) -> None:
+        while self._apis:
+            self._apis.pop().close()
+
+    def _forget(self) -> None:
+        with self.log.open("a") as log:
+            for process in self.processes.values():
+                log.write(process.log.read_text())
+                process.log.unlink()
+        self.processes.clear()
+
+    def close(self) -> None:
+        if self.processes:
+            self.kill()
+
+
+class Turns(httpx.BaseTransport):
+    """Sends each request to the next gateway in turn."""
+
+    def __init__(self, urls: list[str]) -> None:
+        self._transport = httpx.HTTPTransport()
+        self._addresses = itertools.cycle([httpx.URL(url) for url in urls])
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        address = next(self._addresses)
+        request.url = request.url.copy_with(host=address.host, port=address.port)
+        request.headers["Host"] = f"{address.host}:{address.port}"
+        return self._transport.handle_request(request)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class SpreadApi(Api):
+    """Never asks the same gateway twice in a row."""
+
+    def __init__(self, footing: Cluster) -> None:
+        super().__init__(footing)
+        self.http.close()
+        self.http = httpx.Client(base_url=footing.url, timeout=60.0, transport=Turns(footing.urls))
+
+
+@contextlib.contextmanager
+def frozen(process: Process) -> Iterator[None]:
+    """For a while it does nothing, and does not know."""
+    process.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.signal(signal.SIGCONT)

@@ -1,0 +1,140 @@
+"""Processes of `voxloom` that begin quickly: forked from one that has imported all they need, and else like any other.
+
+A test that starts ten services a dozen times would spend most of its time on imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MODULES = (
+    "services.commands",
+    "services.system",
+    *(f"services.{name}.service" for name in ("recorder", "scheduler", "ingest", "deployer", "worker", "gateway")),
+    "shared.bus.rabbit",
+    "shared.objects.s3",
+    "shared.telemetry",
+    "uvloop",
+    "voxloom.cli.main",
+    "voxloom.cli.program",
+)
+
+
+REAP_SECS = 0.02
+
+
+class Child:
+    """A process of the nursery. Its exit code is written down by its parent, which is not us."""
+
+    def __init__(self, pid: int, code: Path) -> None:
+        self.pid = pid
+        self._code = code
+
+    def poll(self) -> int | None:
+        return int(self._code.read_text()) if self._code.exists() else None
+
+    def wait(self, within: float) -> int:
+        deadline = time.monotonic() + within
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"process {self.pid} does not end within {within:g} s")
+            time.sleep(0.01)
+        return code
+
+
+class Nursery:
+    """It ends, with all its children, when whoever has it does."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._codes = folder
+        with (folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def begin(self, arguments: Sequence[str], *, environment: Mapping[str, str], output: Path, log: Path) -> Child:
+        """`voxloom` with these arguments; what it prints is appended to both files."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        wish = {"arguments": list(arguments), "environment": dict(environment), "files": [str(output), str(log)]}
+        self._process.stdin.write(json.dumps(wish) + "\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        return Child(pid, self._codes / str(pid))
+
+    def close(self) -> None:
+        self._process.communicate(timeout=30.0)
+
+
+# --- the process --------------------------------------------------------------------------------------------------
+
+
+def main(folder: Path) -> None:
+    for module in MODULES:
+        __import__(module)
+    children: set[int] = set()
+    while True:
+        reap(folder, children)
+        if not select.select([sys.stdin], [], [], REAP_SECS)[0]:
+            continue
+        wish = sys.stdin.readline()
+        if not wish:
+            break
+        pid = os.fork()
+        if pid == 0:
+            become(**json.loads(wish))
+        children.add(pid)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+    for pid in tuple(children):
+        os.kill(pid, signal.SIGKILL)
+
+
+def reap(folder: Path, children: set[int]) -> None:
+    for pid in tuple(children):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            children.discard(pid)
+            told = folder / f"{pid}.new"
+            told.write_text(str(os.waitstatus_to_exitcode(status)))
+            told.rename(folder / str(pid))
+
+
+def become(arguments: list[str], environment: dict[str, str], files: Sequence[str]) -> Any:
+    """What a new process of `voxloom` would be."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, file in enumerate(files, start=1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    sys.argv = ["voxloom", *arguments]
+    code: Any = 1
+    try:
+        from voxloom.cli.main import main
+
+        main()
+        code = 0
+    except SystemExit as error:
+        code = error.code
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,166 @@
+"""Services apart that are told wrong things: one sentence, the same from the service and from the doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.bus import topology
+from shared.bus.rabbit import RabbitBus
+from tests.acceptance.support import eventually
+from tests.brokers import Broker, free_ports
+from tests.s3server import KEYS, S3Server
+
+CANNOT_START = 2
+Environment = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def environment(broker: Broker, s3_server: S3Server, tmp_path: Path) -> Environment:
+    """What a service is told, but for what a test tells it otherwise."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("VOXLOOM_", "AWS_"))}
+
+    def make(**told: str) -> dict[str, str]:
+        places = {"VOXLOOM_BROKER": broker.new_vhost(), "VOXLOOM_STORE": s3_server.url()}
+        return {**clean, **KEYS, **places, "VOXLOOM_DATA": str(tmp_path / "data"), **told}
+
+    return make
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        with (tmp_path / "log").open("w") as log:
+            command = [sys.executable, "-m", "voxloom", "serve", "recorder"]
+            started.append(subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def serve(environment: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and last line of a service that cannot start."""
+    command = [sys.executable, "-m", "voxloom", "serve", "recorder"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def doctor(environment: Mapping[str, str]) -> str:
+    command = [sys.executable, "-m", "voxloom", "doctor"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**environment, "COLUMNS": "1000"}, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return " ".join(done.stdout.split())
+
+
+def wrong_password(broker: Broker) -> str:
+    return broker.new_vhost().replace("guest:guest", "guest:hunter2")
+
+
+def wrong_vhost(broker: Broker) -> str:
+    return broker.url_of("nowhere")
+
+
+def no_rights(broker: Broker) -> str:
+    return broker.add_user("visitor", "hunter2", url=broker.new_vhost(), read=".*")
+
+
+def declared_by_others(broker: Broker) -> str:
+    url = broker.new_vhost()
+
+    async def declare() -> None:
+        bus = RabbitBus(url)
+        await bus.open()
+        await bus.declare(replace(topology.RECORDER, single_active=False))
+        await bus.close()
+
+    asyncio.run(declare())
+    return url
+
+
+@pytest.mark.parametrize(
+    ("make_url", "says"),
+    [
+        (wrong_password, "refuses the user or the password"),
+        (wrong_vhost, "make the vhost"),
+        (no_rights, "give its user the rights"),
+        (declared_by_others, "rabbitmqctl delete_queue"),
+    ],
+)
+def test_a_broker_that_waiting_does_not_mend_ends_the_start_with_one_sentence(
+    broker: Broker, environment: Environment, make_url: Callable[[Broker], str], says: str
+) -> None:
+    told = environment(VOXLOOM_BROKER=make_url(broker))
+    code, line = serve(told)
+    assert (code, says in line) == (CANNOT_START, True), line
+    assert says in (seen := doctor(told)), seen
+    assert "hunter2" not in line + seen
+
+
+def test_a_store_that_does_not_know_us_ends_the_start_with_one_sentence(environment: Environment) -> None:
+    told = environment(AWS_SECRET_ACCESS_KEY="hunter2hunter2")
+    code, line = serve(told)
+    assert (code, "AWS_SECRET_ACCESS_KEY" in line) == (CANNOT_START, True), line
+    seen = eventually(lambda: ("AWS_SECRET_ACCESS_KEY" in (said := doctor(told))) and said, what="the doctor's word")
+    assert "hunter2" not in line + seen
+
+
+@pytest.mark.parametrize(("setting", "scheme"), [("VOXLOOM_BROKER", "amqp"), ("VOXLOOM_STORE", "s3")])
+def test_what_cannot_be_reached_is_waited_for_and_then_used(
+    environment: Environment,
+    start: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    setting: str,
+    scheme: str,
+) -> None:
+    # Given a broker or a store that is not there
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    places = {"amqp": f"amqp://guest:guest@{address}/", "s3": f"s3://x-?endpoint=http://{address}"}
+    told = environment(**{setting: places[scheme]})
+    # When a service starts, then it says so and tries again, until it is told to stop
+    process = start(told)
+    log = tmp_path / "log"
+    eventually(lambda: log.read_text().count("cannot start yet") >= 2, what="two tries")
+    assert "Traceback" not in log.read_text()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10.0) == 0
+    assert "cannot be used" in doctor(told)
+
+
+def test_a_service_that_was_early_starts_once_the_broker_is_there(
+    own_broker: Broker, environment: Environment, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    own_broker.kill()
+    process = start(environment(VOXLOOM_BROKER=own_broker.url))
+    log = tmp_path / "log"
+    eventually(lambda: "cannot start yet" in log.read_text(), what="a try in vain")
+    own_broker.start()
+    eventually(lambda: "is ready" in log.read_text(), within=60.0, what="the start")
+    assert process.poll() is None
+
+
+def test_services_apart_need_a_broker_and_a_store(tmp_path: Path) -> None:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("VOXLOOM_")}
+    code, line = serve({**clean, "VOXLOOM_DATA": str(tmp_path)})
+    assert (code, "--broker amqp://" in line, "--store s3://" in line) == (CANNOT_START, True, True)
+
+
+def test_the_doctor_is_content_with_a_broker_and_a_store_that_do_what_they_must(environment: Environment) -> None:
+    seen = doctor(environment())
+    assert seen.count("answers, and does what it must") == 2

@@ -1,0 +1,257 @@
+"""The programs that docs/events.md shows, run as they stand there, beside a system on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused
+
+from shared.bus import topology
+from shared.bus.rabbit import RabbitBus
+from tests.acceptance.cluster import Cluster
+from tests.acceptance.nursery import Nursery
+from tests.acceptance.support import TICKER, Api, eventually, generic
+from tests.brokers import Broker, vhost_of
+from tests.s3server import KEYS, S3Server
+
+Listen = Callable[[str, str, str], "Listener"]
+Attempt = Callable[[AbstractChannel], Awaitable[None]]
+DOCUMENT = Path(__file__).parents[2] / "docs/events.md"
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FOLLOW_RUN, FOLLOW_PROJECT = _BLOCK.findall(DOCUMENT.read_text())
+RIGHTS = re.findall(r"^rabbitmqctl (.*)$", DOCUMENT.read_text(), re.MULTILINE)
+LIFE = ["requested", "assigned", "started", "finished"]
+
+
+class Listener:
+    """One of the programs, in a process of its own."""
+
+    def __init__(self, folder: Path, program: str, argument: str, broker: str) -> None:
+        folder.mkdir()
+        (folder / "follow.py").write_text(program)
+        self._heard, self._complaints = folder / "stdout", folder / "stderr"
+        with self._heard.open("w") as stdout, self._complaints.open("w") as stderr:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-W", "error", str(folder / "follow.py"), argument],
+                stdout=stdout,
+                stderr=stderr,
+                env={**os.environ, "VOXLOOM_BROKER": broker},
+            )
+
+    @property
+    def lines(self) -> list[str]:
+        return self._heard.read_text().splitlines()
+
+    @property
+    def words(self) -> list[str]:
+        """The first of every line."""
+        return [line.split()[0] for line in self.lines]
+
+    @property
+    def complaints(self) -> str:
+        return self._complaints.read_text()
+
+    def wait_for(self, word: str) -> None:
+        eventually(lambda: self._popen.poll() is not None or word in self.words, what=f"hearing of {word}")
+        assert word in self.words, self.complaints
+
+    def end(self, within: float = 30.0) -> int:
+        """The exit code of one that ends by itself."""
+        return self._popen.wait(within)
+
+    def close(self) -> None:
+        self._popen.kill()
+        self._popen.wait(30.0)
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Listen]:
+    listeners: list[Listener] = []
+
+    def make(program: str, argument: str, broker: str) -> Listener:
+        listeners.append(Listener(tmp_path / f"listener{len(listeners)}", program, argument, broker))
+        return listeners[-1]
+
+    yield make
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, broker: Broker, s3_server: S3Server, nursery: Nursery
+) -> Iterator[Cluster]:
+    """One for all: nobody who listens can change it."""
+    folder = tmp_path_factory.mktemp("listened-to")
+    cluster = Cluster(folder, broker.new_vhost(), s3_server.url(), KEYS, nursery, slots=2, grace=1.0).start()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def broker_url(cluster: Cluster) -> str:
+    return cluster.environment["VOXLOOM_BROKER"]
+
+
+@pytest.fixture(scope="module")
+def api(cluster: Cluster) -> Api:
+    return cluster.api()
+
+
+@pytest.fixture(scope="module")
+def ticker(api: Api) -> str:
+    return str(api.deploy(generic("ticker", TICKER))["algorithm_id"])
+
+
+def test_one_run_is_followed_to_its_end(listen: Listen, api: Api, ticker: str, broker_url: str) -> None:
+    # Given a run that goes on, and another that has ended
+    run = api.execute(ticker, additional_parameters={"steps": 100_000})
+    ended = str(api.run(ticker, additional_parameters={"steps": 1})["execution_id"])
+    listener, late = (listen(FOLLOW_RUN, one, broker_url) for one in (run, ended))
+    # When it is stopped once its beginning has been heard
+    listener.wait_for("started")
+    assert api.stop(run).status_code == 200
+    # Then both are told to their end, each its own
+    assert [(one.end(), one.complaints) for one in (listener, late)] == [(0, ""), (0, "")]
+    assert listener.words == [
+        "requested",
+        "assigned",
+        "started",
+        "stop-requested",
+        "stop-passed",
+        "finished",
+        "stopped",
+    ]
+    assert late.words == [*LIFE, "completed"]
+
+
+def test_a_project_is_followed_with_its_progress_and_its_logs(
+    listen: Listen, api: Api, ticker: str, broker_url: str
+) -> None:
+    # Given somebody who listens: they hear the workers' heartbeats
+    listener = listen(FOLLOW_PROJECT, "default", broker_url)
+    eventually(lambda: any(word.startswith("worker.heartbeat.default.") for word in listener.words), what="a heartbeat")
+    # When a run goes through
+    run = str(api.run(ticker, additional_parameters={"steps": 20})["execution_id"])
+    # Then its life is heard, in order, and its news
+    eventually(lambda: f"execution.completed.default.{run}" in listener.words, what="hearing of the end")
+    heard = [word.split(".")[1] for word in listener.words if word.endswith(run)]
+    assert [verb for verb in heard if verb not in ("progressed", "logged")] == [*LIFE, "completed"]
+    assert "progressed" in heard
+
+
+def test_a_project_hears_nothing_of_another(listen: Listen, api: Api, ticker: str, broker_url: str) -> None:
+    # Given somebody who listens to a project of which there is one piece of news
+    listener = listen(FOLLOW_PROJECT, "other", broker_url)
+    news = "execution.progressed.other.some-run"
+    eventually(lambda: asyncio.run(say(broker_url, news)) or listener.lines, what="hearing of it")
+    # When a run of another project goes through, then they hear nothing of it
+    api.run(ticker, additional_parameters={"steps": 5})
+    before = len(listener.lines)
+    asyncio.run(say(broker_url, news))
+    eventually(lambda: len(listener.lines) > before, what="hearing of the next")
+    assert (set(listener.words), listener.complaints) == ({news}, "")
+
+
+async def say(broker: str, routing_key: str) -> None:
+    async with await aio_pika.connect(broker) as connection:
+        exchange = await (await connection.channel()).get_exchange("live")
+        await exchange.publish(aio_pika.Message(b"{}"), routing_key)
+
+
+@pytest.mark.parametrize(("program", "argument"), [(FOLLOW_RUN, "no-run"), (FOLLOW_PROJECT, "default")])
+def test_a_lost_connection_is_said(listen: Listen, broker: Broker, program: str, argument: str) -> None:
+    # Given somebody who listens
+    url = broker.new_vhost()
+    asyncio.run(declare(url))
+    listener = listen(program, argument, url)
+    eventually(lambda: any(one.get("consumers") for one in broker.queues(url)), what="listening")
+    # When the connection is lost
+    broker.control("close_all_connections", "--vhost", vhost_of(url), "for a test")
+    # Then they do not go on as if nothing could come any more
+    assert listener.end() == 1
+    assert "The broker has gone away." in listener.complaints
+
+
+async def declare(url: str) -> None:
+    """All that every system has."""
+    bus = RabbitBus(url)
+    await bus.open()
+    await bus.declare(*topology.ALL)
+    await bus.close()
+
+
+# --- somebody who may listen, and nothing else ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def listener_url(broker: Broker, broker_url: str) -> str:
+    """Of a user who has been given the rights that the document tells of."""
+    vhost, password = vhost_of(broker_url), "a-password"
+    for line in RIGHTS:
+        told = {"voxloom": vhost, "PASSWORD": password}
+        broker.control(*(told.get(word, word) for word in shlex.split(line)))
+    return broker.url_of(vhost, "listener", password)
+
+
+def test_who_may_listen_can_follow_both(listen: Listen, api: Api, ticker: str, listener_url: str) -> None:
+    project = listen(FOLLOW_PROJECT, "default", listener_url)
+    eventually(lambda: project.lines, what="hearing of the project")
+    run = str(api.run(ticker, additional_parameters={"steps": 1})["execution_id"])
+    listener = listen(FOLLOW_RUN, run, listener_url)
+    assert (listener.end(), listener.words, listener.complaints) == (0, [*LIFE, "completed"], "")
+    eventually(lambda: f"execution.completed.default.{run}" in project.words, what="hearing of the end")
+
+
+async def publish(channel: AbstractChannel) -> None:
+    exchange = await channel.get_exchange("events", ensure=False)
+    await exchange.publish(aio_pika.Message(b"{}"), "execution.requested.default.x")
+
+
+async def send(channel: AbstractChannel) -> None:
+    await channel.default_exchange.publish(aio_pika.Message(b"{}"), "recorder")
+
+
+async def take(channel: AbstractChannel) -> None:
+    await (await channel.get_queue("recorder", ensure=False)).get(fail=False)
+
+
+async def empty(channel: AbstractChannel) -> None:
+    await (await channel.get_queue("scheduler", ensure=False)).purge()
+
+
+async def unbind(channel: AbstractChannel) -> None:
+    await (await channel.get_queue("recorder", ensure=False)).unbind("events", "deploy.#")
+
+
+async def delete_stream(channel: AbstractChannel) -> None:
+    await channel.queue_delete("events")
+
+
+async def delete_exchange(channel: AbstractChannel) -> None:
+    await channel.exchange_delete("live")
+
+
+async def keep_a_queue(channel: AbstractChannel) -> None:
+    await channel.declare_queue("mine", durable=True)
+
+
+@pytest.mark.parametrize("attempt", [publish, send, take, empty, unbind, delete_stream, delete_exchange, keep_a_queue])
+def test_who_may_listen_can_do_nothing_else(listener_url: str, attempt: Attempt) -> None:
+    with pytest.raises(ChannelAccessRefused):
+        asyncio.run(tried(listener_url, attempt))
+
+
+async def tried(url: str, attempt: Attempt) -> None:
+    async with asyncio.timeout(30), await aio_pika.connect(url) as connection:
+        await attempt(await connection.channel())

@@ -1,0 +1,99 @@
+"""Watching a system at work: its queues, its workers, its dead letters. On every footing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.acceptance.support import TICKER, Api, eventually, generic
+
+QUEUES = {"recorder", "scheduler", "ingest", "sweeper", "deployer"}
+
+
+@pytest.fixture
+def run(api: Api) -> Iterator[str]:
+    """A run that goes on until somebody stops it."""
+    ticker = api.deploy(generic("watched", TICKER))["algorithm_id"]
+    run = api.execute(str(ticker), additional_parameters={"steps": 100_000})
+    api.wait_for_status(run, "RUNNING")
+    yield run
+    api.stop(run)
+    api.wait(run)
+
+
+def queues(api: Api) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in api.http.get("/api/v1/queues").json()["items"]}
+
+
+def workers(api: Api) -> list[dict[str, Any]]:
+    return [one for one in api.http.get("/api/v1/workers").json() if one["state"] == "live"]
+
+
+def moving(api: Api) -> set[str]:
+    """Queues out of which something went in the last minute."""
+    return {name for name, one in queues(api).items() if one["out_per_second"]}
+
+
+def worker_of(api: Api, run: str) -> dict[str, Any] | None:
+    return next((one for one in workers(api) if run in [held["execution_id"] for held in one["runs"]]), None)
+
+
+def voxloom(api: Api, *arguments: str) -> Any:
+    """What a command says, as JSON."""
+    command = [sys.executable, "-m", "voxloom", "--url", api.footing.url, *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def test_every_queue_is_served_and_nothing_waits_when_nothing_is_to_be_done(api: Api) -> None:
+    expected = QUEUES | {f"worker.{one['incarnation']}" for one in workers(api)}
+
+    def at_rest() -> bool:
+        told = queues(api)
+        return set(told) >= expected and all(one["consumers"] and not one["waiting"] for one in told.values())
+
+    eventually(at_rest, what="rest")
+
+
+def test_what_runs_is_told_with_its_worker(api: Api, run: str) -> None:
+    worker = eventually(lambda: worker_of(api, run), what="the worker being told")
+    (held,) = [one for one in worker["runs"] if one["execution_id"] == run]
+    assert (held["algorithm_name"], held["attempt"], held["status"]) == ("watched", 1, "RUNNING")
+    assert worker["free_slots"] == sum(lane["slots"] for lane in worker["lanes"]) - 1
+
+
+def test_what_has_ended_leaves_its_slot(api: Api, run: str) -> None:
+    worker = eventually(lambda: worker_of(api, run), what="the worker being told")
+    api.stop(run)
+    api.wait(run)
+    free = worker["free_slots"] + 1
+    eventually(
+        lambda: [one["free_slots"] for one in workers(api) if one["worker_id"] == worker["worker_id"]] == [free],
+        what="the slot being free",
+    )
+
+
+def test_how_fast_queues_move_is_told(api: Api, noop: str) -> None:
+    for _ in range(10):
+        api.run(noop)
+    eventually(lambda: moving(api) >= {"recorder", "scheduler", "sweeper"}, what="that it is told")
+
+
+def test_a_healthy_system_has_no_dead_letters(api: Api, noop: str) -> None:
+    api.run(noop)
+    assert api.http.get("/api/v1/dead-letters").json() == {"items": [], "more": False}
+
+
+def test_the_commands_tell_the_same(api: Api, run: str) -> None:
+    worker = eventually(lambda: worker_of(api, run), what="the worker being told")
+    told = eventually(lambda: [one for one in voxloom(api, "workers") if one["runs"]], what="the command telling it")
+    assert [one["incarnation"] for one in told] == [worker["incarnation"]]
+    assert {one["name"] for one in voxloom(api, "queues")["items"]} >= QUEUES
+    assert voxloom(api, "dead", "list") == {"items": [], "more": False}

@@ -1,0 +1,288 @@
+"""A RabbitMQ of the tests' own: in its own folder, on ports that were free, gone when whoever started it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import Request, urlopen
+
+MISSING = (
+    "RabbitMQ is missing: run `apt-get install rabbitmq-server` (or `.ci/install-broker` as root); "
+    "the tests start their own."
+)
+START_SECS = 90.0
+STOP_SECS = 30.0
+_BIN = Path("/usr/lib/rabbitmq/bin")
+_USER = "guest"
+_OPEN = {"configure": ".*", "write": ".*", "read": ".*"}
+
+# All of it is one process group, which the shell kills as soon as its input ends: that is, with the tests.
+# A server that finds no epmd would start one that leaves the group and stays.
+_GUARD = """
+epmd -address 127.0.0.1 </dev/null &
+until epmd -names >/dev/null 2>&1; do kill -0 $! || exit 1; done
+"$0"/rabbitmq-server </dev/null &
+read -r _
+kill -KILL 0
+"""
+
+_CONFIG = """
+listeners.tcp.1 = 127.0.0.1:{amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {management}
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = {metrics}
+loopback_users = none
+disk_free_limit.absolute = 10MB
+vm_memory_high_watermark.absolute = 4GB
+"""
+
+# Two schedulers that do not spin, and nothing that listens to other machines.
+_ERLANG = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+
+
+class Broker:
+    """`start` again after `stop` or `kill` finds what was kept, at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._amqp, self._http, self._metrics, self._epmd, self._dist = free_ports(5)
+        self._node = f"voxloom-{secrets.token_hex(4)}@localhost"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.pid = 0
+
+    @property
+    def url(self) -> str:
+        return self.url_of("/")
+
+    def url_of(self, vhost: str, user: str = _USER, password: str = _USER) -> str:
+        return (
+            f"amqp://{quote(user, safe='')}:{quote(password, safe='')}@127.0.0.1:{self._amqp}/{quote(vhost, safe='')}"
+        )
+
+    @property
+    def management(self) -> str:
+        return f"http://127.0.0.1:{self._http}"
+
+    @property
+    def metrics(self) -> str:
+        """Where Prometheus would look."""
+        return f"http://127.0.0.1:{self._metrics}/metrics"
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "output").read_text(errors="replace")
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    def start(self) -> Broker:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].")
+        config = _CONFIG.format(amqp=self._amqp, management=self._http, metrics=self._metrics)
+        (self._folder / "rabbitmq.conf").write_text(config)
+        with (self._folder / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD, str(_BIN)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        try:
+            self._until(self._is_up, START_SECS, "did not start")
+        except BaseException:
+            self.kill()
+            raise
+        self.pid = int((self._folder / "pid").read_text())
+        return self
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        place = str(self._folder)
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("RABBITMQ_", "ERL_"))}
+        return {
+            **clean,
+            "HOME": place,
+            "ERL_EPMD_PORT": str(self._epmd),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_DIST_PORT": str(self._dist),
+            "RABBITMQ_CONF_ENV_FILE": os.devnull,
+            "RABBITMQ_CONFIG_FILE": f"{place}/rabbitmq.conf",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{place}/plugins",
+            "RABBITMQ_MNESIA_BASE": f"{place}/data",
+            "RABBITMQ_LOG_BASE": f"{place}/log",
+            "RABBITMQ_PID_FILE": f"{place}/pid",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
+        }
+
+    def _is_up(self) -> bool:
+        with suppress(OSError, ValueError), socket.create_connection(("127.0.0.1", self._amqp), timeout=1.0):
+            return bool(self._ask("GET", "overview"))
+        return False
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def stop(self) -> None:
+        """In good order."""
+        if self._process is not None:
+            os.kill(self.pid, signal.SIGTERM)
+            self._until(lambda: not _listens(self._amqp) and not _lives(self.pid), STOP_SECS, "did not stop")
+            self.kill()
+
+    def kill(self) -> None:
+        """What a power cut is to a process."""
+        process, self._process = self._process, None
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=STOP_SECS)
+            self._until(lambda: not self.processes(), STOP_SECS, "did not die")
+
+    def processes(self) -> dict[int, str]:
+        """What lives of it, by name: also what has left the group."""
+        return living(f"RABBITMQ_NODENAME={self._node}")
+
+    def forget(self) -> None:
+        """Its disk is lost."""
+        shutil.rmtree(self._folder / "data")
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _until(self, condition: Callable[[], bool], within: float, failing: str) -> None:
+        deadline = time.monotonic() + within
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the broker {failing} within {within:g} s:\n{self.log[-4000:]}")
+            time.sleep(0.05)
+
+    # --- what an operator does ----------------------------------------------------------------------------------
+
+    def new_vhost(self) -> str:
+        """The URL of one that nobody else has."""
+        return self.add_vhost(f"t{secrets.token_hex(4)}")
+
+    def add_vhost(self, name: str) -> str:
+        self._ask("PUT", f"vhosts/{name}", {})
+        self._ask("PUT", f"permissions/{name}/{_USER}", _OPEN)
+        return self.url_of(name)
+
+    def add_user(
+        self, name: str, password: str, *, url: str, configure: str = "", write: str = "", read: str = ""
+    ) -> str:
+        """Somebody with these rights in the vhost of `url`; the URL under which they come."""
+        vhost = vhost_of(url)
+        self._ask("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": ""})
+        rights = {"configure": configure, "write": write, "read": read}
+        self._ask("PUT", f"permissions/{quote(vhost, safe='')}/{quote(name, safe='')}", rights)
+        return self.url_of(vhost, name, password)
+
+    def queues(self, url: str) -> list[dict[str, Any]]:
+        return list(self._ask("GET", f"queues/{quote(vhost_of(url), safe='')}"))
+
+    def delete_queue(self, url: str, name: str) -> None:
+        self._ask("DELETE", f"queues/{quote(vhost_of(url), safe='')}/{quote(name, safe='')}")
+
+    def close_connections_of(self, pid: int) -> None:
+        """By force, once it is known which they are."""
+        found: list[str] = []
+
+        def known() -> bool:
+            told = self._ask("GET", "connections")
+            found[:] = [one["name"] for one in told if one.get("client_properties", {}).get("pid") == pid]
+            return bool(found)
+
+        self._until(known, 20.0, f"knows no connection of {pid}")
+        for name in found:
+            with suppress(HTTPError):  # It has gone meanwhile.
+                self._ask("DELETE", f"connections/{quote(name, safe='')}")
+
+    def alarm(self, on: bool) -> None:
+        """Short of memory, so that it takes nothing from publishers; or no longer."""
+        self.control("set_vm_memory_high_watermark", "absolute", "1000" if on else "4000000000")
+
+    def control(self, *arguments: str) -> str:
+        if not self.running:  # It would start an epmd, and that stays.
+            raise RuntimeError(f"{' '.join(arguments)}: the broker does not run")
+        command = [str(_BIN / "rabbitmqctl"), "--node", self._node, *arguments]
+        done = subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, timeout=60.0, check=False, cwd=self._folder
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        request = Request(
+            f"{self.management}/api/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": "Basic " + b64encode(f"{_USER}:{_USER}".encode()).decode()},
+        )
+        with urlopen(request, timeout=30.0) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+def is_installed() -> bool:
+    return (_BIN / "rabbitmq-server").exists()
+
+
+def vhost_of(url: str) -> str:
+    return unquote(urlsplit(url).path.removeprefix("/")) or "/"
+
+
+def free_ports(count: int) -> list[int]:
+    """Held all at once, so that they differ."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        return True
+    return False
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return not re.search(r"^State:\s+Z", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    except OSError:
+        return False
+
+
+def living(mark: str) -> dict[int, str]:
+    """The processes of this environment. One that has ended and was not waited for has none."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # It has ended meanwhile, or is somebody else's.
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "comm").read_text().strip()
+    return found

@@ -1,0 +1,80 @@
+"""What tests of every kind stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.nursery import Nursery
+from tests.brokers import MISSING, Broker, is_installed
+from tests.s3server import S3Server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests go to one process together, where several run them: those of a file, and of the acceptance tests all
+    that share a system."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+
+
+def _group_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    footing = callspec.params.get("make_footing") if callspec else None
+    if footing is None:
+        return item.path.stem
+    return f"{footing} of their own" if "new_system" in getattr(item, "fixturenames", ()) else footing
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that many tests share; each takes buckets of its own (`url`). Its keys are `s3server.KEYS`."""
+    server = S3Server(tmp_path_factory.mktemp("s3") / "server.log").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A RabbitMQ that many tests share; each takes a vhost of its own (`new_vhost`) and leaves it alive."""
+    broker = _broker(tmp_path_factory.mktemp("broker")).start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture(scope="session")
+def beaten_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = _broker(tmp_path_factory.mktemp("beaten"))
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def own_broker(beaten_broker: Broker) -> Iterator[Broker]:
+    """One that the test may kill, freeze or starve; it takes a vhost of its own all the same."""
+    if not beaten_broker.running:
+        beaten_broker.start()
+    yield beaten_broker
+    if beaten_broker.running:
+        beaten_broker.thaw()
+
+
+def _broker(folder: Path) -> Broker:
+    if not is_installed():
+        pytest.fail(MISSING)
+    return Broker(folder)
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Iterator[S3Server]:
+    server = S3Server(tmp_path / "s3.log").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    nursery = Nursery(tmp_path_factory.mktemp("nursery"))
+    yield nursery
+    nursery.close()

@@ -1,0 +1,313 @@
+"""RabbitMQ: what every bus does, and what only this one promises."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from messages.executions import ExecutionProgressed
+from messages.files import FileUploaded
+from shared.bus import topology
+from shared.bus.amqp import publisher, running
+from shared.bus.base import Queue
+from shared.bus.rabbit import RabbitBus
+from tests.brokers import Broker
+from tests.contract.bus_behaviour import BusBehaviour
+from tests.contract.bus_tools import QUICK, Footing, Inbox, StreamInbox, numbers, until
+from tests.s3server import S3Server
+from voxloom.errors import BusUnavailable, Misconfigured, TooLarge
+
+QUEUE = Queue("uploads", ("file.uploaded.#",), QUICK, batch=100)
+Opened = Callable[[str], Awaitable[RabbitBus]]
+
+
+class RabbitFooting(Footing):
+    """A bus on a vhost of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.bus: RabbitBus = RabbitBus(url)
+
+    async def reopen(self) -> RabbitBus:
+        await self.bus.close()
+        self.bus = RabbitBus(self.url)
+        await self.bus.open()
+        return self.bus
+
+
+@pytest.fixture(scope="session")
+def vhost(broker: Broker) -> str:
+    return broker.new_vhost()
+
+
+@pytest.fixture
+async def footing(vhost: str) -> AsyncIterator[RabbitFooting]:
+    footing = RabbitFooting(vhost)
+    await footing.bus.open()
+    yield footing
+    await footing.bus.close()
+
+
+class TestRabbitBus(BusBehaviour):
+    """All of it."""
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Opened]:
+    buses: list[RabbitBus] = []
+
+    async def make(url: str) -> RabbitBus:
+        buses.append(RabbitBus(url))
+        await buses[-1].open()
+        return buses[-1]
+
+    yield make
+    for bus in buses:
+        await bus.close()
+
+
+def uploaded(subject: str, etag: str = "e") -> FileUploaded:
+    return FileUploaded(subject=subject, size=1, etag=etag)
+
+
+async def settle_in(bus: RabbitBus, inbox: Inbox) -> None:
+    """RabbitMQ 3.10 may lose a queue that is killed within a second of its making, so it gets some time."""
+    await bus.publish(uploaded("first"))
+    await inbox.has("first")
+    await asyncio.sleep(1.5)
+
+
+async def publish_without_end(bus: RabbitBus, said: list[str]) -> None:
+    for number in itertools.count():
+        await bus.publish(uploaded(str(number)))
+        said.append(str(number))
+
+
+# --- brokers that go, come back or are in need ---
+
+
+async def test_what_is_published_while_the_broker_restarts_is_kept_in_order(own_broker: Broker, opened: Opened) -> None:
+    # Given somebody who publishes without end
+    bus, inbox = await opened(own_broker.new_vhost()), Inbox()
+    await bus.consume(QUEUE, inbox)
+    await settle_in(bus, inbox)
+    said: list[str] = []
+    publishing = asyncio.create_task(publish_without_end(bus, said))
+    await until(lambda: len(said) > 100)
+    # When the broker is killed and comes back
+    await asyncio.to_thread(own_broker.kill)
+    await asyncio.to_thread(own_broker.start)
+    after = len(said)
+    await until(lambda: len(said) > after + 100, deadline=60.0)
+    publishing.cancel()
+    # Then all that was confirmed arrives, in order but for what comes twice
+    await inbox.has(*said)
+    firsts = list(dict.fromkeys(inbox.subjects))
+    assert firsts == sorted(
+        firsts, key=lambda subject: (subject != "first", int(subject) if subject.isdecimal() else 0)
+    )
+
+
+async def test_who_receives_begins_anew_once_the_broker_is_back(own_broker: Broker, opened: Opened) -> None:
+    bus, inbox, stream, heard = await opened(own_broker.new_vhost()), Inbox(), StreamInbox("default"), list[str]()
+    receivers = [
+        await bus.consume(QUEUE, inbox),
+        await bus.follow(stream.take),
+        await bus.listen(["#"], lambda event: heard.append(event.subject)),
+    ]
+    await settle_in(bus, inbox)
+    await asyncio.to_thread(own_broker.kill)
+    await until(lambda: not any(receiver.alive for receiver in receivers))
+    unwell = await bus.healthy()
+    await asyncio.to_thread(own_broker.start)
+    await until(bus.healthy, deadline=60.0)
+    await bus.publish(uploaded("after"))
+    bus.announce(ExecutionProgressed(subject="live", progress=0.5))
+    await inbox.has("after")
+    await stream.has("first", "after")
+    await until(lambda: heard == ["live"])
+    assert not unwell
+
+
+async def test_a_broker_that_has_lost_its_disk_is_furnished_anew(own_broker: Broker, opened: Opened) -> None:
+    bus, inbox, stream = await opened(own_broker.url), Inbox(), StreamInbox("default")
+    await bus.consume(QUEUE, inbox)
+    await bus.follow(stream.take)
+    await settle_in(bus, inbox)
+    await stream.has("first")
+    await asyncio.to_thread(own_broker.kill)
+    own_broker.forget()
+    await asyncio.to_thread(own_broker.start)
+    await until(bus.healthy, deadline=60.0)
+    await bus.publish(uploaded("after"))
+    await inbox.has("after")
+    await stream.has("after")
+
+
+async def test_a_broker_in_need_takes_nothing_and_that_shows_until_it_is_over(
+    own_broker: Broker, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "PUBLISH_SECS", 1.0)
+    bus, inbox = await opened(own_broker.new_vhost()), Inbox()
+    await bus.consume(QUEUE, inbox)
+    await settle_in(bus, inbox)
+    await asyncio.to_thread(own_broker.alarm, True)
+    with pytest.raises(BusUnavailable, match="short of memory or disk"):
+        await bus.publish(uploaded("refused"))
+    unwell = await bus.healthy()
+    await asyncio.to_thread(own_broker.alarm, False)
+    await until(bus.healthy)
+    await bus.publish(uploaded("taken"))
+    await inbox.has("taken")
+    assert not unwell
+
+
+async def test_a_broker_that_stands_still_is_left_and_found_again(own_broker: Broker, opened: Opened) -> None:
+    bus, inbox = await opened(f"{own_broker.new_vhost()}?heartbeat=1"), Inbox()
+    consumer = await bus.consume(QUEUE, inbox)
+    await settle_in(bus, inbox)
+    own_broker.freeze()
+    await until(lambda: not consumer.alive)
+    own_broker.thaw()
+    await until(bus.healthy, deadline=60.0)
+    await bus.publish(uploaded("after"))
+    await inbox.has("after")
+
+
+# --- consumers that the broker lets go ---
+
+
+async def test_the_consumer_of_a_queue_that_somebody_deletes_is_not_alive(
+    broker: Broker, vhost: str, opened: Opened
+) -> None:
+    bus = await opened(vhost)
+    consumer = await bus.consume(replace(QUEUE, name="deleted"), Inbox())
+    await asyncio.to_thread(broker.delete_queue, vhost, "deleted")
+    await until(lambda: not consumer.alive)
+    await until(lambda: not_healthy(bus))
+
+
+async def not_healthy(bus: RabbitBus) -> bool:
+    return not await bus.healthy()
+
+
+async def test_a_consumer_that_the_broker_has_forgotten_is_found_out_and_begins_anew(
+    vhost: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a consumer that the broker has ended without a word to its owner
+    monkeypatch.setattr(running, "WATCH_SECS", 0.05)
+    bus, inbox = await opened(vhost), Inbox()
+    consumer = await bus.consume(replace(QUEUE, name="forgotten"), inbox)
+    session = consumer._session  # type: ignore[attr-defined]
+    (tag,) = session.channel.consumers
+    await session.channel.basic_cancel(tag)
+    # When something comes
+    await bus.publish(uploaded("a"))
+    # Then it arrives all the same
+    await inbox.has("a")
+
+
+async def test_when_the_active_consumer_loses_its_connection_the_next_goes_on_in_order(
+    broker: Broker, vhost: str, opened: Opened
+) -> None:
+    spec = replace(QUEUE, name="taken-over", single_active=True)
+    first, second = Inbox(), Inbox()
+    active, standby, says = await opened(vhost), await opened(vhost), await opened(vhost)
+    await active.consume(spec, first)
+    await standby.consume(spec, second)
+    publishing = asyncio.create_task(says.publish(*map(uploaded, numbers(0, 3000))))
+    await until(lambda: len(first.subjects) > 100)
+    await active.close()
+    await publishing
+    await second.has("2999")
+    assert second.subjects == numbers(int(second.subjects[0]), 3000)
+    assert set(first.subjects) | set(second.subjects) == set(numbers(0, 3000))
+
+
+# --- what is wrong from the start ---
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"password": "wrong"}, Misconfigured, "user or the password"),
+        ({"vhost": "nowhere"}, Misconfigured, "make the vhost"),
+        ({"port": 1}, BusUnavailable, "cannot be reached"),
+        ({"scheme": "amqps"}, Misconfigured, "TLS"),
+    ],
+)
+async def test_a_wrong_address_is_one_sentence_without_a_secret(
+    broker: Broker, change: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    parts = {"scheme": "amqp", "password": "guest", "port": urlsplit(broker.url).port, "vhost": "%2F", **change}
+    url = f"{parts['scheme']}://guest:{parts['password']}@127.0.0.1:{parts['port']}/{parts['vhost']}"
+    with pytest.raises(error, match=says) as told:
+        await RabbitBus(url).open()
+    assert f":{parts['password']}@" not in str(told.value)
+
+
+@pytest.mark.parametrize("url", ["http://host/", "amqp://", "amqp://host:port/", "amqp://host/a/b", "nonsense"])
+async def test_what_is_no_address_is_refused_before_anybody_is_asked(url: str) -> None:
+    with pytest.raises(Misconfigured, match="amqp://user:password@host"):
+        RabbitBus(url)
+
+
+async def test_what_answers_and_is_no_broker_is_told_apart(s3_server: S3Server) -> None:
+    port = urlsplit(s3_server.endpoint).port
+    with pytest.raises((Misconfigured, BusUnavailable), match=r"AMQP|cannot be reached"):
+        await RabbitBus(f"amqp://guest:guest@127.0.0.1:{port}/").open()
+
+
+async def test_a_queue_that_an_older_version_declared_differently_is_named(vhost: str, opened: Opened) -> None:
+    bus = await opened(vhost)
+    await bus.declare(replace(QUEUE, name="older"))
+    with pytest.raises(Misconfigured, match=r"older.*rabbitmqctl delete_queue"):
+        await bus.declare(replace(QUEUE, name="older", single_active=True))
+    await bus.publish(uploaded("a"))
+
+
+async def test_a_user_without_rights_is_told_which_are_missing(broker: Broker, vhost: str) -> None:
+    url = broker.add_user("nobody", "secret", url=vhost)
+    with pytest.raises(Misconfigured, match="rights"):
+        await RabbitBus(url).open()
+
+
+async def test_a_message_that_no_broker_takes_is_refused_and_disturbs_no_other(vhost: str, opened: Opened) -> None:
+    bus = await opened(vhost)
+    with pytest.raises(TooLarge, match="16 MiB"):
+        await bus.publish(uploaded("large", "x" * (17 << 20)))
+    await bus.publish(uploaded("small"))
+
+
+async def test_a_large_message_arrives_whole(vhost: str, opened: Opened) -> None:
+    bus, inbox = await opened(vhost), Inbox()
+    await bus.consume(replace(QUEUE, name="large"), inbox)
+    event = uploaded("large", "x" * (9 << 20))
+    await bus.publish(event)
+    await inbox.has("large")
+    assert inbox.events == [event]
+
+
+async def test_a_cancel_is_never_lost_while_the_broker_is_asked(broker: Broker) -> None:
+    """Where a channel is closed, the library takes a cancel for a word of its own."""
+    bus, luck = RabbitBus(broker.new_vhost()), random.Random(0)
+    await bus.open()
+    await bus.declare(*topology.ALL)
+    lost = []
+    for number in range(300):
+        asking = asyncio.create_task(bus.stats() if number % 2 else bus.replay("nothing"))
+        await asyncio.sleep(luck.random() * 0.008)
+        was_done = asking.done()
+        asking.cancel()
+        await asyncio.wait([asking], timeout=10.0)
+        if not (was_done or asking.cancelled()):
+            lost.append(number)
+    await bus.close()
+    assert lost == []

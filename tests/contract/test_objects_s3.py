@@ -1,0 +1,75 @@
+"""The S3 object store: what every store does, and what only this one promises.
+
+To open a store makes buckets and tries them out; so that is done once per class, and between tests they are emptied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import pytest_asyncio
+
+from shared.objects.s3 import S3ObjectStore, S3Place
+from tests.contract.object_store_behaviour import CrowdBehaviour, Footing, ObjectStoreBehaviour
+from tests.s3server import KEYS, S3Server, new_name
+
+
+class S3Footing(Footing):
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self.store: S3ObjectStore = self.new_store()
+
+    def new_store(self) -> S3ObjectStore:
+        return S3ObjectStore(S3Place.from_url(self.url), self.folder)
+
+    async def reopen(self) -> S3ObjectStore:
+        await self.store.close()
+        self.store = self.new_store()
+        await self.store.open()
+        return self.store
+
+
+@pytest.fixture(scope="class")
+def keys() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def opened(
+    request: pytest.FixtureRequest, keys: None, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[S3Footing, str]]:
+    name, kind = new_name(), request.cls
+    footing = S3Footing(s3_server.url(*kind.options, name=name + kind.path), tmp_path_factory.mktemp("store"))
+    await footing.store.open()
+    yield footing, name
+    await footing.store.close()
+
+
+@pytest.fixture
+def footing(opened: tuple[S3Footing, str], s3_server: S3Server) -> Iterator[S3Footing]:
+    footing, name = opened
+    yield footing
+    s3_server.empty(name)
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestS3ObjectStore(ObjectStoreBehaviour, CrowdBehaviour):
+    """Every collection is a bucket."""
+
+    options: ClassVar[tuple[str, ...]] = ()
+    path: ClassVar[str] = ""
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestS3ObjectStoreInOneBucket(ObjectStoreBehaviour):
+    """Every collection is a folder, and all of them are in a folder of somebody's bucket."""
+
+    options: ClassVar[tuple[str, ...]] = ("layout=bucket",)
+    path: ClassVar[str] = "all/a/folder"

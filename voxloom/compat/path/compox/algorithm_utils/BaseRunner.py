@@ -1,0 +1,1 @@
+from voxloom.runner.base import BaseRunner as BaseRunner

@@ -1,0 +1,1 @@
+from voxloom.runner.family import Image2SegmentationRunner as Image2SegmentationRunner

@@ -1,0 +1,1 @@
+from voxloom.runner.family import Segmentation2SegmentationRunner as Segmentation2SegmentationRunner

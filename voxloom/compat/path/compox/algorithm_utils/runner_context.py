@@ -1,0 +1,1 @@
+from voxloom.runner.context import current_runner_context as current_runner_context

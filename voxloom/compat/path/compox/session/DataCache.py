@@ -1,0 +1,1 @@
+from voxloom.runner.sessions import DataCache as DataCache

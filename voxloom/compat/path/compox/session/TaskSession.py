@@ -1,0 +1,1 @@
+from voxloom.runner.sessions import TaskSession as TaskSession

@@ -1,0 +1,1 @@
+from voxloom.compat.debugging import DebuggingTaskHandler as DebuggingTaskHandler

@@ -1,0 +1,2 @@
+from voxloom.runner.exceptions import TaskStoppedException as TaskStoppedException
+from voxloom.runner.handler import TaskHandler as TaskHandler

@@ -1,0 +1,1 @@
+from voxloom.runner.context import current_handler as current_handler

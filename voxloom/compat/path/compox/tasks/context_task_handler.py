@@ -1,0 +1,3 @@
+from voxloom.runner.context import current_handler as current_task_handler
+
+__all__ = ["current_task_handler"]

@@ -1,0 +1,1 @@
+from voxloom.runner.training import SampleManifest as SampleManifest

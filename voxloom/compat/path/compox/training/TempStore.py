@@ -1,0 +1,1 @@
+from voxloom.runner.tempstore import TempStore as TempStore

@@ -1,0 +1,1 @@
+from voxloom.runner.training import TrainingDataset as TrainingDataset

@@ -1,0 +1,1 @@
+from voxloom.runner.traininghandler import TrainingHandler as TrainingHandler
