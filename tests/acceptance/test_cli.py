@@ -144,7 +144,7 @@ def test_ctrl_c_during_a_run_stops_it_on_the_server(cli: Cli, api: Api) -> None:
     listed = {"algorithm": "ctrl_c", "limit": "1"}
 
     def running() -> str:
-        items = api.http.get("/api/v1/executions", params=listed).json()["items"]
+        items = api.http.get("/api/v1/executions", params=listed).json()
         return items[0]["execution_id"] if items and items[0]["status"] == "RUNNING" else ""
 
     run = eventually(running, what="the run")

@@ -96,14 +96,27 @@ def later_scheduler(cluster: Cluster, old: Process, epoch: float) -> Process | N
     return next((process for process in others if process.figure("scheduler_epoch") > epoch), None)
 
 
-def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(new_cluster: NewCluster) -> None:
+HELD = """
+for step in range(10_000):
+    if os.path.exists(args["until"]):
+        break
+    time.sleep(0.02)
+    self.set_progress(step / 10_000)
+"""
+
+
+def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(new_cluster: NewCluster, tmp_path: Path) -> None:
+    # Given two runs on each of two workers, which go on until they are let go
     cluster = new_cluster()
     api = cluster.api()
-    ticker = api.deploy(generic("ticker", TICKER))["algorithm_id"]
-    runs = [api.execute(ticker, additional_parameters={"steps": 50}) for _ in range(4)]
+    held = api.deploy(generic("held", HELD))["algorithm_id"]
+    runs = [api.execute(held, additional_parameters={"until": str(tmp_path / "go")}) for _ in range(4)]
     for run in runs:
         api.wait_for_status(run, "RUNNING")
+    # When one worker is killed
     cluster.kill_one(cluster.of("worker")[0])
+    (tmp_path / "go").touch()
+    # Then all complete, and its two in a second attempt
     records = end_of_all(api, runs)
     assert statuses(records) == Counter(COMPLETED=4)
     assert Counter(record["attempt"] for record in records.values()) == Counter({1: 2, 2: 2})
