@@ -22,7 +22,7 @@ def next_choice(state: State) -> Choice | None:
     """The one assignment to make now; None if nothing fits. Takes the job out of its line.
 
     Among lines that find a worker, the project with the fewest running runs comes first, then the higher priority, then
-    the older run. The worker is the one with the most room.
+    the older run. The worker is the one that has the run's session, where it has room, else the one with the most room.
     """
     while True:
         best = min(_candidates(state), default=None, key=lambda candidate: candidate[0])
@@ -31,7 +31,13 @@ def next_choice(state: State) -> Choice | None:
         _, devices, project, worker, device_class = best
         job = state.take(devices, project)
         if job is not None and job.lease is None:
-            return Choice(job, worker, device_class)
+            return Choice(job, _at_home(state, job, device_class) or worker, device_class)
+
+
+def _at_home(state: State, job: Job, device_class: str) -> Worker | None:
+    """What lives in a process alone, such as a model on a card, is only there; the rest of a session moves."""
+    home = state.home(job)
+    return home if home is not None and home.room(device_class) > 0 else None
 
 
 _Candidate = tuple[tuple[int, int, int], tuple[str, ...], str, Worker, str]

@@ -17,6 +17,8 @@ QUICK_SECS = 0.5
 """A lane whose runs last less than this gets one run ahead per slot, so that it never idles for a round trip. Longer
 runs wait in the scheduler's queue, where any worker can take them."""
 _SMOOTHING = 0.3
+MOST_SESSIONS = 10_000
+"""Every run has a session, most are never used again: so many are remembered."""
 
 _T = TypeVar("_T")
 
@@ -143,6 +145,8 @@ class State:
         """Ended runs and when, for late repetitions. The oldest first."""
         self.gone: dict[str, Gone] = {}
         """Incarnations that are over, the oldest first."""
+        self._homes: dict[tuple[str, str], str] = {}
+        """project, session → the incarnation that its newest run was given to; the oldest first."""
         self._rooms: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
         """device class → room → incarnations with that much of it (a dict, to keep an order)."""
         self._room_of: dict[tuple[str, str], int] = {}
@@ -178,6 +182,20 @@ class State:
     def lease(self, job: Job, worker: Worker, device_class: str, now: float) -> None:
         job.attempt += 1
         self._hold(job, Lease(worker.incarnation, worker.worker_id, device_class, now))
+        self._settle_session(job, worker)
+
+    def _settle_session(self, job: Job, worker: Worker) -> None:
+        if not job.work.session_token:
+            return
+        session = job.project, job.work.session_token
+        self._homes.pop(session, None)
+        self._homes[session] = worker.incarnation
+        if len(self._homes) > MOST_SESSIONS:
+            del self._homes[next(iter(self._homes))]
+
+    def home(self, job: Job) -> Worker | None:
+        """The worker that has, or had, the run's session in its processes; None where that is not known."""
+        return self.workers.get(self._homes.get((job.project, job.work.session_token), ""))
 
     def release(self, job: Job) -> None:
         """Out of its worker's hands."""

@@ -221,3 +221,12 @@ for step in range(int(args.get("steps", 1000))):
     time.sleep(0.02)
     self.set_progress(step / int(args.get("steps", 1000)))
 """
+
+HELD = """
+for step in range(10_000):
+    if os.path.exists(args["until"]):
+        break
+    time.sleep(0.02)
+    self.set_progress(step / 10_000)
+"""
+"""Goes on until there is a file at `args["until"]`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.acceptance.support import PLUS_ONE, TICKER, Footing, algorithm, eventually, generic
+from tests.acceptance.support import HELD, PLUS_ONE, TICKER, Footing, algorithm, eventually, generic
 
 Systems = Callable[..., Footing]
 
@@ -101,14 +101,21 @@ def test_sigterm_lets_running_work_end(new_system: Systems) -> None:
     assert (record["status"], record["attempt"]) == ("COMPLETED", 1)
 
 
-def test_sigterm_gives_back_what_takes_longer_and_it_goes_on_after_the_start(new_system: Systems) -> None:
+def test_sigterm_gives_back_what_takes_longer_and_it_goes_on_after_the_start(
+    new_system: Systems, tmp_path: Path
+) -> None:
+    # Given a run that does not end by itself, and some that wait
     footing = new_system(drain=0.5, grace=0.5)
     api = footing.api()
-    run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 150})
-    waiting = [api.execute(api.deploy(generic("noop", "pass"))["algorithm_id"]) for _ in range(3)]
+    held, noop = (api.deploy(generic(name, body))["algorithm_id"] for name, body in [("held", HELD), ("noop", "pass")])
+    run = api.execute(held, additional_parameters={"until": str(tmp_path / "go")})
+    waiting = [api.execute(noop) for _ in range(3)]
     api.wait_for_status(run, "RUNNING")
+    # When the system is stopped and started again
     assert footing.stop() == 0
+    (tmp_path / "go").touch()
     api = footing.start().api()
+    # Then all come to their end
     assert {api.wait(one)["status"] for one in [run, *waiting]} == {"COMPLETED"}
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from services.commands import DIED
 from tests.acceptance.cluster import Cluster, Process, frozen
-from tests.acceptance.support import PLUS_ONE, TICKER, Api, algorithm, eventually, generic
+from tests.acceptance.support import HELD, PLUS_ONE, TICKER, Api, algorithm, eventually, generic
 from tests.brokers import Broker, vhost_of
 from tests.chaos.load import Notes, Stream, accepted, deploy_noting, end_of_all, statuses, unlike
 
@@ -94,15 +94,6 @@ def test_a_scheduler_that_was_paused_decides_nothing_when_it_wakes(
 def later_scheduler(cluster: Cluster, old: Process, epoch: float) -> Process | None:
     others = [process for process in cluster.of("scheduler") if process is not old]
     return next((process for process in others if process.figure("scheduler_epoch") > epoch), None)
-
-
-HELD = """
-for step in range(10_000):
-    if os.path.exists(args["until"]):
-        break
-    time.sleep(0.02)
-    self.set_progress(step / 10_000)
-"""
 
 
 def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(new_cluster: NewCluster, tmp_path: Path) -> None:
