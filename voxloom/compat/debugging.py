@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from voxloom import imagefiles, testing
-from voxloom.compat.absent import gone
 from voxloom.errors import InvalidInput
 from voxloom.ids import new_id
 from voxloom.runner import importing
@@ -159,9 +158,6 @@ class DebuggingTaskHandler(TaskHandler):
             return super().fetch_asset(asset_path)
         except KeyError as error:
             raise FileNotFoundError(str(error)) from None
-
-    def __getattr__(self, name: str) -> Any:
-        raise gone(type(self).__name__, name)
 
 
 class DebuggingTrainingHandler(TrainingHandler):
