@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from voxloom import compat
 from voxloom.runner.base import BaseRunner, execute, make, train
 from voxloom.runner.handler import TaskHandler
+from voxloom.runner.sessions import DataCache
 from voxloom.runner.traininghandler import TrainingHandler
 from voxloom.testing import LocalLink
 
@@ -26,6 +31,33 @@ class Steps(BaseRunner):
 
     def postprocess(self, data: Any, args: Any) -> Any:
         return data
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> LocalLink:
+    """One whose session and assets are there."""
+    (tmp_path / "assets" / "files").mkdir(parents=True)
+    (tmp_path / "assets" / "files" / "weights.bin").write_bytes(b"\x00\x01")
+    (tmp_path / "assets" / "pyproject.toml").write_text("[project]\n")
+    made = LocalLink(tmp_path, assets=tmp_path / "assets", device="cuda")
+    made.use_session(DataCache())
+    return made
+
+
+@pytest.fixture
+def lonely(tmp_path: Path) -> LocalLink:
+    """One without a session."""
+    return LocalLink(tmp_path)
+
+
+@pytest.fixture
+def names() -> Iterator[None]:
+    before = list(sys.path)
+    sys.path.insert(0, str(compat.PATH))
+    yield
+    sys.path[:] = before
+    for name in [name for name in sys.modules if name.partition(".")[0] == "compox"]:
+        del sys.modules[name]
 
 
 def within(link: LocalLink, step: Step, base: type[Any] = Steps, args: dict[str, Any] | None = None) -> Any:

@@ -9,7 +9,6 @@ import importlib
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +17,20 @@ import pytest
 from pydantic import ValidationError
 
 from tests.unit.author_world import Steps, add_sample, learning, within
-from voxloom import compat, errors, runner, testing
+from tests.unit.author_world import link as link
+from tests.unit.author_world import lonely as lonely
+from tests.unit.author_world import names as names
+from voxloom import errors, runner, testing
 from voxloom.runner import AssetNotFound, BaseRunner, ImageSchema, InvalidOutputs, NoRun, family
 from voxloom.runner.base import execute, make, train
 from voxloom.runner.exceptions import CheckpointError, FileUnknown, NoSession, NoTraining, NotTrainable, StateError
 from voxloom.runner.handler import TaskHandler
-from voxloom.runner.sessions import DataCache
 from voxloom.runner.training import KeysDiffer, SampleNotFound, TrainingDataset
 from voxloom.runner.traininghandler import CheckpointInvalid, SchemaMissing, TrainingHandler
 from voxloom.testing import LocalLink
 
 ONE = {"input_dataset_ids": ["one"]}
 IMAGE = np.arange(6, dtype=np.uint8).reshape(2, 3)
-
-
-@pytest.fixture
-def link(tmp_path: Path) -> LocalLink:
-    """One whose session and assets are there."""
-    (tmp_path / "assets" / "files").mkdir(parents=True)
-    (tmp_path / "assets" / "files" / "weights.bin").write_bytes(b"\x00\x01")
-    (tmp_path / "assets" / "pyproject.toml").write_text("[project]\n")
-    made = LocalLink(tmp_path, assets=tmp_path / "assets", device="cuda")
-    made.use_session(DataCache())
-    return made
-
-
-@pytest.fixture
-def lonely(tmp_path: Path) -> LocalLink:
-    """One without a session."""
-    return LocalLink(tmp_path)
-
-
-@pytest.fixture
-def names() -> Iterator[None]:
-    before = list(sys.path)
-    sys.path.insert(0, str(compat.PATH))
-    yield
-    sys.path[:] = before
-    for name in [name for name in sys.modules if name.partition(".")[0] == "compox"]:
-        del sys.modules[name]
 
 
 # --- 0. import names --------------------------------------------------------------------------------------
