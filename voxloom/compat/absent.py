@@ -15,7 +15,7 @@ INSTEAD = {
     "stop_request": "TaskStoppedException, which comes out of the next call into the runner API",
     "emergency_record_store": "nothing: records are kept by the server",
     "load_sample_manifest": "self.get_training_dataset(...)",
-    "save_sample_manifest": "POST /api/v0/samples, or Client().create_sample(...)",
+    "save_sample_manifest": "POST /api/v1/samples",
     "delete_sample_manifest": "DELETE /api/v1/samples/{sample_id}",
     "AlgorithmCheckpoint": "GET /api/v1/checkpoints, or self.save_checkpoint in a training",
     "CheckpointManifest": "GET /api/v1/checkpoints",

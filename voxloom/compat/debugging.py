@@ -8,7 +8,6 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,11 @@ def _told(value: Any) -> str:
 
 
 class LocalDebugSession:
-    """Data from local files, and runs on it, without a server. It ends with its `with` block, or the process."""
+    """Data from local files, and runs on it, without a server. Its files go with its `with` block, or with itself."""
 
     def __init__(self, task_id: str = "local-debug", device: str = "cpu", tmp_bucket: str = "data-store") -> None:
-        self._exits = ExitStack()
-        folder = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="voxloom-debug-")))
-        self.link = testing.LocalLink(folder, device=_DEVICES.get(device, device))
+        self._folder = _folder_for(self)
+        self.link = testing.LocalLink(self._folder, device=_DEVICES.get(device, device))
         self.link.task_id = task_id
         self.database_connection = LocalObjects(self.link, tmp_bucket)
 
@@ -59,7 +57,7 @@ class LocalDebugSession:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exits.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def load_data(self, path: str | Path) -> list[str]:
         """The ids of new files: one image per slice of a .npy, .tif or .h5 (its first dataset of two or three axes), or
