@@ -188,6 +188,13 @@ def test_what_a_handler_has_not_names_what_to_use(link: LocalLink, kind: Any, na
         getattr(kind(link), name)
 
 
+@pytest.mark.parametrize("kind", [TaskHandler, TrainingHandler])
+def test_handlers_are_not_made_as_compox_makes_them(kind: Any) -> None:
+    for given, named in ((("id", object()), {}), (("id",), {"database_update": False})):
+        with pytest.raises(TypeError, match=r"self\.fetch_data.*DebuggingTaskHandler"):
+            kind(*given, **named)
+
+
 @pytest.mark.parametrize("name", ["set_as_current_handler", "set_as_current_task_handler"])
 def test_a_handler_can_be_made_the_current_one(link: LocalLink, name: str) -> None:
     handler = TaskHandler(link)

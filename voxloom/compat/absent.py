@@ -23,7 +23,7 @@ INSTEAD = {
     "S3Connection": "self.fetch_data, self.post_data and self.fetch_asset: runs hold no credentials",
     "TempfileConnection": "voxloom.testing.run, or compox.tasks.DebuggingTaskHandler",
     "database_utils": "self.fetch_data, self.post_data and self.fetch_asset",
-    "AlgorithmManager": "`voxloom ls`, `voxloom rm NAME MAJOR [--minor N]`, or GET /api/v0/algorithms",
+    "AlgorithmManager": "`voxloom ls`, `voxloom rm NAME MAJOR [--minor N]`, or GET /api/v0/algorithm/all",
     "pydantic_models": "voxloom.models",
     "routers": "the routes of the server: docs/rest.md",
     "store_algorithm": "`voxloom deploy FOLDER`, or Client().deploy(...)",

@@ -106,9 +106,14 @@ class Link(Protocol):
 
 
 class TaskHandler:
-    """One run, as its author sees it."""
+    """One run, as its author sees it. It comes with the run; what Compox takes to make one is refused."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *others: Any, **more: Any) -> None:
+        if others or more or isinstance(link, str):
+            raise TypeError(
+                f"A {type(self).__name__} comes with its run, as self.task_handler: use self.fetch_data, "
+                "self.post_data and self.fetch_asset, or to debug, DebuggingTaskHandler."
+            )
         self._link = link
         self._progress = 0.0
         self._state: dict[str, Any] = {}

@@ -46,19 +46,24 @@ def install(folder: Path) -> None:
     ours = [str(folder), str(compat.PATH)]
     sys.path[:0] = ours
     sys.meta_path.insert(0, _Finder(folder))
-    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part not in ours]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *others])
+    os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *_python_path_without(ours)])
     os.environ[FOLDER_VARIABLE] = str(folder)
     importlib.invalidate_caches()
 
 
 def uninstall() -> None:
-    """Takes the folder off the import path again. Modules that are loaded stay loaded."""
+    """Takes the folder off the import path again, also of children to come. Modules that are loaded stay loaded."""
     for finder in [finder for finder in sys.meta_path if isinstance(finder, _Finder)]:
         sys.meta_path.remove(finder)
         for place in (str(finder.folder), str(compat.PATH)):
             if place in sys.path:
                 sys.path.remove(place)
+        os.environ["PYTHONPATH"] = os.pathsep.join(_python_path_without([str(finder.folder), str(compat.PATH)]))
+        os.environ.pop(FOLDER_VARIABLE, None)
+
+
+def _python_path_without(places: Sequence[str]) -> list[str]:
+    return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part not in places]
 
 
 def install_in_child() -> None:

@@ -35,8 +35,8 @@ class TrainingWithoutCheckpoint(TrainingError):
 class TrainingHandler(TaskHandler):
     """One training, as its author sees it."""
 
-    def __init__(self, link: Link) -> None:
-        super().__init__(link)
+    def __init__(self, link: Link, *others: Any, **more: Any) -> None:
+        super().__init__(link, *others, **more)
         self._checkpoint_ids: list[str] = []
 
     # --- samples ---
