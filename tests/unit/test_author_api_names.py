@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+import voxloom
 from tests.unit.author_world import learning, within
 from tests.unit.author_world import link as link
 from tests.unit.author_world import lonely as lonely
@@ -65,6 +66,16 @@ def test_a_deployer_refuses_as_compox_does(names: None, folder: Path, pyproject:
         (folder / "pyproject.toml").write_text(pyproject)
     with pytest.raises(error):
         deployer(folder)
+
+
+def test_check_gives_what_a_deploy_would_see(folder: Path) -> None:
+    (folder / "Runner.py").write_text("from voxloom import Runner as Base\nclass Runner(Base): ...\n")
+    warnings: list[str] = []
+    with pytest.raises(InvalidInput, match="lacks inference, postprocess, preprocess"):
+        voxloom.check(folder, warn=warnings.append)
+    (folder / "Runner.py").write_text("from voxloom.runner import Image2ImageRunner as Runner\n")
+    seen = voxloom.check(folder, warn=warnings.append)
+    assert (seen.name, seen.major, seen.minor, len(warnings) > 0) == ("mine", "2", "5", True)
 
 
 @pytest.mark.parametrize("name", ["store_algorithm", "deploy_from_zip"])
