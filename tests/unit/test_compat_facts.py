@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import py_compile
 import re
 import shutil
@@ -14,7 +15,9 @@ import h5py
 import numpy as np
 import pytest
 
+from messages.executions import ExecutionAssigned
 from services.gateway.execute import choose_devices
+from services.worker.attempt import notes
 from services.worker.devices import visible
 from services.worker.folders import Folders
 from services.worker.pool import Key
@@ -40,6 +43,7 @@ from voxloom.runner.traininghandler import TrainingHandler
 from voxloom.testing import LocalLink
 
 IMAGE = np.arange(6, dtype=np.uint8).reshape(2, 3)
+GOLDEN = Path(__file__).parents[1] / "golden"
 ONE = {"input_dataset_ids": ["one"]}
 FILES = {"Runner.py", "pyproject.toml"}
 PROJECT = '[project]\nname = "mine"\nversion = "1.0.0"\n'
@@ -110,6 +114,15 @@ def test_05_gpu_may_become_cpu_where_the_algorithm_supports_it(supported: list[s
         algorithm_id="a", project="default", name="A", major="1", minors={}, next_minor=0, about=about
     )
     assert choose_devices(entry, None).classes == classes
+
+
+@pytest.mark.parametrize(("device_class", "warned"), [("cpu", True), ("gpu", False)])
+def test_05_and_its_log_says_so(device_class: str, warned: bool) -> None:
+    data = json.loads((GOLDEN / "voxloom.execution.assigned.v1.json").read_text())["data"]
+    work = {**data["work"], "devices": ["gpu", "cpu"], "device_warning": None}
+    told = {**data, "subject": "run", "project": "default", "attempt": 1, "lost": 0}
+    said = notes(ExecutionAssigned.model_validate({**told, "device_class": device_class, "work": work}))
+    assert (len(said), all("runs on cpu" in line for line in said)) == (int(warned), True)
 
 
 async def test_06_a_process_sees_its_card_alone_and_calls_it_cuda(bench: Bench) -> None:
