@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from voxloom.checking import check
     from voxloom.client import AsyncClient, Client
     from voxloom.errors import VoxloomError
     from voxloom.runner import BaseRunner, Runner
@@ -21,9 +22,10 @@ _HOMES = {
     "Client": "voxloom.client",
     "Runner": "voxloom.runner",
     "VoxloomError": "voxloom.errors",
+    "check": "voxloom.checking",
 }
 
-__all__ = ["AsyncClient", "BaseRunner", "Client", "Runner", "VoxloomError", "__version__"]
+__all__ = ["AsyncClient", "BaseRunner", "Client", "Runner", "VoxloomError", "__version__", "check"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,15 +19,15 @@ translate foreign exceptions into this tree where they meet them; nothing else c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 
 class VoxloomError(Exception):
-    """The root. `code` is for programs and never changes; `message` is a sentence for people."""
+    """The root. `code` is for programs and never changes, `message` a sentence for people, `cause` what led to it."""
 
     code: str = "error"
     http_status: int = 500
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self,
@@ -36,12 +36,16 @@ class VoxloomError(Exception):
         code: str | None = None,
         http_status: int | None = None,
         details: Mapping[str, Any] | None = None,
+        retryable: bool | None = None,
+        cause: BaseException | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
         self.http_status = http_status or type(self).http_status
         self.details: dict[str, Any] = dict(details or {})
+        self.retryable = type(self).retryable if retryable is None else retryable
+        self.cause = cause
 
 
 class InvalidInput(VoxloomError, ValueError):

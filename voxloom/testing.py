@@ -28,7 +28,7 @@ from voxloom.manifest import read_folder
 from voxloom.parameters import check_parameters
 from voxloom.runner import base, hdf5, importing
 from voxloom.runner.base import BaseRunner, execute, make
-from voxloom.runner.exceptions import AssetNotFound, TaskStoppedException, kind_of
+from voxloom.runner.exceptions import AssetNotFound, FileUnknown, TaskStoppedException, kind_of
 from voxloom.runner.handler import Level, TaskHandler
 from voxloom.runner.sessions import DataCache, RunSession
 from voxloom.runner.training import SampleNotFound
@@ -124,7 +124,7 @@ class LocalLink:
 
     def fetch_paths(self, file_ids: Sequence[str]) -> list[Path]:
         if unknown := [file_id for file_id in file_ids if file_id not in self.files]:
-            raise InvalidInput(f"There is no file {unknown[0]}: fetch inputs of this run, or what it has posted.")
+            raise FileUnknown(f"There is no file {unknown[0]}: fetch inputs of this run, or what it has posted.")
         return [self.files[file_id] for file_id in file_ids]
 
     def stage(self, count: int) -> list[tuple[str, Path]]:

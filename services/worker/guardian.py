@@ -2,7 +2,7 @@
 
 A runner ends by itself when its worker goes away, but cannot while it is stuck in C with the interpreter's lock held,
 and cannot end what it has started once it is dead itself. The guardian sees its standard input close, however the
-worker dies, and kills the process groups that it was told of.
+worker dies, kills the process groups that it was told of, and removes their folders.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Self
 _SCRIPT = """
 trap '' HUP INT TERM
 groups=
-while read -r word group; do
+while read -r word group home; do
   case $word in
-    add) groups="$groups $group" ;;
+    add) groups="$groups $group:$home" ;;
     drop)
       kept=
-      for each in $groups; do [ "$each" = "$group" ] || kept="$kept $each"; done
+      for each in $groups; do [ "${each%%:*}" = "$group" ] || kept="$kept $each"; done
       groups=$kept ;;
   esac
 done
-for each in $groups; do kill -KILL "-$each"; done
+for each in $groups; do kill -KILL "-${each%%:*}"; rm -rf "${each#*:}"; done
 """
 
 _log = logging.getLogger("voxloom.worker")
@@ -51,8 +51,9 @@ class Guardian:
         )
         return cls(shell)
 
-    def add(self, group: int) -> None:
-        self._say(f"add {group}\n")
+    def add(self, group: int, home: str = "") -> None:
+        """`home` is a folder that goes with the group; its path has no spaces."""
+        self._say(f"add {group} {home}\n")
 
     def drop(self, group: int) -> None:
         """The group's leader is about to be reaped, so that its number may be given to others."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -132,8 +133,9 @@ class RunnerProcess:
     The process leads a session of its own: killing it takes along whatever it has started.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], guardian: Guardian | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], home: str, guardian: Guardian | None) -> None:
         self._process = process
+        self._home = home
         self._guardian = guardian
         self._wire = _Wire(self)
         self._pipes: list[OutputPipe] = []
@@ -162,7 +164,7 @@ class RunnerProcess:
         err_read, err_write = os.pipe()
         try:
             # On the loop, for a millisecond: a thread that is starting a process cannot be cancelled.
-            process = spawn(theirs.fileno(), out_write, err_write, memory)
+            process, home = spawn(theirs.fileno(), out_write, err_write, memory)
         except OSError as error:
             ours.close()
             os.close(out_read)
@@ -172,13 +174,13 @@ class RunnerProcess:
             theirs.close()
             os.close(out_write)
             os.close(err_write)
-        self = cls(process, guardian)
+        self = cls(process, home, guardian)
         await self._adopt(ours, out_read, err_read)
         return self
 
     async def _adopt(self, sock: socket.socket, out: int, err: int) -> None:
         if self._guardian is not None:
-            self._guardian.add(self.pid)
+            self._guardian.add(self.pid, self._home)
         self._pipes = [OutputPipe(out, "INFO", self._on_printed), OutputPipe(err, "WARNING", self._on_printed)]
         self._watch = asyncio.create_task(self._watch_exit(), name=f"worker.runner.{self.pid}")
         try:
@@ -319,7 +321,7 @@ class RunnerProcess:
         self._kill_group()  # what it has left behind
         if self._guardian is not None:
             self._guardian.drop(self.pid)
-        self.returncode = await asyncio.to_thread(self._process.wait)
+        self.returncode = await asyncio.to_thread(self._reap)
         self._drain_pipes()
         for pipe in self._pipes:
             pipe.close()
@@ -331,6 +333,10 @@ class RunnerProcess:
             self._ready.exception()  # seen, even if nobody waits any more
         if self._current is not None:
             self._current.settle(self._unexpected_end(self._current.run, self.returncode))
+
+    def _reap(self) -> int:
+        shutil.rmtree(self._home, ignore_errors=True)
+        return self._process.wait()
 
     def _unexpected_end(self, run: str, returncode: int) -> frames.Ended:
         if self._broken is not None:

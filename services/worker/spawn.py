@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 
 from voxloom.models import RunError
@@ -36,6 +38,8 @@ _PASSED = frozenset(
 )
 _POLL = 0.05
 """Seconds between looks at a process where there is nothing to wait on."""
+_LONGEST_TEMP = 50
+"""Bytes: with the names of a process, of a pool and of a socket, the 104 that an address may have."""
 _PASSED_FAMILIES = ("LC_", "CUDA", "NVIDIA")
 
 
@@ -44,7 +48,24 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name in _PASSED or name.startswith(_PASSED_FAMILIES)}
 
 
-def spawn(sock: int, out: int, err: int, memory: int | None) -> subprocess.Popen[bytes]:
+def _make_home() -> str:
+    """A new folder for one process's own temporary files, by a name that is short and has no spaces. Raises OSError."""
+    base = tempfile.gettempdir()
+    fit = len(os.fsencode(base)) <= _LONGEST_TEMP and not any(map(str.isspace, base))
+    return tempfile.mkdtemp(prefix="voxloom-", dir=base if fit else "/tmp")  # noqa: S108  # mkdtemp makes it ours alone
+
+
+def spawn(sock: int, out: int, err: int, memory: int | None) -> tuple[subprocess.Popen[bytes], str]:
+    """The process, and the folder of its own that goes with it. Raises OSError."""
+    home = _make_home()
+    try:
+        return _start(sock, out, err, memory, home), home
+    except OSError:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+
+
+def _start(sock: int, out: int, err: int, memory: int | None, home: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "voxloom.runner.host", str(sock)]
     if memory is not None:
         command.append(str(memory))
@@ -54,7 +75,7 @@ def spawn(sock: int, out: int, err: int, memory: int | None) -> subprocess.Popen
         stdout=out,
         stderr=err,
         pass_fds=[sock],
-        env=scrubbed(os.environ),
+        env={**scrubbed(os.environ), "TMPDIR": home},
         cwd="/",
         start_new_session=True,
     )

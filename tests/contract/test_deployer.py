@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import py_compile
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -74,7 +75,7 @@ QUICK = without_check(GOOD)
 """Deploys without a process to try it in."""
 
 
-def zipped(files: dict[str, str]) -> bytes:
+def zipped(files: Mapping[str, str | bytes]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, text in files.items():
@@ -445,3 +446,14 @@ async def test_content_of_a_deploy_under_way_stays(system: tuple[Platform, Heard
     await deployer.sweep(utc_now() + timedelta(hours=23))
 
     assert await keys(platform, MODULES) == {"under-way"}
+
+
+async def test_a_zip_of_compiled_modules_alone_is_tried_and_deployed(
+    system: tuple[Platform, Heard], deployer: Deployer, tmp_path: Path
+) -> None:
+    files = {"pyproject.toml": PYPROJECT.encode()}
+    for name, text in (("Runner", RUNNER.replace("import helper", "from .helper import name")), ("helper", "name = 1")):
+        (tmp_path / f"{name}.py").write_text(text)
+        compiled = py_compile.compile(str(tmp_path / f"{name}.py"), str(tmp_path / f"{name}.pyc"), doraise=True)
+        files[f"{name}.pyc"] = Path(str(compiled)).read_bytes()
+    assert isinstance(await deploy(system, zipped(files)), DeployCompleted)

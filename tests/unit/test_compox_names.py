@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -176,13 +177,13 @@ def test_install_puts_the_names_into_reach_of_children(tmp_path: Path) -> None:
 
 
 def test_the_algorithms_folder_comes_first(tmp_path: Path) -> None:
-    before = list(sys.path)
+    before = list(sys.path), os.environ.get("PYTHONPATH", ""), os.environ.get(importing.FOLDER_VARIABLE)
     try:
         importing.install(tmp_path)
         assert sys.path[:2] == [str(tmp_path), str(compat.PATH)]
     finally:
         importing.uninstall()
-    assert sys.path == before
+    assert (sys.path, os.environ["PYTHONPATH"], os.environ.get(importing.FOLDER_VARIABLE)) == before
 
 
 # --- debugging ---

@@ -153,3 +153,17 @@ def test_a_relative_import_at_the_root_is_seen(tmp_path: Path, source: str, reac
 def test_a_package_that_stays_within_itself_does_not_reach_the_root(tmp_path: Path) -> None:
     algorithm(tmp_path, pkg___a="from .b import x\n", pkg___b="x = 1\n")
     assert reaches_root(tmp_path / "pkg") is False
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 20, importlib.util.MAGIC_NUMBER + bytes(12) + b"no code"])
+def test_a_compiled_module_that_cannot_be_read_reaches_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.pyc").write_bytes(content)
+    assert reaches_root(tmp_path / "m.pyc") is False
+
+
+def test_a_relative_import_in_a_compiled_package_is_seen(tmp_path: Path) -> None:
+    algorithm(tmp_path, pkg_____init__="", pkg___sub="def f():\n    from ..utils import x\n")
+    before = reaches_root(tmp_path / "pkg")
+    py_compile.compile(str(tmp_path / "pkg/sub.py"), str(tmp_path / "pkg/sub.pyc"), doraise=True)
+    (tmp_path / "pkg/sub.py").unlink()
+    assert (before, reaches_root(tmp_path / "pkg")) == (True, True)

@@ -110,7 +110,7 @@ def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
     store = TempStore(tmp_path)
     images = [np.full((2, 3), value, np.uint8) for value in (1, 2)]
     paths = store.save("deep/folder", [{"image": image, "other": 1} for image in images], ImageSchema)
-    loaded = store.load(paths, "image", "absent")
+    loaded = store.load(paths, False, "image", "absent")
     assert [Path(path).parent for path in paths] == [tmp_path / "deep" / "folder"] * 2
     assert [(item["image"].tolist(), item["absent"]) for item in loaded] == [(image.tolist(), None) for image in images]
 

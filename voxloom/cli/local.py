@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +11,7 @@ import typer
 from voxloom.cli.text import printable
 
 if TYPE_CHECKING:
-    from voxloom.manifest import Manifest
     from voxloom.testing import Outputs
-
-CHECK_SECS = 60
-MEMORY = 1 << 40
-"""Bytes of address space for the import: this is the author's own machine."""
 
 
 class Kind(StrEnum):
@@ -64,57 +56,15 @@ def check(
     source: Annotated[Path, typer.Argument(metavar="FOLDER|ZIP", help="An algorithm.", show_default=False)],
 ) -> None:
     """Say what a deploy would say: whether it can be read and imported, and what to mend."""
+    from voxloom.checking import check as look
     from voxloom.errors import InvalidInput
 
-    with tempfile.TemporaryDirectory(prefix="voxloom-check-") as scratch:
-        manifest, modules = _read(source, Path(scratch))
-        for warning in manifest.warnings:
-            typer.echo(f"Warning: {printable(warning)}", err=True)
-        if fault := _import_fault(modules, Path(scratch)):
-            raise InvalidInput(fault)
+    try:
+        manifest = look(source, warn=lambda text: typer.echo(f"Warning: {printable(text)}", err=True))
+    except InvalidInput as error:
+        raise InvalidInput(printable(error.message), code=error.code) from None
     told = f"{manifest.name} {manifest.major}.{manifest.minor} ({manifest.algorithm_type})"
     typer.echo(f"{printable(told)} can be deployed.")
-
-
-def _read(source: Path, scratch: Path) -> tuple[Manifest, Path]:
-    """The manifest, and a folder with the modules. Everything goes the way that a deploy takes."""
-    import zipfile
-
-    from voxloom.bundle import pack_folder
-    from voxloom.errors import InvalidInput
-    from voxloom.manifest import LARGEST_PYPROJECT, parse_manifest
-    from voxloom.unpack import unpack_zip
-
-    archive = source
-    if source.is_dir():
-        archive = scratch / "algorithm.zip"
-        with archive.open("wb") as file:
-            pack_folder(source, file)
-    elif not source.is_file() or not zipfile.is_zipfile(source):
-        raise InvalidInput(f"There is no algorithm at {source}; name a folder with a Runner.py, or a zip of it.")
-    target = scratch / "files"
-    target.mkdir()
-    algorithm = unpack_zip(archive, target)
-    return parse_manifest(algorithm.pyproject(LARGEST_PYPROJECT + 1), algorithm.paths), algorithm.module_dir
-
-
-def _import_fault(modules: Path, scratch: Path) -> str | None:
-    """Why the algorithm cannot be loaded, tried out in another process; None: it can."""
-    import json
-
-    report = scratch / "report.json"
-    command = [sys.executable, "-m", "voxloom.runner.check", str(modules), str(report), str(MEMORY), str(CHECK_SECS)]
-    try:
-        done = subprocess.run(command, timeout=CHECK_SECS, check=False, cwd=scratch)  # noqa: S603  # our own module
-    except subprocess.TimeoutExpired:
-        return f"The import of Runner.py takes longer than {CHECK_SECS} s."
-    if not report.exists():
-        return f"Its process ended with exit code {done.returncode} while importing Runner.py."
-    verdict: dict[str, str | None] = json.loads(report.read_text())
-    if verdict["fault"] is None:
-        return None
-    trace = verdict.get("trace") or ""
-    return printable(f"{verdict['fault']}\n{trace}".strip())
 
 
 def debug(

@@ -14,6 +14,20 @@ INSTEAD = {
     "fetch_algorithm": "POST /api/v0/execute-algorithm, or Client().submit(...)",
     "stop_request": "TaskStoppedException, which comes out of the next call into the runner API",
     "emergency_record_store": "nothing: records are kept by the server",
+    "load_sample_manifest": "self.get_training_dataset(...)",
+    "save_sample_manifest": "POST /api/v1/samples",
+    "delete_sample_manifest": "DELETE /api/v1/samples/{sample_id}",
+    "AlgorithmCheckpoint": "GET /api/v1/checkpoints, or self.save_checkpoint in a training",
+    "CheckpointManifest": "GET /api/v1/checkpoints",
+    "BaseConnection": "self.fetch_data, self.post_data and self.fetch_asset",
+    "S3Connection": "self.fetch_data, self.post_data and self.fetch_asset: runs hold no credentials",
+    "TempfileConnection": "voxloom.testing.run, or compox.tasks.DebuggingTaskHandler",
+    "database_utils": "self.fetch_data, self.post_data and self.fetch_asset",
+    "AlgorithmManager": "`voxloom ls`, `voxloom rm NAME MAJOR [--minor N]`, or GET /api/v0/algorithm/all",
+    "pydantic_models": "voxloom.models",
+    "routers": "the routes of the server: docs/rest.md",
+    "store_algorithm": "`voxloom deploy FOLDER`, or Client().deploy(...)",
+    "deploy_from_zip": "`voxloom deploy ZIP`, or Client().deploy(...)",
 }
 
 
@@ -22,3 +36,9 @@ def gone(where: str, name: str) -> AttributeError:
     instead = INSTEAD.get(name)
     hint = f" Use {instead}." if instead else ""
     return AttributeError(f"{where} has no {name!r} here.{hint}")
+
+
+def refuse(module: str) -> ImportError:
+    """What a module raises that Compox has and Voxloom has not."""
+    _, _, name = module.rpartition(".")
+    return ImportError(f"{module} is not here. Use {INSTEAD[name]}.", name=module)

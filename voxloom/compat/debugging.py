@@ -7,15 +7,13 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voxloom import imagefiles, testing
-from voxloom.compat.absent import gone
 from voxloom.errors import InvalidInput
 from voxloom.ids import new_id
 from voxloom.runner import importing
@@ -47,12 +45,11 @@ def _told(value: Any) -> str:
 
 
 class LocalDebugSession:
-    """Data from local files, and runs on it, without a server. It ends with its `with` block, or the process."""
+    """Data from local files, and runs on it, without a server. Its files go with its `with` block, or with itself."""
 
     def __init__(self, task_id: str = "local-debug", device: str = "cpu", tmp_bucket: str = "data-store") -> None:
-        self._exits = ExitStack()
-        folder = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="voxloom-debug-")))
-        self.link = testing.LocalLink(folder, device=_DEVICES.get(device, device))
+        self._folder = _folder_for(self)
+        self.link = testing.LocalLink(self._folder, device=_DEVICES.get(device, device))
         self.link.task_id = task_id
         self.database_connection = LocalObjects(self.link, tmp_bucket)
 
@@ -60,7 +57,7 @@ class LocalDebugSession:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exits.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def load_data(self, path: str | Path) -> list[str]:
         """The ids of new files: one image per slice of a .npy, .tif or .h5 (its first dataset of two or three axes), or
@@ -68,13 +65,13 @@ class LocalDebugSession:
         place = Path(path)
         if place.is_dir():
             return self.load_from_folder(place)
-        return self.load_from_array(_picture(place))
+        return self.load_from_file(place)
 
-    def load_from_folder(self, path: str | Path) -> list[str]:
-        found = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in PICTURES)
+    def load_from_folder(self, folder: str | Path, exts: Sequence[str] = PICTURES) -> list[str]:
+        found = sorted(file for file in Path(folder).iterdir() if file.suffix.lower() in exts)
         if not found:
-            raise InvalidInput(f"There is no picture in {path}; name a file, or a folder with {', '.join(PICTURES)}.")
-        return [one for file in found for one in self.load_from_array(_picture(file))]
+            raise InvalidInput(f"There is no picture in {folder}; name a file, or a folder with {', '.join(exts)}.")
+        return [one for file in found for one in self.load_from_file(file)]
 
     def load_from_array(self, array: Any) -> list[str]:
         image = np.asarray(array)
@@ -82,16 +79,25 @@ class LocalDebugSession:
             raise InvalidInput(f"An image has two axes, or three for a stack; this one has {image.ndim}.")
         return [self.link.add({"image": one}) for one in (image if image.ndim == 3 else [image])]
 
+    def load_from_file(self, filepath: str | Path) -> list[str]:
+        return self.load_from_array(_picture(Path(filepath)))
+
+    load_from_npy = load_from_h5 = load_from_tiff = load_from_pil_image = load_from_file
+
     def run(
-        self, algo_dir: str | Path, inputs: Sequence[str] | None = None, args: dict[str, Any] | None = None
+        self,
+        algo_dir: str | Path,
+        inputs: Mapping[str, Any] | Sequence[str] = (),
+        args: dict[str, Any] | None = None,
     ) -> testing.Outputs:
-        """What the algorithm in that folder makes of files that were loaded."""
+        """What the algorithm in that folder makes of loaded files: their ids, or `{"input_dataset_ids": ids}`."""
+        ids = inputs["input_dataset_ids"] if isinstance(inputs, Mapping) else inputs
         home = Path(algo_dir)
         self.link.use_assets(home)
         with testing.imported(home) as runner_class:
             made = make(runner_class, TaskHandler(self.link))
-            ids = execute(made, TaskHandler(self.link), {"input_dataset_ids": list(inputs or [])}, args)
-        return testing.Outputs(ids, self.link)
+            outputs = execute(made, TaskHandler(self.link), {"input_dataset_ids": list(ids)}, args)
+        return testing.Outputs(outputs, self.link)
 
 
 class LocalObjects:
@@ -101,10 +107,15 @@ class LocalObjects:
         self._link = link
         self._collection = collection
 
-    def put_objects(self, collection_name: str, object_names: Sequence[str], objects: Sequence[Any]) -> None:
+    @property
+    def files(self) -> dict[str, Path]:
+        """Where they lie, by id."""
+        return self._link.files
+
+    def put_objects(self, collection_name: str, object_names: Sequence[str], object: Sequence[Any]) -> None:  # noqa: A002
         """Bytes of HDF5 files, or file-like objects of them, under the ids that runs fetch them by."""
         self._check(collection_name)
-        for name, content in zip(object_names, objects, strict=True):
+        for name, content in zip(object_names, object, strict=True):
             self._link.add_bytes(name, content.read() if hasattr(content, "read") else bytes(content))
 
     def get_objects(self, collection_name: str, object_names: Sequence[str]) -> list[bytes]:
@@ -120,22 +131,25 @@ class LocalObjects:
             raise InvalidInput(f"There is no collection {collection_name!r} here, only {self._collection!r}.")
 
 
-class DebuggingTaskHandler(TaskHandler):
+class _Local(TaskHandler):
     """A handler on local files; `fetch_algorithm` gives runners that use it."""
 
-    def __init__(self, task_id: str = "debug") -> None:
-        self._local = testing.LocalLink(_folder_for(self))
-        self._local.task_id = task_id
-        self._home: Path | None = None
-        super().__init__(self._local)
-        self.database_connection = LocalObjects(self._local)
+    _home: Path | None = None
 
-    def fetch_algorithm(self, path_to_algorithm: str | Path, device: str = "cpu") -> Any:
-        """A runner with its assets loaded, whose run this handler is. Raises ImportError."""
+    def __init__(self, link: testing.LocalLink) -> None:
+        self._local = link
+        super().__init__(link)
+
+    def fetch_algorithm(
+        self, path_to_algorithm: str | Path, device: str = "cpu", checkpoint_id: str | None = None
+    ) -> Any:
+        """A runner with its assets loaded, whose run this handler is. Raises ImportError, and KeyError for a checkpoint
+        that this handler has not saved."""
         self.close()
         self._home = home = Path(path_to_algorithm)
         self._local.device = _DEVICES.get(device, device)
         self._local.use_assets(home)
+        self._local.overlay = self._local.checkpoints[checkpoint_id].assets if checkpoint_id else {}
         try:
             runner_class = importing.load_runner_class(home.resolve())
         except importing.ModuleUnusable as error:
@@ -151,29 +165,40 @@ class DebuggingTaskHandler(TaskHandler):
             current_handler.set(None)
             self._home = None
 
-    def fetch_asset(self, asset_path: str) -> io.BytesIO:
+    def fetch_asset(self, path_to_asset: str) -> io.BytesIO:
         """From a file of the algorithm, or any local file. Raises FileNotFoundError."""
-        if Path(asset_path).is_file():
-            return io.BytesIO(Path(asset_path).read_bytes())
+        if Path(path_to_asset).is_file():
+            return io.BytesIO(Path(path_to_asset).read_bytes())
         try:
-            return super().fetch_asset(asset_path)
+            return super().fetch_asset(path_to_asset)
         except KeyError as error:
             raise FileNotFoundError(str(error)) from None
 
-    def __getattr__(self, name: str) -> Any:
-        raise gone(type(self).__name__, name)
+
+class DebuggingTaskHandler(_Local):
+    """A run's handler on local files."""
+
+    def __init__(self, task_id: str = "debug") -> None:
+        link = testing.LocalLink(_folder_for(self))
+        link.task_id = task_id
+        super().__init__(link)
+        self.database_connection = LocalObjects(link)
 
 
-class DebuggingTrainingHandler(TrainingHandler):
-    """A training's handler on local files."""
+class DebuggingTrainingHandler(_Local, TrainingHandler):
+    """A training's handler on local files: those of `database_connection`, which is another handler's, if given."""
 
-    def __init__(self, connection: Any = None, training_id: str = "", temp_store: Any = None) -> None:
-        self._local = testing.LocalLink(_folder_for(self))
-        self._local.task_id = training_id or new_id()
-        super().__init__(self._local)
+    def __init__(
+        self, database_connection: LocalObjects | None = None, training_id: str = "", temp_store: Any = None
+    ) -> None:
+        link = testing.LocalLink(_folder_for(self))
+        link.task_id = training_id or new_id()
+        if database_connection is not None:
+            link.files = database_connection.files
+        super().__init__(link)
         if temp_store is not None:
             self.temp_store = temp_store
-        self.database_connection = connection or LocalObjects(self._local)
+        self.database_connection = database_connection or LocalObjects(link)
 
 
 def _folder_for(owner: object) -> Path:

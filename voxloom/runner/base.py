@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from voxloom.errors import InvalidInput
 from voxloom.runner.context import current_handler, current_runner_context
-from voxloom.runner.exceptions import InvalidOutputs, NoBenchmark, NoRun, NoTraining, NotTrainable
+from voxloom.runner.exceptions import NoBenchmark, NoRun, NoTraining, NotTrainable
 from voxloom.runner.handler import TaskHandler
 from voxloom.runner.plain import plain_dict
 from voxloom.runner.schemas import DataSchema
@@ -95,14 +95,16 @@ class BaseRunner(ABC):
     # --- what authors call ---
 
     def fetch_data(
-        self, file_ids: Sequence[str], schema: type[DataSchema], *keys: str, parallel: bool = False
+        self, file_ids: Sequence[str], pydantic_data_schema: type[DataSchema], *keys: str, parallel: bool = False
     ) -> list[dict[str, Any]]:
         """See TaskHandler.fetch_data."""
-        return self.task_handler.fetch_data(file_ids, schema, *keys, parallel=parallel)
+        return self.task_handler.fetch_data(file_ids, pydantic_data_schema, *keys, parallel=parallel)
 
-    def post_data(self, data: Sequence[Any], schema: type[DataSchema], parallel: bool = False) -> list[str]:
+    def post_data(
+        self, data: Sequence[Any], pydantic_data_schema: type[DataSchema], parallel: bool = False
+    ) -> list[str]:
         """See TaskHandler.post_data."""
-        return self.task_handler.post_data(data, schema, parallel)
+        return self.task_handler.post_data(data, pydantic_data_schema, parallel)
 
     def fetch_asset(self, asset_path: str) -> io.BytesIO:
         """See TaskHandler.fetch_asset."""
@@ -136,9 +138,9 @@ class BaseRunner(ABC):
         """What was set last; empty before that."""
         return self.task_handler.get_state()
 
-    def get_training_dataset(self, sample_ids: Sequence[str]) -> TrainingDataset:
+    def get_training_dataset(self, training_sample_ids: Sequence[str]) -> TrainingDataset:
         """See TrainingHandler.get_training_dataset."""
-        return self._training.get_training_dataset(sample_ids)
+        return self._training.get_training_dataset(training_sample_ids)
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any], properties: Mapping[str, Any] | None = None) -> str:
         """See TrainingHandler.save_checkpoint."""
@@ -149,22 +151,33 @@ class BaseRunner(ABC):
         self._training.delete_checkpoint(checkpoint_id)
 
     def save_training_files_to_temp_store(
-        self, folder_path: str, files: Sequence[Any], schema: type[DataSchema], parallel: bool = True
+        self,
+        folder_path: str | Path,
+        files: Sequence[Any],
+        pydantic_data_schema: type[DataSchema],
+        parallel: bool = True,
     ) -> list[str]:
         """See TempStore.save."""
-        return self._training.save_training_files_to_temp_store(folder_path, files, schema, parallel)
+        return self._training.save_training_files_to_temp_store(folder_path, files, pydantic_data_schema, parallel)
 
     def download_files_to_temp_store(
-        self, folder_path: str, file_ids: Sequence[str], schema: type[DataSchema], batch_size: int = 8, *keys: str
+        self,
+        folder_path: str | Path,
+        file_ids: Sequence[str],
+        pydantic_data_schema: type[DataSchema],
+        batch_size: int = 8,
+        *keys: str,
     ) -> list[str]:
         """See TrainingHandler.download_files_to_temp_store."""
-        return self._training.download_files_to_temp_store(folder_path, file_ids, schema, batch_size, *keys)
+        return self._training.download_files_to_temp_store(
+            folder_path, file_ids, pydantic_data_schema, batch_size, *keys
+        )
 
     def download_dataset_to_temp_store(
-        self, dataset: TrainingDataset, schemas: Mapping[str, type[DataSchema]]
+        self, dataset: TrainingDataset, pydantic_data_schemas: Mapping[str, type[DataSchema]]
     ) -> LocalSamples:
         """See TrainingHandler.download_dataset_to_temp_store."""
-        return self._training.download_dataset_to_temp_store(dataset, schemas)
+        return self._training.download_dataset_to_temp_store(dataset, pydantic_data_schemas)
 
     def load_files_from_temp_store(
         self, paths: Sequence[str | Path], parallel: bool = True, *keys: str
@@ -192,6 +205,11 @@ class BaseRunner(ABC):
     def runner_context(self) -> dict[str, Any]:
         """A copy of this run's own attributes: those that `load_assets` has not set."""
         return {name: value for name, value in self.__dict__.items() if name not in self._voxloom.locked}
+
+    @property
+    def _locked_attributes(self) -> set[str]:
+        """The names of what `load_assets` has set."""
+        return set(self._voxloom.locked)
 
     @property
     def task_handler(self) -> TaskHandler:
@@ -322,9 +340,7 @@ def execute(
     with _serving(runner, handler):
         runner.initialize(handler.device)
         runner.run(input_data, args)
-    if handler.output_dataset_ids is None:
-        raise InvalidOutputs("The run has given no outputs: where `run` is overridden, it must call super().run(...).")
-    return handler.output_dataset_ids
+    return handler.given_outputs()
 
 
 def train(
@@ -337,6 +353,7 @@ def train(
     with _serving(runner, handler):
         runner.initialize(handler.device)
         runner.run_training(training_data, args)
+    handler.raise_failure()
     if not handler.output_checkpoint_ids:
         raise TrainingWithoutCheckpoint(
             "The training has saved no checkpoint, so nothing of it is left: call self.save_checkpoint({path: bytes}) "
@@ -350,7 +367,9 @@ def benchmark(runner: BaseRunner, handler: TaskHandler, args: dict[str, Any] | N
     raises."""
     with _serving(runner, handler):
         runner.initialize(handler.device)
-        return runner.run_benchmark(args)
+        found = runner.run_benchmark(args)
+    handler.raise_failure()
+    return found
 
 
 @contextmanager

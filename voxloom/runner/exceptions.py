@@ -2,18 +2,24 @@
 
 BaseException
 └── TaskStoppedException      the run shall end; `except Exception` lets it pass
+VoxloomError
+└── RunnerError               the base of what follows with a mark (*): the classes that Compox has, too
+    ├── DomainError
+    │   └── RunMarkedFailed   the author's code has said so, without a reason
+    └── StorageError
 InvalidInput (a ValueError)
-├── AssetNotFound             also a KeyError
+├── AssetNotFound *           also a KeyError
+├── FileUnknown *             also a KeyError: there is no such file, or it is not this run's
 ├── InvalidDataset            a file or a value that no dataset can be read from or written to
 ├── InvalidShape              also an AssertionError: shapes or counts that do not fit together
 ├── InvalidOutputs            what `postprocess` returned is no list of ids
 ├── WrongType                 also a TypeError and an AssertionError: what a step returned is of the wrong type
-├── StateError                it was called where it cannot work
+├── StateError *              it was called where it cannot work
 │   ├── NoRun                 outside a run
 │   ├── NoTraining            what only a training can do, outside one
 │   └── NoSession             without a session
-├── CheckpointError           what is to be saved is no checkpoint
-├── TrainingError             what a training is about to do with its data cannot be done
+├── CheckpointError *         what is to be saved is no checkpoint
+├── TrainingError *           what a training is about to do with its data cannot be done
 ├── NotTrainable              also a NotImplementedError: the algorithm has no `train`
 └── NoBenchmark               likewise: it has no `benchmark`
 """
@@ -24,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from voxloom.errors import InvalidInput
+from voxloom.errors import InvalidInput, VoxloomError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -41,7 +47,25 @@ class TaskStoppedException(BaseException):
         self.message = message
 
 
-class AssetNotFound(InvalidInput, KeyError):
+class RunnerError(VoxloomError):
+    code = "server_error"
+
+
+class DomainError(RunnerError):
+    code = "domain_error"
+
+
+class StorageError(RunnerError):
+    code = "storage_error"
+
+
+class FileUnknown(StorageError, InvalidInput, KeyError):
+    code = "file_not_found"
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
+
+
+class AssetNotFound(DomainError, InvalidInput, KeyError):
     code = "asset_path_not_found"
 
     __str__ = Exception.__str__  # KeyError would show the message in quotes
@@ -55,6 +79,10 @@ class InvalidShape(InvalidInput, AssertionError):
     code = "invalid_shape"
 
 
+class RunMarkedFailed(DomainError):
+    code = "marked_as_failed"
+
+
 class InvalidOutputs(InvalidInput, TypeError):
     code = "invalid_outputs"
 
@@ -63,7 +91,7 @@ class WrongType(InvalidInput, TypeError, AssertionError):
     code = "invalid_type"
 
 
-class StateError(InvalidInput):
+class StateError(DomainError, InvalidInput):
     code = "state_error"
 
 
@@ -79,11 +107,11 @@ class NoSession(StateError):
     code = "task_session_not_initialized"
 
 
-class CheckpointError(InvalidInput):
+class CheckpointError(DomainError, InvalidInput):
     code = "checkpoint_error"
 
 
-class TrainingError(InvalidInput):
+class TrainingError(DomainError, InvalidInput):
     code = "training_error"
 
 

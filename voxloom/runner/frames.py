@@ -51,7 +51,7 @@ class Run(Value):
     args: dict[str, Any]
     session_token: str
     scratch: str
-    """A folder of this run's own: working directory and TMPDIR, emptied afterwards."""
+    """A folder of this run's own: working directory and, by a link, TMPDIR; emptied afterwards."""
     notes: list[str] = []
     """Warnings of ours that belong into the run's log before anything else."""
     log_limit: int = 64 << 20

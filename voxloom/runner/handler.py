@@ -19,10 +19,19 @@ from typing import Any, Protocol, get_args
 import numpy as np
 from pydantic import ValidationError
 
+from voxloom.compat.absent import gone
 from voxloom.errors import InvalidInput
+from voxloom.models import format_time, utc_now
 from voxloom.runner import hdf5
 from voxloom.runner.context import current_handler
-from voxloom.runner.exceptions import AssetNotFound, InvalidOutputs, NoSession, kind_of
+from voxloom.runner.exceptions import (
+    AssetNotFound,
+    InvalidOutputs,
+    NoSession,
+    RunMarkedFailed,
+    TaskStoppedException,
+    kind_of,
+)
 from voxloom.runner.logger import Level, RunLogger
 from voxloom.runner.plain import plain_dict
 from voxloom.runner.schemas import DataSchema, for_file, from_file, wanted_names
@@ -58,7 +67,7 @@ class Link(Protocol):
         """Raises TaskStoppedException once after a stop; later calls return, so that a run can clean up."""
 
     def fetch_paths(self, file_ids: Sequence[str]) -> list[Path]:
-        """Local HDF5 files to read, in the order of `file_ids`. Raises an InvalidInput for an unknown id."""
+        """Local HDF5 files to read, in the order of `file_ids`. Raises FileUnknown."""
 
     def stage(self, count: int) -> list[tuple[str, Path]]:
         """New file ids, each with the path to write it to. Nothing is kept before `post`."""
@@ -97,13 +106,20 @@ class Link(Protocol):
 
 
 class TaskHandler:
-    """One run, as its author sees it."""
+    """One run, as its author sees it. It comes with the run; what Compox takes to make one is refused."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *others: Any, **more: Any) -> None:
+        if others or more or isinstance(link, str):
+            raise TypeError(
+                f"A {type(self).__name__} comes with its run, as self.task_handler: use self.fetch_data, "
+                "self.post_data and self.fetch_asset, or to debug, DebuggingTaskHandler."
+            )
         self._link = link
         self._progress = 0.0
         self._state: dict[str, Any] = {}
         self._outputs: list[str] | None = None
+        self._failure: BaseException | None = None
+        self._ended_at = ""
         self.logger = RunLogger(link.log)
 
     # --- what the run is ---
@@ -121,21 +137,33 @@ class TaskHandler:
         return self._link.device
 
     @property
-    def output_dataset_ids(self) -> list[str] | None:
-        """What the run has given back; None until it has completed."""
-        return self._outputs
+    def output_dataset_ids(self) -> list[str]:
+        """What the run has given back; empty until it has completed."""
+        return self._outputs or []
+
+    @property
+    def status(self) -> str:
+        """As the record will have it: RUNNING, until the run is marked as something else."""
+        if self._failure is not None:
+            return "FAILED"
+        return "RUNNING" if self._outputs is None else "COMPLETED"
+
+    @property
+    def time_completed(self) -> str:
+        """When it was marked as completed or failed; empty before that."""
+        return self._ended_at
 
     # --- data ---
 
     def fetch_data(
-        self, file_ids: Sequence[str], schema: type[DataSchema], *keys: str, parallel: bool = False
+        self, file_ids: Sequence[str], pydantic_data_schema: type[DataSchema], *keys: str, parallel: bool = False
     ) -> list[dict[str, Any]]:
-        """Every field of `schema` for each file, in order; an absent optional one is None.
+        """Every field of the schema for each file, in order; an absent optional one is None.
 
         `keys` limits which datasets are read. Arrays are writable and the caller's own. `parallel` is accepted and
         changes nothing: HDF5 reads one file at a time.
-        Raises pydantic's ValidationError where a file does not fit the schema."""
-        return self._fetch(file_ids, schema, keys, np.empty)
+        Raises pydantic's ValidationError where a file does not fit the schema, and FileUnknown."""
+        return self._fetch(file_ids, pydantic_data_schema, keys, np.empty)
 
     def fetch_stack(self, file_ids: Sequence[str], schema: type[DataSchema], key: str) -> np.ndarray:
         """The array `key` of every file, along a new first axis: read straight into its place, not copied together.
@@ -152,15 +180,17 @@ class TaskHandler:
         paths = self._link.fetch_paths(file_ids) if file_ids else []
         return [_read(file_id, path, schema, keys, allocate) for file_id, path in zip(file_ids, paths, strict=True)]
 
-    def post_data(self, data: Sequence[Any], schema: type[DataSchema], parallel: bool = False) -> list[str]:
+    def post_data(
+        self, result: Sequence[Any], pydantic_data_schema: type[DataSchema], parallel: bool = False
+    ) -> list[str]:
         """Writes one file per item and returns their ids, in order. Any run step can fetch them at once.
 
         Keys that the schema does not name are dropped, values that are None skipped. All items are checked before
         the first is stored. Raises pydantic's ValidationError or InvalidDataset."""
         self.check_stopped()
-        if isinstance(data, dict | str) or not hasattr(data, "__iter__"):
+        if isinstance(result, dict | str) or not hasattr(result, "__iter__"):
             raise InvalidInput("post_data takes a list with one dict per file: put the dict into a list.")
-        encoded = [_encode(index, item, schema) for index, item in enumerate(data)]
+        encoded = [_encode(index, item, pydantic_data_schema) for index, item in enumerate(result)]
         if not encoded:
             return []
         staged = self._link.stage(len(encoded))
@@ -258,10 +288,38 @@ class TaskHandler:
     def mark_as_completed(self, output_dataset_ids: Any) -> None:
         """Hands the run's outputs over. Raises InvalidOutputs unless they are a list of str."""
         self._outputs = checked_outputs(output_dataset_ids)
+        self._ended_at = format_time(utc_now())
+
+    def mark_as_failed(self, e: BaseException | None = None) -> None:
+        """The run will end FAILED for this reason, whatever it still does."""
+        self._failure = e or RunMarkedFailed("The algorithm has marked its run as failed, without a reason.")
+        self._ended_at = format_time(utc_now())
+
+    def mark_as_stopped(self) -> None:
+        """Ends the run as STOPPED. Raises TaskStoppedException."""
+        raise TaskStoppedException
+
+    def given_outputs(self) -> list[str]:
+        """What an execution has come to. Raises what it was marked as failed with, and InvalidOutputs for none."""
+        self.raise_failure()
+        if self._outputs is None:
+            raise InvalidOutputs(
+                "The run has given no outputs: where `run` is overridden, it must call super().run(...)."
+            )
+        return self._outputs
+
+    def raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def set_as_current_handler(self) -> None:
         """Makes this the handler of runners that were given none, in this thread."""
         current_handler.set(self)
+
+    set_as_current_task_handler = set_as_current_handler
+
+    def __getattr__(self, name: str) -> Any:
+        raise gone(type(self).__name__, name)
 
 
 def _checked_key(key: Any) -> str:

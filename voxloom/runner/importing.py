@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import marshal
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from voxloom import compat
 
@@ -31,6 +32,8 @@ FOLDER_VARIABLE = "RUNNER_MODULE_DIR"
 _RELATIVE_IMPORT = re.compile(rb"^[ \t]*from[ \t]*(\.+)", re.MULTILINE)
 _FIRST_MAGIC = {3400: "3.8", 3420: "3.9", 3430: "3.10", 3450: "3.11", 3500: "3.12", 3550: "3.13", 3600: "3.14"}
 _LAST_KNOWN_MAGIC = 3649
+_PYC_HEADER = 16
+"""Bytes before the code of a compiled module."""
 
 
 class ModuleUnusable(Exception):
@@ -43,19 +46,24 @@ def install(folder: Path) -> None:
     ours = [str(folder), str(compat.PATH)]
     sys.path[:0] = ours
     sys.meta_path.insert(0, _Finder(folder))
-    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part not in ours]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *others])
+    os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *_python_path_without(ours)])
     os.environ[FOLDER_VARIABLE] = str(folder)
     importlib.invalidate_caches()
 
 
 def uninstall() -> None:
-    """Takes the folder off the import path again. Modules that are loaded stay loaded."""
+    """Takes the folder off the import path again, also of children to come. Modules that are loaded stay loaded."""
     for finder in [finder for finder in sys.meta_path if isinstance(finder, _Finder)]:
         sys.meta_path.remove(finder)
         for place in (str(finder.folder), str(compat.PATH)):
             if place in sys.path:
                 sys.path.remove(place)
+        os.environ["PYTHONPATH"] = os.pathsep.join(_python_path_without([str(finder.folder), str(compat.PATH)]))
+        os.environ.pop(FOLDER_VARIABLE, None)
+
+
+def _python_path_without(places: Sequence[str]) -> list[str]:
+    return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part not in places]
 
 
 def install_in_child() -> None:
@@ -166,18 +174,42 @@ def _module_name(entry: Path) -> str:
 
 def reaches_root(entry: Path) -> bool:
     """Whether a module or package at the algorithm's root imports its neighbours there by a relative import."""
-    return any(
-        len(match.group(1)) > depth
-        for source, depth in _sources(entry)
-        for match in _RELATIVE_IMPORT.finditer(source.read_bytes())
-    )
+    return any(level > depth for source, depth in _modules(entry) for level in _relative_levels(source))
 
 
-def _sources(entry: Path) -> Iterator[tuple[Path, int]]:
-    """The source files below `entry`, with the number of packages around each."""
-    if entry.is_file():
-        if entry.suffix == ".py":
-            yield entry, 0
-        return
-    for source in sorted(entry.rglob("*.py")):
-        yield source, len(source.relative_to(entry).parts)
+def _modules(entry: Path) -> Iterator[tuple[Path, int]]:
+    """The modules below `entry`, with the number of packages around each; compiled ones where there is no source."""
+    found = [entry] if entry.is_file() else sorted(entry.rglob("*.py*"))
+    for module in found:
+        if module.suffix == ".py" or (module.suffix == ".pyc" and _is_sourceless(module)):
+            yield module, 0 if module == entry else len(module.relative_to(entry).parts)
+
+
+def _is_sourceless(compiled: Path) -> bool:
+    return compiled.parent.name != "__pycache__" and not compiled.with_suffix(".py").exists()
+
+
+def _relative_levels(module: Path) -> Iterator[int]:
+    """The number of dots of each relative import; none where the module cannot be read, which its import will say."""
+    content = module.read_bytes()
+    if module.suffix == ".py":
+        return (len(match.group(1)) for match in _RELATIVE_IMPORT.finditer(content))
+    if not content.startswith(importlib.util.MAGIC_NUMBER):
+        return iter(())
+    try:
+        return _levels_in(marshal.loads(content[_PYC_HEADER:]))  # noqa: S302  # it is about to be executed
+    except (EOFError, TypeError, ValueError):
+        return iter(())
+
+
+def _levels_in(code: CodeType) -> Iterator[int]:
+    """An import is three instructions: its level, the names, the module."""
+    import dis
+
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "CACHE")]
+    for level, _, step in zip(steps, steps[1:], steps[2:], strict=False):
+        if step.opname == "IMPORT_NAME" and isinstance(level.argval, int):
+            yield level.argval
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _levels_in(constant)

@@ -14,7 +14,7 @@ from voxloom.errors import InvalidInput, Unavailable, VoxloomError
 from voxloom.models import RunError
 from voxloom.runner import frames
 from voxloom.runner.channel import Channel, ChannelClosed
-from voxloom.runner.exceptions import AssetNotFound, NoRun, TaskStoppedException
+from voxloom.runner.exceptions import AssetNotFound, FileUnknown, NoRun, TaskStoppedException
 from voxloom.runner.logger import Level
 from voxloom.runner.output import Outbox
 from voxloom.runner.sessions import RunSession, Sessions
@@ -175,7 +175,7 @@ class WorkerLink:
 
 def error_of(error: RunError) -> VoxloomError:
     """What the author's code sees of a worker's refusal."""
-    for kind in (AssetNotFound, SampleNotFound, CheckpointInvalid):
+    for kind in (AssetNotFound, FileUnknown, SampleNotFound, CheckpointInvalid):
         if error.code == kind.code:
             return kind(error.message)
     if error.retryable:

@@ -6,7 +6,6 @@ import os
 import queue
 import resource
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from voxloom.runner.importing import ModuleUnusable, load_runner_class
 from voxloom.runner.link import WorkerLink
 from voxloom.runner.output import Outbox, Output
 from voxloom.runner.sessions import Sessions
+from voxloom.runner.tempfolder import TempFolder
 from voxloom.runner.traininghandler import TrainingHandler
 
 _HOME = "/"
@@ -59,6 +59,7 @@ class Host:
         )
         self._output = Output(self._outbox)
         self._sessions = Sessions()
+        self._temporary = TempFolder()
         self._runs: queue.SimpleQueue[WorkerLink | None] = queue.SimpleQueue()
         self._link: WorkerLink | None = None
         self._runner: BaseRunner | None = None
@@ -154,7 +155,7 @@ class Host:
         self._output.use_streams()
         self._output.handler.folder = frame.module_dir
         os.chdir(frame.scratch)
-        os.environ["TMPDIR"] = tempfile.tempdir = frame.scratch
+        self._temporary.use(frame.scratch)
         # Nothing that asks for cards has been imported before the first run, and all of a process's runs have the same.
         os.environ["CUDA_VISIBLE_DEVICES"] = frame.visible_cards
         reset_peak_memory()

@@ -36,31 +36,39 @@ class TempStore:
     ) -> None:
         self.cleanup()
 
-    def mkdir(self, path: str = "") -> Path:
+    def mkdir(self, path: str | Path = "") -> Path:
         """A folder below the root, with those on the way to it. Raises PathOutside."""
         folder = self._inside(path)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def save(self, folder_path: str, files: Sequence[Any], schema: type[DataSchema]) -> list[str]:
+    def save(
+        self,
+        path: str | Path,
+        files: Sequence[Any],
+        pydantic_data_schema: type[DataSchema],
+        parallel: bool = False,
+    ) -> list[str]:
         """Writes each item into a file of its own; the paths in the same order. All are checked before the first is
         written. Raises pydantic's ValidationError, InvalidDataset and PathOutside."""
-        encoded = [{name: hdf5.encode(name, value) for name, value in for_file(schema, item).items()} for item in files]
-        folder = self.mkdir(folder_path)
+        checked = [for_file(pydantic_data_schema, item) for item in files]
+        encoded = [{name: hdf5.encode(name, value) for name, value in item.items()} for item in checked]
+        folder = self.mkdir(path)
         paths = [folder / uuid.uuid4().hex for _ in encoded]
-        for path, datasets in zip(paths, encoded, strict=True):
-            hdf5.write(path, datasets)
+        for place, datasets in zip(paths, encoded, strict=True):
+            hdf5.write(place, datasets)
         return [str(path) for path in paths]
 
-    def load(self, paths: Sequence[str | Path], *keys: str) -> list[dict[str, Any]]:
+    def load(self, paths: Sequence[str | Path], parallel: bool = False, *keys: str) -> list[dict[str, Any]]:
         """What is in each file; of `keys`, those that are not there are None."""
         absent: dict[str, Any] = dict.fromkeys(keys)
-        return [absent | hdf5.read(self._inside(str(path)), keys or None) for path in paths]
+        return [absent | hdf5.read(self._inside(path), keys or None) for path in paths]
 
     def cleanup(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def _inside(self, path: str) -> Path:
+    def _inside(self, path: str | Path) -> Path:
+        path = str(path)
         pure = PurePosixPath(path.replace("\\", "/"))
         root = self.root.resolve()
         found = (root / pure).resolve()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
+from voxloom.compat.absent import gone
 from voxloom.errors import NotFound
 from voxloom.runner.exceptions import TrainingError, WrongType, kind_of
 
@@ -82,14 +83,19 @@ class TrainingSample:
     def get_key_list(self) -> list[str]:
         return list(self.sample_manifest.files[0]) if self.sample_manifest.files else []
 
-    def check_tags(self, positive_tags: Iterable[str] = (), negative_tags: Iterable[str] = ()) -> bool:
+    def check_tags(
+        self, query_positive_tags: Iterable[str] | None = None, query_negative_tags: Iterable[str] | None = None
+    ) -> bool:
         """Whether it has all of the ones and none of the others."""
         mine = set(self.sample_manifest.tags)
-        return set(_folded(positive_tags)) <= mine and not set(_folded(negative_tags)) & mine
+        return set(_folded(query_positive_tags or ())) <= mine and not set(_folded(query_negative_tags or ())) & mine
 
-    def add_tags(self, tags: Iterable[str]) -> None:
+    def add_tags(self, new_tags: Iterable[str]) -> None:
         """Here alone: what is stored stays as it is."""
-        self.sample_manifest.tags = _folded([*self.sample_manifest.tags, *tags])
+        self.sample_manifest.tags = _folded([*self.sample_manifest.tags, *new_tags])
+
+    def __getattr__(self, name: str) -> Any:
+        raise gone(type(self).__name__, name)
 
 
 class TrainingDataset:

@@ -35,15 +35,16 @@ class TrainingWithoutCheckpoint(TrainingError):
 class TrainingHandler(TaskHandler):
     """One training, as its author sees it."""
 
-    def __init__(self, link: Link) -> None:
-        super().__init__(link)
+    def __init__(self, link: Link, *others: Any, **more: Any) -> None:
+        super().__init__(link, *others, **more)
         self._checkpoint_ids: list[str] = []
 
     # --- samples ---
 
-    def get_training_dataset(self, sample_ids: Sequence[str]) -> TrainingDataset:
+    def get_training_dataset(self, training_sample_ids: Sequence[str]) -> TrainingDataset:
         """Raises SampleNotFound, a ValueError, for none and for one that is not there, KeysDiffer where keys differ."""
         self.check_stopped()
+        sample_ids = training_sample_ids
         if isinstance(sample_ids, str) or not all(isinstance(one, str) for one in sample_ids):
             raise InvalidInput("get_training_dataset takes a list of sample ids, as `train` gets them.")
         if not sample_ids:
@@ -65,17 +66,27 @@ class TrainingHandler(TaskHandler):
         return TempStore(root)
 
     def save_training_files_to_temp_store(
-        self, folder_path: str, files: Sequence[Any], schema: type[DataSchema], parallel: bool = True
+        self,
+        folder_path: str | Path,
+        files: Sequence[Any],
+        pydantic_data_schema: type[DataSchema],
+        parallel: bool = True,
     ) -> list[str]:
         """See TempStore.save."""
         self.check_stopped()
-        return self.temp_store.save(folder_path, files, schema)
+        return self.temp_store.save(folder_path, files, pydantic_data_schema)
 
     def download_files_to_temp_store(
-        self, folder_path: str, file_ids: Sequence[str], schema: type[DataSchema], batch_size: int = 8, *keys: str
+        self,
+        folder_path: str | Path,
+        file_ids: Sequence[str],
+        pydantic_data_schema: type[DataSchema],
+        batch_size: int = 8,
+        *keys: str,
     ) -> list[str]:
         """Fetches files and keeps what the schema (and `keys`, if given) wants of them; the paths, in order. Only
         `batch_size` files are in memory at once."""
+        schema = pydantic_data_schema
         paths: list[str] = []
         for start in range(0, len(file_ids), max(1, batch_size)):
             some = list(file_ids[start : start + max(1, batch_size)])
@@ -83,10 +94,12 @@ class TrainingHandler(TaskHandler):
         return paths
 
     def download_dataset_to_temp_store(
-        self, dataset: TrainingDataset, schemas: Mapping[str, type[DataSchema]]
+        self, dataset: TrainingDataset, pydantic_data_schemas: Mapping[str, type[DataSchema]]
     ) -> LocalSamples:
-        """All files of all samples, under `<sample id>/file_000000/<key>/`; `schemas` has one for every key. Raises
+        """All files of all samples, under `<sample id>/file_000000/<key>/`; `pydantic_data_schemas` has
+        one for every key. Raises
         SchemaMissing."""
+        schemas = pydantic_data_schemas
         if missing := [key for key in dataset.get_sample_keys() if key not in schemas]:
             raise SchemaMissing(f"There is no schema for {', '.join(missing)}: pass one for every key of the samples.")
         return [
@@ -105,7 +118,7 @@ class TrainingHandler(TaskHandler):
     ) -> list[dict[str, Any]]:
         """See TempStore.load."""
         self.check_stopped()
-        return self.temp_store.load(paths, *keys)
+        return self.temp_store.load(paths, parallel, *keys)
 
     def load_dataset_from_temp_store(self, local_samples: LocalSamples) -> list[list[dict[str, list[dict[str, Any]]]]]:
         """The same nesting, with what is in the files in place of their paths."""
@@ -121,7 +134,7 @@ class TrainingHandler(TaskHandler):
         """What this training has saved and not taken back, the oldest first."""
         return list(self._checkpoint_ids)
 
-    def save_checkpoint(self, checkpoint: Mapping[str, Any], properties: Mapping[str, Any] | None = None) -> str:
+    def save_checkpoint(self, assets: Mapping[str, Any], properties: Mapping[str, Any] | None = None) -> str:
         """Keeps new contents of some of the algorithm's assets, by their paths; the id of the checkpoint. What is not
         named stays as the training found it.
 
@@ -129,8 +142,8 @@ class TrainingHandler(TaskHandler):
         JSON."""
         self.check_stopped()
         told = plain_dict(properties or {}, "properties")
-        assets = {_asset_path(path): _bytes_of(path, content) for path, content in _checked(checkpoint).items()}
-        checkpoint_id = self._link.save_checkpoint(assets, told)
+        kept = {_asset_path(path): _bytes_of(path, content) for path, content in _checked(assets).items()}
+        checkpoint_id = self._link.save_checkpoint(kept, told)
         self._checkpoint_ids.append(checkpoint_id)
         return checkpoint_id
 

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from voxloom.errors import NotFound, VoxloomError
-from voxloom.runner.exceptions import AssetNotFound, CheckpointError, StateError, TaskStoppedException, TrainingError
+from voxloom.runner.exceptions import (
+    AssetNotFound,
+    CheckpointError,
+    DomainError,
+    RunnerError,
+    StateError,
+    StorageError,
+    TaskStoppedException,
+    TrainingError,
+)
 
 CompoxError = VoxloomError
 CompoxNotFoundError = NotFound
+CompoxServerError = RunnerError
+CompoxDomainError = DomainError
+CompoxStorageError = StorageError
 CompoxAssetError = AssetNotFound
 CompoxCheckpointError = CheckpointError
 CompoxStateError = StateError
@@ -39,55 +51,45 @@ __all__ = [
 
 class CompoxClientError(VoxloomError):
     code = "client_error"
+    http_status = 400
 
 
-class CompoxServerError(VoxloomError):
-    code = "server_error"
-
-
-class CompoxValidationError(VoxloomError):
+class CompoxValidationError(CompoxClientError):
     code = "validation_error"
 
 
 class CompoxConflictError(VoxloomError):
-    code = "conflict_error"
+    code = "conflict"
+    http_status = 409
 
 
-class CompoxConfigurationError(VoxloomError):
+class CompoxConfigurationError(CompoxServerError):
     code = "configuration_error"
 
 
-class CompoxDomainError(VoxloomError):
-    code = "domain_error"
-
-
-class CompoxTaskError(VoxloomError):
+class CompoxTaskError(CompoxDomainError):
     code = "task_error"
 
 
-class CompoxAlgorithmError(VoxloomError):
+class CompoxAlgorithmError(CompoxDomainError):
     code = "algorithm_error"
 
 
-class CompoxDeploymentError(VoxloomError):
+class CompoxDeploymentError(CompoxDomainError):
     code = "deployment_error"
 
 
-class CompoxFileError(VoxloomError):
+class CompoxFileError(CompoxDomainError):
     code = "file_error"
 
 
-class CompoxImportError(VoxloomError):
+class CompoxImportError(CompoxDomainError):
     code = "import_error"
 
 
-class CompoxBundleError(VoxloomError):
+class CompoxBundleError(CompoxDomainError):
     code = "bundle_error"
 
 
-class CompoxExecutionError(VoxloomError):
+class CompoxExecutionError(CompoxDomainError):
     code = "execution_error"
-
-
-class CompoxStorageError(VoxloomError):
-    code = "storage_error"

@@ -1,0 +1,1 @@
+from voxloom.compat.deployer import AlgorithmDeployer as AlgorithmDeployer

@@ -1,0 +1,3 @@
+from voxloom.compat.absent import refuse
+
+raise refuse(__name__)
