@@ -19,6 +19,7 @@ from services.gateway.routes import (
     checkpoints,
     deploys,
     executions,
+    filelists,
     files,
     news,
     operations,
@@ -32,6 +33,7 @@ from services.gateway.routing import Route
 ROUTES: Sequence[Route] = [
     *server.ROUTES,
     *files.ROUTES,
+    *filelists.ROUTES,
     *algorithms.ROUTES,
     *deploys.ROUTES,
     *executions.ROUTES,

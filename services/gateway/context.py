@@ -10,6 +10,7 @@ from aiohttp import web
 from messages.base import Event
 from services.gateway.answers import Answers
 from services.gateway.catalog import Catalog
+from services.gateway.fileindex import FileIndex
 from services.gateway.filesight import FileSight
 from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
@@ -36,6 +37,7 @@ class Context:
     answers: Answers
     algorithms: KnownAlgorithms
     files: FileSight
+    index: FileIndex
     samples: KnownSamples
     checkpoints: KnownCheckpoints
     keys: Keys

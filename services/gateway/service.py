@@ -23,6 +23,7 @@ from services.gateway.answers import Answers
 from services.gateway.app import make_app
 from services.gateway.catalog import Catalog
 from services.gateway.context import Context
+from services.gateway.fileindex import FileIndex
 from services.gateway.filesight import FileSight
 from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
@@ -80,6 +81,7 @@ class Gateway(Service):
         self._algorithms = KnownAlgorithms(platform.store)
         uploads = Uploads(platform.store, self._answers, platform.bus.publish, self.settings.answer_timeout)
         self._files = FileSight(platform.store, self._view, uploads)
+        self._index = FileIndex(platform.store, self._files)
         self._queues = QueueWatch()
         self._sampler = Sampler(platform.bus, self._queues)
         self._workers = Workers(self.settings.lease)
@@ -122,6 +124,7 @@ class Gateway(Service):
     def _take(self, offset: int, event: Event) -> None:
         self._view.apply(offset, event)
         self._files.hear(event)
+        self._index.hear(event)
         self._queues.hear(event)
         self._workers.hear(event)
         if isinstance(event, DeployCompleted | AlgorithmDeleted):
@@ -180,6 +183,7 @@ class Gateway(Service):
             answers=self._answers,
             algorithms=self._algorithms,
             files=self._files,
+            index=self._index,
             samples=KnownSamples(self.store),
             checkpoints=KnownCheckpoints(self.store),
             keys=Keys(self.store),
