@@ -15,6 +15,7 @@ from services.gateway.filesight import FileSight
 from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.live import LiveView
+from services.gateway.looking import Looking
 from services.gateway.metrics import Metrics
 from services.gateway.sampling import Sampler
 from services.gateway.shown import ShownRecords
@@ -38,6 +39,7 @@ class Context:
     algorithms: KnownAlgorithms
     files: FileSight
     index: FileIndex
+    looking: Looking
     samples: KnownSamples
     checkpoints: KnownCheckpoints
     keys: Keys

@@ -29,6 +29,7 @@ from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.listening import Listener, most_connections
 from services.gateway.live import LiveView
+from services.gateway.looking import Looking
 from services.gateway.metrics import Metrics
 from services.gateway.problems import NoHttpNoise
 from services.gateway.queuewatch import QueueWatch
@@ -82,6 +83,7 @@ class Gateway(Service):
         uploads = Uploads(platform.store, self._answers, platform.bus.publish, self.settings.answer_timeout)
         self._files = FileSight(platform.store, self._view, uploads)
         self._index = FileIndex(platform.store, self._files)
+        self._looking = Looking(platform.store, self.settings)
         self._queues = QueueWatch()
         self._sampler = Sampler(platform.bus, self._queues)
         self._workers = Workers(self.settings.lease)
@@ -108,6 +110,7 @@ class Gateway(Service):
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._looking.close()
         await super().stop()
         self._catalog.close()
 
@@ -184,6 +187,7 @@ class Gateway(Service):
             algorithms=self._algorithms,
             files=self._files,
             index=self._index,
+            looking=self._looking,
             samples=KnownSamples(self.store),
             checkpoints=KnownCheckpoints(self.store),
             keys=Keys(self.store),
