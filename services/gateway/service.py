@@ -22,6 +22,7 @@ from messages.runs import RUN_ENTITIES
 from services.gateway.answers import Answers
 from services.gateway.app import make_app
 from services.gateway.catalog import Catalog
+from services.gateway.certificate import load as load_certificate
 from services.gateway.context import Context
 from services.gateway.fileindex import FileIndex
 from services.gateway.filesight import FileSight
@@ -216,7 +217,9 @@ class Gateway(Service):
 
     async def _listen(self, runner: web.AppRunner) -> None:
         host, port = self.settings.host, self.settings.port
-        listener = Listener(runner, host, port, most=most_connections())
+        certificate, key = self.settings.tls_certificate, self.settings.tls_key
+        tls = None if certificate is None else await asyncio.to_thread(load_certificate, certificate, key)
+        listener = Listener(runner, host, port, most=most_connections(), tls=tls)
         try:
             await listener.start()
         except OSError as error:
@@ -226,7 +229,7 @@ class Gateway(Service):
             raise Misconfigured(
                 f"Port {port} on {host} {why}; choose another with --port (0 takes a free one), or stop what uses it."
             ) from error
-        self.url = f"http://{_in_url(host)}:{listener.port}"
+        self.url = f"{listener.scheme}://{_in_url(host)}:{listener.port}"
 
     async def faults(self) -> list[str]:
         """What keeps the gateway from doing its work; nothing when all is well."""
