@@ -58,6 +58,16 @@ class Settings(BaseSettings):
     """Whether those pages may send what the browser keeps for the server; not with the origin `*`."""
     cors_max_age: Annotated[int, Field(ge=0)] = 600
     """Seconds for which a browser need not ask again."""
+    cors_methods: list[str] = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+    """With what those pages may ask."""
+    cors_headers: list[str] = ["*"]
+    """Which headers they may send; `*`: any."""
+    cors_expose: list[str] = ["Content-Length", "Content-Range", "ETag", "Link", "Location", "Retry-After"]
+    """Which headers of answers they may read."""
+    tls_certificate: Path | None = None
+    """PEM, with those between it and the authority; None: no TLS."""
+    tls_key: Path | None = None
+    """PEM, without a password; None: it is in the file of the certificate."""
     allowed_hosts: list[str] = []
     """Names under which people reach the gateway, beside addresses and `localhost`."""
     answer_timeout: float = 60.0
@@ -109,6 +119,17 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("cors_methods", mode="after")
+    @classmethod
+    def _upper(cls, value: list[str]) -> list[str]:
+        return [method.strip().upper() for method in value]
+
+    @model_validator(mode="after")
+    def _key_has_certificate(self) -> Self:
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ValueError("`tls_key` is of no use without `tls_certificate`; give both, or neither")
+        return self
 
     @field_validator("deploy_roots", mode="after")
     @classmethod

@@ -19,7 +19,9 @@ from services.gateway.routes import (
     checkpoints,
     deploys,
     executions,
+    filelists,
     files,
+    insides,
     news,
     operations,
     samples,
@@ -32,6 +34,8 @@ from services.gateway.routing import Route
 ROUTES: Sequence[Route] = [
     *server.ROUTES,
     *files.ROUTES,
+    *filelists.ROUTES,
+    *insides.ROUTES,
     *algorithms.ROUTES,
     *deploys.ROUTES,
     *executions.ROUTES,

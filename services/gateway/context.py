@@ -10,10 +10,12 @@ from aiohttp import web
 from messages.base import Event
 from services.gateway.answers import Answers
 from services.gateway.catalog import Catalog
+from services.gateway.fileindex import FileIndex
 from services.gateway.filesight import FileSight
 from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.live import LiveView
+from services.gateway.looking import Looking
 from services.gateway.metrics import Metrics
 from services.gateway.sampling import Sampler
 from services.gateway.shown import ShownRecords
@@ -36,6 +38,8 @@ class Context:
     answers: Answers
     algorithms: KnownAlgorithms
     files: FileSight
+    index: FileIndex
+    looking: Looking
     samples: KnownSamples
     checkpoints: KnownCheckpoints
     keys: Keys

@@ -10,8 +10,6 @@ from services.gateway.problems import Handler
 from voxloom.errors import NotAllowed
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-METHODS = "GET, HEAD, POST, PUT, DELETE"
-EXPOSED = "Content-Length, Content-Range, ETag, Link, Location, Retry-After"
 
 
 @web.middleware
@@ -24,16 +22,23 @@ async def guard_origin(request: web.Request, handler: Handler) -> web.StreamResp
     origin = request.headers.get("Origin")
     if origin is None:
         return await handler(request)
-    allowed = is_allowed(origin, context_of(request).settings.cors_origins)
+    settings = context_of(request).settings
+    allowed = is_allowed(origin, settings.cors_origins)
     if allowed and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         return web.Response(status=204, headers=_preflight(request))
-    if not allowed and request.method not in SAFE_METHODS and not _is_own_page(request, origin):
-        raise NotAllowed(
-            f"Web pages of {origin[:200]!r} may not change anything here; an operator allows them with the setting "
-            "`cors_origins`.",
-            code="origin_not_allowed",
-        )
+    may_ask = allowed and request.method in settings.cors_methods
+    if not may_ask and request.method not in SAFE_METHODS and not _is_own_page(request, origin):
+        raise _not_allowed(origin, request.method, knows_origin=allowed)
     return await handler(request)
+
+
+def _not_allowed(origin: str, method: str, *, knows_origin: bool) -> NotAllowed:
+    what = f"send a {method}" if knows_origin else "change anything here"
+    setting = "cors_methods" if knows_origin else "cors_origins"
+    return NotAllowed(
+        f"Web pages of {origin[:200]!r} may not {what}; an operator allows them with the setting `{setting}`.",
+        code="origin_not_allowed",
+    )
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -42,7 +47,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     settings = context_of(request).settings
     if origin is not None and is_allowed(origin, settings.cors_origins):
         response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        if settings.cors_expose:
+            response.headers["Access-Control-Expose-Headers"] = ", ".join(settings.cors_expose)
         response.headers.add("Vary", "Origin")
         if settings.cors_credentials and "*" not in settings.cors_origins:
             response.headers["Access-Control-Allow-Credentials"] = "true"
@@ -64,8 +70,10 @@ def is_own(origin: str, host: str) -> bool:
 
 
 def _preflight(request: web.Request) -> dict[str, str]:
+    settings = context_of(request).settings
+    asked = request.headers.get("Access-Control-Request-Headers", "")
     return {
-        "Access-Control-Allow-Methods": METHODS,
-        "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", ""),
-        "Access-Control-Max-Age": str(context_of(request).settings.cors_max_age),
+        "Access-Control-Allow-Methods": ", ".join(settings.cors_methods),
+        "Access-Control-Allow-Headers": asked if "*" in settings.cors_headers else ", ".join(settings.cors_headers),
+        "Access-Control-Max-Age": str(settings.cors_max_age),
     }

@@ -52,6 +52,10 @@ class FileSight:
         going = set(await being_deleted(self._store, found))
         return [one for one in wanted if one not in found or one in going]
 
+    async def visible_of(self, file_ids: Iterable[str]) -> dict[str, Located]:
+        """Those that can be seen. What was put through a URL and never looked at is left alone."""
+        return await find_visible(self._store, file_ids, self._settled)
+
     async def _find_many(self, file_ids: Iterable[str]) -> dict[str, Located]:
         """Those that can be seen. What was put through a URL is looked at now."""
         wanted = list(dict.fromkeys(file_ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import ssl
 from typing import cast
 
 from aiohttp import web
@@ -14,20 +15,29 @@ from services.gateway.problems import problem
 BACKLOG = 1024
 STUCK_SECS = 300
 """A client that takes nothing of its answer for so long, or is not there any more, is cut off by the kernel."""
+HANDSHAKE_SECS = 30.0
+"""How long a client may take to agree on a cipher."""
 
 
 class Listener(web.BaseSite):
     """Like a TCPSite, with bounds. `most`: connections at a time; the others are told to come again."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, *, most: int) -> None:
+    def __init__(
+        self, runner: web.AppRunner, host: str, port: int, *, most: int, tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(runner, backlog=BACKLOG)
+        self._tls = tls
         self._host = host
         self._port = port
         self._most = most
 
     @property
     def name(self) -> str:
-        return f"http://{self._host}:{self.port}"
+        return f"{self.scheme}://{self._host}:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self._tls is None else "https"
 
     @property
     def port(self) -> int:
@@ -39,7 +49,14 @@ class Listener(web.BaseSite):
         """Raises OSError."""
         await super().start()
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._meet, self._host or None, self._port, backlog=self._backlog)
+        server = await loop.create_server(
+            self._meet,
+            self._host or None,
+            self._port,
+            backlog=self._backlog,
+            ssl=self._tls,
+            ssl_handshake_timeout=HANDSHAKE_SECS if self._tls is not None else None,
+        )
         for listening in server.sockets:
             # Connections inherit it. Not every system has it.
             if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -165,6 +165,8 @@ def _content(body: Body, schemas: Schemas, mode: JsonSchemaMode) -> dict[str, An
     match body:
         case Media(content_type=content_type, text=text):
             return {content_type: {"schema": {"type": "string"}} if text else {}}
+        case tuple():
+            return {one.content_type: {} for one in body}
         case Many(item=item):
             return {"application/json": {"schema": {"type": "array", "items": schemas[item, mode]}}}
         case None:

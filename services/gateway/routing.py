@@ -27,10 +27,11 @@ class Media:
     text: bool = False
 
 
-Body = type[BaseModel] | Many | Media | None
-"""None: no body."""
+Body = type[BaseModel] | Many | Media | tuple[Media, ...] | None
+"""None: no body. A tuple: one of these."""
 
 HDF5 = Media("application/octet-stream")
+PNG = Media("image/png")
 ZIP = Media("application/zip")
 TEXT = Media("text/plain", text=True)
 HTML = Media("text/html", text=True)

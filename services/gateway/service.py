@@ -22,12 +22,15 @@ from messages.runs import RUN_ENTITIES
 from services.gateway.answers import Answers
 from services.gateway.app import make_app
 from services.gateway.catalog import Catalog
+from services.gateway.certificate import load as load_certificate
 from services.gateway.context import Context
+from services.gateway.fileindex import FileIndex
 from services.gateway.filesight import FileSight
 from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.listening import Listener, most_connections
 from services.gateway.live import LiveView
+from services.gateway.looking import Looking
 from services.gateway.metrics import Metrics
 from services.gateway.problems import NoHttpNoise
 from services.gateway.queuewatch import QueueWatch
@@ -80,6 +83,8 @@ class Gateway(Service):
         self._algorithms = KnownAlgorithms(platform.store)
         uploads = Uploads(platform.store, self._answers, platform.bus.publish, self.settings.answer_timeout)
         self._files = FileSight(platform.store, self._view, uploads)
+        self._index = FileIndex(platform.store, self._files)
+        self._looking = Looking(platform.store, self.settings)
         self._queues = QueueWatch()
         self._sampler = Sampler(platform.bus, self._queues)
         self._workers = Workers(self.settings.lease)
@@ -106,6 +111,7 @@ class Gateway(Service):
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._looking.close()
         await super().stop()
         self._catalog.close()
 
@@ -122,6 +128,7 @@ class Gateway(Service):
     def _take(self, offset: int, event: Event) -> None:
         self._view.apply(offset, event)
         self._files.hear(event)
+        self._index.hear(event)
         self._queues.hear(event)
         self._workers.hear(event)
         if isinstance(event, DeployCompleted | AlgorithmDeleted):
@@ -180,6 +187,8 @@ class Gateway(Service):
             answers=self._answers,
             algorithms=self._algorithms,
             files=self._files,
+            index=self._index,
+            looking=self._looking,
             samples=KnownSamples(self.store),
             checkpoints=KnownCheckpoints(self.store),
             keys=Keys(self.store),
@@ -208,7 +217,9 @@ class Gateway(Service):
 
     async def _listen(self, runner: web.AppRunner) -> None:
         host, port = self.settings.host, self.settings.port
-        listener = Listener(runner, host, port, most=most_connections())
+        certificate, key = self.settings.tls_certificate, self.settings.tls_key
+        tls = None if certificate is None else await asyncio.to_thread(load_certificate, certificate, key)
+        listener = Listener(runner, host, port, most=most_connections(), tls=tls)
         try:
             await listener.start()
         except OSError as error:
@@ -218,7 +229,7 @@ class Gateway(Service):
             raise Misconfigured(
                 f"Port {port} on {host} {why}; choose another with --port (0 takes a free one), or stop what uses it."
             ) from error
-        self.url = f"http://{_in_url(host)}:{listener.port}"
+        self.url = f"{listener.scheme}://{_in_url(host)}:{listener.port}"
 
     async def faults(self) -> list[str]:
         """What keeps the gateway from doing its work; nothing when all is well."""

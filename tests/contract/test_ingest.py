@@ -25,11 +25,11 @@ from messages.files import (
     FileUploaded,
 )
 from messages.samples import SampleCreated
-from services.ingest import inspector
 from services.ingest.inspectors import Inspectors
 from services.ingest.service import Ingest
 from services.ingest.upkeep import hold_files, sweep_forgotten, sweep_late, sweep_uploads
 from shared import files, samples
+from shared.hdf5 import inspector
 from shared.objects.base import EXPIRING
 from shared.records.fold import RunState, fold
 from shared.records.store import RecordStore
@@ -158,7 +158,7 @@ async def test_bytes_that_were_replaced_wait_for_their_own_announcement(
 async def test_a_file_that_hangs_the_library_does_not_hold_up_others(
     tmp_path: Path, volume: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.ingest.inspector.__file__", stand_in(tmp_path, "import time; time.sleep(600)"))
+    monkeypatch.setattr("shared.hdf5.inspector.__file__", stand_in(tmp_path, "import time; time.sleep(600)"))
     inspectors = Inspectors(most=1, memory=2 << 30, timeout=0.3, limit=1 << 40)
 
     with pytest.raises(InvalidInput, match="took longer"):
@@ -182,7 +182,7 @@ async def test_a_file_that_crashes_the_library_is_refused(
     tmp_path: Path, volume: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
-    monkeypatch.setattr("services.ingest.inspector.__file__", stand_in(tmp_path, crash))
+    monkeypatch.setattr("shared.hdf5.inspector.__file__", stand_in(tmp_path, crash))
     inspectors = Inspectors(most=1, memory=2 << 30, timeout=10.0, limit=1 << 40)
 
     with pytest.raises(InvalidInput, match="crashes the HDF5 library"):
@@ -192,7 +192,7 @@ async def test_a_file_that_crashes_the_library_is_refused(
 async def test_an_inspector_that_cannot_start_is_no_fault_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.ingest.inspector.__file__", str(tmp_path / "missing.py"))
+    monkeypatch.setattr("shared.hdf5.inspector.__file__", str(tmp_path / "missing.py"))
     inspectors = Inspectors(most=1, memory=2 << 30, timeout=10.0, limit=1 << 40)
 
     with pytest.raises(Unavailable, match="ended at once"):
@@ -202,13 +202,13 @@ async def test_an_inspector_that_cannot_start_is_no_fault_of_the_file(
 async def test_an_inspection_that_is_cancelled_leaves_no_process_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.ingest.inspector.__file__", stand_in(tmp_path, "import time; time.sleep(600)"))
+    monkeypatch.setattr("shared.hdf5.inspector.__file__", stand_in(tmp_path, "import time; time.sleep(600)"))
     inspectors = Inspectors(most=1, memory=2 << 30, timeout=60.0, limit=1 << 40)
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(inspectors.inspect(tmp_path / "any.h5"), 0.5)
 
-    assert inspectors._idle == []
+    assert inspectors._helpers._idle == []
 
 
 # --- deletes ----------------------------------------------------------------------------------------------

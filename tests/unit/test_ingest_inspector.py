@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from services.ingest import inspector
-from services.ingest.inspector import Refused, answer, inspect
+from shared.hdf5 import inspector
+from shared.hdf5.inspector import Refused, answer, inspect
 
 LIMIT = 1 << 42
 

@@ -19,6 +19,7 @@ POST /api/v1/executions | GET /api/v1/executions | GET /api/v1/executions/* | DE
 POST /api/v1/executions/*/stop | GET /api/v1/executions/*/log | GET /api/v1/executions/*/events | GET /api/v1/events
 GET /api/v1/queues | GET /api/v1/workers | GET /api/v1/dead-letters | GET /api/v1/dead-letters/*
 POST /api/v1/dead-letters/*/replay | POST /api/v1/dead-letters/replay | GET /api/v1/stats
+GET /api/v1/files | GET /api/v1/files/* | GET /api/v1/files/*/info | GET /api/v1/files/*/slice
 GET /api/v1/files/*/upload-url | GET /api/v1/files/*/download-url | DELETE /api/v1/files/*
 POST /api/v0/train-algorithm | GET /api/v0/training/* | POST /api/v0/training/*/stop
 POST /api/v1/trainings | GET /api/v1/trainings | GET /api/v1/trainings/* | POST /api/v1/trainings/*/stop

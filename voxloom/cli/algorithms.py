@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxloom.cli.insides import show_files
 from voxloom.cli.session import connect
 from voxloom.cli.text import printable, show_table
 from voxloom.errors import InvalidInput
@@ -39,15 +40,27 @@ def deploy(
 
 def ls(
     ctx: typer.Context,
-    number: Annotated[int, typer.Option("-n", min=0, help="How many recent runs to show.")] = 10,
+    what: Annotated[
+        str | None, typer.Argument(help="`files`: the files in place of those.", show_default=False)
+    ] = None,
+    number: Annotated[int, typer.Option("-n", min=0, help="How many recent runs (or files) to show.")] = 10,
     status: Annotated[str | None, typer.Option(help="Only runs of this status: FAILED, say.")] = None,
     algorithm: Annotated[str | None, typer.Option(help="Only runs of this algorithm, by name or id.")] = None,
     sort: Annotated[
-        str | None, typer.Option(help="Which runs come first: newest, oldest, longest, shortest or status.")
+        str | None,
+        typer.Option(
+            help="What comes first: newest, oldest, longest, shortest or status; of files newest, oldest, largest or "
+            "smallest."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """Show the algorithms and the recent runs."""
+    """Show the algorithms and the recent runs, or the newest files."""
+    if what not in (None, "files"):
+        raise InvalidInput(f"There is no list of {what!r}; say `files`, or nothing for algorithms and runs.")
+    if what == "files":
+        show_files(ctx, number, sort, as_json=as_json)
+        return
     with connect(ctx) as client:
         algorithms = client.algorithms()
         wanted = status.upper() if status is not None else None

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from voxloom.cli import algorithms, doctor, local, operations, runs, saving, servers, training
+from voxloom.cli import algorithms, doctor, insides, local, operations, runs, saving, servers, training
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
 
@@ -82,6 +82,7 @@ app.command()(runs.run)
 app.command()(training.train)
 app.command()(training.checkpoints)
 app.command()(algorithms.ls)
+app.command()(insides.info)
 app.command()(runs.status)
 app.command()(runs.logs)
 app.command()(runs.stop)

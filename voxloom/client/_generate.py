@@ -32,7 +32,7 @@ _WORDS = {
 _KEYWORDS = re.compile(r"\b(?:async (?=def|with|for)|await )")
 _WORD = re.compile(r"\b(?:" + "|".join(map(re.escape, _WORDS)) + r")\b")
 _GENERATOR = re.compile(r"\bAsyncGenerator\[(\w+), None\]")
-_CLASS = re.compile(r"\bAsync(?=Client|Files|Job|Learning|Run|Training|Transport)")
+_CLASS = re.compile(r"\bAsync(?=Client|Files|Job|Learning|Looking|Run|Training|Transport)")
 
 
 _TIDY = (

@@ -137,21 +137,22 @@ async def upload_url(request: web.Request) -> web.Response:
 
 async def download_url(request: web.Request) -> web.Response:
     context = context_of(request)
-    file = await _named(context, request.match_info["name"])
+    file = await named_file(request)
     key = bytes_key(file.file_id)
     return json_answer(UrlResponse(url=context.store.presign("GET", COLLECTION, key, expires=URL_SECS)))
 
 
-async def _named(context: Context, name: str) -> Located:
+async def named_file(request: web.Request) -> Located:
+    """The file that the path names. Raises NotFound (`file_not_found`), and InvalidInput where it is no good."""
+    name = request.match_info["name"]
     try:
-        return await context.files.find(name)
+        return await context_of(request).files.find(name)
     except NotFound as error:
         raise NotFound(error.message, code="file_not_found", details={"object_name": name}) from None
 
 
 async def delete_named(request: web.Request) -> web.Response:
-    context = context_of(request)
-    return await _delete(context, await _named(context, request.match_info["name"]))
+    return await _delete(context_of(request), await named_file(request))
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -16,12 +16,13 @@ from voxloom.client._address import find_address
 from voxloom.client._aio import in_thread, parallel
 from voxloom.client._async.files import AT_ONCE, AsyncFiles
 from voxloom.client._async.learning import AsyncLearning
+from voxloom.client._async.looking import AsyncLooking
+from voxloom.client._async.pages import pages
 from voxloom.client._async.runs import AsyncRun
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._bodies import Body
 from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
 from voxloom.client._outputs import Progress
-from voxloom.client._pages import next_cursor
 from voxloom.client._problems import parse, parse_list
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._values import as_json
@@ -45,12 +46,11 @@ from voxloom.models import (
 ANSWER_SECS = 75.0
 """A little longer than a server waits for its own parts."""
 DEPLOY_SECS = 300.0
-_PAGE = 100
 _SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
 """Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
-class AsyncClient(AsyncLearning):
+class AsyncClient(AsyncLearning, AsyncLooking):
     """A connection to a Voxloom server.
 
     Args:
@@ -307,17 +307,8 @@ class AsyncClient(AsyncLearning):
             "until": None if until is None else until.isoformat(),
             "sort": sort,
         }
-        left = limit
-        while left is None or left > 0:
-            params["limit"] = _PAGE if left is None else min(left, _PAGE)
-            response = await self._transport.request("GET", "/api/v1/executions", params=params)
-            items = parse_list(ExecutionSummary, response)
-            for item in items[:left]:
-                yield item
-            left = None if left is None else left - len(items)
-            params["cursor"] = next_cursor(response)
-            if params["cursor"] is None:
-                return
+        async for one in pages(self._transport, "/api/v1/executions", ExecutionSummary, params, limit):
+            yield one
 
     async def delete_execution(self, execution_id: str) -> None:
         """Deletes the record of an execution that is over. Raises Conflict (`execution_not_ended`) before that."""

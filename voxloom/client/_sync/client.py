@@ -18,12 +18,13 @@ from voxloom.client._address import find_address
 from voxloom.client._bodies import Body
 from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
 from voxloom.client._outputs import Progress
-from voxloom.client._pages import next_cursor
 from voxloom.client._problems import parse, parse_list
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._sio import in_thread, parallel
 from voxloom.client._sync.files import AT_ONCE, Files
 from voxloom.client._sync.learning import Learning
+from voxloom.client._sync.looking import Looking
+from voxloom.client._sync.pages import pages
 from voxloom.client._sync.runs import Run
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.client._values import as_json
@@ -47,12 +48,11 @@ from voxloom.models import (
 ANSWER_SECS = 75.0
 """A little longer than a server waits for its own parts."""
 DEPLOY_SECS = 300.0
-_PAGE = 100
 _SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
 """Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
-class Client(Learning):
+class Client(Learning, Looking):
     """A connection to a Voxloom server.
 
     Args:
@@ -309,16 +309,7 @@ class Client(Learning):
             "until": None if until is None else until.isoformat(),
             "sort": sort,
         }
-        left = limit
-        while left is None or left > 0:
-            params["limit"] = _PAGE if left is None else min(left, _PAGE)
-            response = self._transport.request("GET", "/api/v1/executions", params=params)
-            items = parse_list(ExecutionSummary, response)
-            yield from items[:left]
-            left = None if left is None else left - len(items)
-            params["cursor"] = next_cursor(response)
-            if params["cursor"] is None:
-                return
+        yield from pages(self._transport, "/api/v1/executions", ExecutionSummary, params, limit)
 
     def delete_execution(self, execution_id: str) -> None:
         """Deletes the record of an execution that is over. Raises Conflict (`execution_not_ended`) before that."""

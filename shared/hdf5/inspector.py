@@ -54,12 +54,12 @@ def inspect(path: str, limit: int) -> list[dict[str, Any]]:
     access.set_fclose_degree(h5f.CLOSE_STRONG)
     file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY, access)
     try:
-        return _Inspection(file, size, limit).run()
+        return Inspection(file, size, limit).run()
     finally:
         file.close()
 
 
-class _Inspection:
+class Inspection:
     """One walk over all links of an open file; every object is looked at once."""
 
     def __init__(self, file: Any, size: int, limit: int) -> None:
@@ -103,14 +103,14 @@ class _Inspection:
 
     def _look_at(self, name: str, dataset: Any) -> dict[str, Any]:
         plan = dataset.get_create_plist()
-        _check_storage(name, dataset, plan, self._size)
-        _check_filters(name, plan)
+        check_storage(name, dataset, plan, self._size)
+        check_filters(name, plan)
         space, kind = dataset.get_space(), dataset.get_type()
-        shape = _shape(space)
+        shape = shape_of(space)
         width = kind.get_size()
-        _check_chunk(name, plan, width)
-        self._add(name, _points(space, shape) * width)
-        return {"name": name, "shape": shape, "dtype": _dtype(kind)}
+        check_chunk(name, plan, width)
+        self._add(name, points_of(space, shape) * width)
+        return {"name": name, "shape": shape, "dtype": dtype_of(kind)}
 
     def _add(self, name: str, declared: int) -> None:
         self._declared += declared
@@ -122,7 +122,7 @@ class _Inspection:
             )
 
 
-def _check_storage(name: str, dataset: Any, plan: Any, size: int) -> None:
+def check_storage(name: str, dataset: Any, plan: Any, size: int) -> None:
     layout = plan.get_layout()
     if layout == h5d.VIRTUAL:
         raise Refused(f"{name[:80]!r} is a virtual dataset, with its data elsewhere; {ADVICE}")
@@ -134,7 +134,7 @@ def _check_storage(name: str, dataset: Any, plan: Any, size: int) -> None:
             raise Refused(f"the data of {name[:80]!r} is not all there; upload it again")
 
 
-def _check_filters(name: str, plan: Any) -> None:
+def check_filters(name: str, plan: Any) -> None:
     count = plan.get_nfilters()
     if count > MOST_FILTERS:
         raise Refused(f"{name[:80]!r} has {count} filters, one after the other; {ADVICE}")
@@ -145,7 +145,7 @@ def _check_filters(name: str, plan: Any) -> None:
             raise Refused(f"{name[:80]!r} is compressed by filter {code} ({known_as}); use gzip, lzf or none")
 
 
-def _check_chunk(name: str, plan: Any, width: int) -> None:
+def check_chunk(name: str, plan: Any, width: int) -> None:
     if plan.get_layout() != h5d.CHUNKED:
         return
     chunk = width
@@ -155,11 +155,11 @@ def _check_chunk(name: str, plan: Any, width: int) -> None:
         raise Refused(f"{name[:80]!r} has chunks of {chunk} bytes; write it with chunks of about a megabyte")
 
 
-def _shape(space: Any) -> list[int]:
+def shape_of(space: Any) -> list[int]:
     return [int(length) for length in space.get_simple_extent_dims()] if space.get_simple_extent_ndims() else []
 
 
-def _points(space: Any, shape: list[int]) -> int:
+def points_of(space: Any, shape: list[int]) -> int:
     if space.get_simple_extent_type() == h5s.NULL:
         return 0
     points = 1
@@ -168,7 +168,7 @@ def _points(space: Any, shape: list[int]) -> int:
     return points
 
 
-def _dtype(kind: Any) -> str:
+def dtype_of(kind: Any) -> str:
     """The numpy dtype string; `str` for text of any length, `object` for what has no numpy type of its own."""
     if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str():
         return "str"
@@ -190,22 +190,22 @@ def answer(path: str, limit: int) -> dict[str, Any]:
     except MemoryError:
         return {"refused": "looking at it needs too much memory", "leaving": True}
     except Exception as error:  # noqa: BLE001 - h5py raises any kind for a broken file, and all of them mean just that
-        return {"refused": f"it is broken or cut off ({_first_line(error)}); upload it again", "leaving": True}
+        return {"refused": f"it is broken or cut off ({first_line(error)}); upload it again", "leaving": True}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _limit_process(memory: int) -> None:
+def limit_process(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
 
-def _limit_cpu(seconds: float) -> None:
+def limit_cpu(seconds: float) -> None:
     """From now on: should nobody be left to stop us, the kernel does."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime + seconds) + 2
@@ -216,11 +216,11 @@ def main(memory: int, seconds: float) -> None:
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # What the library prints must not get between the answers.
     h5py._errors.silence_errors()
-    _limit_process(memory)
+    limit_process(memory)
     replies.write(b'{"ready": true}\n')
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        _limit_cpu(seconds)
+        limit_cpu(seconds)
         reply = answer(request["path"], request["limit"])
         replies.write(json.dumps(reply).encode() + b"\n")
         if reply.get("leaving"):

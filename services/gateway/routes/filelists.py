@@ -1,0 +1,115 @@
+"""Which files there are, and what is known of one without opening it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from messages.base import DEFAULT_PROJECT
+from services.gateway.context import Context, context_of
+from services.gateway.fileindex import Query, Sort
+from services.gateway.paging import Page, PageQuery, page_answer
+from services.gateway.payloads import json_answer, read_query
+from services.gateway.routes.files import named_file
+from services.gateway.routing import Many, Route
+from shared.files import COLLECTION, Located, being_deleted, bytes_key
+from shared.objects.checks import is_expiring
+from shared.samples import files_of, load
+from voxloom.filemodels import FileKind, FileRecord, FileSummary
+from voxloom.models import format_time
+
+
+class ListQuery(PageQuery):
+    kind: Annotated[FileKind | None, Field(description="Made by a client (upload) or by a run (output).")] = None
+    name: Annotated[str | None, Field(description="What the id contains, without regard to case.")] = None
+    sample_id: Annotated[str | None, Field(description="Only files of this sample.")] = None
+    since: Annotated[datetime | None, Field(description="Made then or later; ISO 8601, UTC unless it says so.")] = None
+    until: Annotated[datetime | None, Field(description="Made before.")] = None
+    sort: Sort = "newest"
+
+
+async def list_all(request: web.Request) -> web.Response:
+    context = context_of(request)
+    wanted = read_query(request, ListQuery)
+    page = await context.index.page(
+        Query(
+            page=wanted,
+            sort=wanted.sort,
+            kind=wanted.kind,
+            name=wanted.name,
+            among=await _files_of(context, wanted.sample_id),
+            since=_utc(wanted.since),
+            until=_utc(wanted.until),
+        )
+    )
+    items = [FileSummary(**_facts_of(file)) for file in page.items]
+    return page_answer(request, Page(items, page.next_cursor))
+
+
+async def _files_of(context: Context, sample_id: str | None) -> frozenset[str] | None:
+    """Raises NotFound (`sample_not_found`)."""
+    return None if sample_id is None else frozenset(files_of(await load(context.store, sample_id)))
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+async def get(request: web.Request) -> web.Response:
+    context = context_of(request)
+    file = await named_file(request)
+    going = await being_deleted(context.store, [file.file_id])
+    record = FileRecord(
+        **_facts_of(file),
+        state="deleting" if going else "available",
+        sample_ids=await context.samples.using(file.file_id),
+        expires=await _expires(context, file),
+    )
+    return json_answer(record)
+
+
+def _facts_of(file: Located) -> dict[str, Any]:
+    made_by_run = not file.committed and file.run is not None
+    return {
+        "file_id": file.file_id,
+        "size_bytes": file.info.size,
+        "etag": file.info.etag,
+        "time_created": format_time(file.info.modified),
+        "kind": "output" if made_by_run else "upload",
+        "project": file.project or DEFAULT_PROJECT,
+        "execution_id": file.run if made_by_run else None,
+        "attempt": file.attempt if made_by_run else None,
+    }
+
+
+async def _expires(context: Context, file: Located) -> str | None:
+    days = context.settings.data_expire_days
+    if days is None or not is_expiring(await context.store.tags(COLLECTION, bytes_key(file.file_id))):
+        return None
+    return format_time(file.info.modified + timedelta(days=days))
+
+
+ROUTES = [
+    Route(
+        "GET",
+        "/api/v1/files",
+        list_all,
+        "List files, page by page",
+        "Files",
+        {200: Many(FileSummary)},
+        {404: ("sample_not_found",)},
+        query=ListQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/files/{name}",
+        get,
+        "What is known of a file: its size, who made it, what refers to it, when it may go",
+        "Files",
+        {200: FileRecord},
+        {404: ("file_not_found",)},
+    ),
+]

@@ -1,0 +1,76 @@
+# Generated from voxloom/client/_async/looking.py by `python -m voxloom.client._generate`; edit that file.
+
+"""Which files there are, and what is in them, without downloading any."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+
+from voxloom.client._problems import parse
+from voxloom.client._sync.pages import pages
+from voxloom.client._sync.transport import Transport, path_of
+from voxloom.filemodels import FileInfo, FileKind, FileRecord, FileSummary
+
+
+class Looking:
+    """What the client offers of that."""
+
+    _transport: Transport
+
+    def files(
+        self,
+        *,
+        kind: FileKind | None = None,
+        name: str | None = None,
+        sample: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sort: Literal["newest", "oldest", "largest", "smallest"] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[FileSummary]:
+        """Files, newest first, fetched page by page as they are asked for; `limit` of them at most.
+
+        Args:
+            kind: `upload` or `output`: who has made them.
+            name: what their ids contain.
+            sample: the id of a sample that they are of.
+            since: made then or later; `until`: before.
+        """
+        query = {
+            "kind": kind,
+            "name": name,
+            "sample_id": sample,
+            "since": None if since is None else since.isoformat(),
+            "until": None if until is None else until.isoformat(),
+            "sort": sort,
+        }
+        yield from pages(self._transport, "/api/v1/files", FileSummary, query, limit)
+
+    def file(self, file_id: str) -> FileRecord:
+        """One file: its size, who made it, what refers to it, when it may go."""
+        return parse(FileRecord, self._transport.request("GET", path_of("api", "v1", "files", file_id)))
+
+    def file_info(self, file_id: str) -> FileInfo:
+        """What is in a file: its datasets, how they are stored, statistics of small ones."""
+        return parse(FileInfo, self._transport.request("GET", path_of("api", "v1", "files", file_id, "info")))
+
+    def slice(
+        self, file_id: str, dataset: str | None = None, axis: int | None = None, index: int | None = None
+    ) -> np.ndarray:
+        """The values of one slice, with the dtype of the file; only the chunks that it crosses are read.
+
+        Args:
+            dataset: its name in the file; not needed where there is one alone.
+            axis: where to cut; the first axis by default.
+            index: from 0 on; without it, H × W and 3 × H × W values come whole.
+        """
+        path = path_of("api", "v1", "files", file_id, "slice")
+        query = {"dataset": dataset, "axis": axis, "index": index, "format": "npy"}
+        response = self._transport.request("GET", path, params=query)
+        values: np.ndarray = np.load(io.BytesIO(response.content), allow_pickle=False)
+        return values
