@@ -98,6 +98,12 @@ class Settings(BaseSettings):
     """From asking a run to stop until its process group is killed."""
     drain: float = 10.0
     """How long running work may go on after SIGTERM before it is given back."""
+    session_items: Annotated[int, Field(ge=1)] = 5
+    """Of one session, in one process; the one that was not used for longest goes first."""
+    session_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Of those items together; None: no limit."""
+    session_hours: Annotated[float, Field(gt=0)] = 24.0
+    """Unused for so long, a session counts as empty."""
     runner_memory: int | None = None
     """Address space of a runner process; None: no limit."""
     max_log_bytes: int = 64 * MIB

@@ -86,6 +86,10 @@ class Attempt:
     def store(self) -> ObjectStore:
         return self._node.store
 
+    @property
+    def settings(self) -> Settings:
+        return self._node.settings
+
     # what others ask of it
 
     def stop(self) -> None:
@@ -245,6 +249,9 @@ class Attempt:
             sample_ids=work.sample_ids,
             args=work.args,
             session_token=work.session_token,
+            session_items=self._node.settings.session_items,
+            session_bytes=self._node.settings.session_bytes,
+            session_hours=self._node.settings.session_hours,
             scratch=str(run_files.work),
             notes=notes(self.assignment),
             log_limit=self._node.settings.max_log_bytes,
@@ -365,7 +372,8 @@ class _Link:
         self.drop_checkpoint = learning.drop_checkpoint
         assignment = attempt.assignment
         self._token = assignment.work.session_token
-        self._items = SessionItems(attempt.store, assignment.project, self._token, run_files.work)
+        hours = attempt.settings.session_hours
+        self._items = SessionItems(attempt.store, assignment.project, self._token, run_files.work, hours)
         self.session_fetch = self._items.fetch
         self.session_store = self._items.store
         self._learning = learning

@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from shared.objects.base import EXPIRING, FileUpload, ObjectStore
+from shared.objects.base import ABSENT, EXPIRING, Condition, FileUpload, ObjectStore
 from shared.records.store import COLLECTION
-from voxloom.errors import InvalidInput, NotFound
+from voxloom.errors import Conflict, InvalidInput, NotFound
 from voxloom.models import Moment, Value, utc_now
 
-KEPT_FOR = timedelta(hours=24)
 MOST_ITEMS = 100
 """In one session; processes of different algorithms may each hold a few."""
 
@@ -29,20 +28,27 @@ class Index(Value):
 
 
 class SessionItems:
-    """Those of one run's session. `scratch` is where its files are."""
+    """Those of one run's session. `scratch` is where its files are; unused for `hours`, it counts as empty."""
 
-    def __init__(self, store: ObjectStore, project: str, token: str, scratch: Path) -> None:
+    def __init__(self, store: ObjectStore, project: str, token: str, scratch: Path, hours: float = 24.0) -> None:
         self._store = store
         self._prefix = f"sessions/{hashlib.sha256(f'{project}/{token}'.encode()).hexdigest()}/"
         self._scratch = scratch
+        self._kept_for = timedelta(hours=hours)
 
     async def index(self) -> dict[str, str]:
         """Content names by key."""
+        items, _ = await self._load()
+        return items
+
+    async def _load(self) -> tuple[dict[str, str], Condition]:
+        """With what has to be so still when it is replaced. The etag is the older one where both change meanwhile."""
         try:
+            info = await self._store.head(COLLECTION, self._prefix + "index")
             index = Index.model_validate_json(await self._store.get(COLLECTION, self._prefix + "index"))
         except NotFound:
-            return {}
-        return index.items if utc_now() - index.time < KEPT_FOR else {}
+            return {}, ABSENT
+        return index.items if utc_now() - index.time < self._kept_for else {}, Condition(etag=info.etag)
 
     async def fetch(self, key: str) -> Path | None:
         name = (await self.index()).get(key)
@@ -61,14 +67,24 @@ class SessionItems:
         names = await asyncio.to_thread(_names, places, self._scratch)
         uploads = {names[key]: FileUpload(self._prefix + names[key], places[key], tags=EXPIRING) for key in places}
         await self._store.put_files(COLLECTION, list(uploads.values()))
-        before = await self.index()
-        kept = {key: name for key, name in before.items() if key not in removed} | names
-        kept = dict(list(kept.items())[-MOST_ITEMS:])
-        index = Index(time=utc_now(), items=kept)
-        await self._store.put(COLLECTION, self._prefix + "index", index.model_dump_json().encode(), tags=EXPIRING)
+        while True:
+            before, condition = await self._load()
+            kept = {key: name for key, name in before.items() if key not in removed} | names
+            kept = dict(list(kept.items())[-MOST_ITEMS:])
+            if await self._replace(kept, condition):
+                break
         left = set(before.values()) - set(kept.values())
         await self._store.delete(COLLECTION, *(self._prefix + name for name in left))
         return names
+
+    async def _replace(self, items: dict[str, str], condition: Condition) -> bool:
+        """False where another run of the session was faster: its items count as well."""
+        data = Index(time=utc_now(), items=items).model_dump_json().encode()
+        try:
+            await self._store.put(COLLECTION, self._prefix + "index", data, condition=condition, tags=EXPIRING)
+        except Conflict:
+            return False
+        return True
 
 
 def _names(places: Mapping[str, Path], scratch: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -63,3 +64,12 @@ async def test_only_plain_files_of_the_run_are_taken(items: SessionItems, tmp_pa
     for place in ("/etc/passwd", str(tmp_path / "link"), str(tmp_path), str(tmp_path / "none")):
         with pytest.raises(InvalidInput):
             await items.store({"a": place}, [])
+
+
+async def test_runs_that_end_at_once_do_not_lose_each_others_items(node: Node, tmp_path: Path) -> None:
+    names = [f"item {number}" for number in range(8)]
+    ends = [SessionItems(node.store, "default", "token", tmp_path) for _ in names]
+    await asyncio.gather(
+        *(end.store({name: file(tmp_path, name.encode())}, []) for end, name in zip(ends, names, strict=True))
+    )
+    assert sorted(await ends[0].index()) == names

@@ -15,9 +15,9 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 PIN = AlgorithmPin(algorithm_id="a", name="noop", major="1", minor="0", module="m", assets="s")
 
 
-def work(devices: tuple[str, ...] = ("cpu",), priority: int = 0) -> Work:
+def work(devices: tuple[str, ...] = ("cpu",), priority: int = 0, session: str = "") -> Work:
     return Work(
-        algorithm=PIN, input_dataset_ids=[], parameters={}, args={}, devices=list(devices), session_token="t",
+        algorithm=PIN, input_dataset_ids=[], parameters={}, args={}, devices=list(devices), session_token=session,
         priority=priority,
     )  # fmt: skip
 

@@ -46,6 +46,37 @@ def test_a_run_waits_for_a_worker_and_goes_to_the_first_that_comes() -> None:
     assert kinds(story.hear(worker_started())) == [("assigned", "a")]
 
 
+def test_a_run_goes_where_its_session_is_while_there_is_room() -> None:
+    # Given a session on a small worker, and a large one beside it
+    story = Story()
+    story.hear(worker_started("small", "w1", lane(2)))
+    story.hear(requested("a", session="s"))
+    story.hear(worker_started("large", "w2", lane(9)))
+    # When more runs of that session come than the small one has room for, then those for which it has go there
+    decisions = story.hear(*(requested(f"b{number}", session="s") for number in range(4)))
+    went = [one.incarnation for one in decisions if isinstance(one, ExecutionAssigned)]
+    assert went == ["small", "large", "large", "large"]
+
+
+def test_a_session_whose_worker_is_gone_is_anywhere() -> None:
+    story = Story()
+    story.hear(worker_started("i1", "w1"))
+    story.hear(requested("a", session="s"))
+    story.hear(finished("a", "completed", run_seconds=9))
+    story.hear(WorkerStopped(subject="i1", worker_id="w1"), worker_started("i2", "w2"))
+    assert kinds(story.hear(requested("b", session="s"))) == [("assigned", "b")]
+
+
+def test_other_sessions_go_to_the_roomiest() -> None:
+    story = Story()
+    story.hear(worker_started("small", "w1", lane(2)))
+    story.hear(requested("a", session="s"))
+    story.hear(worker_started("large", "w2", lane(9)))
+    (decision,) = story.hear(requested("b", session="t"))
+    assert isinstance(decision, ExecutionAssigned)
+    assert decision.incarnation == "large"
+
+
 def test_a_full_worker_gets_nothing_more_until_it_reports() -> None:
     story = Story()
     story.hear(worker_started())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from voxloom.runner.sessions import DataCache, Sessions, TaskSession
+from voxloom.runner.sessions import DataCache, Limits, Sessions, TaskSession
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +95,16 @@ def test_removing_is_silent_but_for_a_session_that_holds_nothing() -> None:
 def test_where_there_are_no_sessions_it_is_said() -> None:
     with pytest.raises(NotImplementedError):
         TaskSession(not_implemented=True).add_item(1, "a")
+
+
+def test_the_limits_are_those_that_the_run_came_with() -> None:
+    now = [0.0]
+    sessions = Sessions(clock=lambda: now[0])
+    few = Limits(items=2, size=1000, hours=1.0)
+    cache = sessions.cache_of("few", few)
+    for number in range(3):
+        cache.add_item(number, str(number))
+    cache.add_item(np.zeros(990, np.uint8), "large")
+    assert (cache.names(), cache.removed_keys_memory) == (["large"], {"2"})
+    now[0] = 3601.0
+    assert len(sessions.cache_of("few", few)) == 0

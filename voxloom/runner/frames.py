@@ -50,6 +50,10 @@ class Run(Value):
     """Of a training."""
     args: dict[str, Any]
     session_token: str
+    session_items: int = 5
+    """At most; so the bytes of all together, and the hours for which the session is kept unused."""
+    session_bytes: int | None = None
+    session_hours: float = 24.0
     scratch: str
     """A folder of this run's own: working directory and, by a link, TMPDIR; emptied afterwards."""
     notes: list[str] = []

@@ -17,7 +17,7 @@ from voxloom.runner.channel import Channel, ChannelClosed
 from voxloom.runner.exceptions import AssetNotFound, FileUnknown, NoRun, TaskStoppedException
 from voxloom.runner.logger import Level
 from voxloom.runner.output import Outbox
-from voxloom.runner.sessions import RunSession, Sessions
+from voxloom.runner.sessions import Limits, RunSession, Sessions
 from voxloom.runner.training import SampleNotFound
 from voxloom.runner.traininghandler import CheckpointInvalid
 
@@ -97,8 +97,11 @@ class WorkerLink:
     def _session_of(self, sessions: Sessions | None) -> RunSession | None:
         if sessions is None or self.frame.task != "execution":
             return None
-        token = self.frame.session_token
-        return RunSession(lambda: sessions.cache_of(token), self, lambda text: self.log(text, "WARNING"))
+        frame = self.frame
+        limits = Limits(frame.session_items, frame.session_bytes, frame.session_hours)
+        return RunSession(
+            lambda: sessions.cache_of(frame.session_token, limits), self, lambda text: self.log(text, "WARNING")
+        )
 
     def session_index(self) -> dict[str, str]:
         items: dict[str, str] = self._ask("session_index", {})["items"]

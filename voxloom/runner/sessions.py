@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
@@ -21,6 +22,15 @@ from typing import Any, ClassVar, Protocol, Self
 ITEMS = 5
 """Per session; the one that was not used for the longest time goes first."""
 EXPIRE_HOURS = 24.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one session in one process: how many items, their bytes together, the hours for which it is kept unused."""
+
+    items: int = ITEMS
+    size: int | None = None
+    hours: float = EXPIRE_HOURS
 
 
 class DataCache:
@@ -85,17 +95,18 @@ class DataCache:
 
 
 class Sessions:
-    """Those of one process, by their tokens. One that was not used for a day goes; no other ever makes it go."""
+    """Those of one process, by their tokens. One that was not used for long goes; no other ever makes it go."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._caches: dict[str, tuple[DataCache, float]] = {}
 
-    def cache_of(self, token: str) -> DataCache:
+    def cache_of(self, token: str, limits: Limits = Limits()) -> DataCache:
         now = self._clock()
-        for old in [one for one, (_, used) in self._caches.items() if now - used > EXPIRE_HOURS * 3600]:
+        for old in [one for one, (_, used) in self._caches.items() if now - used > limits.hours * 3600]:
             del self._caches[old]
-        cache, _ = self._caches.get(token, (DataCache(), now))
+        largest = None if limits.size is None else limits.size / (1 << 20)
+        cache, _ = self._caches.get(token, (DataCache(limits.items, largest), now))
         self._caches[token] = (cache, now)
         return cache
 
