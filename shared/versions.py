@@ -1,8 +1,8 @@
 """An algorithm and its minor versions: the rules by which they are numbered, pure.
 
 The first deploy takes the minor version of its pyproject. After that a deploy whose module and assets equal the latest
-minor version adds nothing, any other adds a number that was never given out before. The id stays. What is true of all
-minor versions (type, description, parameters …) is as the newest deploy has it.
+minor version, or its export, adds nothing; any other adds a number that was never given out before. The id stays.
+What is true of all minor versions (type, description, parameters …) is as the newest deploy has it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class MinorVersion(Value):
     module_bytes: int = 0
     asset_bytes: int = 0
     asset_count: int = 0
+    unnamed: str = ""
+    """Its assets with name and version taken out of its pyproject: an export of it has the same."""
     deploy_id: str
     time: Moment
 
@@ -76,6 +78,7 @@ class Content:
     module_bytes: int
     asset_bytes: int
     asset_count: int
+    unnamed: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def deploy_to(entry: AlgorithmEntry | None, deploy: Deploy, fresh_id: str) -> De
     if known is not None:
         version = entry.minors.get(known)
         return Deployed(entry, known, changed=version is not None and version.deploy_id == deploy.deploy_id)
-    if has_content(entry.latest, deploy.content):
+    if is_same(entry.latest, deploy):
         return Deployed(_described(entry, deploy, entry.latest.minor), entry.latest.minor, changed=False)
     minor = str(entry.next_minor)
     grown = entry.model_copy(
@@ -118,8 +121,12 @@ def deploy_to(entry: AlgorithmEntry | None, deploy: Deploy, fresh_id: str) -> De
     return Deployed(_described(grown, deploy, minor), minor, changed=True)
 
 
-def has_content(version: MinorVersion, content: Content) -> bool:
-    return (version.module, version.assets) == (content.module, content.assets)
+def is_same(version: MinorVersion, deploy: Deploy) -> bool:
+    """Whether a deploy brings what this minor version has: its very files, or those that its export gives, which name
+    this minor version in their pyproject and differ in nothing else."""
+    content = deploy.content
+    exported = bool(version.unnamed) and (version.unnamed, version.minor) == (content.unnamed, deploy.manifest.minor)
+    return version.module == content.module and (version.assets == content.assets or exported)
 
 
 def _first_deploy(deploy: Deploy, fresh_id: str) -> Deployed:
@@ -146,6 +153,7 @@ def _minor_version(minor: str, deploy: Deploy) -> MinorVersion:
         module_bytes=content.module_bytes,
         asset_bytes=content.asset_bytes,
         asset_count=content.asset_count,
+        unnamed=content.unnamed,
         deploy_id=deploy.deploy_id,
         time=deploy.time,
     )

@@ -151,13 +151,18 @@ def pack_files(files: dict[str, Path], target: IO[bytes]) -> None:
             _pack_file(archive, path, files[path])
 
 
+def zip_entry(path: str, size: int) -> zipfile.ZipInfo:
+    """What a zip says of a file of `size` bytes; the same for the same file, whenever and wherever it is packed."""
+    entry = zipfile.ZipInfo(path, date_time=_EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED if size <= _COMPRESSED_UP_TO else zipfile.ZIP_STORED
+    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    entry.file_size = size
+    return entry
+
+
 def _pack_file(archive: zipfile.ZipFile, path: str, source: Path) -> None:
     with source.open("rb") as reader:
-        size = os.fstat(reader.fileno()).st_size
-        entry = zipfile.ZipInfo(path, date_time=_EPOCH)
-        entry.compress_type = zipfile.ZIP_DEFLATED if size <= _COMPRESSED_UP_TO else zipfile.ZIP_STORED
-        entry.external_attr = (stat.S_IFREG | 0o644) << 16
-        entry.file_size = size
+        entry = zip_entry(path, os.fstat(reader.fileno()).st_size)
         with archive.open(entry, "w") as writer:
             while piece := reader.read(_COPY):
                 writer.write(piece)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,8 +17,10 @@ from shared.algorithms import ASSETS, ENTRIES, MODULES, asset_index, index_key, 
 from shared.checkpoints import list_checkpoints
 from shared.objects.base import FileUpload, ObjectStore, list_all
 from shared.versions import Content
-from voxloom.bundle import pack_files
+from voxloom.bundle import PYPROJECT, pack_files
 from voxloom.errors import NotFound
+from voxloom.identity import without_identity
+from voxloom.manifest import LARGEST_PYPROJECT
 from voxloom.models import Moment
 from voxloom.unpack import Algorithm, Unpacked
 
@@ -42,6 +45,7 @@ class Contents:
         assets, index = pack_index(hashes)
         module = module_hash({path: file.sha256 for path, file in algorithm.module.items()})
         packed = work / "module.zip"
+        unnamed = await asyncio.to_thread(_unnamed, algorithm, hashes)
         places = {path: file.place for path, file in algorithm.module.items()}
         await asyncio.to_thread(_pack, places, packed)
         async with self._lock:
@@ -55,6 +59,7 @@ class Contents:
             module_bytes=_bytes(algorithm.module),
             asset_bytes=_bytes(algorithm.assets),
             asset_count=len(algorithm.assets),
+            unnamed=unnamed,
         )
 
     async def _put_files(self, collection: str, places: Mapping[str, Path], doubtful: Iterable[str]) -> None:
@@ -136,6 +141,11 @@ def _name(collection: str, key: str) -> str:
 
 def _by_content(files: Iterable[Unpacked]) -> dict[str, Path]:
     return {file.sha256: file.place for file in files}
+
+
+def _unnamed(algorithm: Algorithm, hashes: Mapping[str, str]) -> str:
+    pyproject = algorithm.pyproject(LARGEST_PYPROJECT) or b""
+    return pack_index({**hashes, PYPROJECT: hashlib.sha256(without_identity(pyproject)).hexdigest()})[0]
 
 
 def _bytes(files: Mapping[str, Unpacked]) -> int:

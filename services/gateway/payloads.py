@@ -85,6 +85,11 @@ def read_query(request: web.Request, model: type[M]) -> M:
     return _checked(model, {name: query.getall(name) if name in repeated else query[name] for name in query})
 
 
+def read_values(values: Mapping[str, Any], model: type[M]) -> M:
+    """Parts of a path, say. Raises InvalidInput (`request_validation_error`)."""
+    return _checked(model, values)
+
+
 def _checked(model: type[M], data: Any) -> M:
     try:
         return model.model_validate(data)

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import Field
 
+from services.gateway import exporting
 from services.gateway.context import context_of
 from services.gateway.paging import PageQuery, Position, page_answer, page_of
-from services.gateway.payloads import json_answer, json_list, read_query
-from services.gateway.routing import Many, Route
+from services.gateway.payloads import json_answer, json_list, read_query, read_values
+from services.gateway.routing import ZIP, Many, Route
 from shared.algorithms import record_of
 from voxloom.errors import NotFound
 from voxloom.models import AlgorithmRecord, Value
@@ -24,6 +25,15 @@ class AlgorithmQuery(Value):
     supported_devices: Annotated[
         list[str], Field(description="Supports any of these devices, without regard to case.")
     ] = []
+
+
+class ExportQuery(Value):
+    algorithm_minor_version: Annotated[int | None, Field(description="This one; else the latest.")] = None
+    checkpoint_id: Annotated[str | None, Field(description="Its assets in place of the algorithm's own.")] = None
+
+
+class _Major(Value):
+    major: int
 
 
 class ListQuery(PageQuery, AlgorithmQuery):
@@ -90,6 +100,15 @@ async def get(request: web.Request) -> web.Response:
     return json_answer(record_of(await context_of(request).algorithms.named(name, major)))
 
 
+async def export(request: web.Request) -> web.StreamResponse:
+    context, query = context_of(request), read_query(request, ExportQuery)
+    major = read_values({"major": request.match_info["major"]}, _Major).major
+    entry = await context.algorithms.named(request.match_info["name"], str(major))
+    minor = query.algorithm_minor_version
+    plan = await exporting.plan(context.store, entry, None if minor is None else str(minor), query.checkpoint_id)
+    return await exporting.send(request, context.store, plan)
+
+
 ROUTES = [
     Route(
         "GET",
@@ -127,5 +146,18 @@ ROUTES = [
         "Algorithms",
         {200: AlgorithmRecord},
         {404: ("algorithm_not_found",)},
+    ),
+    Route(
+        "GET",
+        "/api/v0/algorithm/{name}/{major}/export",
+        export,
+        "The files of an algorithm as a zip that can be deployed again",
+        "Algorithms",
+        {200: ZIP},
+        {
+            403: ("algorithm_not_exportable",),
+            404: ("algorithm_not_found", "minor_version_not_found", "checkpoint_not_found"),
+        },
+        query=ExportQuery,
     ),
 ]

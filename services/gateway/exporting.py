@@ -1,0 +1,159 @@
+"""An algorithm as a zip that deploys again, put together while it is sent: needs no room for its assets."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import zipfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+from urllib.parse import quote
+
+from aiohttp import web
+
+from shared import checkpoints
+from shared.algorithms import ASSETS, MODULES, AlgorithmEntry, MinorVersion, asset_index, find_minor
+from shared.objects.base import CHUNK, ObjectStore
+from shared.objects.sending import STALLED_SECS
+from voxloom.bundle import PYPROJECT, zip_entry
+from voxloom.errors import NotAllowed, NotFound, VoxloomError
+from voxloom.identity import with_identity
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes into the zip."""
+
+    entry: AlgorithmEntry
+    version: MinorVersion
+    pyproject: bytes
+    assets: dict[str, str]
+    """Of every other asset, its content by its path."""
+    sizes: dict[str, int]
+    """Of every content."""
+
+
+async def plan(store: ObjectStore, entry: AlgorithmEntry, minor: str | None, checkpoint_id: str | None) -> Plan:
+    """Looks at everything before a byte is sent.
+
+    Raises:
+        NotAllowed: `algorithm_not_exportable`.
+        NotFound: `minor_version_not_found`, `checkpoint_not_found`.
+    """
+    if not entry.about.exportable:
+        raise _not_exportable(entry)
+    version = find_minor(entry, minor)
+    index = await asset_index(store, version.assets)
+    raw = await store.get(ASSETS, index[PYPROJECT])
+    pyproject = await asyncio.to_thread(with_identity, raw, entry.name, entry.major, version.minor)
+    assets = {**index, **await _learnt(store, entry, checkpoint_id)}
+    del assets[PYPROJECT]  # What an algorithm says of itself is not learnt.
+    sizes = {key: info.size for key, info in (await store.head_many(ASSETS, assets.values())).items()}
+    if missing := set(assets.values()) - sizes.keys():
+        raise VoxloomError(f"{len(missing)} assets of {entry.name} {entry.major}.{version.minor} are not in the store")
+    return Plan(entry, version, pyproject, assets, sizes)
+
+
+async def _learnt(store: ObjectStore, entry: AlgorithmEntry, checkpoint_id: str | None) -> dict[str, str]:
+    if checkpoint_id is None:
+        return {}
+    checkpoint = await checkpoints.load(store, checkpoint_id)
+    if checkpoint.algorithm_id != entry.algorithm_id:
+        raise NotFound(
+            f"The checkpoint {checkpoint_id} belongs to another algorithm than {entry.name} {entry.major}.",
+            code="checkpoint_not_found",
+            details={"checkpoint_id": checkpoint_id},
+        )
+    return checkpoint.assets
+
+
+def _not_exportable(entry: AlgorithmEntry) -> NotAllowed:
+    return NotAllowed(
+        f"The algorithm {entry.name!r} {entry.major} is not exportable; deploy it with exportable = true if it may be.",
+        code="algorithm_not_exportable",
+        details={"algorithm_id": entry.algorithm_id},
+    )
+
+
+async def send(request: web.Request, store: ObjectStore, plan: Plan) -> web.StreamResponse:
+    """Raises ConnectionResetError when the client has left or takes nothing any more."""
+    headers = {"Content-Type": "application/zip", "Content-Disposition": disposition(plan.entry)}
+    response = web.StreamResponse(headers=headers)
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    work = store.scratch / f"export-{secrets.token_hex(8)}"
+    try:
+        await asyncio.to_thread(work.mkdir)
+        await store.checkout(MODULES, plan.version.module, work / "module.zip")
+        await response.prepare(request)
+        async for piece in _zip(store, plan, work / "module.zip"):
+            await _write(response, piece)
+        await response.write_eof()
+    finally:
+        await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+    return response
+
+
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    try:
+        async with asyncio.timeout(STALLED_SECS):
+            await response.write(piece)
+    except TimeoutError:
+        raise ConnectionResetError(f"the client has taken nothing for {STALLED_SECS:g} s") from None
+
+
+def disposition(entry: AlgorithmEntry) -> str:
+    name = f"{entry.name}_v{entry.major}"
+    plain = name.encode("ascii", "replace").decode().replace("?", "_") if not name.isascii() else name
+    told = f'attachment; filename="{plain.replace(chr(34), "_")}"'
+    return told if name.isascii() else f"{told}; filename*=UTF-8''{quote(name)}"
+
+
+class _Sink:
+    """Keeps what a zip is written to until it is taken."""
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._kept.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        return
+
+    def take(self) -> bytes:
+        taken = b"".join(self._kept)
+        self._kept.clear()
+        return taken
+
+
+async def _zip(store: ObjectStore, plan: Plan, module: Path) -> AsyncIterator[bytes]:
+    sink = _Sink()
+    archive = zipfile.ZipFile(cast(IO[bytes], sink), "w")  # It is written to, and flushed; no more than that.
+    yield await asyncio.to_thread(_begin, archive, sink, plan, module)
+    for path, content in sorted(plan.assets.items()):
+        with archive.open(zip_entry(path, plan.sizes[content]), "w") as writer:
+            async for piece in store.stream(ASSETS, content):
+                yield await asyncio.to_thread(_add, writer, sink, piece)
+    await asyncio.to_thread(archive.close)
+    yield sink.take()
+
+
+def _begin(archive: zipfile.ZipFile, sink: _Sink, plan: Plan, module: Path) -> bytes:
+    """The pyproject and the module, which is bounded."""
+    archive.writestr(zip_entry(PYPROJECT, len(plan.pyproject)), plan.pyproject)
+    with zipfile.ZipFile(module) as packed:
+        for info in packed.infolist():
+            with packed.open(info) as reader, archive.open(zip_entry(info.filename, info.file_size), "w") as writer:
+                shutil.copyfileobj(reader, writer, CHUNK)
+    return sink.take()
+
+
+def _add(writer: IO[bytes], sink: _Sink, piece: bytes) -> bytes:
+    writer.write(piece)
+    return sink.take()

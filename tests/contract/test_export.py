@@ -1,0 +1,119 @@
+"""Algorithms out and in again, by a gateway and a deployer on the embedded bus and store."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.deployer.service import Deployer
+from services.gateway.service import Gateway
+from shared import checkpoints
+from shared.algorithms import ASSETS
+from tests.contract.gateway_world import platform_at
+from tests.contract.platform_support import running
+from tests.contract.test_deployer import QUICK, zipped
+from tests.unit.training_samples import checkpoint_of
+
+
+class Server:
+    def __init__(self, client: httpx.AsyncClient, store: Any) -> None:
+        self.client = client
+        self.store = store
+
+    async def deploy(self, data: bytes, **query: Any) -> dict[str, Any]:
+        answer = await self.client.post("/api/v1/algorithms", content=data, params=query)
+        assert answer.status_code == 200, answer.text
+        return {key: answer.json()[key] for key in ("algorithm_id", "algorithm_name", "algorithm_minor_version")}
+
+    async def export(self, place: str = "echo/1", **query: Any) -> httpx.Response:
+        return await self.client.get(f"/api/v0/algorithm/{place}/export", params=query)
+
+
+@asynccontextmanager
+async def server_at(folder: Path) -> AsyncIterator[Server]:
+    async with (
+        platform_at(folder) as platform,
+        running(Deployer, platform),
+        running(Gateway, platform) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, timeout=30) as client,
+    ):
+        yield Server(client, platform.store)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with server_at(tmp_path / "one") as one:
+        yield one
+
+
+def files_of(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {path: archive.read(path) for path in archive.namelist()}
+
+
+CHANGED = {**QUICK, "helper.py": "x = 1"}
+
+
+async def test_an_export_deploys_again_and_adds_nothing(server: Server) -> None:
+    await server.deploy(zipped(QUICK))
+    latest = await server.deploy(zipped(CHANGED))
+
+    again = await server.deploy((await server.export()).content)
+
+    assert again == latest | {"algorithm_minor_version": "1"}
+
+
+async def test_an_export_says_its_minor_version_wherever_it_is_deployed(server: Server, tmp_path: Path) -> None:
+    await server.deploy(zipped(QUICK), algorithm_name="other", algorithm_major_version="3")
+    await server.deploy(zipped(CHANGED), algorithm_name="other", algorithm_major_version="3")
+    exported = await server.export("OTHER/3")
+
+    async with server_at(tmp_path / "two") as two:
+        there = await two.deploy(exported.content)
+
+    project = tomllib.loads(files_of(exported.content)["pyproject.toml"].decode())["project"]
+    assert project == {"name": "other", "version": "3.1"}
+    assert (there["algorithm_name"], there["algorithm_minor_version"]) == ("other", "1")
+    assert exported.headers["Content-Disposition"] == 'attachment; filename="other_v3"'
+
+
+async def test_a_checkpoint_lies_over_the_assets(server: Server) -> None:
+    deployed = await server.deploy(zipped(QUICK))
+    await server.store.put(ASSETS, "c" * 64, b"learnt")
+    checkpoint = checkpoint_of({"files/weights.pt": "c" * 64}, algorithm_id=deployed["algorithm_id"])
+    await checkpoints.save(server.store, checkpoint)
+
+    exported = await server.export(checkpoint_id=checkpoint.checkpoint_id)
+
+    assert set(files_of(exported.content)) == set(QUICK)
+    assert files_of(exported.content)["files/weights.pt"] == b"learnt"
+
+
+@pytest.mark.parametrize(
+    ("place", "query", "status", "code"),
+    [
+        ("none/1", {}, 404, "algorithm_not_found"),
+        ("echo/x", {}, 422, "request_validation_error"),
+        ("echo/1", {"algorithm_minor_version": "x"}, 422, "request_validation_error"),
+        ("echo/1", {"algorithm_minor_version": "7"}, 404, "minor_version_not_found"),
+        ("echo/1", {"checkpoint_id": "../x"}, 404, "checkpoint_not_found"),
+        ("closed/1", {}, 403, "algorithm_not_exportable"),
+    ],
+)
+async def test_what_cannot_be_exported_is_refused(
+    server: Server, place: str, query: dict[str, str], status: int, code: str
+) -> None:
+    await server.deploy(zipped(QUICK))
+    await server.deploy(zipped(QUICK), algorithm_name="closed", exportable=False)
+
+    answer = await server.export(place, **query)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
