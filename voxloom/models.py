@@ -191,6 +191,10 @@ class DeployResponse(Value):
     algorithm_minor_version: str
 
 
+class DeployBegun(Value):
+    deploy_id: str
+
+
 # --- files ------------------------------------------------------------------------------------------------
 
 

@@ -157,6 +157,13 @@ def test_ctrl_c_during_a_run_stops_it_on_the_server(cli: Cli, api: Api) -> None:
     assert "Traceback" not in errors
 
 
+def test_what_is_exported_deploys_again(cli: Cli, api: Api) -> None:
+    api.deploy(generic("exported", "pass"))
+    done = cli("export", "exported", "1", "-o", "exported.zip")
+    assert done.returncode == 0, done.stderr
+    assert "Deployed exported 1.0" in cli("deploy", "exported.zip").stdout
+
+
 def test_rm_removes_what_rest_would_refuse(cli: Cli, api: Api) -> None:
     api.deploy(generic("kept", "pass", toml="removable = false"))
     assert cli("rm", "kept", "1", "--yes").returncode == 0

@@ -38,9 +38,9 @@ class Server:
 
 
 @asynccontextmanager
-async def server_at(folder: Path) -> AsyncIterator[Server]:
+async def server_at(folder: Path, **settings: Any) -> AsyncIterator[Server]:
     async with (
-        platform_at(folder) as platform,
+        platform_at(folder, **settings) as platform,
         running(Deployer, platform),
         running(Gateway, platform) as gateway,
         httpx.AsyncClient(base_url=gateway.url, timeout=30) as client,

@@ -10,7 +10,7 @@ PROMISED = """
 GET / | GET /livez | GET /readyz | GET /metrics | GET /openapi.json | GET /docs
 POST /api/v0/files | GET /api/v0/files/* | DELETE /api/v0/files/*
 GET /api/v0/algorithm/all | GET /api/v0/algorithm/*/* | DELETE /api/v0/deploy/algorithm/*
-POST /api/v0/deploy/local | GET /api/v0/deploy/* | GET /api/v0/algorithm/*/*/export
+POST /api/v0/deploy/local | POST /api/v0/deploy/local-async | GET /api/v0/deploy/* | GET /api/v0/algorithm/*/*/export
 POST /api/v0/execute-algorithm | GET /api/v0/executions/* | POST /api/v0/executions/*/stop
 GET /api/v0/execute-algorithm/all | DELETE /api/v0/execute-algorithm/all | DELETE /api/v0/execute-algorithm/*
 POST /api/v1/algorithms | GET /api/v1/algorithms | GET /api/v1/algorithms/* | DELETE /api/v1/algorithms/*/*

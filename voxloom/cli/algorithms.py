@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,6 +111,24 @@ def _show_executions(recent: list[ExecutionSummary]) -> None:
         for one in recent
     ]
     show_table(("RUN", "ALGORITHM", "STATUS", "DONE", "STARTED (UTC)"), rows, flexible="RUN")
+
+
+def export(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The algorithm's name.", show_default=False)],
+    major: Annotated[int, typer.Argument(min=0, help="Its major version.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The zip to write; else NAME_vMAJOR.zip.", show_default=False)
+    ] = None,
+    minor: Annotated[int | None, typer.Option(min=0, help="This minor version; else the latest.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="With what this checkpoint has learnt.")] = None,
+) -> None:
+    """Save an algorithm of the server as a zip that can be deployed again."""
+    named = re.sub(r"[^\w.-]", "_", name)
+    target = out or Path(f"{named}_v{major}.zip")
+    with connect(ctx) as client:
+        path = client.export(name, major, target, minor=minor, checkpoint=checkpoint)
+    typer.echo(f"Exported {name} to {path}. Deploy it with `voxloom deploy {path}`.")
 
 
 def rm(

@@ -25,7 +25,16 @@ from shared.records.view import deploy_record
 from shared.versions import removed_from
 from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable, VoxloomError
 from voxloom.ids import is_id, new_id
-from voxloom.models import DeployOverrides, DeployRecord, DeployResponse, DeployStatus, ResponseMessage, RunError, Value
+from voxloom.models import (
+    DeployBegun,
+    DeployOverrides,
+    DeployRecord,
+    DeployResponse,
+    DeployStatus,
+    ResponseMessage,
+    RunError,
+    Value,
+)
 
 LONGEST_WAIT_SECS = 3600
 
@@ -71,11 +80,24 @@ class OperatorRemoveQuery(Value):
 
 async def deploy_local(request: web.Request) -> web.Response:
     context = context_of(request)
-    query = read_query(request, LocalQuery)
-    key, deploy = key_of(request), _DeployLocal(context, query)
-    event = await deploy.make() if key is None else await deploy.event(context.keys, key)
-    state = await deploying.run_to_end(context, event, context.settings.answer_timeout, once=key is not None)
+    event, once = await _local(request, "deploy/local")
+    state = await deploying.run_to_end(context, event, context.settings.answer_timeout, once=once)
     return json_answer(DeployResponse.model_validate(deploy_record(state).model_dump()))
+
+
+async def deploy_local_async(request: web.Request) -> web.Response:
+    context = context_of(request)
+    event, once = await _local(request, "deploy/local-async")
+    if not once or await context.view.look_up_deploy(event.subject) is None:
+        await deploying.begin(context, event, once=once)
+    return json_answer(DeployBegun(deploy_id=event.subject))
+
+
+async def _local(request: web.Request, kind: str) -> tuple[DeployRequested, bool]:
+    """What is to be asked for, its bytes in the store; and whether it may have been asked for before."""
+    context = context_of(request)
+    key, deploy = key_of(request), _DeployLocal(context, read_query(request, LocalQuery), kind)
+    return (await deploy.make(), False) if key is None else (await deploy.event(context.keys, key), True)
 
 
 async def deploy_upload(request: web.Request) -> web.Response:
@@ -99,9 +121,10 @@ async def deploy_upload(request: web.Request) -> web.Response:
 class _DeployLocal(deploying.DeployOnce):
     """Known again by what was asked for: the folder may have changed, and is not looked at again."""
 
-    def __init__(self, context: Context, query: LocalQuery) -> None:
+    def __init__(self, context: Context, query: LocalQuery, kind: str) -> None:
         super().__init__(context)
         self._query = query
+        self._asked = kind
 
     async def make(self) -> DeployRequested:
         event = _requested(self._query.path, self._query)
@@ -109,7 +132,7 @@ class _DeployLocal(deploying.DeployOnce):
         return event
 
     def fingerprint(self) -> str:
-        return fingerprint_of("deploy/local", self._query.model_dump())
+        return fingerprint_of(self._asked, self._query.model_dump())
 
 
 async def _take_in(request: web.Request, query: UploadQuery, digest: Digest | None = None) -> DeployRequested:
@@ -241,6 +264,7 @@ def _refusal(error: RunError, algorithm_id: str) -> VoxloomError:
 
 
 _BAD_ALGORITHM = ("algorithm_runner_not_found", "invalid_deployment_zip", "invalid_pyproject")
+_BAD_PATH = ("deploy_path_not_found", "deployment_zip_not_found", "invalid_deploy_path_type")
 
 ROUTES = [
     Route(
@@ -251,12 +275,23 @@ ROUTES = [
         "Deploys",
         {200: DeployResponse},
         {
-            400: (
-                "deploy_path_not_found",
-                "deployment_zip_not_found",
-                "invalid_deploy_path_type",
-                *_BAD_ALGORITHM,
-            ),
+            400: (*_BAD_PATH, *_BAD_ALGORITHM),
+            403: ("deploy_path_not_allowed",),
+            413: ("too_large",),
+            422: ("idempotency_key_reused",),
+        },
+        query=LocalQuery,
+        headers=(IDEMPOTENCY_KEY,),
+    ),
+    Route(
+        "POST",
+        "/api/v0/deploy/local-async",
+        deploy_local_async,
+        "Begin to deploy an algorithm from a folder or zip on the server; the record says how it goes on",
+        "Deploys",
+        {200: DeployBegun},
+        {
+            400: (*_BAD_PATH, "invalid_deployment_zip"),
             403: ("deploy_path_not_allowed",),
             413: ("too_large",),
             422: ("idempotency_key_reused",),

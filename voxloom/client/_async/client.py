@@ -190,6 +190,22 @@ class AsyncClient(AsyncLearning, AsyncLooking):
             )
         return parse(DeployRecord, response)
 
+    async def export(
+        self,
+        name: str,
+        major: int | str,
+        path: str | Path,
+        *,
+        minor: int | str | None = None,
+        checkpoint: str | None = None,
+    ) -> Path:
+        """Saves an algorithm as a zip that can be deployed again: the latest minor version, or the given one.
+
+        `checkpoint`: with the assets that this checkpoint has, in place of the algorithm's own.
+        """
+        params = {"algorithm_minor_version": minor, "checkpoint_id": checkpoint}
+        return await self._files.export(name, major, Path(path), params)
+
     async def algorithms(self) -> list[AlgorithmRecord]:
         """All that are deployed."""
         try:

@@ -86,6 +86,7 @@ class AsyncTransport:
         self,
         path: str,
         *,
+        params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         silence: float | None = None,
         repeat: bool = True,
@@ -95,7 +96,8 @@ class AsyncTransport:
         `silence`: seconds without a byte after which the connection counts as lost. `repeat`: whether to try again
         when there is no answer; one that breaks off is never repeated.
         """
-        built = self._http.build_request("GET", path, headers=headers, timeout=self._waits(silence))
+        waits = self._waits(silence)
+        built = self._http.build_request("GET", path, params=_given(params), headers=headers, timeout=waits)
         response = await self._send(built, repeat=repeat, stream=True)
         try:
             yield response

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,13 @@ class Files:
             self._fetch(file_id, draft)
         return path
 
+    def export(self, name: str, major: int | str, path: Path, params: Mapping[str, Any]) -> Path:
+        """Saves an algorithm's zip to `path`, which appears when it is complete."""
+        route = path_of("api", "v0", "algorithm", name, str(major), "export")
+        with imagefiles.replacing(path) as draft:
+            self._write(route, draft, params)
+        return path
+
     def load(self, file_id: str) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="voxloom-") as folder:
             path = Path(folder) / "download.h5"
@@ -78,7 +85,9 @@ class Files:
         self._transport.request("DELETE", path_of("api", "v0", "files", file_id))
 
     def _fetch(self, file_id: str, path: Path) -> None:
-        route = path_of("api", "v0", "files", file_id)
-        with path.open("wb") as file, self._transport.stream(route) as response:
+        self._write(path_of("api", "v0", "files", file_id), path)
+
+    def _write(self, route: str, path: Path, params: Mapping[str, Any] | None = None) -> None:
+        with path.open("wb") as file, self._transport.stream(route, params=params) as response:
             for chunk in response.iter_raw(CHUNK):
                 in_thread(file.write, chunk)
