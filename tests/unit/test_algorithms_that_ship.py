@@ -21,7 +21,8 @@ THRESHOLD = ALGORITHMS / "threshold_segmentation"
 REGISTRATION = ALGORITHMS / "slice_registration"
 REGIONS = ALGORITHMS / "multi_region_segmentation"
 EMBEDDING = ALGORITHMS / "texture_embedding"
-ALL = [DENOISE, THRESHOLD, REGISTRATION, REGIONS, EMBEDDING]
+UNET = ALGORITHMS / "unet_segmentation"  # what it does: test_unet_segmentation.py
+ALL = [DENOISE, THRESHOLD, REGISTRATION, REGIONS, EMBEDDING, UNET]
 
 
 def run(folder: Path, images: np.ndarray, **sent: Any) -> testing.Outputs:
