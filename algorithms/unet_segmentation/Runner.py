@@ -100,7 +100,7 @@ class Runner(Image2SegmentationRunner):
 
     def _drop_all_but(self, kept: str) -> None:
         # Only after the better one is saved: there is always one to go on from.
-        for checkpoint_id in self.task_handler.output_checkpoint_ids:  # type: ignore[attr-defined]
+        for checkpoint_id in self.task_handler.output_checkpoint_ids:
             if checkpoint_id != kept:
                 self.delete_checkpoint(checkpoint_id)
 

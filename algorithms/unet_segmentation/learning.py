@@ -81,7 +81,7 @@ class Learning:
     def _step(self, batch: Tiles) -> float:
         self._optimizer.zero_grad()
         loss = loss_of(self.network(batch.images), batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
         self._schedule.step()
         return float(loss.detach())

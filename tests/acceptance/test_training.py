@@ -217,3 +217,25 @@ def test_a_training_that_is_lost_goes_on_from_its_newest_checkpoint(new_system: 
     record = end_of(footing.start().api(), training)
     assert (record["status"], record["attempt"], record["state"]["began_with"] >= 7.0) == ("COMPLETED", 2, True)
     assert len(record["output_checkpoint_ids"]) > 40
+
+
+UNET = Path(__file__).parents[2] / "algorithms" / "unet_segmentation"
+
+
+def test_the_network_that_ships_learns_on_the_server(new_embedded: Systems) -> None:
+    # Given the network, bright squares and their masks
+    api = new_embedded().api()
+    files = [path for pattern in ("*.py", "*.toml", "files/*") for path in UNET.glob(pattern)]
+    unet = str(api.deploy({str(path.relative_to(UNET)): path.read_text() for path in files})["algorithm_id"])
+    image = np.kron(np.indices((8, 8)).sum(axis=0) % 3 == 0, np.full((8, 8), 200)).astype(np.uint8)
+    image_id, mask_id = api.upload(image=image), api.upload(mask=(image > 0).astype(np.uint8))
+    sample = posted(api, "sample", {"files": [{"image": [image_id], "mask": [mask_id]}], "tags": []})["sample_id"]
+    # When it has learnt for a moment, and runs with what it has learnt
+    learning = {"epochs": 10, "tile": 16, "width": 4, "depth": 2}
+    ended = end_of(api, train(api, unet, [sample], additional_parameters=learning))
+    assert ended["status"] == "COMPLETED", ended["log"]
+    (checkpoint,) = ended["output_checkpoint_ids"]
+    record = api.run(unet, [image_id], checkpoint_id=checkpoint)
+    # Then it finds the squares
+    found = api.download(record["output_dataset_ids"][0])["mask"]
+    assert np.mean((found > 0) == (image > 0)) > 0.9
