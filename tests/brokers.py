@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -254,11 +255,17 @@ def vhost_of(url: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Held all at once, so that they differ."""
-    probes = [socket.socket() for _ in range(count)]
+    """Held all at once, so that they differ. Below those that systems give to outgoing connections (from 32768 on, or
+    from 49152), or such a connection could take one before it is listened on."""
+    probes: list[socket.socket] = []
     try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
+        while len(probes) < count:
+            probe = socket.socket()
+            probes.append(probe)
+            try:
+                probe.bind(("127.0.0.1", random.SystemRandom().randrange(10_000, 32_000)))
+            except OSError:
+                probes.pop().close()
         return [int(probe.getsockname()[1]) for probe in probes]
     finally:
         for probe in probes:
