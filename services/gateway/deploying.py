@@ -32,26 +32,28 @@ def invalid_zip(why: str) -> InvalidInput:
     )
 
 
-async def begin(context: Context, event: DeployRequested, *, once: bool = False) -> None:
+async def begin(context: Context, event: DeployRequested, *, once: bool = False) -> DeployState | None:
     """Asks for the deploy of what lies in the store. If that cannot be asked, it is taken away again, unless others
-    may be asking for it, too (`once`)."""
+    may be asking for it, too.
+
+    `once`: it may have been asked for before, or even be over; then it is not asked for again, and what is known of it
+    is returned.
+    """
+    if once and (known := await context.view.look_up_deploy(event.subject)) is not None:
+        return known
     try:
         await context.publish(event)
     except Unavailable:
         if not once:
             await context.store.delete(DEPLOYS, event.source_key)
         raise
+    return None
 
 
 async def run_to_end(context: Context, event: DeployRequested, timeout: float, *, once: bool = False) -> DeployState:
-    """Raises what the deploy failed with, or Unavailable when it takes too long (it goes on).
-
-    `once`: it may have been asked for before, or even be over.
-    """
+    """As `begin`. Raises what the deploy failed with, or Unavailable when it takes too long (it goes on)."""
     with context.answers.expect(end_of_deploy(event.subject)) as ended:
-        state = await context.view.look_up_deploy(event.subject) if once else None
-        if state is None:
-            await begin(context, event, once=once)
+        state = await begin(context, event, once=once)
         if state is None or not state.ended:
             await answer(ended, timeout, f"The deploy {event.subject}")
             state = await context.view.find_deploy(event.subject)

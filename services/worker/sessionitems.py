@@ -38,17 +38,18 @@ class SessionItems:
 
     async def index(self) -> dict[str, str]:
         """Content names by key."""
-        items, _ = await self._load()
-        return items
-
-    async def _load(self) -> tuple[dict[str, str], Condition]:
-        """With what has to be so still when it is replaced. The etag is the older one where both change meanwhile."""
         try:
-            info = await self._store.head(COLLECTION, self._prefix + "index")
             index = Index.model_validate_json(await self._store.get(COLLECTION, self._prefix + "index"))
         except NotFound:
-            return {}, ABSENT
-        return index.items if utc_now() - index.time < self._kept_for else {}, Condition(etag=info.etag)
+            return {}
+        return index.items if utc_now() - index.time < self._kept_for else {}
+
+    async def _unchanged(self) -> Condition:
+        """To be asked for before the index is read: should it change in between, this does not hold any more."""
+        try:
+            return Condition(etag=(await self._store.head(COLLECTION, self._prefix + "index")).etag)
+        except NotFound:
+            return ABSENT
 
     async def fetch(self, key: str) -> Path | None:
         name = (await self.index()).get(key)
@@ -68,7 +69,8 @@ class SessionItems:
         uploads = {names[key]: FileUpload(self._prefix + names[key], places[key], tags=EXPIRING) for key in places}
         await self._store.put_files(COLLECTION, list(uploads.values()))
         while True:
-            before, condition = await self._load()
+            condition = await self._unchanged()
+            before = await self.index()
             kept = {key: name for key, name in before.items() if key not in removed} | names
             kept = dict(list(kept.items())[-MOST_ITEMS:])
             if await self._replace(kept, condition):

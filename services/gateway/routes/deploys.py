@@ -88,8 +88,7 @@ async def deploy_local(request: web.Request) -> web.Response:
 async def deploy_local_async(request: web.Request) -> web.Response:
     context = context_of(request)
     event, once = await _local(request, "deploy/local-async")
-    if not once or await context.view.look_up_deploy(event.subject) is None:
-        await deploying.begin(context, event, once=once)
+    await deploying.begin(context, event, once=once)
     return json_answer(DeployBegun(deploy_id=event.subject))
 
 
