@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from messages.base import Event
 from messages.deploys import (
@@ -227,4 +228,17 @@ async def client_of(world: World, **options: Any) -> AsyncIterator[httpx.AsyncCl
         check = OpenApiCheck((await plain.get("/openapi.json")).json())
     hooks = {"response": [check.acheck]}
     async with httpx.AsyncClient(base_url=world.gateway.url, timeout=20, event_hooks=hooks, **options) as client:
+        yield client
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with world_at(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """Of whatever `world` the tests have."""
+    async with client_of(world) as client:
         yield client

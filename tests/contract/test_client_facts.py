@@ -11,6 +11,7 @@ import pytest
 
 from messages.executions import RecordsDeleteRequested
 from tests.contract.gateway_world import World, client_of, world_at
+from tests.contract.gateway_world import client as client
 from voxloom.ids import is_id
 
 UNKNOWN = "00000000-0000-1000-8000-000000000000"
@@ -21,12 +22,6 @@ Client = httpx.AsyncClient
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with world_at(tmp_path, answer_timeout=5.0) as world:
         yield world
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with client_of(world) as client:
-        yield client
 
 
 async def execute(client: Client, algorithm_id: str, path: str = "/api/v0/execute-algorithm", **more: Any) -> str:

@@ -26,6 +26,7 @@ from shared.records.ledger import Ledger
 from shared.records.store import COLLECTION as RECORDS
 from shared.records.store import DEPLOYS, RecordStore, log_key
 from tests.contract.gateway_world import HDF5, World, client_of, eventually, platform_at, world_at
+from tests.contract.gateway_world import client as client
 from tests.unit.gateway_samples import completed, requested
 from voxloom.errors import Misconfigured
 from voxloom.ids import is_id, new_id
@@ -41,12 +42,6 @@ Client = httpx.AsyncClient
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with world_at(tmp_path, deploy_roots=[tmp_path / "algorithms"], answer_timeout=5.0) as world:
         yield world
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with client_of(world) as client:
-        yield client
 
 
 async def upload(client: Client, body: bytes = HDF5) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,20 +14,10 @@ from messages.files import FileUploaded
 from messages.wire import PREFIX, Message
 from services.gateway.deadletters import record_of
 from shared.bus.base import DeadLetter
-from tests.contract.gateway_world import World, client_of, eventually, world_at
+from tests.contract.gateway_world import World, eventually
+from tests.contract.gateway_world import client as client
+from tests.contract.gateway_world import world as world
 from tests.contract.operations_tools import Cli, Client, cli_of, count_is, letters, one_letter, outcome, park
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_at(tmp_path) as world:
-        yield world
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with client_of(world) as client:
-        yield client
 
 
 @pytest.fixture

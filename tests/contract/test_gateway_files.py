@@ -15,7 +15,8 @@ from messages.files import FileDeleteRequested
 from services.gateway import fileindex
 from shared.files import COLLECTION, bytes_key, post
 from shared.objects.base import EXPIRING
-from tests.contract.gateway_world import HDF5, World, client_of, world_at
+from tests.contract.gateway_world import HDF5, World, world_at
+from tests.contract.gateway_world import client as client
 
 Client = httpx.AsyncClient
 
@@ -24,12 +25,6 @@ Client = httpx.AsyncClient
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with world_at(tmp_path, answer_timeout=5.0) as world:
         yield world
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with client_of(world) as client:
-        yield client
 
 
 async def upload(client: Client, size: int = 0) -> str:

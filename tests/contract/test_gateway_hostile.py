@@ -22,6 +22,7 @@ from shared.files import COLLECTION
 from shared.objects.base import list_all
 from shared.records.store import DEPLOYS
 from tests.contract.gateway_world import HDF5, World, client_of, eventually, world_at
+from tests.contract.gateway_world import client as client
 from voxloom.ids import new_id
 
 Client = httpx.AsyncClient
@@ -35,12 +36,6 @@ MIB = 1 << 20
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with world_at(tmp_path, answer_timeout=5.0) as world:
         yield world
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with client_of(world) as client:
-        yield client
 
 
 async def connect(world: World, data: bytes = b"") -> Connection:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,9 @@ from messages.workers import WorkerDraining, WorkerStarted, WorkerStopped
 from services.gateway import sampling
 from services.gateway.sampling import Sampler
 from shared.bus import topology
-from tests.contract.gateway_world import World, client_of, eventually, world_at
+from tests.contract.gateway_world import World, eventually
+from tests.contract.gateway_world import client as client
+from tests.contract.gateway_world import world as world
 from tests.contract.operations_tools import (
     LANE,
     Cli,
@@ -38,18 +38,6 @@ from voxloom.errors import BusUnavailable
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "PAUSE_SECS", 0.02)
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_at(tmp_path) as world:
-        yield world
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with client_of(world) as client:
-        yield client
 
 
 @pytest.fixture

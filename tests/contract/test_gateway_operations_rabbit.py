@@ -17,7 +17,8 @@ from shared.objects.local import LocalObjectStore
 from shared.service import Platform
 from shared.settings import Settings
 from tests.brokers import Broker
-from tests.contract.gateway_world import World, client_of, eventually
+from tests.contract.gateway_world import World, eventually
+from tests.contract.gateway_world import client as client
 from tests.contract.operations_tools import (
     Client,
     count_is,
@@ -47,12 +48,6 @@ async def world(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     await world.gateway.stop()
     await bus.close()
     await store.close()
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with client_of(world) as client:
-        yield client
 
 
 async def report(client: Client) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,23 +20,13 @@ from messages.trainings import (
     TrainingStopRequested,
 )
 from shared import checkpoints, files
-from tests.contract.gateway_world import HDF5, World, client_of, eventually, world_at
+from tests.contract.gateway_world import HDF5, World, eventually
+from tests.contract.gateway_world import client as client
+from tests.contract.gateway_world import world as world
 from voxloom.ids import new_id
 
 UNKNOWN = "00000000-0000-1000-8000-000000000000"
 HOSTILE = ["../../etc/passwd", "~", "a/b", "nul\0", "x" * 10_000, "žluťoučký-顕微鏡", "", " "]
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_at(tmp_path) as world:
-        yield world
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(world) as client:
-        yield client
 
 
 async def upload(client: httpx.AsyncClient) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -12,22 +10,12 @@ import pytest
 
 from messages.files import FileUploaded
 from shared import files
-from tests.contract.gateway_world import HDF5, World, client_of, world_at
+from tests.contract.gateway_world import HDF5, World
+from tests.contract.gateway_world import client as client
+from tests.contract.gateway_world import world as world
 from voxloom.models import RunError
 
 ODD = ["scan-1", "a/b", "~", "../../etc/passwd", "žluťoučký-顕微鏡", "with space", "x" * 800]
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_at(tmp_path) as world:
-        yield world
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(world) as client:
-        yield client
 
 
 def path_of(name: str, what: str = "") -> str:

@@ -3,51 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from shared.objects.base import ABSENT, ANYWAY, CHUNK, Condition
 from shared.objects.cloud.parts import PART
-from shared.objects.s3 import S3ObjectStore, S3Place
+from shared.objects.s3 import S3ObjectStore
 from tests.contract.object_store_behaviour import DATA, pieces
-from tests.contract.s3_process import KEY, ONE_BUCKET, S3_KEY
-from tests.contract.s3_proxy import Asked, Pass, Proxy, Trick, completions, fail, lose, puts, refuses
-from tests.s3server import S3Server, new_name
+from tests.contract.s3_lossy import HOW_LOST
+from tests.contract.s3_lossy import name as name
+from tests.contract.s3_lossy import others as others
+from tests.contract.s3_lossy import store as store
+from tests.contract.s3_process import KEY, S3_KEY
+from tests.contract.s3_proxy import Asked, Pass, Proxy, Trick, completions, fail, puts, refuses
 from voxloom.errors import Conflict
 
 pytestmark = pytest.mark.usefixtures("s3_keys")
 
-HOW_LOST = pytest.mark.parametrize("how", [lose, fail], ids=["the connection breaks", "it is said to have failed"])
 SIZES = pytest.mark.parametrize("size", [10, PART + 1], ids=["whole", "in parts"])
-
-
-@pytest.fixture
-def name() -> str:
-    """Of the bucket."""
-    return f"{new_name()}all"
-
-
-@pytest.fixture
-async def store(s3_proxy: Proxy, s3_server: S3Server, name: str, tmp_path: Path) -> AsyncIterator[S3ObjectStore]:
-    """Its server is behind the proxy."""
-    store = S3ObjectStore(
-        S3Place.from_url(s3_server.url(ONE_BUCKET, endpoint=s3_proxy.url, name=name)), tmp_path / "node"
-    )
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def others(s3_server: S3Server, name: str, tmp_path: Path) -> AsyncIterator[S3ObjectStore]:
-    """What other machines have of the same place; nothing is between it and the server."""
-    store = S3ObjectStore(S3Place.from_url(s3_server.url(ONE_BUCKET, name=name)), tmp_path / "other node")
-    await store.open()
-    yield store
-    await store.close()
 
 
 @HOW_LOST

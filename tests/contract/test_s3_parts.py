@@ -15,20 +15,22 @@ from aiobotocore.session import get_session
 
 from shared.objects.base import ABSENT, CHUNK, FileUpload
 from shared.objects.cloud.parts import LARGEST_STREAM, MIB, MOST_PARTS, PART, Blocks, size_for, size_of
-from shared.objects.s3 import S3ObjectStore, S3Place
+from shared.objects.s3 import S3ObjectStore
 from tests.contract.object_store_behaviour import DATA, pieces
+from tests.contract.s3_lossy import HOW_LOST
+from tests.contract.s3_lossy import name as name
+from tests.contract.s3_lossy import others as others
+from tests.contract.s3_lossy import store as store
 from tests.contract.s3_process import KEY, ONE_BUCKET, S3_KEY
 from tests.contract.s3_proxy import (
     WITHIN,
     Proxy,
     Trick,
-    fail,
     held_until,
-    lose,
     parts,
     refuses,
 )
-from tests.s3server import S3Server, new_name
+from tests.s3server import S3Server
 from voxloom.errors import Conflict, Misconfigured, TooLarge
 
 pytestmark = pytest.mark.usefixtures("s3_keys")
@@ -37,34 +39,6 @@ SIZE = 144 * MIB
 LITTLE = 104 * MIB
 """Bytes that a process may grow by, whatever the size of the objects that it moves."""
 CHILD_SECS = 60.0
-
-HOW_LOST = pytest.mark.parametrize("how", [lose, fail], ids=["the connection breaks", "it is said to have failed"])
-
-
-@pytest.fixture
-def name() -> str:
-    """Of the bucket."""
-    return f"{new_name()}all"
-
-
-@pytest.fixture
-async def store(s3_proxy: Proxy, s3_server: S3Server, name: str, tmp_path: Path) -> AsyncIterator[S3ObjectStore]:
-    """Its server is behind the proxy."""
-    store = S3ObjectStore(
-        S3Place.from_url(s3_server.url(ONE_BUCKET, endpoint=s3_proxy.url, name=name)), tmp_path / "node"
-    )
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def others(s3_server: S3Server, name: str, tmp_path: Path) -> AsyncIterator[S3ObjectStore]:
-    """What other machines have of the same place; nothing is between it and the server."""
-    store = S3ObjectStore(S3Place.from_url(s3_server.url(ONE_BUCKET, name=name)), tmp_path / "other node")
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.fixture
