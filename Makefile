@@ -16,7 +16,7 @@ AT_ONCE := -n 2 --dist loadgroup --no-loadscope-reorder
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-demo: $(RUN_STAMP) ## run both ready-made algorithms on micrographs, or on yours: make demo DATA=stack.tif
+demo: $(RUN_STAMP) ## run two ready-made algorithms on micrographs, or on yours: make demo DATA=stack.tif
 	@$(BIN)/python -m benchmarks.demo $(if $(DATA),--data "$$DATA") $(if $(DATASET),--dataset "$$DATASET")
 
 up: $(RUN_STAMP) ## start the server; flags in ARGS: make up ARGS="--port 6000"
