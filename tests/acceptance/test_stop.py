@@ -35,13 +35,14 @@ def test_a_run_that_calls_the_api_stops_at_its_next_call(api: Api) -> None:
 def test_cleaning_up_after_a_stop_still_works(api: Api) -> None:
     body = f"""
 try:
+    self.log_message("begun")
 {chr(10).join("    " + line for line in TICKER.strip().splitlines())}
 finally:
     self.log_message("cleaned up")
     self.set_progress(0.9)
 """
     run = api.execute(api.deploy(generic("cleaner", body))["algorithm_id"])
-    api.wait_for_status(run, "RUNNING")
+    eventually(lambda: "begun" in api.record(run)["log"])
     api.stop(run)
     record = api.wait(run)
     assert record["status"] == "STOPPED"
