@@ -42,7 +42,7 @@ finally:
     self.set_progress(0.9)
 """
     run = api.execute(api.deploy(generic("cleaner", body))["algorithm_id"])
-    eventually(lambda: "begun" in api.record(run)["log"])
+    eventually(lambda: "begun" in api.http.get(f"/api/v1/executions/{run}/log").text, what="its first words")
     api.stop(run)
     record = api.wait(run)
     assert record["status"] == "STOPPED"
