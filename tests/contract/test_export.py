@@ -109,6 +109,30 @@ async def test_what_the_deploy_has_overridden_travels(server: Server, tmp_path: 
     assert await server.deploy(exported) == first
 
 
+@pytest.mark.parametrize("key", ["obfuscate", "pyc_only"])
+async def test_who_asks_to_hide_sources_is_not_exported(server: Server, key: str) -> None:
+    # Given an algorithm that could be exported
+    await server.deploy(zipped(QUICK))
+    assert (await server.export()).status_code == 200
+    # When it is deployed again and asks to hide its sources, without a word on exports
+    hidden = {**QUICK, "pyproject.toml": QUICK["pyproject.toml"] + f"{key} = true\n"}
+    await server.deploy(zipped(hidden))
+    # Then no version of it comes out any more
+    answers = [await server.export(**query) for query in ({}, {"algorithm_minor_version": "0"})]
+    assert [answer.json()["code"] for answer in answers] == ["algorithm_not_exportable"] * 2
+    assert (await server.about())["exportable"] is False
+
+
+async def test_who_asks_to_hide_sources_and_allows_exports_is_exported_with_them(server: Server) -> None:
+    said = QUICK["pyproject.toml"] + "obfuscate = true\nexportable = true\n"
+    deployed = await server.deploy(zipped({**QUICK, "pyproject.toml": said}))
+
+    exported = (await server.export()).content
+
+    assert files_of(exported) == {path: text.encode() for path, text in {**QUICK, "pyproject.toml": said}.items()}
+    assert await server.deploy(exported) == deployed
+
+
 async def test_an_export_takes_overrides_of_its_own(server: Server) -> None:
     first = await server.deploy(zipped(QUICK), removable=False)
 
