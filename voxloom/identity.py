@@ -1,7 +1,8 @@
 """Name and version in the text of a pyproject: changed there, and nowhere else.
 
 An exported algorithm says which minor version it is, so that it deploys as that one. Its pyproject is a file of its own
-like any other, so everything else in it (comments, order, quotes) has to stay byte by byte.
+like any other, so everything else in it (comments, order, quotes) has to stay byte by byte. So what a deploy has
+overridden is not written over what the author wrote but below it, in a section that can be taken off again.
 """
 
 from __future__ import annotations
@@ -11,11 +12,20 @@ import re
 import tomllib
 from typing import Any, NamedTuple
 
+from voxloom.bundle import RUNNER
+from voxloom.manifest import CARRIED, EXPORTED, parse_manifest
+
 _TOKEN = re.compile(
     r"""\#[^\n]*|(?P<equals>=[ \t]*)?(?P<string>\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\])*"|'[^']*')""",
     re.DOTALL,
 )
 """Comments and strings of TOML, and whether a string follows `=`: that of a value does, and no key's."""
+
+_TITLE = f"""
+# The algorithm that this is an export of was deployed with these in place of what is said above.
+[{EXPORTED}]
+"""
+_SECTION = re.compile(re.escape(_TITLE) + rf"(?:(?:{'|'.join(CARRIED)}) = (?:true|false)\n)+\Z")
 
 
 class _Span(NamedTuple):
@@ -38,9 +48,26 @@ def with_identity(pyproject: bytes, name: str, major: str, minor: str) -> bytes:
     return text.encode()
 
 
+def with_overrides(pyproject: bytes, *, removable: bool, exportable: bool) -> bytes:
+    """A pyproject that says these two at its end, where it does not say so anyway.
+
+    `pyproject` is one that `parse_manifest` has taken.
+    """
+    plain = _without_section(pyproject)
+    said = parse_manifest(plain, {RUNNER})
+    wanted = {"removable": removable, "exportable": exportable}
+    lines = [f"{key} = {json.dumps(wanted[key])}\n" for key in CARRIED if wanted[key] != getattr(said, key)]
+    return plain + (_TITLE + "".join(lines)).encode() if lines else plain
+
+
+def _without_section(pyproject: bytes) -> bytes:
+    return _SECTION.sub("", pyproject.decode()).encode()
+
+
 def without_identity(pyproject: bytes) -> bytes:
-    """The same bytes for all that `with_identity` makes of one pyproject, and other ones for any other."""
-    text = pyproject.decode()
+    """The same bytes for all that `with_identity` and `with_overrides` make of one pyproject, and other ones for any
+    other."""
+    text = _without_section(pyproject).decode()
     project = tomllib.loads(text)["project"]
     text = _replaced(text, "name", project["name"], "")
     return _replaced(text, "version", project["version"], _joined("", "", _split(project["version"])[1])).encode()

@@ -2,6 +2,7 @@
 
 [project]        name, version = "MAJOR.MINOR[.anything]"
 [tool.voxloom]   (or [tool.compox], read alike; the former wins) everything else, all of it optional
+[voxloom-exported]   at the end of an exported one: what `removable` and `exportable` were overridden with
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ DEVICES: tuple[str, ...] = get_args(DeviceClass)
 LONGEST_NAME = 128
 LONGEST_NUMBER = 9
 LARGEST_PYPROJECT = 1 << 20
+EXPORTED = "voxloom-exported"
+CARRIED = ("removable", "exportable")
+"""The keys that an export takes along as the algorithm has them, whatever its pyproject said."""
 
 _IGNORED = {"obfuscate", "pyc_only", "hash_module", "hash_assets"}
 """Keys that older algorithms have; the first two hide their sources, which export respects."""
@@ -167,7 +171,7 @@ def _load(pyproject: bytes | None) -> dict[str, Any]:
 
 def _manifest(document: dict[str, Any], reader: _Reader) -> Manifest:
     name, major, minor = _identity(document, reader)
-    tool = _tool_section(document, reader)
+    tool = _as_exported(document, _tool_section(document, reader), reader)
     reader.warn_unknown(tool)
     devices = _devices(tool, reader)
     return Manifest(
@@ -222,6 +226,18 @@ def _tool_section(document: dict[str, Any], reader: _Reader) -> dict[str, Any]:
         reader.problems.append(f"tool.{key} must be a section")
         return {}
     return section
+
+
+def _as_exported(document: dict[str, Any], tool: dict[str, Any], reader: _Reader) -> dict[str, Any]:
+    section = document.get(EXPORTED, {})
+    if not isinstance(section, dict):
+        reader.problems.append(f"{EXPORTED} must be a section")
+        return tool
+    carried = {key: section[key] for key in CARRIED if key in section}
+    reader.warnings.extend(
+        f"{key} is as [{EXPORTED}] says; delete that section to have it as it is above" for key in carried
+    )
+    return {**tool, **carried}
 
 
 def _devices(tool: Mapping[str, Any], reader: _Reader) -> list[str]:

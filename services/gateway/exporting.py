@@ -20,7 +20,7 @@ from shared.objects.base import CHUNK, ObjectStore
 from shared.objects.sending import STALLED_SECS
 from voxloom.bundle import PYPROJECT, zip_entry
 from voxloom.errors import NotAllowed, NotFound, VoxloomError
-from voxloom.identity import with_identity
+from voxloom.identity import with_identity, with_overrides
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,18 @@ async def plan(store: ObjectStore, entry: AlgorithmEntry, minor: str | None, che
     version = find_minor(entry, minor)
     index = await asset_index(store, version.assets)
     raw = await store.get(ASSETS, index[PYPROJECT])
-    pyproject = await asyncio.to_thread(with_identity, raw, entry.name, entry.major, version.minor)
+    pyproject = await asyncio.to_thread(_pyproject, raw, entry, version)
     assets = {**index, **await _learnt(store, entry, checkpoint_id)}
     del assets[PYPROJECT]  # What an algorithm says of itself is not learnt.
     sizes = {key: info.size for key, info in (await store.head_many(ASSETS, assets.values())).items()}
     if missing := set(assets.values()) - sizes.keys():
         raise VoxloomError(f"{len(missing)} assets of {entry.name} {entry.major}.{version.minor} are not in the store")
     return Plan(entry, version, pyproject, assets, sizes)
+
+
+def _pyproject(raw: bytes, entry: AlgorithmEntry, version: MinorVersion) -> bytes:
+    named = with_identity(raw, entry.name, entry.major, version.minor)
+    return with_overrides(named, removable=entry.about.removable, exportable=entry.about.exportable)
 
 
 async def _learnt(store: ObjectStore, entry: AlgorithmEntry, checkpoint_id: str | None) -> dict[str, str]:

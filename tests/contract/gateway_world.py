@@ -37,6 +37,7 @@ from shared.bus import topology
 from shared.bus.local import LocalBus
 from shared.files import COLLECTION, FileEntry, bytes_key, commit, find_entry, remove
 from shared.objects import signed
+from shared.objects.base import ObjectStore
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform
 from shared.settings import Settings
@@ -189,8 +190,9 @@ async def eventually(condition: Callable[[], Awaitable[bool]], within: float = 1
 
 
 @asynccontextmanager
-async def platform_at(folder: Path, **settings: Any) -> AsyncIterator[Platform]:
-    bus, store = LocalBus(folder / "bus"), LocalObjectStore(folder / "objects")
+async def platform_at(folder: Path, *, on: ObjectStore | None = None, **settings: Any) -> AsyncIterator[Platform]:
+    """`on`: a store that is not open yet, in place of the embedded one."""
+    bus, store = LocalBus(folder / "bus"), on or LocalObjectStore(folder / "objects")
     await bus.open()
     await bus.declare(*topology.ALL)
     await store.open()

@@ -17,9 +17,12 @@ from services.deployer.service import Deployer
 from services.gateway.service import Gateway
 from shared import checkpoints
 from shared.algorithms import ASSETS
+from shared.objects.s3 import S3ObjectStore, S3Place
 from tests.contract.gateway_world import platform_at
 from tests.contract.platform_support import running
+from tests.contract.s3_process import ONE_BUCKET
 from tests.contract.test_deployer import QUICK, zipped
+from tests.s3server import S3Server, new_name
 from tests.unit.training_samples import checkpoint_of
 
 
@@ -32,6 +35,11 @@ class Server:
         answer = await self.client.post("/api/v1/algorithms", content=data, params=query)
         assert answer.status_code == 200, answer.text
         return {key: answer.json()[key] for key in ("algorithm_id", "algorithm_name", "algorithm_minor_version")}
+
+    async def about(self, place: str = "echo/1") -> dict[str, bool]:
+        """Of what an override can change."""
+        record = (await self.client.get(f"/api/v0/algorithm/{place}")).json()
+        return {key: record[key] for key in ("removable", "exportable")}
 
     async def export(self, place: str = "echo/1", **query: Any) -> httpx.Response:
         return await self.client.get(f"/api/v0/algorithm/{place}/export", params=query)
@@ -83,6 +91,72 @@ async def test_an_export_says_its_minor_version_wherever_it_is_deployed(server: 
     assert project == {"name": "other", "version": "3.1"}
     assert (there["algorithm_name"], there["algorithm_minor_version"]) == ("other", "1")
     assert exported.headers["Content-Disposition"] == 'attachment; filename="other_v3"'
+
+
+async def test_what_the_deploy_has_overridden_travels(server: Server, tmp_path: Path) -> None:
+    # Given an algorithm that hides its sources, deployed as one that may be exported and not be removed
+    hidden = {**QUICK, "pyproject.toml": QUICK["pyproject.toml"] + "obfuscate = true\n"}
+    first = await server.deploy(zipped(hidden), exportable=True, removable=False)
+    exported = (await server.export()).content
+    # When its export is deployed elsewhere, and the export of that
+    async with server_at(tmp_path / "two") as two:
+        await two.deploy(exported)
+        there = await two.about()
+        again = (await two.export()).content
+    # Then it is so there, too, and the first server has nothing new
+    assert there == {"removable": False, "exportable": True}
+    assert files_of(again) == files_of(exported)
+    assert await server.deploy(exported) == first
+
+
+@pytest.mark.parametrize("key", ["obfuscate", "pyc_only"])
+async def test_who_asks_to_hide_sources_is_not_exported(server: Server, key: str) -> None:
+    # Given an algorithm that could be exported
+    await server.deploy(zipped(QUICK))
+    assert (await server.export()).status_code == 200
+    # When it is deployed again and asks to hide its sources, without a word on exports
+    hidden = {**QUICK, "pyproject.toml": QUICK["pyproject.toml"] + f"{key} = true\n"}
+    await server.deploy(zipped(hidden))
+    # Then no version of it comes out any more
+    answers = [await server.export(**query) for query in ({}, {"algorithm_minor_version": "0"})]
+    assert [answer.json()["code"] for answer in answers] == ["algorithm_not_exportable"] * 2
+    assert (await server.about())["exportable"] is False
+
+
+async def test_who_asks_to_hide_sources_and_allows_exports_is_exported_with_them(server: Server) -> None:
+    said = QUICK["pyproject.toml"] + "obfuscate = true\nexportable = true\n"
+    deployed = await server.deploy(zipped({**QUICK, "pyproject.toml": said}))
+
+    exported = (await server.export()).content
+
+    assert files_of(exported) == {path: text.encode() for path, text in {**QUICK, "pyproject.toml": said}.items()}
+    assert await server.deploy(exported) == deployed
+
+
+async def test_an_export_takes_overrides_of_its_own(server: Server) -> None:
+    first = await server.deploy(zipped(QUICK), removable=False)
+
+    again = await server.deploy((await server.export()).content, removable=True)
+
+    assert (again, (await server.about())["removable"]) == (first, True)
+
+
+async def test_an_edit_of_what_could_be_overridden_is_a_new_minor_version(server: Server) -> None:
+    await server.deploy(zipped(QUICK))
+    edited = {**QUICK, "pyproject.toml": QUICK["pyproject.toml"].replace("removable = true", "removable = false")}
+
+    assert (await server.deploy(zipped(edited)))["algorithm_minor_version"] == "1"
+
+
+@pytest.mark.usefixtures("s3_keys")
+async def test_an_algorithm_on_s3_comes_out_as_it_went_in(s3_server: S3Server, tmp_path: Path) -> None:
+    store = S3ObjectStore(S3Place.from_url(s3_server.url(ONE_BUCKET, name=f"{new_name()}all")), tmp_path / "node")
+    async with server_at(tmp_path, on=store) as server:
+        deployed = await server.deploy(zipped(QUICK))
+        exported = (await server.export()).content
+
+        assert files_of(exported) == {path: text.encode() for path, text in QUICK.items()}
+        assert await server.deploy(exported) == deployed
 
 
 async def test_a_checkpoint_lies_over_the_assets(server: Server) -> None:

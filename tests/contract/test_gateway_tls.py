@@ -13,7 +13,8 @@ import pytest
 
 from shared.settings import load_settings
 from tests.contract.gateway_world import HDF5, client_of, world_at
-from voxloom.errors import Misconfigured
+from voxloom.client import AsyncClient
+from voxloom.errors import Misconfigured, Unavailable
 
 ORIGIN = {"Origin": "https://viewer.example"}
 ASKING = {**ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-mine"}
@@ -52,6 +53,18 @@ class TestTls:
                 file_id = (await client.post("/api/v0/files", content=HDF5)).json()["file_id"]
                 url = (await client.get(f"/api/v1/files/{file_id}/download-url")).json()["url"]
                 assert (url.startswith("https://"), (await client.get(url)).content) == (True, HDF5)
+
+    async def test_the_client_trusts_the_certificate_that_the_environment_names(
+        self, tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with world_at(tmp_path, tls_certificate=pair[0], tls_key=pair[1]) as world:
+            monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
+            async with AsyncClient(world.gateway.url) as client:
+                assert (await client.server()).version
+            monkeypatch.delenv("SSL_CERT_FILE")
+            with pytest.raises(Unavailable):
+                async with AsyncClient(world.gateway.url) as client:
+                    await client.server()
 
     async def test_who_speaks_plain_http_gets_nothing(self, tmp_path: Path, pair: Pair) -> None:
         secure = world_at(tmp_path, tls_certificate=pair[0], tls_key=pair[1])

@@ -150,6 +150,18 @@ def test_who_hides_sources_must_say_that_they_may_be_exported(tool: str, exporta
     assert parse(tool).exportable is exportable
 
 
+def test_what_an_export_carries_goes_before_the_sections_above_it_and_is_told() -> None:
+    manifest = parse("removable = false\n[voxloom-exported]\nremovable = true")
+
+    assert manifest.removable
+    assert any("voxloom-exported" in warning for warning in manifest.warnings)
+
+
+@pytest.mark.parametrize("section", ["[[voxloom-exported]]", '[voxloom-exported]\nexportable = "yes"'])
+def test_what_an_export_carries_is_checked(section: str) -> None:
+    assert "export" in refusal(section).message
+
+
 @pytest.mark.parametrize(
     ("path", "warned"), [("logging.py", True), ("queue/__init__.py", True), ("a/b/queue.py", False), ("io.txt", False)]
 )

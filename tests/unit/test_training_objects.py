@@ -154,3 +154,21 @@ def test_what_contains_itself_is_refused() -> None:
     value["me"] = value
     with pytest.raises(NotPlain, match="contains itself"):
         plain_dict(value, "it")
+
+
+def test_a_temp_store_of_one_s_own_lies_where_it_is_told(tmp_path: Path) -> None:
+    base = tmp_path / "scratch" / "mine"
+
+    with TempStore(base_dir=base, prefix="epoch-") as store:
+        root = store.root
+
+    assert (root.parent, root.name.startswith("epoch-")) == (base, True)
+    assert (root.exists(), base.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("prefix", ["../out-", "a/b", "a\\b", "a\0b"])
+def test_a_prefix_leads_nowhere_else(tmp_path: Path, prefix: str) -> None:
+    with pytest.raises(PathOutside):
+        TempStore(base_dir=tmp_path / "base", prefix=prefix)
+
+    assert list(tmp_path.iterdir()) == []

@@ -22,11 +22,26 @@ class PathOutside(TrainingError):
     code = "temp_store_path_invalid"
 
 
+PREFIX = "voxloom-temp-store-"
+
+
+def _new_folder(base_dir: str | Path | None, prefix: str) -> Path:
+    if any(sign in prefix for sign in "/\\\0"):
+        raise PathOutside(f"The prefix {prefix!r} leads out of the base folder: leave out slashes.")
+    if base_dir is not None:
+        Path(base_dir).mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=base_dir))
+
+
 class TempStore:
     """Made without a folder it has one of its own, which `cleanup` removes; so does the end of a `with` block."""
 
-    def __init__(self, root: str | Path | None = None) -> None:
-        self.root = Path(root) if root is not None else Path(tempfile.mkdtemp(prefix="voxloom-temp-store-"))
+    def __init__(
+        self, root: str | Path | None = None, *, base_dir: str | Path | None = None, prefix: str = PREFIX
+    ) -> None:
+        """Without `root`, the new folder lies in `base_dir`, which is made where it is not there (None: where temporary
+        files are), and its name begins with `prefix`. Raises PathOutside for a prefix that is no part of a name."""
+        self.root = Path(root) if root is not None else _new_folder(base_dir, prefix)
 
     def __enter__(self) -> Self:
         return self

@@ -46,7 +46,9 @@ class Transport:
             timeout=httpx.Timeout(timeout, connect=CONNECT_SECS),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
             trust_env=not address.local,  # a proxy cannot reach a server on this machine
-            verify=address.secure,  # loading the certificates costs time, and without TLS nobody asks for them
+            # Loading the certificates costs time, and without TLS nobody asks for them; of a server on this machine,
+            # too, SSL_CERT_FILE names them.
+            verify=httpx.create_ssl_context() if address.secure else False,
         )
 
     def close(self) -> None:
