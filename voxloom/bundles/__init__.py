@@ -8,8 +8,9 @@
           74    chunks     64 KiB each, the last one 1 byte to 64 KiB; 16 bytes of tag follow each
 
 A chunk's tag is that of AES-256-GCM (or the beginning of a SHA-256) over its bytes, its number, whether it is the
-last one, and the header: nothing can be changed, left out, put elsewhere or added. Both keys come by HKDF-SHA256 from the
-salt and from the key, or from what scrypt (N = 2^17, r = 8, p = 1) makes of the passphrase; so no two bundles share one.
+last one, and the header: nothing can be changed, left out, put elsewhere or added. Both keys come by HKDF-SHA256
+from the salt and from the key, or from what scrypt (N = 2^17, r = 8, p = 1) makes of the passphrase; so no two bundles
+share one.
 
 In the chunks lies, for every algorithm, a byte 1, the size of its zip in 8 bytes (big-endian), and the zip. Nothing
 else is said of an algorithm: name, version and digests are read from the zip itself, so they cannot be wrong.

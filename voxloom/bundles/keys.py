@@ -141,6 +141,4 @@ def derive(secret: Secret, salt: bytes) -> tuple[bytes, bytes]:
 
 
 def library_missing() -> Misconfigured:
-    return Misconfigured(
-        "Encrypted bundles need the library `cryptography`; install it: pip install 'voxloom[bundles]'."
-    )
+    return Misconfigured("Encrypted bundles need the library `cryptography`: pip install 'voxloom[bundles]'.")

@@ -176,6 +176,6 @@ def _refuse_header(protection: Protection) -> NoReturn:
     if protection is Protection.NONE:
         refuse("its beginning is damaged; fetch it again")
     raise InvalidInput(
-        "The bundle cannot be opened: this is not its key, or its beginning is damaged. Ask who made it which key fits.",
+        "The bundle cannot be opened: this is not its key, or its beginning is damaged. Ask who made it for its key.",
         code="bundle_key_wrong",
     )

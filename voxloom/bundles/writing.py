@@ -6,6 +6,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -81,7 +82,7 @@ def _archive(source: Path, target: Path) -> Path:
 
 
 def _check_twice(ready: Sequence[Packed]) -> None:
-    for one, other in zip(ready, ready[1:], strict=False):
+    for one, other in pairwise(ready):
         if (one.name, one.version) == (other.name, other.version):
             _refuse(f"{one.name!r} {one.version} is given twice; leave one out, or change its version")
 

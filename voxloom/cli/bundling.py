@@ -130,7 +130,7 @@ def import_(
             opened.check()  # Nothing is deployed of what is damaged further behind.
             with tempfile.TemporaryDirectory(prefix="voxloom-") as folder:
                 for item in opened.items(Path(folder)):
-                    outcomes.append(_deploy(client, item))
+                    outcomes.append(_deploy(client, item))  # noqa: PERF401 - what came before an error is shown
     finally:
         _show(outcomes, as_json=as_json)
     if any(one["outcome"] == "refused" for one in outcomes):
