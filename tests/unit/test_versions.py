@@ -171,6 +171,6 @@ def test_an_entry_survives_being_written_and_read() -> None:
 
 @pytest.mark.parametrize(("content", "minor", "changed"), [("a", "0", False), ("b", "1", False), ("c", "2", True)])
 def test_a_merge_adds_nothing_that_any_minor_version_has(content: str, minor: str, changed: bool) -> None:
-    before = deployed("ab")
+    before = deployed(*"ab")
     came = deploy_to(before, replace(deploy(7, content), merge=True), "id-7")
     assert (came.minor, came.changed, came.entry.algorithm_id) == (minor, changed, before.algorithm_id)
