@@ -54,7 +54,7 @@ $(BIN)/python:
 
 $(RUN_STAMP): pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing Voxloom into .venv ..."
-	@$(PIP) install -c requirements.lock -e '.[algorithms]'
+	@$(PIP) install -c requirements.lock -e '.[algorithms,bundles]'
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml requirements.lock | $(BIN)/python

@@ -7,13 +7,17 @@ from voxloom.models import DeployOverrides, RunError
 
 
 class DeployRequested(Event):
-    """A zip with an algorithm lies in `deploy-store` under `source_key`. `path` is what the user called it."""
+    """A zip with an algorithm lies in `deploy-store` under `source_key`. `path` is what the user called it.
+
+    `merge`: a minor version that has the same content already, also an older one, is left as it is.
+    """
 
     entity = "deploy"
     verb = "requested"
     source_key: str
     path: str
     overrides: DeployOverrides = DeployOverrides()
+    merge: bool = False
 
 
 class DeployStarted(Event):

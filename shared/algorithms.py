@@ -37,6 +37,7 @@ from shared.versions import (
     record_of,
     removed_from,
 )
+from voxloom.contents import canonical, digest_of
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import new_id
 
@@ -76,17 +77,12 @@ ASSETS = "asset-store"
 
 def module_hash(files: Mapping[str, str]) -> str:
     """The name of a module, from the sha256 of each of its files by path."""
-    return hashlib.sha256(_canonical(files)).hexdigest()
+    return digest_of(files)
 
 
 def pack_index(files: Mapping[str, str]) -> tuple[str, bytes]:
     """The name of an asset index and its bytes."""
-    data = _canonical(files)
-    return hashlib.sha256(data).hexdigest(), data
-
-
-def _canonical(files: Mapping[str, str]) -> bytes:
-    return orjson.dumps(dict(files), option=orjson.OPT_SORT_KEYS)
+    return digest_of(files), canonical(files)
 
 
 def index_key(assets: str) -> str:

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     max_file_bytes: int = 1 << 40
     max_algorithm_bytes: int = 16 << 30
     deploy_roots: list[Path] = []
+    bundles: list[Path] = []
+    """Imported when the gateway starts: bundles, and folders of which every `.vxb` is one."""
+    bundle_key_file: Path | None = None
+    bundle_passphrase_file: Path | None = None
     cors_origins: list[str] = []
     cors_credentials: bool = False
     """Whether those pages may send what the browser keeps for the server; not with the origin `*`."""
@@ -137,7 +141,7 @@ class Settings(BaseSettings):
             raise ValueError("`tls_key` is of no use without `tls_certificate`; give both, or neither")
         return self
 
-    @field_validator("deploy_roots", mode="after")
+    @field_validator("deploy_roots", "bundles", mode="after")
     @classmethod
     def _all_absolute(cls, value: list[Path]) -> list[Path]:
         return [path.expanduser().resolve() for path in value]

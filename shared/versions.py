@@ -90,6 +90,8 @@ class Deploy:
     manifest: Manifest
     content: Content
     time: Moment
+    merge: bool = False
+    """What an older minor version has already is not added again."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ def deploy_to(entry: AlgorithmEntry | None, deploy: Deploy, fresh_id: str) -> De
         return Deployed(entry, known, changed=version is not None and version.deploy_id == deploy.deploy_id)
     if is_same(entry.latest, deploy):
         return Deployed(_described(entry, deploy, entry.latest.minor), entry.latest.minor, changed=False)
+    if (older := _older_same(entry, deploy)) is not None:
+        return Deployed(_remembered(entry, deploy, older.minor), older.minor, changed=False)
     minor = str(entry.next_minor)
     grown = entry.model_copy(
         update={
@@ -119,6 +123,11 @@ def deploy_to(entry: AlgorithmEntry | None, deploy: Deploy, fresh_id: str) -> De
         }
     )
     return Deployed(_described(grown, deploy, minor), minor, changed=True)
+
+
+def _older_same(entry: AlgorithmEntry, deploy: Deploy) -> MinorVersion | None:
+    same = [version for version in entry.minors.values() if is_same(version, deploy)]
+    return max(same, key=lambda version: int(version.minor)) if same and deploy.merge else None
 
 
 def is_same(version: MinorVersion, deploy: Deploy) -> bool:
@@ -160,8 +169,13 @@ def _minor_version(minor: str, deploy: Deploy) -> MinorVersion:
 
 
 def _described(entry: AlgorithmEntry, deploy: Deploy, minor: str) -> AlgorithmEntry:
+    described = entry.model_copy(update={"about": _description(deploy.manifest)})
+    return _remembered(described, deploy, minor)
+
+
+def _remembered(entry: AlgorithmEntry, deploy: Deploy, minor: str) -> AlgorithmEntry:
     deploys = [*entry.deploys.items(), (deploy.deploy_id, minor)][-REMEMBERED_DEPLOYS:]
-    return entry.model_copy(update={"about": _description(deploy.manifest), "deploys": dict(deploys)})
+    return entry.model_copy(update={"deploys": dict(deploys)})
 
 
 def _description(manifest: Manifest) -> Description:

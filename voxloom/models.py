@@ -179,6 +179,8 @@ class DeployRecord(Value):
     log: str | None = None
     error: RunError | None = None
     warnings: list[str] = []
+    changed: bool | None = None
+    """Whether it has added a minor version; None before its end."""
     project: str = "default"
 
 

@@ -12,10 +12,10 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from voxloom.bundle import (
     COMPILED_RUNNER,
@@ -43,6 +43,7 @@ FREE_GROWTH = 64 << 20
 _COPY = 1 << 20
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
+_R = TypeVar("_R")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -75,6 +76,23 @@ class Algorithm:
             return file.read(limit)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """One file of a zip that was looked into."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is in a zip, of which nothing was written anywhere; of its pyproject the beginning."""
+
+    module: Mapping[str, Seen]
+    assets: Mapping[str, Seen]
+    pyproject: bytes | None
+
+
 class _Suspicious(io.FileIO):
     """A file of which nobody reads so much at once that it would not fit into memory."""
 
@@ -95,9 +113,22 @@ def unpack_zip(source: Path, target: Path, *, limit: int = LARGEST) -> Algorithm
         InvalidInput: `invalid_deployment_zip`: the message says what is wrong with the zip.
         OSError: the disk is full, say.
     """
+    return _opened(source, lambda archive: _unpack(archive, target, min(limit, _budget(source))))
+
+
+def look_into_zip(source: Path, *, limit: int = LARGEST, pyproject_limit: int) -> Look:
+    """What `unpack_zip` would make of the zip, without room for it: every file is read and checked. Blocks.
+
+    Raises:
+        InvalidInput: `invalid_deployment_zip`, as `unpack_zip`.
+    """
+    return _opened(source, lambda archive: _look(archive, min(limit, _budget(source)), pyproject_limit))
+
+
+def _opened(source: Path, work: Callable[[zipfile.ZipFile], _R]) -> _R:
     try:
         with _Suspicious(source) as file, zipfile.ZipFile(file) as archive:
-            return _unpack(archive, target, min(limit, _budget(source)))
+            return work(archive)
     except VoxloomError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
@@ -112,12 +143,32 @@ def _budget(source: Path) -> int:
     return FREE_GROWTH + MOST_GROWTH * source.stat().st_size
 
 
-def _unpack(archive: zipfile.ZipFile, target: Path, budget: int) -> Algorithm:
+def _sorted_out(archive: zipfile.ZipFile, budget: int) -> tuple[dict[str, zipfile.ZipInfo], set[str]]:
+    """The files that count, checked against the budget, and which of them are modules."""
     entries = _entries(archive)
     compiled = is_compiled_only(entries)
     entries = {path: entry for path, entry in entries.items() if counts(path, compiled=compiled)}
     modules = {path for path in entries if is_module(path, compiled=compiled)}
     _check_budget(entries, modules, budget)
+    return entries, modules
+
+
+def _look(archive: zipfile.ZipFile, budget: int, pyproject_limit: int) -> Look:
+    entries, modules = _sorted_out(archive, budget)
+    seen = {path: _copy(archive, entries[path], lambda _: None) for path in sorted(entries)}
+    pyproject = None
+    if PYPROJECT in entries:
+        with archive.open(entries[PYPROJECT]) as reader:
+            pyproject = reader.read(pyproject_limit)
+    return Look(
+        {path: one for path, one in seen.items() if path in modules},
+        {path: one for path, one in seen.items() if path not in modules},
+        pyproject,
+    )
+
+
+def _unpack(archive: zipfile.ZipFile, target: Path, budget: int) -> Algorithm:
+    entries, modules = _sorted_out(archive, budget)
     module_dir, asset_dir = target / "module", target / "assets"
     module_dir.mkdir()
     asset_dir.mkdir()
@@ -196,18 +247,21 @@ def _check_budget(entries: Mapping[str, zipfile.ZipInfo], modules: set[str], bud
 
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path) -> Unpacked:
-    """Writes one file; it cannot become larger than declared, which the budget was checked with."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as writer:
+        seen = _copy(archive, info, writer.write)
+    return Unpacked(place, seen.size, seen.sha256)
+
+
+def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, write: Callable[[bytes], object]) -> Seen:
+    """Passes one file on; it cannot become larger than declared, which the budget was checked with."""
     digest = hashlib.sha256()
     size = 0
-    with (
-        archive.open(info) as reader,
-        os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as writer,
-    ):
+    with archive.open(info) as reader:
         while piece := reader.read(_COPY):
             size += len(piece)
             digest.update(piece)
-            writer.write(piece)
+            write(piece)
     if size != info.file_size:
         _refuse(f"{info.orig_filename!r} does not have the size that it declares")
-    return Unpacked(place, size, digest.hexdigest())
+    return Seen(size, digest.hexdigest())

@@ -98,7 +98,12 @@ class Deployer(Service):
             await self._check(algorithm, work)
         content = await self._contents.put(algorithm, work)
         deploy = Deploy(
-            deploy_id=event.subject, project=event.project, manifest=manifest, content=content, time=event.time
+            deploy_id=event.subject,
+            project=event.project,
+            manifest=manifest,
+            content=content,
+            time=event.time,
+            merge=event.merge,
         )
         return manifest, await add_minor(self.store, deploy)
 

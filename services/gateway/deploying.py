@@ -105,6 +105,11 @@ async def store_local(context: Context, key: str, path: str) -> None:
             await asyncio.to_thread(packed.seek, 0)
             await _store(context, key, packed)
         return
+    await store_file(context, key, source)
+
+
+async def store_file(context: Context, key: str, source: Path) -> None:
+    """Puts a zip into the store as it is."""
     with await asyncio.to_thread(source.open, "rb") as file:
         await _store(context, key, file)
 

@@ -21,6 +21,7 @@ from messages.gateways import GatewayStarted
 from messages.runs import RUN_ENTITIES
 from services.gateway.answers import Answers
 from services.gateway.app import make_app
+from services.gateway.bundling import import_bundles
 from services.gateway.catalog import Catalog
 from services.gateway.certificate import load as load_certificate
 from services.gateway.context import Context
@@ -214,6 +215,8 @@ class Gateway(Service):
         )
         await self._runner.setup()
         await self._listen(self._runner)
+        if self.settings.bundles:
+            self.spawn("bundles", import_bundles(context))
 
     async def _listen(self, runner: web.AppRunner) -> None:
         host, port = self.settings.host, self.settings.port

@@ -178,6 +178,7 @@ def deploy_record(state: DeployState) -> DeployRecord:
         log=_deploy_log(state),
         error=state.error,
         warnings=done.warnings if done else [],
+        changed=done.changed if done else None,
         project=state.project,
     )
 

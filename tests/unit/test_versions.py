@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -166,3 +167,10 @@ def test_an_entry_survives_being_written_and_read() -> None:
     entry = deployed("a", "b")
 
     assert AlgorithmEntry.model_validate_json(entry.model_dump_json()) == entry
+
+
+@pytest.mark.parametrize(("content", "minor", "changed"), [("a", "0", False), ("b", "1", False), ("c", "2", True)])
+def test_a_merge_adds_nothing_that_any_minor_version_has(content: str, minor: str, changed: bool) -> None:
+    before = deployed(*"ab")
+    came = deploy_to(before, replace(deploy(7, content), merge=True), "id-7")
+    assert (came.minor, came.changed, came.entry.algorithm_id) == (minor, changed, before.algorithm_id)

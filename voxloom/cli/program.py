@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from voxloom.cli import algorithms, doctor, insides, local, operations, runs, saving, servers, training
+from voxloom.cli import algorithms, bundling, doctor, insides, local, operations, runs, saving, servers, training
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
 
@@ -91,6 +91,7 @@ app.command()(algorithms.export)
 app.command()(algorithms.rm)
 app.command()(operations.queues)
 app.command()(operations.workers)
+app.add_typer(bundling.bundle, name="bundle")
 app.add_typer(operations.dead, name="dead")
 app.command()(doctor.doctor)
 servers.add_to(app)

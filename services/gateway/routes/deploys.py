@@ -55,6 +55,9 @@ class LocalQuery(Overrides):
 
 class UploadQuery(Overrides):
     path: Annotated[str, Field(max_length=1000, description="What the deploy's record shows as its path.")] = "upload"
+    merge: Annotated[
+        bool, Field(description="Add nothing where any minor version has this content already, not only the latest.")
+    ] = False
     wait: Annotated[
         float | None,
         Field(ge=0, le=LONGEST_WAIT_SECS, description="Seconds to wait for the deploy's end; 0: answer at once."),
@@ -136,7 +139,7 @@ class _DeployLocal(deploying.DeployOnce):
 
 async def _take_in(request: web.Request, query: UploadQuery, digest: Digest | None = None) -> DeployRequested:
     """Stores the zip; `digest` gets to see it, too."""
-    context, event = context_of(request), _requested(query.path, query)
+    context, event = context_of(request), _requested(query.path, query, merge=query.merge)
     chunks = _zip_chunks(request)
     await store_body(
         request,
@@ -167,10 +170,11 @@ class _DeployUpload(deploying.DeployOnce):
         await read_through(self._request, self._digest.of(chunks_of(self._request)), limit=limit)
 
 
-def _requested(path: str, overrides: Overrides) -> DeployRequested:
+def _requested(path: str, overrides: Overrides, *, merge: bool = False) -> DeployRequested:
     deploy_id = new_id()
     source_key = deploying.source_key(deploy_id)
-    return DeployRequested(subject=deploy_id, source_key=source_key, path=path, overrides=overrides.given())
+    given = overrides.given()
+    return DeployRequested(subject=deploy_id, source_key=source_key, path=path, overrides=given, merge=merge)
 
 
 async def _zip_chunks(request: web.Request) -> AsyncIterator[bytes]:

@@ -167,16 +167,19 @@ class AsyncClient(AsyncLearning, AsyncLooking):
         major: int | str | None = None,
         removable: bool | None = None,
         exportable: bool | None = None,
+        merge: bool = False,
     ) -> DeployRecord:
         """Puts an algorithm, a folder or a zip, on the server; returns when it can be run.
 
-        The other arguments override what its pyproject says.
+        `merge`: what an older minor version has already is not added again. The other arguments override what its
+        pyproject says.
         """
         overrides = {
             "algorithm_name": name,
             "algorithm_major_version": major,
             "removable": removable,
             "exportable": exportable,
+            "merge": True if merge else None,
         }
         with tempfile.TemporaryDirectory(prefix="voxloom-") as scratch:
             archive = await in_thread(_archive, Path(source), Path(scratch))

@@ -1,0 +1,121 @@
+"""Bundles that are imported when the gateway starts, by the rules of every deploy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+from pathlib import Path
+
+from messages.base import DEFAULT_PROJECT
+from messages.deploys import DeployRequested
+from services.gateway import deploying
+from services.gateway.context import Context
+from shared.algorithms import load_entry
+from shared.records.fold import DeployState
+from shared.settings import Settings
+from voxloom.bundles import Bundle, Item, Keys, Packed, read_key_file, read_passphrase_file
+from voxloom.errors import NotFound, Unavailable, VoxloomError
+from voxloom.ids import new_id
+
+log = logging.getLogger("voxloom.gateway")
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+
+
+async def import_bundles(context: Context) -> None:
+    """One after the other. What cannot be imported is a warning; nothing of it is raised."""
+    for path in await asyncio.to_thread(_find, context.settings.bundles):
+        await _import_patiently(context, path)
+
+
+def _find(places: list[Path]) -> list[Path]:
+    return [path for place in places for path in (sorted(place.glob("*.vxb")) if place.is_dir() else [place])]
+
+
+async def _import_patiently(context: Context, path: Path) -> None:
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            await _import(context, path)
+            return
+        except Unavailable as error:
+            log.warning("the bundle %s has to wait, the next try is in %.0f s: %s", path, pause, error)
+        except (VoxloomError, OSError) as error:
+            log.warning("the bundle %s was not imported: %s", path, error)
+            return
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _import(context: Context, path: Path) -> None:
+    keys = await asyncio.to_thread(_keys, context.settings)
+    work = context.store.scratch / f"bundle-{secrets.token_hex(8)}"
+    with await asyncio.to_thread(path.open, "rb") as source:
+        bundle = await asyncio.to_thread(Bundle, source, keys)
+        await asyncio.to_thread(bundle.check)
+        try:
+            await asyncio.to_thread(work.mkdir)
+            await _import_all(context, path, bundle, work)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+
+def _keys(settings: Settings) -> Keys:
+    key, passphrase = settings.bundle_key_file, settings.bundle_passphrase_file
+    return Keys(
+        None if key is None else read_key_file(key, log.warning),
+        None if passphrase is None else read_passphrase_file(passphrase, log.warning),
+    )
+
+
+async def _import_all(context: Context, path: Path, bundle: Bundle, work: Path) -> None:
+    number = 0
+    limit = context.settings.max_algorithm_bytes
+    while (item := await asyncio.to_thread(bundle.take, number, work, limit=limit)) is not None:
+        number += 1
+        try:
+            await _import_one(context, path, item)
+        except Unavailable:
+            raise
+        except VoxloomError as error:
+            name = item.packed.name if item.packed else f"number {number}"
+            log.warning("of the bundle %s, %s was refused: %s", path, name, error)
+        await asyncio.to_thread(item.archive.unlink, missing_ok=True)
+
+
+async def _import_one(context: Context, path: Path, item: Item) -> None:
+    if item.packed is None:
+        raise item.fault or VoxloomError("it cannot be used")
+    if await _is_there(context, item.packed):
+        return
+    deploy_id = new_id()
+    key = deploying.source_key(deploy_id)
+    event = DeployRequested(subject=deploy_id, source_key=key, path=path.name, merge=True)
+    await deploying.store_file(context, key, item.archive)
+    state = await _to_end(context, event)
+    if state.completed is not None and state.completed.changed:
+        log.info("of the bundle %s, %s %s was added", path, item.packed.name, item.packed.version)
+
+
+async def _is_there(context: Context, packed: Packed) -> bool:
+    """Whether a minor version has this very content: then nothing is sent at all."""
+    try:
+        entry = await load_entry(context.store, DEFAULT_PROJECT, packed.name, packed.major)
+    except NotFound:
+        return False
+    return any((one.module, one.assets) == (packed.module, packed.assets) for one in entry.minors.values())
+
+
+async def _to_end(context: Context, event: DeployRequested) -> DeployState:
+    """Waits as long as it takes: a deployer may come later."""
+    again = False
+    while True:
+        try:
+            return await deploying.run_to_end(context, event, context.settings.answer_timeout, once=again)
+        except Unavailable as error:
+            if error.code != "answer_timeout":
+                raise
+            again = True
