@@ -27,7 +27,7 @@ TERMINAL = ("COMPLETED", "FAILED", "STOPPED")
 START_SECS = 60.0
 
 
-def eventually(check: Callable[[], Any], *, within: float = 30.0, what: str = "it") -> Any:
+def eventually(check: Callable[[], Any], *, within: float = 60.0, what: str = "it") -> Any:
     """Asks until the answer is true; the answer."""
     deadline = time.monotonic() + within
     while True:
@@ -140,7 +140,7 @@ class Api:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def wait(self, run: str, within: float = 60.0) -> dict[str, Any]:
+    def wait(self, run: str, within: float = 120.0) -> dict[str, Any]:
         """The record once the run has ended."""
         deadline = time.monotonic() + within
         while True:

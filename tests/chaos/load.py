@@ -42,7 +42,7 @@ def deploy_noting(api: Api, name: str = "noting", **more: str) -> str:
     return str(api.deploy(generic(name, NOTING, **more))["algorithm_id"])
 
 
-def end_of_all(api: Api, runs: Iterable[str], within: float = 60.0) -> dict[str, dict[str, Any]]:
+def end_of_all(api: Api, runs: Iterable[str], within: float = 240.0) -> dict[str, dict[str, Any]]:
     """The records once all have ended; those that have not by then as they are."""
     deadline = time.monotonic() + within
 
