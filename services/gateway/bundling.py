@@ -14,8 +14,7 @@ from services.gateway import deploying
 from services.gateway.context import Context
 from shared.algorithms import load_entry
 from shared.records.fold import DeployState
-from shared.settings import Settings
-from voxloom.bundles import Bundle, Item, Keys, Packed, read_key_file, read_passphrase_file
+from voxloom.bundles import Bundle, Item, Packed, read_keys
 from voxloom.errors import NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
 
@@ -51,7 +50,8 @@ async def _import_patiently(context: Context, path: Path) -> None:
 
 
 async def _import(context: Context, path: Path) -> None:
-    keys = await asyncio.to_thread(_keys, context.settings)
+    settings = context.settings
+    keys = await asyncio.to_thread(read_keys, settings.bundle_key_file, settings.bundle_passphrase_file, log.warning)
     work = context.store.scratch / f"bundle-{secrets.token_hex(8)}"
     with await asyncio.to_thread(path.open, "rb") as source:
         bundle = await asyncio.to_thread(Bundle, source, keys)
@@ -63,27 +63,16 @@ async def _import(context: Context, path: Path) -> None:
             await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 
 
-def _keys(settings: Settings) -> Keys:
-    key, passphrase = settings.bundle_key_file, settings.bundle_passphrase_file
-    return Keys(
-        None if key is None else read_key_file(key, log.warning),
-        None if passphrase is None else read_passphrase_file(passphrase, log.warning),
-    )
-
-
 async def _import_all(context: Context, path: Path, bundle: Bundle, work: Path) -> None:
-    number = 0
-    limit = context.settings.max_algorithm_bytes
-    while (item := await asyncio.to_thread(bundle.take, number, work, limit=limit)) is not None:
-        number += 1
+    items = bundle.items(work, limit=context.settings.max_algorithm_bytes)
+    while (item := await asyncio.to_thread(next, items, None)) is not None:
         try:
             await _import_one(context, path, item)
         except Unavailable:
             raise
         except VoxloomError as error:
-            name = item.packed.name if item.packed else f"number {number}"
+            name = item.packed.name if item.packed else f"number {item.number + 1}"
             log.warning("of the bundle %s, %s was refused: %s", path, name, error)
-        await asyncio.to_thread(item.archive.unlink, missing_ok=True)
 
 
 async def _import_one(context: Context, path: Path, item: Item) -> None:

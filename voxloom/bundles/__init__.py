@@ -17,7 +17,7 @@ else is said of an algorithm: name, version and digests are read from the zip it
 """
 
 from voxloom.bundles.contents import Packed
-from voxloom.bundles.keys import Keys, Protection, Secret, make_key_file, read_key_file, read_passphrase_file
+from voxloom.bundles.keys import Keys, Protection, Secret, make_key_file, read_key_file, read_keys
 from voxloom.bundles.reading import Bundle, Item, open_bundle, protection_of
 from voxloom.bundles.writing import build
 
@@ -33,5 +33,5 @@ __all__ = [
     "open_bundle",
     "protection_of",
     "read_key_file",
-    "read_passphrase_file",
+    "read_keys",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from voxloom.contents import digest_of
 from voxloom.manifest import LARGEST_PYPROJECT, parse_manifest
 from voxloom.models import Value
-from voxloom.unpack import LARGEST, Look, look_into_zip
+from voxloom.unpack import LARGEST, look_into_zip
 
 
 class Packed(Value):
@@ -29,12 +29,12 @@ class Packed(Value):
         return f"{self.major}.{self.minor}"
 
 
-def describe(archive: Path, *, limit: int = LARGEST) -> tuple[Packed, Look]:
-    """What a deploy would see of a zip, and its files. Raises InvalidInput with what is wrong with it."""
+def describe(archive: Path, *, limit: int = LARGEST) -> Packed:
+    """What a deploy would see of a zip. Raises InvalidInput with what is wrong with it."""
     look = look_into_zip(archive, limit=limit, pyproject_limit=LARGEST_PYPROJECT + 1)
     manifest = parse_manifest(look.pyproject, {*look.module, *look.assets})
     seen = [*look.module.values(), *look.assets.values()]
-    packed = Packed(
+    return Packed(
         name=manifest.name,
         major=manifest.major,
         minor=manifest.minor,
@@ -46,4 +46,3 @@ def describe(archive: Path, *, limit: int = LARGEST) -> tuple[Packed, Look]:
         assets=digest_of({path: one.sha256 for path, one in look.assets.items()}),
         warnings=manifest.warnings,
     )
-    return packed, look

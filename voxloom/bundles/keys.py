@@ -107,6 +107,14 @@ def read_passphrase_file(path: Path, warn: Warn, *, least: int = 1) -> Secret:
     return Secret(Protection.PASSPHRASE, text.encode())
 
 
+def read_keys(key_file: Path | None, passphrase_file: Path | None, warn: Warn, *, least: int = 1) -> Keys:
+    """What is in those of the files that are given. Raises InvalidInput (`invalid_bundle_key`)."""
+    return Keys(
+        None if key_file is None else read_key_file(key_file, warn),
+        None if passphrase_file is None else read_passphrase_file(passphrase_file, warn, least=least),
+    )
+
+
 def _read(path: Path, warn: Warn) -> bytes:
     try:
         with path.open("rb") as file:

@@ -12,7 +12,7 @@ from voxloom.bundles.contents import Packed, describe
 from voxloom.bundles.keys import Keys, Protection
 from voxloom.bundles.sealing import SealedReader, read_opening, refuse
 from voxloom.errors import InvalidInput
-from voxloom.unpack import LARGEST, Look
+from voxloom.unpack import LARGEST
 
 ALGORITHM = b"\x01"
 """The only kind of thing in a bundle so far."""
@@ -28,7 +28,6 @@ class Item:
     number: int
     archive: Path
     packed: Packed | None = None
-    look: Look | None = None
     fault: InvalidInput | None = None
 
 
@@ -52,13 +51,12 @@ class Bundle:
         """One after the other; its zip lies in `folder` until the next. Larger ones than `limit` are passed over."""
         self._reader.rewind()
         number = 0
-        while (item := self.take(number, folder, limit=limit)) is not None:
+        while (item := self._item(number, folder, limit)) is not None:
             yield item
             item.archive.unlink(missing_ok=True)
             number += 1
 
-    def take(self, number: int, folder: Path, *, limit: int = LARGEST) -> Item | None:
-        """The next one, its zip in `folder`; None at the end. `number` of them were taken before."""
+    def _item(self, number: int, folder: Path, limit: int) -> Item | None:
         size = self._begin(number)
         if size is None:
             return None
@@ -69,10 +67,10 @@ class Bundle:
         with archive.open("wb") as file:
             self._take(size, file)
         try:
-            packed, look = describe(archive, limit=limit)
+            packed = describe(archive, limit=limit)
         except InvalidInput as error:
             return Item(number, archive, fault=error)
-        return Item(number, archive, packed, look)
+        return Item(number, archive, packed)
 
     def _begin(self, count: int) -> int | None:
         kind = self._reader.read(1)

@@ -65,7 +65,7 @@ def _check_place(out: Path, sources: Sequence[Path]) -> None:
 def _prepare(source: Path, target: Path) -> _Ready:
     try:
         archive = _archive(source, target)
-        return describe(archive)[0], archive
+        return describe(archive), archive
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error.message}", code=error.code, http_status=error.http_status) from error
 

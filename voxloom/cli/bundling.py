@@ -32,12 +32,9 @@ def _warn(text: str) -> None:
 
 
 def _keys(key_file: Path | None, passphrase_file: Path | None, *, least: int = 1) -> Keys:
-    from voxloom.bundles import Keys, read_key_file, read_passphrase_file
+    from voxloom.bundles import read_keys
 
-    return Keys(
-        None if key_file is None else read_key_file(key_file, _warn),
-        None if passphrase_file is None else read_passphrase_file(passphrase_file, _warn, least=least),
-    )
+    return read_keys(key_file, passphrase_file, _warn, least=least)
 
 
 @bundle.command()
