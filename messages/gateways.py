@@ -11,3 +11,11 @@ class GatewayStarted(Event):
 
     entity = "gateway"
     verb = "started"
+
+
+class GatewayFoundLoss(Event):
+    """The broker has lost what it kept. Before this, the gateway has asked again for every run that it knew to be asked
+    for and not ended; whoever decides shall begin anew from the records."""
+
+    entity = "gateway"
+    verb = "found-loss"

@@ -98,6 +98,10 @@ class LiveView:
     def unfinished(self) -> int:
         return len(self._running)
 
+    def unfinished_runs(self) -> list[str]:
+        """Those that are not known to have ended, the oldest first."""
+        return sorted(self._running)
+
     def restore(self, snapshot: Snapshot) -> None:
         """Takes in what the recorder knew; the stream says the rest."""
         self._epoch = max(self._epoch, snapshot.epoch.number)
@@ -148,12 +152,16 @@ class LiveView:
             self._place_in_stream(run, offset, event)
             return
         if run.state.stage is not before.stage:
-            run.offset = offset
-            for watcher in run.watchers:
-                watcher.statuses.append((offset, run.state))
-            if run.state.ended:
-                self._place(run)
+            self._moved(run, offset)
         self._changed(run)
+
+    def _moved(self, run: LiveRun, offset: int) -> None:
+        """To another status, at this offset of the stream."""
+        run.offset = offset
+        for watcher in run.watchers:
+            watcher.statuses.append((offset, run.state))
+        if run.state.ended:
+            self._place(run)
 
     def _place_in_stream(self, run: LiveRun, offset: int, event: Event) -> None:
         """Of a run that was restored, the stream says where its newest status stands."""
@@ -244,6 +252,18 @@ class LiveView:
             if found is not None and found.state.ended:
                 self._place(found)
         return found
+
+    async def look(self, run: str) -> RunState | None:
+        """What the records say of a run if it has ended there, though that was not heard; else what was heard."""
+        kept = await self._records.load_run(run)
+        found = self._known(run)
+        if kept is None or not kept.ended:
+            return found.state if found is not None else None
+        if found is not None and not found.state.ended:
+            found.state = kept
+            self._moved(found, 0)
+            self._changed(found)
+        return kept
 
     async def knows(self, run: str) -> bool:
         """Whether the request for this run has arrived. Waits for nothing."""

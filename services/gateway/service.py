@@ -2,7 +2,7 @@
 
 Follows the whole event stream and listens to progress, logs and heartbeats, for its views. Publishes what clients ask
 for: `file.uploaded`, `file.delete-requested`, `deploy.requested`, `algorithm.delete-requested`, `execution.requested`,
-`execution.stop-requested`; and `gateway.started`, to hear when its view is up to date.
+`execution.stop-requested`; and `gateway.started`, to hear when its view is up to date, and `gateway.found-loss`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from services.gateway.known import KnownAlgorithms
 from services.gateway.listening import Listener, most_connections
 from services.gateway.live import LiveView
 from services.gateway.looking import Looking
+from services.gateway.loss import ask_again
 from services.gateway.metrics import Metrics
 from services.gateway.problems import NoHttpNoise
 from services.gateway.queuewatch import QueueWatch
@@ -97,7 +98,7 @@ class Gateway(Service):
         snapshot = await self._records.load_snapshot()
         await self._load_rows(snapshot)
         since = snapshot.time - OVERLAP if snapshot else datetime.fromtimestamp(0, UTC)
-        self._following = await self.bus.follow(self.take, since=since)
+        self._following = await self.bus.follow(self.take, since=since, on_loss=self._on_loss)
         self.keep(self._following)
         self.keep(await self.bus.listen(LIVE, self._hear))
         await self._catch_up()
@@ -117,6 +118,9 @@ class Gateway(Service):
         self._catalog.close()
 
     # --- the view -----------------------------------------------------------------------------------------
+
+    def _on_loss(self) -> None:
+        self.spawn("ask-again", ask_again(self.bus, self._instance, self._view.unfinished_runs, self._view.look))
 
     async def take(self, events: Sequence[tuple[int, Event]]) -> None:
         for offset, event in events:

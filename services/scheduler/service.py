@@ -17,6 +17,7 @@ from messages.executions import (
     ExecutionStarted,
     ExecutionStopRequested,
 )
+from messages.gateways import GatewayFoundLoss
 from messages.scheduler import SchedulerAdmitted, SchedulerProbed, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.decisions import Decisions
@@ -96,6 +97,14 @@ class Scheduler(Service):
                 self._decisions.add(react(now))
         self._decisions.add(dispatcher.plan(now))
         await self._decisions.say()
+        if any(isinstance(event, GatewayFoundLoss) for event in events):
+            await self._begin_anew()
+
+    async def _begin_anew(self) -> None:
+        """Of what the broker has lost only the recorder knows what was said, and what was not."""
+        self.log.warning("the broker has lost what it kept; the records say where the runs are")
+        self.dispatcher = None
+        await self._become_active()
 
     def _reaction(self, dispatcher: Dispatcher, event: Event) -> Callable[[float], list[Event]] | None:
         match event:

@@ -143,11 +143,18 @@ class Bus(ABC):
 
     @abstractmethod
     async def follow(
-        self, handler: StreamHandler, *, after: int | None = None, since: datetime | None = None
+        self,
+        handler: StreamHandler,
+        *,
+        after: int | None = None,
+        since: datetime | None = None,
+        on_loss: Callable[[], None] | None = None,
     ) -> Following:
         """Feeds `handler` with every lifecycle event after offset `after`, or from `since` on, or from now on.
 
-        Where `after` is older than what is kept, it starts with the oldest kept.
+        Where `after` is older than what is kept, it starts with the oldest kept. Should the stream be lost while it is
+        followed, and with it what waited in the queues, `on_loss` is called, and the handler hears the new one from its
+        beginning.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -119,8 +119,14 @@ class LocalBus(Bus):
         return await self._engine.consume(queue, handler)
 
     async def follow(
-        self, handler: StreamHandler, *, after: int | None = None, since: datetime | None = None
+        self,
+        handler: StreamHandler,
+        *,
+        after: int | None = None,
+        since: datetime | None = None,
+        on_loss: Callable[[], None] | None = None,
     ) -> Following:
+        # Of a journal nothing is lost while it is open.
         return await self._engine.follow(handler, after, since.timestamp() if since is not None else None)
 
     async def listen(self, patterns: Sequence[str], handler: LiveHandler, *, limit: int = 10_000) -> Subscription:

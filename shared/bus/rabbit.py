@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from messages.base import Event
 from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
 from shared.bus.amqp.failures import closed
+from shared.bus.amqp.readers import start_of
 from shared.bus.amqp.running import Running
 from shared.bus.base import (
     Bus,
@@ -90,9 +91,14 @@ class RabbitBus(Bus):
         return await self._running.consume(queue, handler)
 
     async def follow(
-        self, handler: StreamHandler, *, after: int | None = None, since: datetime | None = None
+        self,
+        handler: StreamHandler,
+        *,
+        after: int | None = None,
+        since: datetime | None = None,
+        on_loss: Callable[[], None] | None = None,
     ) -> Following:
-        return await self._running.follow(handler, after, since)
+        return await self._running.follow(handler, start_of(after, since), on_loss)
 
     async def listen(self, patterns: Sequence[str], handler: LiveHandler, *, limit: int = 10_000) -> Subscription:
         return await self._running.listen(patterns, handler, limit)

@@ -45,6 +45,7 @@ SCHEDULER = Queue(
         "worker.draining.#",
         "worker.stopped.#",
         "scheduler.waiting.#",
+        "gateway.found-loss.#",
     ),
     policy=KEEP,
     batch=500,

@@ -22,6 +22,7 @@ from messages.executions import (
     ExecutionStopped,
     ExecutionStopRequested,
 )
+from messages.gateways import GatewayFoundLoss
 from services.recorder.service import Recorder
 from services.scheduler.service import Scheduler
 from services.worker import service as worker_module
@@ -93,6 +94,11 @@ class Storm:
             for event in self.chance.sample(said, min(3, len(said))):
                 await self.platform.bus.publish(event)
 
+    async def find_loss(self) -> None:
+        """As if the broker had lost what it kept."""
+        with suppress(BusUnavailable):
+            await self.platform.bus.publish(GatewayFoundLoss(subject="g"))
+
     async def change_scheduler(self) -> None:
         old, new = self.scheduler, Scheduler(self.platform)
         with suppress(BusUnavailable):
@@ -159,7 +165,7 @@ class Storm:
 
     async def rage(self, steps: int) -> None:
         at_once: list[tuple[Mishap, int]] = [
-            (self.submit, 12), (self.ask_to_stop, 6), (self.end_some, 8), (self.say_again, 4),
+            (self.submit, 12), (self.ask_to_stop, 6), (self.end_some, 8), (self.say_again, 4), (self.find_loss, 2),
             (self.change_scheduler, 2), (self.change_recorder, 2), (self.kill_worker, 1), (self.drain_worker, 1),
         ]  # fmt: skip
         lasting: list[tuple[Mishap, int]] = [(self.silence_worker, 1), (self.fill_bus, 1), (self.fill_store, 1)]

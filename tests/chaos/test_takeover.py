@@ -19,6 +19,7 @@ from messages.executions import (
     ExecutionStopped,
     ExecutionStopRequested,
 )
+from messages.gateways import GatewayFoundLoss
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from services.recorder.service import Recorder
 from services.scheduler.service import Scheduler, SteppedDown
@@ -331,3 +332,25 @@ async def until_async(check: Callable[[], Any]) -> None:
     async with asyncio.timeout(10.0):
         while not await check():
             await asyncio.sleep(0.05)
+
+
+async def test_a_request_that_was_lost_on_its_way_is_found_in_the_records(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run that goes on, and one whose request the recorder has heard and the scheduler has not
+    await world.recorder()
+    scheduler = await world.active()
+    going_on = await world.running("going on")
+    mind = scheduler.dispatcher
+    assert mind is not None
+    monkeypatch.setattr(mind, "on_requested", lambda _event, _now: [])
+    await world.submit("lost")
+    await world.heard.first(ExecutionRequested, subject="lost")
+    # When a gateway has found a loss
+    await world.platform.bus.publish(GatewayFoundLoss(subject="g"))
+    # Then the same scheduler begins anew, and both end, after one attempt each
+    (await world.workers.process_of("lost")).end()
+    going_on.end()
+    ends = await world.ends("lost", "going on")
+    assert scheduler.dispatcher is not mind
+    assert {end.attempt for end in ends.values()} == {1}

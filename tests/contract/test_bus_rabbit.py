@@ -138,8 +138,9 @@ async def test_who_receives_begins_anew_once_the_broker_is_back(own_broker: Brok
 
 async def test_a_broker_that_has_lost_its_disk_is_furnished_anew(own_broker: Broker, opened: Opened) -> None:
     bus, inbox, stream = await opened(own_broker.url), Inbox(), StreamInbox("default")
+    losses: list[str] = []
     await bus.consume(QUEUE, inbox)
-    await bus.follow(stream.take)
+    await bus.follow(stream.take, on_loss=lambda: losses.append("found"))
     await settle_in(bus, inbox)
     await stream.has("first")
     await asyncio.to_thread(own_broker.kill)
@@ -149,6 +150,7 @@ async def test_a_broker_that_has_lost_its_disk_is_furnished_anew(own_broker: Bro
     await bus.publish(uploaded("after"))
     await inbox.has("after")
     await stream.has("after")
+    assert losses == ["found"]
 
 
 async def test_a_broker_in_need_takes_nothing_and_that_shows_until_it_is_over(

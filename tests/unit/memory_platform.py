@@ -173,7 +173,12 @@ class NotingBus(Bus):
         raise NotImplementedError
 
     async def follow(
-        self, handler: StreamHandler, *, after: int | None = None, since: datetime | None = None
+        self,
+        handler: StreamHandler,
+        *,
+        after: int | None = None,
+        since: datetime | None = None,
+        on_loss: Callable[[], None] | None = None,
     ) -> Following:
         raise NotImplementedError
 

@@ -46,10 +46,18 @@ def start_of(after: int | None, since: datetime | None) -> Start:
 class Follower(Receiver, Following):
     """Feeds a handler from the stream, from where it was when a session is lost."""
 
-    def __init__(self, handler: StreamHandler, start: Start, link: Link, on_close: Callable[[Worked], None]) -> None:
+    def __init__(
+        self,
+        handler: StreamHandler,
+        start: Start,
+        on_loss: Callable[[], None] | None,
+        link: Link,
+        on_close: Callable[[Worked], None],
+    ) -> None:
         super().__init__("stream", EVENTS, link, on_close)
         self._handler = handler
         self._start = start
+        self._on_loss = on_loss
         self._last = 0
         self._last_id = ""
         self._handled = Progress()
@@ -87,6 +95,8 @@ class Follower(Receiver, Following):
     def _begin_anew(self) -> None:
         log.error("the broker has lost its stream and begun another one; who follows it hears that from its beginning")
         self._last, self._last_id, self._start = 0, "", "first"
+        if self._on_loss is not None:
+            self._on_loss()
 
     async def _is_known(self, session: Session, consumers: Callable[[str], Awaitable[int]]) -> bool:
         # Of a stream the broker does not count who reads.

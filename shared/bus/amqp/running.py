@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from aiormq.abc import AbstractConnection
@@ -17,7 +16,7 @@ from shared.bus.amqp.consumers import Consumer
 from shared.bus.amqp.letters import properties
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.publisher import Letter, Publisher, checked
-from shared.bus.amqp.readers import Follower, Listener, start_of
+from shared.bus.amqp.readers import Follower, Listener, Start
 from shared.bus.amqp.receiving import Receiver
 from shared.bus.amqp.wiring import EVENTS, LIVE, declare_base, declare_queue, delay_queue
 from shared.bus.base import Handler, LiveHandler, Queue, QueueStats, StreamHandler
@@ -113,8 +112,8 @@ class Running:
         consumer = Consumer(queue, handler, self._in, self._publisher, self._receivers.discard)
         return await self._begun(consumer, max(1, queue.concurrency))
 
-    async def follow(self, handler: StreamHandler, after: int | None, since: datetime | None) -> Follower:
-        return await self._begun(Follower(handler, start_of(after, since), self._in, self._receivers.discard))
+    async def follow(self, handler: StreamHandler, start: Start, on_loss: Callable[[], None] | None) -> Follower:
+        return await self._begun(Follower(handler, start, on_loss, self._in, self._receivers.discard))
 
     async def listen(self, patterns: Sequence[str], handler: LiveHandler, limit: int) -> Listener:
         return await self._begun(Listener(patterns, handler, limit, self._in, self._receivers.discard))
