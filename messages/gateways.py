@@ -14,8 +14,8 @@ class GatewayStarted(Event):
 
 
 class GatewayFoundLoss(Event):
-    """The broker has lost what it kept. Before this, the gateway has asked again for every run that it knew to be asked
-    for and not ended; whoever decides shall begin anew from the records."""
+    """The broker has lost what it kept. Before this, the gateway has asked again for every run and deploy that it knew
+    to be asked for and not ended; whoever decides shall begin anew from the records."""
 
     entity = "gateway"
     verb = "found-loss"

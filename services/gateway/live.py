@@ -102,6 +102,9 @@ class LiveView:
         """Those that are not known to have ended, the oldest first."""
         return sorted(self._running)
 
+    def unfinished_deploys(self) -> list[str]:
+        return sorted(self._deploys)
+
     def restore(self, snapshot: Snapshot) -> None:
         """Takes in what the recorder knew; the stream says the rest."""
         self._epoch = max(self._epoch, snapshot.epoch.number)
@@ -288,6 +291,14 @@ class LiveView:
     async def look_up_deploy(self, deploy_id: str) -> DeployState | None:
         """As `find_deploy`, but waits for nothing."""
         return self._known_deploy(deploy_id) or await self._records.load_deploy(deploy_id)
+
+    async def look_at_deploy(self, deploy_id: str) -> DeployState | None:
+        """As `look`, of a deploy."""
+        kept = await self._records.load_deploy(deploy_id)
+        if kept is None or not kept.ended:
+            return self._known_deploy(deploy_id)
+        self._place_deploy(kept)
+        return kept
 
     async def deploys(self) -> list[DeployState]:
         """Those that go on, and of the others the newest: KEPT_DEPLOYS of them at most."""

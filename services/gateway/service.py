@@ -120,7 +120,7 @@ class Gateway(Service):
     # --- the view -----------------------------------------------------------------------------------------
 
     def _on_loss(self) -> None:
-        self.spawn("ask-again", ask_again(self.bus, self._instance, self._view.unfinished_runs, self._view.look))
+        self.spawn("ask-again", ask_again(self.bus, self._instance, self._view))
 
     async def take(self, events: Sequence[tuple[int, Event]]) -> None:
         for offset, event in events:

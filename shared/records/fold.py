@@ -208,6 +208,8 @@ class DeployState(Value):
     project: str = DEFAULT_PROJECT
     path: str = ""
     requested: Moment | None = None
+    asked: DeployRequested | None = None
+    """While it has not ended: what would have to be said again should it be lost."""
     started: Moment | None = None
     completed: DeployCompleted | None = None
     failed: DeployFailed | None = None
@@ -234,13 +236,14 @@ def fold_deploy(state: DeployState | None, event: Event) -> DeployState:
     state = state or DeployState(deploy_id=event.subject, project=event.project)
     match event:
         case DeployRequested():
-            return state.model_copy(update={"path": event.path, "requested": event.time})
+            asked = None if state.ended else event
+            return state.model_copy(update={"path": event.path, "requested": event.time, "asked": asked})
         case DeployStarted():
             return state.model_copy(update={"started": _earliest(state.started, event.time)})
         case DeployCompleted():
-            return state.model_copy(update={"completed": _first(state.completed, event)})
+            return state.model_copy(update={"completed": _first(state.completed, event), "asked": None})
         case DeployFailed():
-            return state.model_copy(update={"failed": _first(state.failed, event)})
+            return state.model_copy(update={"failed": _first(state.failed, event), "asked": None})
         case _:
             return state
 

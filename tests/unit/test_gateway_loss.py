@@ -8,6 +8,7 @@ from functools import reduce
 import pytest
 
 from messages.base import Event
+from messages.deploys import DeployCompleted, DeployRequested, DeployStarted
 from messages.executions import ExecutionRequested, ExecutionStopRequested
 from messages.gateways import GatewayFoundLoss
 from messages.runs import of_task
@@ -15,7 +16,7 @@ from services.gateway import loss
 from services.gateway.catalog import Catalog
 from services.gateway.live import LiveView
 from services.gateway.loss import ask_again, asked_for
-from shared.records.fold import RunState, fold
+from shared.records.fold import RunState, fold, fold_deploy
 from shared.records.store import RecordStore
 from tests.unit.gateway_samples import assigned, completed, requested, started, work
 from tests.unit.memory_platform import MemoryStore, NotingBus
@@ -52,12 +53,31 @@ def test_asking_again_changes_nothing_of_what_is_known() -> None:
     assert reduce(fold, asked_for(state), state) == state
 
 
+@pytest.fixture
+def records() -> RecordStore:
+    return RecordStore(MemoryStore())
+
+
+@pytest.fixture
+def view(records: RecordStore) -> LiveView:
+    return LiveView(records, Catalog())
+
+
+DEPLOY = DeployRequested(subject="d", source_key="k", path="p")
+DEPLOYED = DeployCompleted(
+    subject="d", algorithm_id="a", algorithm_name="n", algorithm_major_version="1", algorithm_minor_version="0",
+    changed=True,
+)  # fmt: skip
+
+
 async def test_all_is_asked_for_before_the_loss_is_told_however_often_the_bus_refuses(
-    monkeypatch: pytest.MonkeyPatch,
+    view: LiveView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given more runs than are asked for in one go, and a bus that refuses the second and the fourth time
+    # Given more runs than are asked for in one go, a deploy, and a bus that refuses the second and the fourth time
     monkeypatch.setattr(loss, "PAUSE_SECS", 0.0)
-    states = {run: folded([requested(run)]) for run in map(str, range(loss.AT_ONCE + 1))}
+    runs = [requested() for _ in range(loss.AT_ONCE + 1)]
+    for event in (*runs, DEPLOY):
+        view.apply(0, event)
     bus = NotingBus()
     answers = iter([True, False, True, False])
 
@@ -66,19 +86,34 @@ async def test_all_is_asked_for_before_the_loss_is_told_however_often_the_bus_re
             raise BusUnavailable("not now")
 
     bus.refuse = refuse
-
-    async def look(run: str) -> RunState:
-        return states[run]
-
-    await ask_again(bus, "g", lambda: list(states), look)
-    assert {event.subject for event in bus.published[:-1]} == set(states)
+    await ask_again(bus, "g", view)
+    assert {event.subject for event in bus.published[:-1]} == {"d", *(run.subject for run in runs)}
     assert isinstance(bus.published[-1], GatewayFoundLoss)
 
 
-async def test_a_run_whose_end_was_missed_is_known_to_have_ended() -> None:
+async def test_a_deploy_is_asked_for_as_it_was(view: LiveView) -> None:
+    bus = NotingBus()
+    view.apply(1, DEPLOY)
+    view.apply(2, DeployStarted(subject="d"))
+    await ask_again(bus, "g", view)
+    assert bus.published[0] == DEPLOY
+
+
+@pytest.mark.parametrize("kept", [[DEPLOY, DEPLOYED], [DEPLOYED, DEPLOY]])
+async def test_a_deploy_whose_end_was_missed_is_not_asked_for(
+    view: LiveView, records: RecordStore, kept: list[Event]
+) -> None:
+    bus = NotingBus()
+    view.apply(1, DEPLOY)
+    state = reduce(fold_deploy, kept, None)
+    assert state is not None
+    await records.save_deploys([state])
+    await ask_again(bus, "g", view)
+    assert [event.kind() for event in bus.published] == ["gateway.found-loss"]
+
+
+async def test_a_run_whose_end_was_missed_is_known_to_have_ended(view: LiveView, records: RecordStore) -> None:
     # Given a run that goes on as far as the view has heard, and has ended as the records say
-    records = RecordStore(MemoryStore())
-    view = LiveView(records, Catalog())
     view.apply(1, requested("a"))
     await records.save_runs([folded([requested("a"), completed("a")])])
     found = await view.find("a")
