@@ -12,11 +12,19 @@ from tests.brokers import MISSING, Broker, is_installed
 from tests.s3server import S3Server
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests go to one process together, where several run them: those of a file, and of the acceptance tests all
     that share a system."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Ungrouped, every process would start every system, and nobody would know why it takes so long."""
+    grouped = session.config.getoption("loadgroup", default=False)
+    if grouped and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist does not see the groups of the tests: is pytest newer than it knows?")
 
 
 def _group_of(item: pytest.Item) -> str:
