@@ -4,8 +4,8 @@ In `execution-store`:
 
     segments/<number>     the events of one append, in the order they came; written once (`If-None-Match`)
     snapshots/<number>    the ledger as of that segment; the segments up to it go
-    rows/<number>         a block of rows of ended runs; written once. Dissolved when some were deleted: what is left goes
-                          into another, and it goes when no reader of an older snapshot can want it
+    rows/<number>         a block of rows of ended runs; written once. Where some were deleted, what is left goes into
+                          another, and the block goes when no reader of an older snapshot can want it
     runs/<id>             one ended run, whole
     logs/<run>/<attempt>  a log that is too long for the record
 
