@@ -223,4 +223,12 @@ class RecordsDeleteRequested(Event):
     runs: list[str]
 
 
+class RecordsDeleted(Event):
+    """Nothing is left of these runs' records in the store. The subject is an id of its own."""
+
+    entity = "record"
+    verb = "deleted"
+    runs: list[str]
+
+
 ExecutionEnded = ExecutionCompleted | ExecutionFailed | ExecutionStopped

@@ -88,6 +88,13 @@ class Checkpoint(Value):
     assets: dict[str, str]
     """By their paths, the contents' names in `asset-store`."""
     asset_bytes: int = 0
+    """Of what this save has brought."""
+    asset_sizes: dict[str, int] = {}
+    """By their contents' names, the bytes of all assets."""
+
+    def manifest(self) -> bytes:
+        """What the store holds of it beside the assets."""
+        return self.model_dump_json().encode()
 
 
 class TrainingCheckpointSaved(Event):

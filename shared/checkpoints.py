@@ -25,7 +25,7 @@ COLLECTION = "algorithm-checkpoint-store"
 
 async def save(store: ObjectStore, checkpoint: Checkpoint) -> None:
     """Its assets are in the store already. Doing it again changes nothing."""
-    await store.put(COLLECTION, _manifest_key(checkpoint.checkpoint_id), checkpoint.model_dump_json().encode())
+    await store.put(COLLECTION, _manifest_key(checkpoint.checkpoint_id), checkpoint.manifest())
     await store.put(COLLECTION, _place_in_training(checkpoint), b"")
 
 

@@ -7,10 +7,12 @@ What is true of all minor versions (type, description, parameters …) is as the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from messages.executions import AlgorithmPin
+from messages.trainings import Checkpoint
 from voxloom.errors import NotAllowed, NotFound
 from voxloom.manifest import Manifest
 from voxloom.models import AlgorithmRecord, Moment, Parameter, StorageMetrics, Value, format_time
@@ -238,8 +240,8 @@ def pin(entry: AlgorithmEntry, minor: str | None) -> AlgorithmPin:
     )
 
 
-def record_of(entry: AlgorithmEntry) -> AlgorithmRecord:
-    """The algorithm as REST shows it; the same entry always gives the same record."""
+def record_of(entry: AlgorithmEntry, checkpoints: Sequence[Checkpoint] = ()) -> AlgorithmRecord:
+    """The algorithm as REST shows it, with these checkpoints of its; the same ones always give the same record."""
     latest, about = entry.latest.minor, entry.about
     return AlgorithmRecord(
         algorithm_id=entry.algorithm_id,
@@ -258,22 +260,29 @@ def record_of(entry: AlgorithmEntry) -> AlgorithmRecord:
         benchmark_outputs=about.benchmark_outputs,
         removable=about.removable,
         exportable=about.exportable,
-        storage_metrics=_metrics(entry),
+        checkpoints=[one.checkpoint_id for one in checkpoints],
+        storage_metrics=_metrics(entry, checkpoints),
         project=entry.project,
     )
 
 
-def _metrics(entry: AlgorithmEntry) -> StorageMetrics:
-    """Equal modules, and equal sets of assets, count once."""
+def _metrics(entry: AlgorithmEntry, checkpoints: Sequence[Checkpoint]) -> StorageMetrics:
+    """Equal modules, equal sets of assets, and equal contents of checkpoints count once."""
     modules = {version.module: version for version in entry.minors.values()}
     sets = {version.assets: version for version in entry.minors.values()}
     module_bytes = sum(version.module_bytes for version in modules.values())
-    asset_bytes = sum(version.asset_bytes for version in sets.values())
+    learnt = {content for one in checkpoints for content in one.assets.values()}
+    sizes = {content: size for one in checkpoints for content, size in one.asset_sizes.items()}
+    asset_bytes = sum(version.asset_bytes for version in sets.values()) + sum(sizes.values())
+    manifest_bytes = sum(len(one.manifest()) for one in checkpoints)
+    times = [*(version.time for version in entry.minors.values()), *(one.created_at for one in checkpoints)]
     return StorageMetrics(
-        logical_size_bytes=module_bytes + asset_bytes,
+        logical_size_bytes=module_bytes + asset_bytes + manifest_bytes,
         module_bytes=module_bytes,
         asset_bytes=asset_bytes,
+        checkpoint_manifest_bytes=manifest_bytes,
         module_count=len(modules),
-        asset_count=sum(version.asset_count for version in sets.values()),
-        last_recomputed_at=format_time(max(version.time for version in entry.minors.values())),
+        asset_count=sum(version.asset_count for version in sets.values()) + len(learnt),
+        checkpoint_count=len(checkpoints),
+        last_recomputed_at=format_time(max(times)),
     )

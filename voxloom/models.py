@@ -110,7 +110,7 @@ class RunError(Value):
 
 
 class StorageMetrics(Value):
-    """Bytes and counts of what an algorithm keeps in the store, all minor versions together."""
+    """Bytes and counts of what an algorithm keeps in the store, all minor versions and checkpoints together."""
 
     logical_size_bytes: int = 0
     module_bytes: int = 0

@@ -1,39 +1,96 @@
-"""The algorithms that are deployed, in memory; read again when one has changed."""
+"""The algorithms that are deployed and their checkpoints, in memory; read again when one has changed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
+from messages.base import Event
+from messages.checkpoints import CheckpointDeleted
+from messages.deploys import AlgorithmDeleted, DeployCompleted
+from messages.trainings import (
+    Checkpoint,
+    TrainingCheckpointDropped,
+    TrainingCheckpointSaved,
+    TrainingFailed,
+    TrainingStopped,
+)
 from shared.algorithms import AlgorithmEntry, algorithm_not_found, list_entries, record_of
+from shared.checkpoints import KnownCheckpoints
 from shared.objects.base import ObjectStore
 from voxloom.errors import NotFound
 from voxloom.models import AlgorithmRecord
 
+_ENTRIES = (DeployCompleted, AlgorithmDeleted)
+# What an attempt had saved when it was lost nobody may have told of before the end of its training.
+_CHECKPOINTS = (
+    TrainingCheckpointSaved,
+    TrainingCheckpointDropped,
+    CheckpointDeleted,
+    TrainingFailed,
+    TrainingStopped,
+)
+T = TypeVar("T")
 
-class KnownAlgorithms:
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-        self._entries: dict[str, AlgorithmEntry] = {}
-        self._records: dict[str, AlgorithmRecord] = {}
+
+class Kept(Generic[T]):
+    """What was read last, until something has changed."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
+        self._read = read
+        self._value: T | None = None
         self._changes = 1
         self._read_at_change = 0
         self._reading = asyncio.Lock()
 
     def changed(self) -> None:
-        """An algorithm was deployed or removed."""
         self._changes += 1
+
+    async def get(self) -> T:
+        """As it was after all changes that were told of before the call."""
+        if self._value is None or self._read_at_change != self._changes:
+            async with self._reading:
+                if self._value is None or self._read_at_change != self._changes:
+                    changes = self._changes
+                    self._value = await self._read()
+                    self._read_at_change = changes
+        return self._value
+
+
+class Shown(NamedTuple):
+    """A record, and what it was made from."""
+
+    entry: AlgorithmEntry
+    checkpoints: Sequence[Checkpoint]
+    record: AlgorithmRecord
+
+
+class KnownAlgorithms:
+    def __init__(self, store: ObjectStore, checkpoints: KnownCheckpoints) -> None:
+        self._store = store
+        self._checkpoints = checkpoints
+        self._entries = Kept(self._read)
+        self._learnt = Kept(self._read_learnt)
+        self._shown: dict[str, Shown] = {}
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, _ENTRIES):
+            self._entries.changed()
+        elif isinstance(event, _CHECKPOINTS):
+            self._learnt.changed()
 
     async def get(self, algorithm_id: str) -> AlgorithmEntry:
         """Raises NotFound (`algorithm_not_found`)."""
-        entry = (await self._all()).get(algorithm_id)
+        entry = (await self._entries.get()).get(algorithm_id)
         if entry is None:
             raise algorithm_not_found(algorithm_id)
         return entry
 
     async def named(self, name: str, major: str) -> AlgorithmEntry:
         """By its exact name, else without regard to case. Raises NotFound (`algorithm_not_found`)."""
-        of_major = [entry for entry in (await self._all()).values() if entry.major == major]
+        of_major = [entry for entry in (await self._entries.get()).values() if entry.major == major]
         folded = name.casefold()
         found = next((entry for entry in of_major if entry.name == name), None)
         found = found or next((entry for entry in of_major if entry.name.casefold() == folded), None)
@@ -48,20 +105,29 @@ class KnownAlgorithms:
 
     async def records(self) -> Sequence[AlgorithmRecord]:
         """All of them, by name and major version."""
-        await self._all()
-        return list(self._records.values())
+        entries, learnt = await self._entries.get(), await self._learnt.get()
+        return [self._record(entry, learnt) for entry in entries.values()]
 
-    async def _all(self) -> dict[str, AlgorithmEntry]:
-        if self._read_at_change != self._changes:
-            async with self._reading:
-                if self._read_at_change != self._changes:
-                    await self._read()
-        return self._entries
+    async def record(self, entry: AlgorithmEntry) -> AlgorithmRecord:
+        return self._record(entry, await self._learnt.get())
 
-    async def _read(self) -> None:
-        changes = self._changes
+    def _record(self, entry: AlgorithmEntry, learnt: Mapping[str, Sequence[Checkpoint]]) -> AlgorithmRecord:
+        checkpoints = learnt.get(entry.algorithm_id, ())
+        shown = self._shown.get(entry.algorithm_id)
+        if shown is None or shown.entry is not entry or shown.checkpoints != checkpoints:
+            shown = Shown(entry, checkpoints, record_of(entry, checkpoints))
+            self._shown[entry.algorithm_id] = shown
+        return shown.record
+
+    async def _read(self) -> dict[str, AlgorithmEntry]:
         entries = [entry async for entry in list_entries(self._store)]
         entries.sort(key=lambda entry: (entry.name.casefold(), entry.name, int(entry.major)))
-        self._entries = {entry.algorithm_id: entry for entry in entries}
-        self._records = {entry.algorithm_id: record_of(entry) for entry in entries}
-        self._read_at_change = changes
+        self._shown.clear()
+        return {entry.algorithm_id: entry for entry in entries}
+
+    async def _read_learnt(self) -> dict[str, tuple[Checkpoint, ...]]:
+        """By the ids of their algorithms, the oldest first."""
+        found = defaultdict(list)
+        for checkpoint in await self._checkpoints.all():
+            found[checkpoint.algorithm_id].append(checkpoint)
+        return {algorithm: tuple(checkpoints) for algorithm, checkpoints in found.items()}

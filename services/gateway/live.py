@@ -13,11 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from messages.base import Event
-from messages.executions import ExecutionLogged, ExecutionProgressed, ExecutionRequested, RecordsDeleteRequested
+from messages.executions import (
+    ExecutionLogged,
+    ExecutionProgressed,
+    ExecutionRequested,
+    RecordsDeleted,
+    RecordsDeleteRequested,
+)
 from messages.runs import is_of_run
 from messages.scheduler import SchedulerAdmitted
 from messages.trainings import TrainingStateSet
 from services.gateway.catalog import Catalog, Listed
+from services.gateway.deletions import DeletedRuns
 from services.gateway.ended import EndedRuns
 from services.gateway.livelog import LiveLog
 from shared.records.fold import DeployState, RunState, fold, fold_deploy
@@ -75,7 +82,7 @@ class LiveView:
         self._deploys: dict[str, DeployState] = {}
         self._ended_deploys: OrderedDict[str, DeployState] = OrderedDict()
         self._arrivals: dict[str, asyncio.Future[None]] = {}
-        self._deleted: set[str] = set()
+        self._deleted = DeletedRuns()
         self._knows_old_deploys = False
         self._epoch = 0
         self._closed = False
@@ -115,6 +122,7 @@ class LiveView:
         for deploy in snapshot.deploys:
             self._place_deploy(deploy)
         self._delete(snapshot.deleted)
+        self._deleted.removed(set(snapshot.deleted).difference(snapshot.to_delete))
 
     # --- hearing ------------------------------------------------------------------------------------------
 
@@ -127,6 +135,8 @@ class LiveView:
             self._place_deploy(fold_deploy(self._known_deploy(event.subject), event))
         elif isinstance(event, RecordsDeleteRequested):
             self._delete(event.runs)
+        elif isinstance(event, RecordsDeleted):
+            self._deleted.removed(event.runs)
         elif isinstance(event, SchedulerAdmitted):
             self._epoch = max(self._epoch, event.epoch)
 
@@ -193,6 +203,7 @@ class LiveView:
     def trim(self) -> None:
         """Lets go of what was kept only because it was new."""
         self._let_go(self._line.excess())
+        self._deleted.trim()
 
     def _let_go(self, runs: Iterable[str]) -> None:
         for run in runs:
@@ -204,7 +215,7 @@ class LiveView:
         for run in gone:
             self._ended.pop(run, None)
         self._catalog.delete(gone)
-        self._deleted.update(gone)
+        self._deleted.add(gone)
 
     def _place_deploy(self, deploy: DeployState) -> None:
         if deploy.ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
 from aiohttp import web
@@ -12,11 +13,12 @@ from messages.executions import ExecutionRequested, ExecutionStopRequested, Task
 from messages.runs import of_task
 from services.gateway.context import Context, context_of
 from services.gateway.idempotency import Once, fingerprint_of, key_of
-from services.gateway.live import LiveRun
+from services.gateway.live import LiveRun, LiveView
 from services.gateway.payloads import json_answer, read_json
+from shared.records.ledger import SETTLED_SECS
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import is_id, new_id
-from voxloom.models import ResponseMessage
+from voxloom.models import ResponseMessage, utc_now
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -67,7 +69,7 @@ async def ask(
         event = await _asked(work_of)
         await context.publish(event)
         return event.subject
-    event = await _AskOnce(wanted, work_of, operation).event(context.keys, key)
+    event = await _AskOnce(wanted, work_of, operation, context.view).event(context.keys, key)
     if not await context.view.knows(event.subject):
         await context.publish(event)
     return event.subject
@@ -81,13 +83,20 @@ async def _asked(work_of: Callable[[], Awaitable[Work]]) -> ExecutionRequested:
 class _AskOnce(Once[ExecutionRequested]):
     kind = ExecutionRequested
 
-    def __init__(self, wanted: BaseModel, work_of: Callable[[], Awaitable[Work]], operation: str) -> None:
+    def __init__(
+        self, wanted: BaseModel, work_of: Callable[[], Awaitable[Work]], operation: str, view: LiveView
+    ) -> None:
         self._wanted = wanted
         self._work_of = work_of
         self._operation = operation
+        self._view = view
 
     async def make(self) -> ExecutionRequested:
         return await _asked(self._work_of)
+
+    async def holds(self, event: ExecutionRequested) -> bool:
+        """Not that of a run whose record was deleted a while ago: said again, it would run under a spent id."""
+        return utc_now() - event.time < timedelta(seconds=SETTLED_SECS) or await self._view.knows(event.subject)
 
     def fingerprint(self) -> str:
         return fingerprint_of(self._operation, self._wanted.model_dump())

@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from aiohttp import web
 
 from messages.base import Event
-from messages.deploys import AlgorithmDeleted, DeployCompleted
 from messages.gateways import GatewayStarted
 from messages.runs import RUN_ENTITIES
 from services.gateway.answers import Answers
@@ -82,7 +81,8 @@ class Gateway(Service):
         self._catalog = Catalog()
         self._view = LiveView(self._records, self._catalog)
         self._answers = Answers()
-        self._algorithms = KnownAlgorithms(platform.store)
+        self._checkpoints = KnownCheckpoints(platform.store)
+        self._algorithms = KnownAlgorithms(platform.store, self._checkpoints)
         uploads = Uploads(platform.store, self._answers, platform.bus.publish, self.settings.answer_timeout)
         self._files = FileSight(platform.store, self._view, uploads)
         self._index = FileIndex(platform.store, self._files)
@@ -136,9 +136,8 @@ class Gateway(Service):
         self._index.hear(event)
         self._queues.hear(event)
         self._workers.hear(event)
-        if isinstance(event, DeployCompleted | AlgorithmDeleted):
-            self._algorithms.changed()
-        elif isinstance(event, GatewayStarted) and event.subject == self._instance:
+        self._algorithms.hear(event)
+        if isinstance(event, GatewayStarted) and event.subject == self._instance:
             self._caught_up.set()
         self._answers.hear(event)  # The last, so that whoever waited finds everything else up to date.
 
@@ -195,7 +194,7 @@ class Gateway(Service):
             index=self._index,
             looking=self._looking,
             samples=KnownSamples(self.store),
-            checkpoints=KnownCheckpoints(self.store),
+            checkpoints=self._checkpoints,
             keys=Keys(self.store),
             queues=self._sampler,
             workers=self._workers,

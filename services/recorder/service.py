@@ -1,7 +1,7 @@
 """The recorder: the only writer of run records.
 
 Consumes every lifecycle event of executions and deploys, `record.delete-requested` and `scheduler.started`; publishes
-`scheduler.admitted`.
+`record.deleted` and `scheduler.admitted`.
 An event is settled once the segment that holds it is in the store; a run's own object is written behind.
 """
 
@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import islice
 
 from messages.base import Event
+from messages.executions import RecordsDeleted
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
-from shared.records.ledger import Ledger, review
+from shared.records.ledger import Ledger, living, review
 from shared.records.store import AnotherWriter, DamagedRecords, RecordStore
 from shared.service import Platform, Service
 from voxloom.errors import Unavailable
+from voxloom.ids import new_id
 from voxloom.models import utc_now
 
 WRITE_BEHIND = 200
@@ -27,6 +30,8 @@ DELETED_AT_ONCE = 50
 """Runs whose objects are removed together."""
 GATHER_SECS = 0.1
 """Ended runs wait so long for others to be written with."""
+SEARCH_SECS = 60.0
+"""How often to ask whether blocks are to be searched for rows of deleted runs."""
 SNAPSHOT_SECS = 10.0
 SEGMENTS_PER_SNAPSHOT = 500
 SNAPSHOT_SHARE = 0.05
@@ -54,6 +59,7 @@ class Recorder(Service):
         self.keep(await self.bus.consume(topology.RECORDER, self.record))
         self.spawn("write-behind", self._write_behind())
         self.spawn("snapshots", self._keep_snapshots())
+        self.spawn("search", self._keep_searching())
 
     async def on_stop(self) -> None:
         if not self._loaded or self.failed.done():
@@ -141,6 +147,7 @@ class Recorder(Service):
             self._ledger.stored(states)
         while gone := list(islice(self._ledger.to_delete, DELETED_AT_ONCE)):
             await self._records.delete_runs(gone)
+            await self.bus.publish(RecordsDeleted(subject=new_id(), runs=gone))
             self._ledger.were_deleted(gone)
         if deploys := self._ledger.deploys_to_store():
             await self._records.save_deploys(deploys)
@@ -170,13 +177,58 @@ class Recorder(Service):
         would write the same rows."""
         async with self._snapshotting:
             begun = time.monotonic()
-            while (block := self._ledger.full_block()) is not None:
-                after = self._ledger.blocks[-1] + 1 if self._ledger.blocks else 0
-                self._ledger.block_stored(await self._records.save_rows(after, block))
-            self._ledger.forget()
+            self._ledger.forget(self._expired())
+            await self._write_full_blocks()
             snapshot = self._ledger.snapshot(utc_now())
             key = await self._records.save_snapshot(snapshot)
             await self._records.drop_before(key, snapshot.segment)
+            await self._remove_retired()
             self._snapshot_segment = snapshot.segment
             self._snapshot_secs = time.monotonic() - begun
             return key
+
+    async def _write_full_blocks(self) -> None:
+        while (block := self._ledger.full_block()) is not None:
+            number = await self._records.save_rows(self._ledger.next_block(), block)
+            self._ledger.block_stored(number, block)
+
+    async def _remove_retired(self) -> None:
+        """After a snapshot that does not name them has been written."""
+        if numbers := self._ledger.to_remove():
+            await self._records.remove_rows(numbers)
+            self._ledger.removed(numbers)
+
+    def _expired(self) -> datetime | None:
+        """What ended before has no record any more."""
+        days = self.settings.execution_expire_days
+        return None if days is None else utc_now() - timedelta(days=days)
+
+    async def _keep_searching(self) -> None:
+        while True:
+            await asyncio.sleep(SEARCH_SECS)
+            try:
+                await self._search_blocks()
+            except Unavailable as error:
+                self.log.warning("rows of deleted records stay in their blocks for now: %s", error)
+
+    async def _search_blocks(self) -> None:
+        """Rids them of rows of deleted runs, so that nobody has to remember those for ever. Others have their turns in
+        between."""
+        runs = self._ledger.to_search_for()
+        if not runs:
+            return
+        async with self._snapshotting:  # A block under way is to be among them.
+            blocks = list(self._ledger.blocks)
+        for number in blocks:
+            async with self._snapshotting:
+                await self._search_block(number)
+        self._ledger.searched_for(runs)
+
+    async def _search_block(self, number: int) -> None:
+        rows = await self._records.load_rows([number])
+        left = living(rows, self._expired(), self._ledger.deleted)
+        if rows and len(left) == len(rows):
+            return
+        # Without rows: it has expired.
+        self._ledger.dissolve(number, left)
+        await self._write_full_blocks()

@@ -74,11 +74,11 @@ class Learning:
         """Keeps the contents of these local files. Raises InvalidInput (`checkpoint_asset_path_invalid`)."""
         await self._check(assets)
         places = {path: Path(place) for path, place in assets.items()}
-        hashes, size = await asyncio.to_thread(_hashes, places, self._scratch)
+        hashes, sizes = await asyncio.to_thread(_hashes, places, self._scratch)
         # Put again even if they are there: what nobody has referred to for long may be swept at any moment.
         uploads = {hashes[path]: FileUpload(hashes[path], place) for path, place in places.items()}
         await self._store.put_files(ASSETS, list(uploads.values()))
-        checkpoint = self._new(hashes, size, properties)
+        checkpoint = self._new(hashes, sizes, properties)
         await checkpoints.save(self._store, checkpoint)
         self._saved[checkpoint.checkpoint_id] = checkpoint
         self._say(TrainingCheckpointSaved, checkpoint=checkpoint)
@@ -94,9 +94,11 @@ class Learning:
                     code="checkpoint_asset_path_invalid",
                 )
 
-    def _new(self, hashes: Mapping[str, str], size: int, properties: dict[str, Any]) -> Checkpoint:
+    def _new(self, hashes: Mapping[str, str], sizes: Mapping[str, int], properties: dict[str, Any]) -> Checkpoint:
         """What the training began with goes on to hold where nothing newer was saved."""
         work, beginning = self._assignment.work, self._beginning
+        assets = {**(beginning.assets if beginning else {}), **hashes}
+        known = {**(beginning.asset_sizes if beginning else {}), **sizes}
         return Checkpoint(
             checkpoint_id=new_id(),
             project=self._assignment.project,
@@ -109,8 +111,9 @@ class Learning:
             created_at=utc_now(),
             properties=properties,
             tags=work.tags,
-            assets={**(beginning.assets if beginning else {}), **hashes},
-            asset_bytes=size,
+            assets=assets,
+            asset_bytes=sum(sizes[content] for content in hashes.values()),
+            asset_sizes={content: known[content] for content in assets.values() if content in known},
         )
 
     async def drop_checkpoint(self, checkpoint_id: str) -> None:
@@ -130,13 +133,14 @@ class Learning:
         self._outbox.put(kind(subject=run.subject, project=run.project, attempt=run.attempt, **facts), soon=True)
 
 
-def _hashes(places: Mapping[str, Path], scratch: Path) -> tuple[dict[str, str], int]:
-    """The names of the contents, and how many bytes there are. The files have to be plain ones of the run's own."""
-    hashes, size = {}, 0
+def _hashes(places: Mapping[str, Path], scratch: Path) -> tuple[dict[str, str], dict[str, int]]:
+    """The names of the contents by their paths, and the bytes of each by its name. The files have to be plain ones of
+    the run's own."""
+    hashes, sizes = {}, {}
     for path, place in places.items():
         if not place.resolve().is_relative_to(scratch.resolve()) or place.is_symlink() or not place.is_file():
             raise InvalidInput("The contents of a checkpoint have to lie in plain files of the run's own folder.")
         with place.open("rb") as file:
             hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        size += place.stat().st_size
-    return hashes, size
+        sizes[hashes[path]] = place.stat().st_size
+    return hashes, sizes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 
 from messages.base import Event
@@ -34,6 +34,8 @@ SETTLED_SECS = 600.0
 """How long what has ended is remembered, so that a late repetition of its events starts nothing."""
 BLOCK = 1000
 """Rows per block."""
+SEARCH_SHARE = 10
+"""Blocks are searched for rows of deleted runs once there may be as many of those as one in so many."""
 _FORMER = 100
 
 
@@ -71,6 +73,8 @@ class Snapshot(Value):
     """Runs whose records were deleted: the blocks may still have their rows."""
     to_delete: list[str] = []
     """Those of them whose objects may still be there."""
+    retired: list[int] = []
+    """Numbers of blocks that were dissolved: nobody needs them but who has read an older snapshot."""
 
 
 def review(epoch: Epoch, events: Iterable[Event]) -> tuple[Epoch, list[Event]]:
@@ -106,8 +110,11 @@ class Ledger:
         now = clock()
         self.settled = dict.fromkeys([*(snapshot.settled if snapshot else []), *self.ended], now)
         """Ended runs and when they were heard to end, the oldest first."""
-        self.deleted = dict.fromkeys(snapshot.deleted) if snapshot else {}
+        self.deleted = dict.fromkeys(snapshot.deleted, now) if snapshot else {}
+        """Deleted runs and since when, the longest first: blocks may have their rows, and events may be repeated."""
         self.to_delete = dict.fromkeys(snapshot.to_delete) if snapshot else {}
+        self.retired = dict.fromkeys(snapshot.retired, now) if snapshot else {}
+        """Blocks that were dissolved, whose objects may still be there, and since when."""
         self._unrequested = {run: now for run, state in self.runs.items() if state.work is None}
         """Runs that something was said about before their request came, and since when."""
         self._kept_deploys: dict[str, tuple[DeployState, float]] = {}
@@ -147,8 +154,10 @@ class Ledger:
             self.runs.pop(run, None)
             self.ended.pop(run, None)
         self.rows = [row for row in self.rows if row.execution_id not in gone]
-        self.deleted |= dict.fromkeys(run for run in runs if run in gone)
-        self.to_delete |= dict.fromkeys(run for run in runs if run in gone)
+        now = self._clock()
+        for run in filter(gone.__contains__, runs):
+            self.deleted.setdefault(run, now)
+            self.to_delete[run] = None
 
     def were_deleted(self, runs: Iterable[str]) -> None:
         """Their objects are gone."""
@@ -184,12 +193,44 @@ class Ledger:
     def full_block(self) -> list[ExecutionSummary] | None:
         return self.rows[:BLOCK] if len(self.rows) >= BLOCK else None
 
-    def block_stored(self, number: int) -> None:
+    def block_stored(self, number: int, block: Iterable[ExecutionSummary]) -> None:
+        """Some of its rows may have been deleted meanwhile."""
         self.blocks.append(number)
-        del self.rows[:BLOCK]
+        stored = {row.execution_id for row in block}
+        self.rows = [row for row in self.rows if row.execution_id not in stored]
 
-    def forget(self) -> None:
-        """Lets go of what only late repetitions could ask for."""
+    def next_block(self) -> int:
+        return max([*self.blocks, *self.retired], default=-1) + 1
+
+    def to_search_for(self) -> list[str]:
+        """Deleted runs whose rows the blocks are to be rid of by now; none where that is not worth reading them."""
+        settled = _older(self.deleted.items(), self._clock() - SETTLED_SECS)
+        found = [run for run in settled if run not in self.to_delete]
+        return found if len(found) * SEARCH_SHARE >= len(self.blocks) * BLOCK else []
+
+    def dissolve(self, number: int, rows: Sequence[ExecutionSummary]) -> None:
+        """What is left of a block's rows goes back among the others, and fills a block with them."""
+        self.blocks.remove(number)
+        self.retired[number] = self._clock()
+        self.rows = [*rows, *self.rows]
+
+    def searched_for(self, runs: Iterable[str]) -> None:
+        """No block has rows of these any more."""
+        for run in runs:
+            self.deleted.pop(run, None)
+
+    def to_remove(self) -> list[int]:
+        """Blocks that nobody who has begun with an older snapshot may still be about to read."""
+        limit = self._clock() - SETTLED_SECS
+        return [number for number, since in self.retired.items() if since <= limit]
+
+    def removed(self, blocks: Iterable[int]) -> None:
+        for number in blocks:
+            del self.retired[number]
+
+    def forget(self, expired: datetime | None = None) -> None:
+        """Lets go of what only late repetitions could ask for, and of rows of runs that had ended before `expired`."""
+        self.rows = living(self.rows, expired)
         limit = self._clock() - SETTLED_SECS
         for run in _older(self.settled.items(), limit):
             del self.settled[run]
@@ -213,7 +254,19 @@ class Ledger:
             settled=list(self.settled),
             deleted=list(self.deleted),
             to_delete=list(self.to_delete),
+            retired=list(self.retired),
         )
+
+
+def living(
+    rows: Iterable[ExecutionSummary], expired: datetime | None, deleted: Container[str] = ()
+) -> list[ExecutionSummary]:
+    """The rows of runs that were not deleted, and that had not ended before `expired`."""
+    return [row for row in rows if row.execution_id not in deleted and not _is_expired(row, expired)]
+
+
+def _is_expired(row: ExecutionSummary, expired: datetime | None) -> bool:
+    return expired is not None and bool(row.time_completed) and datetime.fromisoformat(row.time_completed) < expired
 
 
 def _older(times: Iterable[tuple[str, float]], limit: float) -> list[str]:

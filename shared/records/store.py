@@ -4,7 +4,8 @@ In `execution-store`:
 
     segments/<number>     the events of one append, in the order they came; written once (`If-None-Match`)
     snapshots/<number>    the ledger as of that segment; the segments up to it go
-    rows/<number>         a block of rows of ended runs; written once
+    rows/<number>         a block of rows of ended runs; written once. Where some were deleted, what is left goes into
+                          another, and the block goes when no reader of an older snapshot can want it
     runs/<id>             one ended run, whole
     logs/<run>/<attempt>  a log that is too long for the record
 
@@ -218,6 +219,9 @@ class RecordStore:
         """The rows of these blocks, in order; blocks that have expired are left out."""
         blocks = await asyncio.gather(*(self._load_block(number) for number in numbers))
         return [row for block in blocks for row in block]
+
+    async def remove_rows(self, numbers: Sequence[int]) -> None:
+        await self._store.delete(COLLECTION, *(_rows_key(number) for number in numbers))
 
     async def _load_block(self, number: int) -> list[ExecutionSummary]:
         try:

@@ -43,10 +43,14 @@ class Runner(Base):
         loaded = self.load_dataset_from_temp_store(local)
         images = [item["image"] for sample in loaded for entry in sample for item in entry["image"]]
         mean = float(np.mean([image.mean() for image in images]))
+        saved = []
         for epoch in range(args["epochs"]):
             self.set_state({"epoch": epoch, "began_with": np.float32(self.learnt)})
-            self.save_checkpoint({"files/mean.txt": str(mean + epoch).encode()}, {"mean": mean, "epoch": epoch})
+            learnt = {"files/mean.txt": str(mean + epoch).encode()}
+            saved.append(self.save_checkpoint(learnt, {"mean": mean, "epoch": epoch}))
             time.sleep(args["pause"])
+        for one in saved[:-1] if args["only_last"] else []:
+            self.delete_checkpoint(one)
 
     def benchmark(self, args):
         return {"learnt": np.float64(self.learnt), "args": args}
@@ -66,6 +70,10 @@ config = { type = "int", default = 2 }
 [[tool.voxloom.training_parameters]]
 name = "pause"
 config = { type = "float", default = 0.0 }
+
+[[tool.voxloom.training_parameters]]
+name = "only_last"
+config = { type = "bool", default = false }
 """
 Systems = Callable[..., Footing]
 
@@ -141,6 +149,25 @@ def test_a_training_goes_on_from_a_checkpoint(api: Api, learner: str) -> None:
     assert (record["state"]["began_with"], record["checkpoint_id"]) == (6.0, checkpoint)
     last = got(api, f"/api/v0/checkpoint/{record['output_checkpoint_ids'][-1]}")
     assert last["parent_checkpoint_id"] == checkpoint
+
+
+def test_an_algorithm_counts_its_checkpoints_as_long_as_they_are_there(api: Api, learner: str) -> None:
+    # Given a training that saves three checkpoints and takes two of them back
+    before = got(api, f"/api/v1/algorithms/{learner}")
+    facts = {"epochs": 3, "only_last": True}
+    record = end_of(api, train(api, learner, [sample_of(api, 1234.0)], additional_parameters=facts))
+    (checkpoint,) = record["output_checkpoint_ids"]
+    # Then the algorithm tells of one more, and of the bytes of "1236.0"
+    told = got(api, f"/api/v1/algorithms/{learner}")
+    assert set(told["checkpoints"]) - set(before["checkpoints"]) == {checkpoint}
+    assert [grown(told, before, name) for name in ("checkpoint_count", "asset_count", "asset_bytes")] == [1, 1, 6]
+    # And when that is deleted, all is as it was
+    assert api.http.delete(f"/api/v0/checkpoint/{checkpoint}").status_code == 200
+    assert got(api, f"/api/v1/algorithms/{learner}") == before
+
+
+def grown(after: Any, before: Any, name: str) -> int:
+    return int(after["storage_metrics"][name] - before["storage_metrics"][name])
 
 
 def test_a_stopped_training_keeps_what_it_has_saved_and_can_be_continued(api: Api, learner: str) -> None:

@@ -10,7 +10,10 @@ import httpx
 import pytest
 
 from messages.executions import RecordsDeleteRequested
-from tests.contract.gateway_world import World, client_of, world_at
+from services.gateway.service import Gateway
+from services.recorder.service import Recorder
+from shared.records.store import RecordStore
+from tests.contract.gateway_world import World, client_of, eventually, world_at
 from tests.contract.gateway_world import client as client
 from voxloom.ids import is_id
 
@@ -82,6 +85,15 @@ class TestAnswers:
         assert answer.status_code == 200
 
 
+async def is_there(records: RecordStore, run: str) -> bool:
+    return await records.load_run(run) is not None
+
+
+async def is_forgotten(gateway: Gateway, run: str) -> bool:
+    gateway._view.trim()
+    return run not in gateway._view._deleted
+
+
 class TestRecords:
     async def test_26_and_28_a_record_before_the_end(self, client: Client, world: World) -> None:
         run = await execute(client, await world.deploy())
@@ -122,6 +134,31 @@ class TestRecords:
         await world.bus.publish(RecordsDeleteRequested(subject=UNKNOWN, runs=[run]))
         await world.settled()
         assert (await client.get(f"/api/v1/executions/{run}")).status_code == 404
+
+    async def test_gateways_and_recorder_forget_what_was_deleted(
+        self, client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a run that the recorder has written, and nobody who waits for what is said late
+        for module in ("shared.records.ledger", "services.gateway.deletions"):
+            monkeypatch.setattr(f"{module}.SETTLED_SECS", -1.0)
+        recorder = Recorder(world.platform)
+        await recorder.start()
+        records = RecordStore(world.store)
+        run = await ended(client, world, await world.deploy())
+        await eventually(lambda: is_there(records, run))
+        # When its record is deleted
+        await client.delete(f"/api/v1/executions/{run}")
+        await eventually(lambda: is_forgotten(world.gateway, run))
+        await recorder._search_blocks()
+        await recorder.stop()
+        # Then the snapshot names it no more, and who begins with that knows nothing of it
+        snapshot = await records.load_snapshot()
+        assert snapshot is not None
+        assert (snapshot.rows, snapshot.deleted, snapshot.to_delete) == ([], [], [])
+        another = Gateway(world.platform)
+        await another.start()
+        assert (await is_forgotten(another, run), await another._view.find(run)) == (True, None)
+        await another.stop()
 
     async def test_39_the_list_of_records_is_whole(self, client: Client, world: World) -> None:
         algorithm_id = await world.deploy()

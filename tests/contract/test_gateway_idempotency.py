@@ -15,7 +15,7 @@ import pytest
 
 from messages.base import Event
 from messages.deploys import DeployRequested
-from messages.executions import ExecutionRequested
+from messages.executions import ExecutionRequested, RecordsDeleted
 from messages.files import FileUploaded
 from services.gateway.idempotency import fingerprint_of
 from shared.files import COLLECTION
@@ -23,6 +23,7 @@ from shared.objects.base import EXPIRING, list_all
 from shared.records.store import COLLECTION as RECORDS
 from shared.records.store import DEPLOYS
 from tests.contract.gateway_world import HDF5, World, client_of, world_at
+from voxloom.ids import new_id
 from voxloom.models import RunError
 
 ZIP = b"PK\x03\x04" + bytes(100)
@@ -126,6 +127,28 @@ class TestExecutions:
         await execute(client, algorithm_id)
         await world.settled()
         assert subjects(world, ExecutionRequested) == set()
+
+    @pytest.mark.parametrize("forgotten", [False, True])
+    async def test_a_run_whose_record_was_deleted_is_run_anew_once_that_is_forgotten(
+        self, client: Client, world: World, monkeypatch: pytest.MonkeyPatch, forgotten: bool
+    ) -> None:
+        # Given a run whose record was deleted
+        algorithm_id = await world.deploy()
+        run = (await execute(client, algorithm_id)).json()["execution_id"]
+        await world.complete(run)
+        await client.get(f"/api/v1/executions/{run}", params={"wait": 10})
+        assert (await client.delete(f"/api/v1/executions/{run}")).status_code == 200
+        # When nothing is left of it, and a while has passed
+        if forgotten:
+            await world.bus.publish(RecordsDeleted(subject=new_id(), runs=[run]))
+            await world.settled()
+            for module in ("runs", "deletions"):
+                monkeypatch.setattr(f"services.gateway.{module}.SETTLED_SECS", -1.0)
+            world.gateway._view.trim()
+        # Then the same request makes a run with an id of its own
+        again = (await execute(client, algorithm_id)).json()["execution_id"]
+        await world.settled()
+        assert (again != run, subjects(world, ExecutionRequested)) == (forgotten, {run, again})
 
     async def test_after_a_restart_the_key_still_counts(self, tmp_path: Path) -> None:
         answers = []

@@ -347,6 +347,15 @@ class TestCheckpoints:
         assert answer.json() == {"detail": "Checkpoint deleted successfully"}
         assert refusal(await client.get(f"/api/v0/checkpoint/{checkpoint}")) == (404, "checkpoint_not_found")
 
+    async def test_an_algorithm_counts_those_it_has(self, client: httpx.AsyncClient, world: World) -> None:
+        algorithm = await world.deploy()
+        before = (await client.get(f"/api/v1/algorithms/{algorithm}")).json()
+        checkpoint = await save_checkpoint(world, algorithm)
+        (listed,) = (await client.get("/api/v1/algorithms")).json()
+        assert (listed["checkpoints"], listed["storage_metrics"]["checkpoint_count"]) == ([checkpoint], 1)
+        await client.delete(f"/api/v1/checkpoints/{checkpoint}")
+        assert (await client.get("/api/v0/algorithm/denoise/1")).json() == before
+
     async def test_an_execution_takes_one_of_its_own_algorithm_alone(
         self, client: httpx.AsyncClient, world: World
     ) -> None:

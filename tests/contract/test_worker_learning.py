@@ -75,21 +75,20 @@ async def test_a_checkpoint_is_kept_then_told_and_can_be_laid_over(bench: Bench)
     (event,) = bench.said.events
     assert isinstance(event, TrainingCheckpointSaved)
     assert event.checkpoint == await checkpoints.load(bench.node.store, checkpoint_id)
-    assert (event.checkpoint.tags, event.checkpoint.properties, event.checkpoint.asset_bytes) == (
-        ["t"],
-        {"dice": 0.5},
-        2,
-    )
+    told = event.checkpoint
+    assert (told.tags, told.properties, told.asset_bytes) == (["t"], {"dice": 0.5}, 2)
+    assert told.asset_sizes == {told.assets["files/a"]: 2}
     run = await bench.node.begin()
     run.lay_over(event.checkpoint.assets)
     assert [(await run.asset(path)).read_bytes() for path in ("files/a", "files/b")] == [b"a1", b"b0"]
 
 
 async def test_what_a_training_began_with_goes_on_to_hold(bench: Bench) -> None:
-    beginning = checkpoint_of({"files/b": "b" * 64})
+    beginning = checkpoint_of({"files/b": "b" * 64}, asset_sizes={"b" * 64: 7})
     checkpoint_id = await bench.learning(beginning).checkpoint({"files/a": bench.write("x", b"a1")}, {})
     saved = await checkpoints.load(bench.node.store, checkpoint_id)
     assert (set(saved.assets), saved.assets["files/b"]) == ({"files/a", "files/b"}, "b" * 64)
+    assert saved.asset_sizes == {"b" * 64: 7, saved.assets["files/a"]: 2}
 
 
 async def test_only_assets_of_the_algorithm_can_be_saved_and_nothing_is_left(bench: Bench) -> None:

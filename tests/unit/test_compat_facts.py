@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import py_compile
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -22,10 +25,14 @@ from services.worker.devices import visible
 from services.worker.folders import Folders
 from services.worker.pool import Key
 from services.worker.spawn import scrubbed
-from shared.algorithms import AlgorithmEntry
+from shared.algorithms import ASSETS, AlgorithmEntry, index_key, pack_index
+from shared.objects.base import FileUpload
+from shared.settings import Settings
 from shared.versions import Description
-from tests.contract.test_runner_process import Bench
+from tests.contract.test_runner_process import Bench, Desk
 from tests.contract.test_runner_process import bench as bench
+from tests.contract.test_worker_data import Node
+from tests.contract.test_worker_data import node as node
 from tests.unit.author_world import Steps, add_sample, learning, within
 from tests.unit.author_world import link as link
 from voxloom import testing
@@ -123,6 +130,59 @@ def test_05_and_its_log_says_so(device_class: str, warned: bool) -> None:
     told = {**data, "subject": "run", "project": "default", "attempt": 1, "lost": 0}
     said = notes(ExecutionAssigned.model_validate({**told, "device_class": device_class, "work": work}))
     assert (len(said), all("runs on cpu" in line for line in said)) == (int(warned), True)
+
+
+async def test_05_a_large_asset_is_linked_for_runs_and_never_copied_or_read(node: Node) -> None:
+    # Given an algorithm with an asset of 1 GiB that takes no room on the disk
+    content, weights = "a" * 64, node.store.scratch / "weights"
+    weights.touch()
+    os.truncate(weights, 1 << 30)
+    stored = weights.stat().st_ino
+    await node.store.put_files(ASSETS, [FileUpload(content, weights)])
+    name, index = pack_index({"files/weights": content})
+    await node.store.put(ASSETS, index_key(name), index)
+    node.pin = node.pin.model_copy(update={"assets": name})
+    # When many runs that start at once ask for it
+    runs = [await node.begin() for _ in range(20)]
+    places = await asyncio.gather(*(run.asset("files/weights") for run in runs))
+    # Then all get the very file that was deployed, as it was
+    found = [place.stat() for place in places]
+    assert {(one.st_ino, one.st_size, one.st_blocks) for one in found} == {(stored, 1 << 30, 0)}
+
+
+async def test_05_a_large_asset_is_in_memory_once_and_stays_there(bench: Bench) -> None:
+    source = """
+    from voxloom import Runner as Base
+    class Runner(Base):
+        def load_assets(self): self.weights = self.fetch_asset("weights.txt").getvalue()
+        def preprocess(self, input_data, args): return None
+        def inference(self, data, args): return None
+        def postprocess(self, data, args): return [str(len(self.weights))]
+    """
+    size = 256 << 20
+    desk, process = LargeAsset(bench.folder, size), await bench.process()
+    module = bench.module(Runner=source)
+    cold, warm = [(await bench.run(module, process, desk))[0] for _ in range(2)]
+    assert (cold.outputs, warm.outputs, desk.assets) == ([str(size)], [str(size)], ["weights.txt"])
+    # The process itself has far less than that.
+    assert size < (cold.peak_memory_bytes or 0) < 1.75 * size
+
+
+class LargeAsset(Desk):
+    """Its asset is a file of that many bytes, which take no room on the disk."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        super().__init__(folder)
+        self._size = size
+
+    async def asset(self, path: str) -> Path:
+        place = await super().asset(path)
+        os.truncate(place, self._size)
+        return place
+
+
+def test_05_memory_is_not_limited_unless_told() -> None:
+    assert Settings.model_fields["runner_memory"].default is None
 
 
 async def test_06_a_process_sees_its_card_alone_and_calls_it_cuda(bench: Bench) -> None:
@@ -270,6 +330,61 @@ async def test_14_a_run_may_have_children_and_its_folder_is_emptied(bench: Bench
     folders.give_back(folder)
     await folders.close()
     assert (ended.outputs, len(left), list(tmp_path.iterdir())) == (["(False, 0)"], 1, [])
+
+
+async def test_14_a_run_may_have_as_many_children_as_its_worker(bench: Bench) -> None:
+    body = "import resource; return resource.getrlimit(resource.RLIMIT_NPROC)"
+    ended, _ = await bench.run(bench.module(body))
+    assert ended.outputs == [str(resource.getrlimit(resource.RLIMIT_NPROC))]
+
+
+@pytest.mark.parametrize("start", ["os.fork()", "subprocess.run(['true'])", "threading.Thread(target=print).start()"])
+async def test_14_one_process_too_many_is_said_to_be_one(bench: Bench, start: str) -> None:
+    # Given a system that lets a run start nothing
+    body = f"""
+    import resource, subprocess
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+    os.getuid() or os.setuid(65534)
+    {start}
+    """
+    # When it tries to
+    ended, _ = await bench.run(bench.module(body))
+    # Then it is told which limits there may be
+    assert ended.error is not None
+    assert (ended.error.code, "ulimit -u" in ended.error.message) == ("out_of_processes", True)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no /dev/shm")
+async def test_14_children_share_data_through_dev_shm(bench: Bench) -> None:
+    body = """
+    import multiprocessing
+    from multiprocessing.shared_memory import SharedMemory
+    memory = SharedMemory(create=True, size=16 << 20)
+    def fill():
+        memory.buf[:] = bytes([7]) * len(memory.buf)
+    child = multiprocessing.get_context('fork').Process(target=fill)
+    child.start(); child.join()
+    found = os.path.exists('/dev/shm/' + memory.name), child.exitcode, memory.buf[-1]
+    memory.close(); memory.unlink()
+    return found
+    """
+    ended, desk = await bench.run(bench.module(body))
+    assert ended.outputs == ["(True, 0, 7)"], desk.log
+
+
+async def test_14_a_full_dev_shm_is_named_as_what_may_be_the_cause(bench: Bench) -> None:
+    # Given what the system does when there is no room behind a mapping
+    body = """
+    import mmap
+    with open('shared', 'w+b') as file:
+        file.truncate(4096)
+        mapped = mmap.mmap(file.fileno(), 4096)
+        file.truncate(0)
+        mapped[0] = 1
+    """
+    ended, _ = await bench.run(bench.module(body))
+    assert ended.error is not None
+    assert (ended.error.code, "/dev/shm" in ended.error.message) == ("runner_killed", True)
 
 
 @pytest.mark.parametrize("name", ["HOME", "TORCH_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"])

@@ -256,6 +256,12 @@ def test_the_gateway_is_published_where_it_listens() -> None:
     assert inner == {"gateway": str(Settings.model_fields["port"].default)}
 
 
+@pytest.mark.parametrize("name", ["worker", "worker-gpu"])
+def test_processes_of_algorithms_have_room_and_may_be_many(name: str) -> None:
+    one = services()[name]
+    assert (one["shm_size"], one.get("pids_limit"), one.get("ulimits", {}).get("nproc")) == ("2gb", None, None)
+
+
 def test_a_worker_for_cards_reserves_them() -> None:
     one: dict[str, Any] = services()["worker-gpu"]
     devices = one["deploy"]["resources"]["reservations"]["devices"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +12,10 @@ from messages.base import Event
 from messages.deploys import DeployCompleted, DeployRequested, DeployStarted
 from messages.executions import ExecutionStopRequested, RecordsDeleteRequested
 from messages.scheduler import SchedulerStarted
-from shared.records.ledger import SETTLED_SECS, Epoch, Ledger, Snapshot, review
+from shared.records import ledger as ledger_module
+from shared.records.ledger import SETTLED_SECS, Epoch, Ledger, Snapshot, living, review
 from tests.unit.memory_platform import assigned, completed, requested, whole
-from voxloom.models import utc_now
+from voxloom.models import ExecutionSummary, utc_now
 
 LATE = SETTLED_SECS + 1
 
@@ -208,6 +210,103 @@ def test_a_record_that_is_deleted_before_it_is_stored_is_stored_no_more() -> Non
     ledger.apply(2, ledger.epoch, [delete("a")])
     ledger.stored(states)
     assert (ledger.to_store(10), ledger.rows) == ([], [])
+
+
+def row(run: str, *, age: timedelta = timedelta()) -> ExecutionSummary:
+    ledger = ledger_of(*[event.model_copy(update={"time": utc_now() - age}) for event in whole(run)])
+    store_all(ledger)
+    return ledger.rows[0]
+
+
+@pytest.mark.parametrize(
+    ("deleted", "blocks", "worth_it"),
+    [(0, 0, False), (0, 1, False), (1, 0, True), (1, 1, False), (2, 1, True), (2, 2, False), (4, 2, True)],
+)
+def test_blocks_are_searched_once_a_share_of_their_rows_may_be_deleted(
+    monkeypatch: pytest.MonkeyPatch, deleted: int, blocks: int, worth_it: bool
+) -> None:
+    # Given blocks of twenty rows
+    monkeypatch.setattr(ledger_module, "BLOCK", 20)
+    clock = Clock()
+    runs = [f"r{number}" for number in range(deleted)]
+    ledger = ledger_of(delete(*runs), clock=clock)
+    ledger.were_deleted(runs)
+    ledger.blocks = list(range(blocks))
+    # When nothing is said late of those that were deleted any more
+    clock.now = LATE
+    # Then they are searched for, if they may be one in ten
+    assert ledger.to_search_for() == (runs if worth_it else [])
+
+
+@pytest.mark.parametrize(("after", "removed"), [(LATE / 2, True), (LATE, False)])
+def test_what_may_be_said_late_or_lie_in_the_store_is_not_searched_for_yet(after: float, removed: bool) -> None:
+    clock = Clock()
+    ledger = ledger_of(delete("a"), clock=clock)
+    if removed:
+        ledger.were_deleted(["a"])
+    clock.now = after
+    assert ledger.to_search_for() == []
+
+
+def test_what_is_left_of_a_dissolved_block_is_among_the_rows_also_of_a_copy() -> None:
+    ledger = ledger_of(*whole("c"))
+    store_all(ledger)
+    ledger.block_stored(7, [])
+    ledger.dissolve(7, [row("a"), row("b")])
+    again = copy_of(ledger)
+    assert [one.execution_id for one in again.rows] == ["a", "b", "c"]
+    assert (again.blocks, list(again.retired), again.next_block()) == ([], [7], 8)
+
+
+def test_a_dissolved_block_is_removed_when_nobody_reads_it_any_more() -> None:
+    clock = Clock()
+    ledger = ledger_of(clock=clock)
+    ledger.block_stored(7, [])
+    ledger.dissolve(7, [])
+    assert ledger.to_remove() == []
+    clock.now = LATE
+    assert ledger.to_remove() == [7]
+
+
+def test_what_was_searched_for_is_forgotten() -> None:
+    ledger = ledger_of(delete("a", "b"))
+    ledger.searched_for(["a"])
+    assert list(ledger.deleted) == ["b"]
+
+
+def test_a_row_that_is_deleted_while_its_block_is_written_takes_no_other_with_it() -> None:
+    # Given a block under way
+    ledger = ledger_of(*whole("a"), *whole("b"), *whole("c"))
+    store_all(ledger)
+    block = ledger.rows[:2]
+    # When one of its rows is deleted before it has been written
+    ledger.apply(2, ledger.epoch, [delete("a")])
+    ledger.block_stored(0, block)
+    # Then what was not in it is still there
+    assert [one.execution_id for one in ledger.rows] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("deleted", "expired", "left"),
+    [
+        (set(), None, ["old", "new"]),
+        ({"new"}, None, ["old"]),
+        (set(), timedelta(days=1), ["new"]),
+        ({"new"}, timedelta(days=1), []),
+        (set(), timedelta(days=3), ["old", "new"]),
+    ],
+)
+def test_only_living_rows_are_kept(deleted: set[str], expired: timedelta | None, left: list[str]) -> None:
+    rows = [row("old", age=timedelta(days=2)), row("new")]
+    before = utc_now() - expired if expired is not None else None
+    assert [one.execution_id for one in living(rows, before, deleted)] == left
+
+
+def test_rows_of_expired_runs_are_forgotten() -> None:
+    ledger = ledger_of()
+    ledger.rows = [row("old", age=timedelta(days=2)), row("new")]
+    ledger.forget(utc_now() - timedelta(days=1))
+    assert [one.execution_id for one in ledger.rows] == ["new"]
 
 
 def test_what_has_not_ended_is_not_deleted() -> None:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages.base import Event
-from messages.executions import ExecutionStopRequested, RecordsDeleteRequested
+from messages.executions import ExecutionStopRequested, RecordsDeleted, RecordsDeleteRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from services.recorder import service as recorder_module
 from services.recorder.service import Recorder
@@ -284,6 +285,8 @@ class Life:
             await self.recorder._write_ended()
         elif step == "snapshot":
             await self.recorder._snapshot()
+        elif step == "search":
+            await self.recorder._search_blocks()
         else:
             await self.recorder.stop()
             self.recorder = Recorder(self.recorder.platform)
@@ -357,7 +360,7 @@ async def _play(
         left = await live(left, store, platform)
         left = [*steps[max(0, len(steps) - len(left) - again) : len(steps) - len(left)], *left]
     store.before, store.after = MemoryStore().before, MemoryStore().after
-    await live([*left, "write", "snapshot"], store, platform)
+    await live([*left, "write", "search", "snapshot"], store, platform)
     ledger = await load(store)
     rows = [*await RecordStore(store).load_rows(ledger.blocks), *ledger.rows]
     stored = [RunState.model_validate_json(data) for (_, key), data in store.objects.items() if key.startswith("runs/")]
@@ -395,3 +398,146 @@ def _run_through(work: object) -> None:
     with suppress(StopIteration):
         while True:
             work.send(None)
+
+
+# --- rows of deleted records ------------------------------------------------------------------------------------
+
+MANY = [f"run-{number}" for number in range(8)]
+DELETIONS = st.lists(
+    st.one_of(
+        st.lists(st.sampled_from(MANY), min_size=1, max_size=4).map(lambda runs: [deletion_of(*runs)]),
+        st.sampled_from(["write", "search", "snapshot", "stop"]),
+    ),
+    max_size=10,
+)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "BLOCK", 3)
+
+
+@pytest.fixture
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "SETTLED_SECS", -1.0)
+
+
+def deletion_of(*runs: str) -> RecordsDeleteRequested:
+    return RecordsDeleteRequested(subject="request", runs=list(runs))
+
+
+async def recorded(store: MemoryStore, *runs: str, **settings: Any) -> Recorder:
+    """A recorder that has written these runs, in blocks."""
+    recorder = Recorder(memory_platform(store, **settings))
+    await recorder.record([event for run in runs for event in whole(run)])
+    await recorder._write_ended()
+    await recorder._snapshot()
+    return recorder
+
+
+async def rows_in(store: MemoryStore, ledger: Ledger) -> list[str]:
+    rows = [*await RecordStore(store).load_rows(ledger.blocks), *ledger.rows]
+    return sorted(row.execution_id for row in rows)
+
+
+@pytest.mark.usefixtures("small_blocks", "no_delay")
+async def test_deleted_records_leave_nothing_behind() -> None:
+    # Given blocks of rows, some of whose runs are deleted
+    store = MemoryStore()
+    recorder = await recorded(store, *MANY)
+    await recorder.record([deletion_of(MANY[0], MANY[7])])
+    await recorder._write_ended()
+    # When the blocks have been searched for them
+    await recorder._search_blocks()
+    await recorder._snapshot()
+    await recorder._snapshot()
+    # Then the others are all there, and nobody has to remember anything
+    ledger = await load(store)
+    assert await rows_in(store, ledger) == MANY[1:7]
+    assert (ledger.deleted, ledger.to_delete, ledger.retired) == ({}, {}, {})
+    assert [int(key.rpartition("/")[2]) for key in store.keys("rows/")] == ledger.blocks
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_whoever_has_read_an_older_snapshot_still_finds_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a gateway that has just read a snapshot
+    store = MemoryStore()
+    recorder = await recorded(store, *MANY)
+    before = await RecordStore(store).load_snapshot()
+    assert before is not None
+    # When the blocks that it names are dissolved before it reads them
+    await recorder.record([deletion_of(MANY[0])])
+    await recorder._write_ended()
+    monkeypatch.setattr(recorder._ledger, "to_search_for", lambda: [MANY[0]])
+    await recorder._search_blocks()
+    await recorder._snapshot()
+    # Then it finds them
+    assert len(await RecordStore(store).load_rows(before.blocks)) == 6
+
+
+@pytest.mark.usefixtures("small_blocks", "no_delay")
+async def test_a_few_deleted_records_let_nobody_read_all_blocks() -> None:
+    store = MemoryStore()
+    recorder = await recorded(store, *[f"r{number}" for number in range(40)])
+    await recorder.record([deletion_of("r0")])
+    await recorder._write_ended()
+    store.before = failing("get", "rows/", AssertionError)
+    await recorder._search_blocks()
+    assert list(recorder._ledger.deleted) == ["r0"]
+
+
+@pytest.mark.usefixtures("small_blocks", "no_delay")
+async def test_blocks_that_have_expired_hold_no_deleted_record_for_ever() -> None:
+    store = MemoryStore()
+    recorder = await recorded(store, *MANY)
+    await recorder.record([deletion_of(MANY[0])])
+    await recorder._write_ended()
+    for key in store.keys("rows/"):
+        del store.objects[COLLECTION, key]
+    await recorder._search_blocks()
+    assert (recorder._ledger.blocks, recorder._ledger.deleted) == ([], {})
+
+
+@pytest.mark.usefixtures("small_blocks", "no_delay")
+async def test_rows_of_expired_runs_do_not_come_back_with_the_others_of_their_block() -> None:
+    # Given a block whose runs have ended a while ago
+    store = MemoryStore()
+    await recorded(store, *MANY[:3])
+    recorder = Recorder(memory_platform(store, execution_expire_days=1e-9))
+    # When one of them is deleted
+    await recorder.record([deletion_of(MANY[0])])
+    await recorder._write_ended()
+    await recorder._search_blocks()
+    # Then no row is left, though the block has not expired yet
+    assert (recorder._ledger.blocks, recorder._ledger.rows) == ([], [])
+
+
+async def test_a_deletion_is_told_of_when_nothing_is_left_in_the_store() -> None:
+    store, bus = MemoryStore(), NotingBus()
+    recorder = Recorder(memory_platform(store, bus))
+    await recorder.record(whole("a"))
+    await recorder._write_ended()
+    await recorder.record([deletion_of("a")])
+    left: list[str] = []
+    bus.refuse = lambda _events: left.extend(store.keys("runs/"))
+    await recorder._write_ended()
+    assert ([event.runs for event in bus.published if isinstance(event, RecordsDeleted)], left) == ([["a"]], [])
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=DELETIONS, lengths=st.lists(st.integers(0, 25), max_size=3), after=st.booleans(), again=st.integers(0, 2))
+def test_no_crash_brings_a_deleted_record_back_or_loses_another(
+    steps: list[Step], lengths: list[int], after: bool, again: int
+) -> None:
+    # Given rows in blocks, and deletions with crashes, after each of which the last steps are delivered again
+    store = MemoryStore()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_module, "BLOCK", 3)
+        patch.setattr(ledger_module, "SETTLED_SECS", -1.0)
+        asyncio.run(recorded(store, *MANY))
+        rows, _ = asyncio.run(_play(list(steps), lengths, after, again, store))
+        ledger = asyncio.run(load(store))
+    # Then all others are there, once
+    told = [event for step in steps if isinstance(step, list) for event in step]
+    gone = {run for event in told if isinstance(event, RecordsDeleteRequested) for run in event.runs}
+    assert (sorted(rows), ledger.deleted) == ([run for run in MANY if run not in gone], {})

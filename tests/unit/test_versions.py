@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from shared.versions import (
     record_of,
     removed_from,
 )
+from tests.unit.training_samples import checkpoint_of
 from voxloom.errors import NotAllowed, NotFound
 from voxloom.manifest import Manifest
-from voxloom.models import utc_now
+from voxloom.models import format_time, utc_now
 
 NOW = utc_now()
 
@@ -155,6 +157,39 @@ def test_metrics_count_equal_contents_once() -> None:
 
     assert (metrics.module_bytes, metrics.asset_bytes, metrics.logical_size_bytes) == (20, 200, 220)
     assert (metrics.module_count, metrics.asset_count) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("saved", "assets", "count"),
+    [
+        ([], 100, 2),
+        ([{"w": "x"}], 107, 3),
+        ([{"w": "x"}, {"w": "y"}], 112, 4),
+        ([{"w": "x"}, {"w": "x"}], 107, 3),
+        ([{"w": "x", "v": "x"}], 107, 3),
+        ([{"w": "x"}, {"w": "y", "v": "x"}], 112, 4),
+    ],
+)
+def test_metrics_count_checkpoints_and_their_equal_contents_once(
+    saved: list[dict[str, str]], assets: int, count: int
+) -> None:
+    sizes = {"x": 7, "y": 5}
+    checkpoints = [checkpoint_of(one, asset_sizes={name: sizes[name] for name in one.values()}) for one in saved]
+    manifests = sum(len(one.manifest()) for one in checkpoints)
+
+    metrics = record_of(deployed("a"), checkpoints).storage_metrics
+
+    assert (metrics.asset_bytes, metrics.asset_count, metrics.checkpoint_count) == (assets, count, len(saved))
+    assert (metrics.checkpoint_manifest_bytes, metrics.logical_size_bytes) == (manifests, 10 + assets + manifests)
+
+
+def test_a_record_names_its_checkpoints_and_when_the_newest_came() -> None:
+    first, second = (checkpoint_of({}, created_at=NOW + timedelta(seconds=age)) for age in (1, 2))
+
+    record = record_of(deployed("a"), [first, second])
+
+    assert record.checkpoints == [first.checkpoint_id, second.checkpoint_id]
+    assert record.storage_metrics.last_recomputed_at == format_time(second.created_at)
 
 
 def test_the_same_entry_gives_the_same_record() -> None:

@@ -13,7 +13,6 @@ from services.gateway.context import context_of
 from services.gateway.paging import PageQuery, Position, page_answer, page_of
 from services.gateway.payloads import json_answer, json_list, read_query, read_values
 from services.gateway.routing import ZIP, Many, Route
-from shared.algorithms import record_of
 from voxloom.errors import NotFound
 from voxloom.models import AlgorithmRecord, Value
 
@@ -92,12 +91,13 @@ def _by_type(record: AlgorithmRecord) -> Position:
 
 
 async def get_by_id(request: web.Request) -> web.Response:
-    return json_answer(record_of(await context_of(request).algorithms.get(request.match_info["algorithm_id"])))
+    algorithms = context_of(request).algorithms
+    return json_answer(await algorithms.record(await algorithms.get(request.match_info["algorithm_id"])))
 
 
 async def get(request: web.Request) -> web.Response:
-    name, major = request.match_info["name"], request.match_info["major"]
-    return json_answer(record_of(await context_of(request).algorithms.named(name, major)))
+    algorithms, name, major = context_of(request).algorithms, request.match_info["name"], request.match_info["major"]
+    return json_answer(await algorithms.record(await algorithms.named(name, major)))
 
 
 async def export(request: web.Request) -> web.StreamResponse:
