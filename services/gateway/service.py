@@ -53,8 +53,8 @@ LIVE = (
     "training.state-set.#",
     "worker.heartbeat.#",
 )
-OVERLAP = timedelta(seconds=60)
-"""The stream is followed from so long before the snapshot: what the recorder had heard but not yet written."""
+OVERLAP = timedelta(minutes=3)
+"""The stream is followed from so long before the snapshot: the broker's clock may be another than the recorder's."""
 CATCH_UP_SECS = 60.0
 BLOCKS_AT_ONCE = 10
 SHUTDOWN_SECS = 5.0

@@ -60,6 +60,7 @@ class Snapshot(Value):
 
     segment: int
     time: Moment
+    """All that was said before is in it."""
     epoch: Epoch
     runs: list[RunState]
     deploys: list[DeployState]
@@ -101,6 +102,8 @@ class Ledger:
         self._clock = clock
         self.epoch = snapshot.epoch if snapshot else Epoch()
         self.segment = snapshot.segment if snapshot else 0
+        self.heard = snapshot.time if snapshot else None
+        """When the oldest event of the last segment was said."""
         self.runs = {state.run: state for state in snapshot.runs} if snapshot else {}
         self.deploys = {state.deploy_id: state for state in snapshot.deploys} if snapshot else {}
         self.blocks = list(snapshot.blocks) if snapshot else []
@@ -131,6 +134,7 @@ class Ledger:
                 self._delete(event.runs)
         self.epoch = epoch
         self.segment = segment
+        self.heard = min((event.time for event in events), default=self.heard)
 
     def _apply_to_run(self, event: Event) -> None:
         run = event.subject
@@ -242,10 +246,11 @@ class Ledger:
                 del self.deploys[deploy_id]
 
     def snapshot(self, now: datetime) -> Snapshot:
+        # What is heard late was said long before now: whoever goes on from here has to hear what has not come yet.
         # Not validated: it is all ours, and may be a hundred thousand runs.
         return Snapshot.model_construct(
             segment=self.segment,
-            time=now,
+            time=min(now, self.heard or now),
             epoch=self.epoch,
             runs=list(self.runs.values()),
             deploys=list(self.deploys.values()),

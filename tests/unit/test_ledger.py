@@ -312,3 +312,23 @@ def test_rows_of_expired_runs_are_forgotten() -> None:
 def test_what_has_not_ended_is_not_deleted() -> None:
     ledger = ledger_of(requested("a"), delete("a"))
     assert (list(ledger.runs), list(ledger.deleted)) == (["a"], [])
+
+
+@pytest.mark.parametrize(
+    ("ages", "lags"),
+    [
+        ([[timedelta(0)]], timedelta(0)),
+        ([[timedelta(minutes=9), timedelta(minutes=5)]], timedelta(minutes=9)),
+        ([[timedelta(minutes=9)], [timedelta(minutes=5)]], timedelta(minutes=5)),
+        ([[timedelta(minutes=9)], []], timedelta(minutes=9)),
+        ([[timedelta(hours=-1)]], timedelta(0)),
+    ],
+    ids=["now", "a batch heard late", "the last segment counts", "nothing that counts", "a clock that is ahead"],
+)
+def test_a_snapshot_is_no_younger_than_what_was_heard_last(ages: list[list[timedelta]], lags: timedelta) -> None:
+    ledger, now = Ledger(clock=Clock()), utc_now()
+    for number, batch in enumerate(ages, start=1):
+        ledger.apply(
+            number, ledger.epoch, [requested(f"{number}").model_copy(update={"time": now - age}) for age in batch]
+        )
+    assert now - copy_of(ledger).snapshot(now).time == lags
