@@ -21,6 +21,8 @@ from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
+from tests.certificates import Certified, authority_in, certified
+
 MISSING = (
     "RabbitMQ is missing: run `apt-get install rabbitmq-server` (or `.ci/install-broker` as root); "
     "the tests start their own."
@@ -52,6 +54,16 @@ disk_free_limit.absolute = 10MB
 vm_memory_high_watermark.absolute = 4GB
 """
 
+# Who comes without a certificate is let in; who shows one, only if it is of the lab's authority.
+_TLS = """
+listeners.ssl.1 = 127.0.0.1:{amqps}
+ssl_options.cacertfile = {authority.certificate}
+ssl_options.certfile = {own.certificate}
+ssl_options.keyfile = {own.key}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+"""
+
 # Two schedulers that do not spin, and nothing that listens to other machines.
 _ERLANG = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
 
@@ -61,7 +73,7 @@ class Broker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._amqp, self._http, self._metrics, self._epmd, self._dist = free_ports(5)
+        self._amqp, self._amqps, self._http, self._metrics, self._epmd, self._dist = free_ports(6)
         self._node = f"voxloom-{secrets.token_hex(4)}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
         self.pid = 0
@@ -74,6 +86,16 @@ class Broker:
         return (
             f"amqp://{quote(user, safe='')}:{quote(password, safe='')}@127.0.0.1:{self._amqp}/{quote(vhost, safe='')}"
         )
+
+    def secure_url_of(self, vhost: str, **options: object) -> str:
+        """With TLS, at the name `localhost` that its certificate is for; `options` go into the query."""
+        query = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in options.items())
+        return f"amqps://{_USER}:{_USER}@localhost:{self._amqps}/{quote(vhost, safe='')}?{query}"
+
+    @property
+    def authority(self) -> Certified:
+        """Who has signed its certificate."""
+        return authority_in(self._folder)
 
     @property
     def management(self) -> str:
@@ -94,7 +116,7 @@ class Broker:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].")
         config = _CONFIG.format(amqp=self._amqp, management=self._http, metrics=self._metrics)
-        (self._folder / "rabbitmq.conf").write_text(config)
+        (self._folder / "rabbitmq.conf").write_text(config + self._tls())
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _GUARD, str(_BIN)],
@@ -112,6 +134,11 @@ class Broker:
             raise
         self.pid = int((self._folder / "pid").read_text())
         return self
+
+    def _tls(self) -> str:
+        return _TLS.format(
+            amqps=self._amqps, authority=self.authority, own=certified(self._folder, "localhost", self.authority)
+        )
 
     @property
     def _environment(self) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -32,8 +31,6 @@ def certified(folder: Path, name: str) -> Pair:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl to make a certificate")
     return certified(tmp_path_factory.mktemp("tls"), "one")
 
 

@@ -19,13 +19,14 @@ class NotThere(BusUnavailable):
     """The queue in question is not there, or not any more."""
 
 
-def translated(error: BaseException, address: str) -> VoxloomError:
-    """Misconfigured for what waiting cannot mend. `address` has no password in it."""
+def translated(error: BaseException, address: str, doubt: str = "") -> VoxloomError:
+    """Misconfigured for what waiting cannot mend. `address` has no password in it; `doubt` is told where the broker
+    just hangs up."""
     if isinstance(error, VoxloomError):
         return error
     if isinstance(error, amqp.ProbableAuthenticationError | amqp.AuthenticationError):
         return Misconfigured(f"The broker at {address} refuses the user or the password; correct them in `broker`.")
-    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
+    if _is_about_trust(error) or _is_about_trust(error.__cause__):
         return Misconfigured(
             f"No secure connection to the broker at {address} ({_why(error)}); "
             "see that it speaks TLS there, and that its certificate is trusted (cafile=… in `broker`)."
@@ -49,7 +50,17 @@ def translated(error: BaseException, address: str) -> VoxloomError:
         return NotThere(f"The broker at {address} does not have it ({_why(error)}).")
     if isinstance(error, amqp.IncompatibleProtocolError | amqp.ProtocolSyntaxError):
         return Misconfigured(f"What answers at {address} speaks no AMQP 0-9-1; correct host and port in `broker`.")
-    return BusUnavailable(f"The broker at {address} cannot be reached ({_why(error)}).")
+    but = f"; {doubt}" if doubt and _has_hung_up(error) else ""
+    return BusUnavailable(f"The broker at {address} cannot be reached ({_why(error)}){but}.")
+
+
+def _has_hung_up(error: BaseException) -> bool:
+    return any(isinstance(one, ConnectionResetError) for one in (error, error.__cause__, *error.args))
+
+
+def _is_about_trust(error: BaseException | None) -> bool:
+    """Of what can go wrong with TLS, what does not pass: a connection that just ends may come another time."""
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
 def _is_shut_out(error: BaseException) -> bool:
@@ -63,11 +74,11 @@ def _why(error: BaseException) -> str:
 
 
 @contextmanager
-def translating(address: str) -> Iterator[None]:
+def translating(address: str, doubt: str = "") -> Iterator[None]:
     try:
         yield
     except AMQP_ERRORS as error:
-        raise translated(error, address) from error
+        raise translated(error, address, doubt) from error
     except asyncio.CancelledError as error:
         # aiormq cancels whoever waits for a connection that is closed.
         if is_cancelled():

@@ -97,7 +97,8 @@ class Link:
         return True
 
     async def _connect(self) -> AbstractConnection:
-        with translating(self._address.shown):
+        await asyncio.to_thread(self._address.check_files)
+        with translating(self._address.shown, self._address.doubt):
             connecting = aiormq.Connection(self._address.url, client_properties=self._properties())
             try:
                 async with asyncio.timeout(CONNECT_SECS):
