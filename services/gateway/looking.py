@@ -1,11 +1,12 @@
-"""Looking into files: processes with limits open them, and get from here the bytes that they ask for."""
+"""Looking into files: processes with limits open them, where they lie or by the bytes that they ask for here."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from shared.hdf5.helpers import Helper, Helpers
 from shared.objects.base import ObjectStore
 from shared.settings import Settings
 from voxloom.errors import InvalidInput, NotFound, Unavailable, VoxloomError
+from voxloom.ids import new_id
 
 KEPT_INFOS = 256
 LARGEST_INFO = 1 << 20
@@ -31,6 +33,7 @@ Reply = dict[str, Any]
 class Looking:
     def __init__(self, store: ObjectStore, settings: Settings) -> None:
         self.blocks = Blocks(store)
+        self._store = store
         self._settings = settings
         self._infos: OrderedDict[str, Any] = OrderedDict()
         self._most = max(2, os.cpu_count() or 1)
@@ -65,8 +68,12 @@ class Looking:
     async def _ask(self, file: Located, request: Mapping[str, Any]) -> tuple[Any, bytes]:
         await self._wait_for_turn()
         try:
-            async with self._readers.lend() as helper, asyncio.timeout(self._settings.inspect_timeout):
-                reply, payload = await self._converse(helper, file, request)
+            async with (
+                self._readers.lend() as helper,
+                asyncio.timeout(self._settings.inspect_timeout),
+                self._placed(file) as path,
+            ):
+                reply, payload = await self._converse(helper, file, {**request, "path": path})
         except TimeoutError:
             raise _too_slow(self._settings.inspect_timeout) from None
         except BaseExceptionGroup as group:
@@ -80,6 +87,21 @@ class Looking:
         finally:
             self._turns.release()
         return _checked(reply), payload
+
+    @asynccontextmanager
+    async def _placed(self, file: Located) -> AsyncIterator[str | None]:
+        """Where the file lies, for as long as it is looked into; None where its bytes are far away. Raises NotFound."""
+        if not self._store.is_here:
+            yield None
+            return
+        place = self._store.scratch / f"look-{new_id()}"
+        try:
+            info = await self._store.checkout(COLLECTION, file.info.key, place)
+            if info.etag != file.info.etag:
+                raise NotFound("The file was replaced while it was read; ask again.", code="object_not_found")
+            yield str(place)
+        finally:
+            await asyncio.to_thread(place.unlink, missing_ok=True)
 
     async def _wait_for_turn(self) -> None:
         try:

@@ -1,10 +1,10 @@
 """Looks into HDF5 files that nobody trusts, and cuts slices out of them; a process of its own, with limits.
 
-It has no file and no store: what it needs to read it asks for. Its first line is `{"ready": true}`. Then it gets
-requests from standard input, a line of JSON each:
+It has no store: what it needs to read it asks for, unless it is told where the file lies. Its first line is
+`{"ready": true}`. Then it gets requests from standard input, a line of JSON each:
 
-    {"do": "info", "size": of the file, "limit": bytes that its datasets may have}
-    {"do": "slice", "size", "limit", "dataset", "axis", "index", "format", "contrast", "low", "high"}
+    {"do": "info", "size": of the file, "path": of it or null, "limit": bytes that its datasets may have}
+    {"do": "slice", "size", "path", "limit", "dataset", "axis", "index", "format", "contrast", "low", "high"}
 
 While it works on one it may write `{"need": [[start, stop], …]}`: those bytes will be wanted soon; and
 `{"read": [start, stop]}`, which is answered with these very bytes. In the end comes one line: `{"done": …}`, with
@@ -119,8 +119,7 @@ class Conversation:
 def handle(request: dict[str, Any], conversation: Conversation) -> bool:
     """Answers a request; whether another may follow."""
     try:
-        file = RemoteFile(request["size"], conversation.read)
-        done, payload = _do(request, file, conversation)
+        done, payload = _do(request, conversation)
         conversation.say({"done": done, "bytes": len(payload)}, payload)
     except Wrong as error:
         conversation.say({"wrong": str(error), "where": error.where})
@@ -135,12 +134,24 @@ def handle(request: dict[str, Any], conversation: Conversation) -> bool:
     return True
 
 
-def _do(request: dict[str, Any], remote: RemoteFile, conversation: Conversation) -> tuple[Any, bytes]:
-    with h5py.File(remote, "r") as file:
-        if request["do"] == "info":
-            return contents.describe(file.id, request["size"], request["limit"]), b""
-        values = slicing.read(file.id, slicing.Request.of(request), request["size"], conversation.need)
-        return None, slicing.encoded(values, slicing.Request.of(request))
+def _do(request: dict[str, Any], conversation: Conversation) -> tuple[Any, bytes]:
+    if request["path"] is None:
+        with h5py.File(RemoteFile(request["size"], conversation.read), "r") as file:
+            return _look(request, file, conversation.need)
+    with open(request["path"], "rb") as opened, h5py.File(request["path"], "r") as file:
+        return _look(request, file, _nothing, opened.fileno())
+
+
+def _nothing(_spans: list[tuple[int, int]]) -> None:
+    """Of a file that is here nothing has to be asked for ahead."""
+
+
+def _look(request: dict[str, Any], file: Any, need: slicing.Need, descriptor: int | None = None) -> tuple[Any, bytes]:
+    if request["do"] == "info":
+        return contents.describe(file.id, request["size"], request["limit"]), b""
+    wanted = slicing.Request.of(request)
+    values = slicing.read(file.id, wanted, request["size"], need, descriptor)
+    return None, slicing.encoded(values, wanted)
 
 
 def main(memory: int, seconds: float) -> None:

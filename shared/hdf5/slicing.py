@@ -14,6 +14,7 @@ from h5py import h5d, h5l, h5o
 from shared.hdf5 import png
 from shared.hdf5.cuts import SLAB, Cut, Runs, Wrong, check_chunks, check_picture, check_size, chunks_of, cut_of, runs_of
 from shared.hdf5.inspector import check_chunk, check_filters, check_storage
+from shared.hdf5.plain import cut_out, is_plain
 
 NUMBERS = "biufc"
 MOST_PREFETCHED = 64 << 20
@@ -37,8 +38,9 @@ class Request:
         return cls(**{name: said[name] for name in cls.__dataclass_fields__})
 
 
-def read(file: Any, request: Request, size: int, need: Need) -> np.ndarray:
-    """The values that are asked for, with the dtype of the file. `size`: of the file in bytes.
+def read(file: Any, request: Request, size: int, need: Need, descriptor: int | None = None) -> np.ndarray:
+    """The values that are asked for, with the dtype of the file. `size`: of the file in bytes; `descriptor`: of the
+    file, where it is one of this machine, so that nothing has to be asked for ahead.
 
     Raises Wrong for what cannot be asked for, Refused for what must not be opened.
     """
@@ -52,7 +54,12 @@ def read(file: Any, request: Request, size: int, need: Need) -> np.ndarray:
     if request.format == "png":
         check_picture(shape)
     if dataset.chunks is not None:
-        return _from_chunks(dataset, cut, dtype, need)
+        check_chunks(dataset.shape, dataset.chunks, cut, dtype.itemsize)
+        if descriptor is not None and is_plain(dataset, dtype):
+            return cut_out(dataset, cut, dtype, descriptor)
+        if descriptor is None:
+            need(_spans_of_chunks(dataset, cut))
+        return np.asarray(dataset[cut.key(dataset.ndim)])
     return _from_one_piece(dataset, cut, dtype, need)
 
 
@@ -104,8 +111,7 @@ def _dtype(dataset: Any, request: Request) -> np.dtype:
     return dtype
 
 
-def _from_chunks(dataset: Any, cut: Cut, dtype: np.dtype, need: Need) -> np.ndarray:
-    check_chunks(dataset.shape, dataset.chunks, cut, dtype.itemsize)
+def _spans_of_chunks(dataset: Any, cut: Cut) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     left = MOST_PREFETCHED
     for place in chunks_of(dataset.shape, dataset.chunks, cut):
@@ -114,8 +120,7 @@ def _from_chunks(dataset: Any, cut: Cut, dtype: np.dtype, need: Need) -> np.ndar
             continue
         spans.append((chunk.byte_offset, chunk.byte_offset + chunk.size))
         left -= chunk.size
-    need(spans)
-    return np.asarray(dataset[cut.key(dataset.ndim)])
+    return spans
 
 
 def _from_one_piece(dataset: Any, cut: Cut, dtype: np.dtype, need: Need) -> np.ndarray:

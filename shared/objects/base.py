@@ -126,6 +126,11 @@ class ObjectStore(ABC):
         """A local folder for files on their way in or out: `put_files` takes them from here, and `checkout` places them
         here, without copying where that can be. Emptied when the store is opened."""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether objects are files of this machine: then `checkout` of a large one costs nothing."""
+        return False
+
     @abstractmethod
     async def put(
         self,

@@ -72,6 +72,10 @@ class LocalObjectStore(ObjectStore):
         """A folder whose files `put_files` takes without copying. It is emptied when the store is opened."""
         return self._folder / SCRATCH
 
+    @property
+    def is_here(self) -> bool:
+        return True
+
     async def open(self) -> None:
         engine = await Engine.start(self._folder)
         self._engine = engine

@@ -233,40 +233,10 @@ class TestSlices:
         assert (await client.get(f"/api/v1/files/none/{what}")).json()["code"] == "file_not_found"
 
 
-class TestBytes:
-    """What is read of a file, measured."""
-
-    async def read_for(self, client: Client, world: World, fill: Fill, **query: Any) -> tuple[int, np.ndarray]:
-        """After the file's trees have been read once."""
-        file_id = await upload(client, fill)
-        await array(client, file_id, **{**query, "index": 0})
-        before = world.gateway._looking.blocks.read_bytes
-        found = await array(client, file_id, **query)
-        return world.gateway._looking.blocks.read_bytes - before, found
-
-    async def test_of_a_chunked_file_only_the_chunks_that_a_slice_crosses(self, client: Client, world: World) -> None:
-        data = np.random.default_rng(2).integers(0, 256, (64, 512, 512), np.uint8)
-        read, found = await self.read_for(
-            client, world, lambda file: file.create_dataset("x", data=data, chunks=(16, 128, 128)), index=40
-        )
-        assert np.array_equal(found, data[40])
-        assert read <= 16 * (16 * 128 * 128 + 2 * BLOCK) < data.nbytes / 2
-
-    @pytest.mark.parametrize(("axis", "at"), [(0, 6), (1, 600)])
-    async def test_of_one_piece_only_the_runs_of_a_slice(
-        self, client: Client, world: World, axis: int, at: int
-    ) -> None:
-        data = np.random.default_rng(2).integers(0, 256, (8, 1024, 1024), np.uint8)
-        read, found = await self.read_for(client, world, lambda file: file.__setitem__("x", data), axis=axis, index=at)
-        assert np.array_equal(found, data.take(at, axis))
-        assert 0 < read <= (1024 * KIB + 2 * BLOCK if axis == 0 else 8 * 2 * BLOCK)
-
-    async def test_what_was_read_lately_is_not_read_again(self, client: Client, world: World) -> None:
-        file_id = await upload(client, several)
-        await array(client, file_id, dataset="deep/volume", index=3)
-        before = world.gateway._looking.blocks.read_bytes
-        await picture(client, file_id, dataset="deep/volume", index=3)
-        assert world.gateway._looking.blocks.read_bytes == before
+class TestPlaces:
+    async def test_nothing_is_left_where_a_file_was_looked_into(self, client: Client, world: World) -> None:
+        await array(client, await upload(client, several), dataset="image")
+        assert list(world.gateway.store.scratch.glob("look-*")) == []
 
 
 class TestHostileFiles:
@@ -369,19 +339,38 @@ class TestOnS3:
         yield looking
         await looking.close()
 
-    async def test_a_slice_reads_its_chunks_and_no_more(
-        self, store: S3ObjectStore, looking: Looking, tmp_path: Path
-    ) -> None:
-        data = np.random.default_rng(2).integers(0, 256, (64, 512, 512), np.uint8)
+    async def put(self, store: S3ObjectStore, data: np.ndarray, **layout: Any) -> None:
         path = store.scratch / "x.h5"
-
-        def write() -> None:
-            with h5py.File(path, "w") as file:
-                file.create_dataset("x", data=data, chunks=(16, 128, 128))
-
-        await asyncio.to_thread(write)
+        await asyncio.to_thread(path.write_bytes, made(lambda file: file.create_dataset("x", data=data, **layout)))
         await store.put_files(COLLECTION, [FileUpload(bytes_key("x"), path)])
-        request = dict.fromkeys(("dataset", "axis", "contrast", "low", "high")) | {"index": 40, "format": "npy"}
+
+    async def cut(self, store: S3ObjectStore, looking: Looking, **wanted: Any) -> tuple[int, np.ndarray]:
+        """How much is read for a slice, after the file's trees have been read for another one."""
+        request = dict.fromkeys(("dataset", "axis", "contrast", "low", "high")) | {"format": "npy"} | wanted
+        await looking.slice(await locate(store, "x"), {**request, "index": 0})
+        before = looking.blocks.read_bytes
         raw = await looking.slice(await locate(store, "x"), request)
-        assert np.array_equal(np.load(io.BytesIO(raw)), data[40])
-        assert looking.blocks.read_bytes < 16 * (16 * 128 * 128 + 2 * BLOCK) + 4 * BLOCK < data.nbytes / 2
+        return looking.blocks.read_bytes - before, np.load(io.BytesIO(raw))
+
+    async def test_a_slice_reads_its_chunks_and_no_more(self, store: S3ObjectStore, looking: Looking) -> None:
+        data = np.random.default_rng(2).integers(0, 256, (64, 512, 512), np.uint8)
+        await self.put(store, data, chunks=(16, 128, 128))
+        read, found = await self.cut(store, looking, index=40)
+        assert np.array_equal(found, data[40])
+        assert 0 < read <= 16 * (16 * 128 * 128 + 2 * BLOCK) < data.nbytes / 2
+
+    @pytest.mark.parametrize(("axis", "at"), [(0, 6), (1, 600)])
+    async def test_of_one_piece_only_the_runs_of_a_slice(
+        self, store: S3ObjectStore, looking: Looking, axis: int, at: int
+    ) -> None:
+        data = np.random.default_rng(2).integers(0, 256, (8, 1024, 1024), np.uint8)
+        await self.put(store, data)
+        read, found = await self.cut(store, looking, axis=axis, index=at)
+        assert np.array_equal(found, data.take(at, axis))
+        assert 0 < read <= (1024 * KIB + 2 * BLOCK if axis == 0 else 8 * 2 * BLOCK)
+
+    async def test_what_was_read_lately_is_not_read_again(self, store: S3ObjectStore, looking: Looking) -> None:
+        await self.put(store, VOLUME, chunks=(8, 16, 48), compression="gzip")
+        await self.cut(store, looking, index=3)
+        read, _ = await self.cut(store, looking, index=3)
+        assert read == 0

@@ -1,0 +1,83 @@
+"""Slices out of chunks that are neither packed nor of a type that has to be converted, in a file of this machine.
+
+The HDF5 library reads and copies every chunk whole; here a slice costs its own bytes where they lie together in a
+chunk, and a single read per chunk where they do not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from h5py import h5t
+
+from shared.hdf5.cuts import SLAB, Cut, chunks_of
+from shared.hdf5.inspector import Refused
+
+PAGE = 1 << 12
+"""What reading a few bytes costs, in bytes that could be read instead."""
+
+
+def is_plain(dataset: Any, dtype: np.dtype) -> bool:
+    """Whether the bytes of its chunks are the values, and lie where the library says."""
+    if dataset.id.get_create_plist().get_nfilters() or dataset.file.userblock_size:
+        return False
+    small = math.prod(dataset.chunks) * dtype.itemsize <= SLAB
+    return small and bool(dataset.id.get_type().equal(h5t.py_create(dtype)))
+
+
+def cut_out(dataset: Any, cut: Cut, dtype: np.dtype, file: int) -> np.ndarray:
+    """The values of the cut. `file`: a descriptor of the dataset's file. Raises Refused."""
+    found = np.full(cut.shape(dataset.shape), dataset.fillvalue, dtype)
+    room = np.empty(dataset.chunks, dtype)
+    wanted = parts(dataset.chunks, dtype.itemsize, cut)
+    for place in chunks_of(dataset.shape, dataset.chunks, cut):
+        chunk = dataset.id.get_chunk_info_by_coord(place)
+        if chunk.byte_offset is None:
+            continue  # It was never written: there its values are the fill value.
+        if chunk.size != room.nbytes:
+            raise _not_there()
+        there, here = places(dataset.shape, dataset.chunks, place, cut)
+        for part in wanted:
+            _read(file, chunk.byte_offset, room, part)
+        found[here] = room[there]
+    return found
+
+
+def places(
+    shape: Sequence[int], chunk: Sequence[int], place: Sequence[int], cut: Cut
+) -> tuple[tuple[int | slice, ...], tuple[slice, ...]]:
+    """Which part of a chunk is wanted, and where in the cut it belongs."""
+    ends = [min(start + length, whole) for start, length, whole in zip(place, chunk, shape, strict=True)]
+    there = tuple(
+        cut.index - start if at == cut.axis and cut.index is not None else slice(0, end - start)
+        for at, (start, end) in enumerate(zip(place, ends, strict=True))
+    )
+    here = tuple(slice(start, end) for at, (start, end) in enumerate(zip(place, ends, strict=True)) if at != cut.axis)
+    return there, here
+
+
+def parts(chunk: Sequence[int], width: int, cut: Cut) -> list[range]:
+    """Which bytes of a chunk to read for the cut: its own, or all where that is less work."""
+    whole = math.prod(chunk) * width
+    if cut.axis is None or cut.index is None:
+        return [range(whole)]
+    length = math.prod(chunk[cut.axis + 1 :]) * width
+    step, first = length * chunk[cut.axis], length * (cut.index % chunk[cut.axis])
+    if whole // step * (length + PAGE) >= whole:
+        return [range(whole)]
+    return [range(start, start + length) for start in range(first, whole, step)]
+
+
+def _read(file: int, offset: int, room: np.ndarray, part: range) -> None:
+    """Puts these bytes of a chunk where they belong in `room`."""
+    wanted = room.reshape(-1).view(np.uint8)[part.start : part.stop]
+    if os.preadv(file, [wanted.data], offset + part.start) < wanted.nbytes:
+        raise _not_there()
+
+
+def _not_there() -> Refused:
+    return Refused("its chunks are not all there; upload it again")
