@@ -24,7 +24,8 @@ def _group_of(item: pytest.Item) -> str:
     footing = callspec.params.get("make_footing") if callspec else None
     if footing is None:
         return item.path.stem
-    return f"{footing} of their own" if "new_system" in getattr(item, "fixturenames", ()) else footing
+    names = getattr(item, "fixturenames", ())
+    return f"{footing} of their own" if "new_system" in names or "mortal" in names else footing
 
 
 @pytest.fixture(scope="session")
