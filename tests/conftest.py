@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
 from tests.s3server import S3Server
+
+# The tests start some hundred processes of ours: each would compile all of its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
