@@ -123,7 +123,7 @@ def _run(settings: Settings, names: list[str]) -> None:
 
     from services.system import chosen, run
     from shared import openfiles
-    from shared.memory import keep_buffers
+    from shared.memory import keep_buffers, keep_imports
 
     kinds = chosen(names)
 
@@ -132,6 +132,7 @@ def _run(settings: Settings, names: list[str]) -> None:
         typer.echo(f"{what} is ready at {url}" if url else f"{what} is ready")
 
     keep_buffers()
+    keep_imports()
     openfiles.allow_many()
     uvloop.run(run(settings, kinds, ready))
 

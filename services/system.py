@@ -124,8 +124,9 @@ class System:
         store = platform.make_store(settings)
         self._exits.push_async_callback(store.close)
         await store.open()
-        for collection, days in expiries(settings).items():
-            await store.set_expiry(collection, days)
+        if any(kind.keeps_house for kind in self._kinds):
+            for collection, days in expiries(settings).items():
+                await store.set_expiry(collection, days)
         return store
 
     async def _stop(self, service: Service) -> None:

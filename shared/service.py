@@ -33,6 +33,8 @@ class Service(ABC):
     name: ClassVar[str]
     runs_work: ClassVar[bool] = False
     """Whether a stop waits for work that may take its time."""
+    keeps_house: ClassVar[bool] = False
+    """Whether its process tells the store how long it keeps what: one service does for all."""
     url = ""
     """Where it is reached from outside, if it is, once it has started."""
 

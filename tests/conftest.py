@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
 from tests.s3server import S3Server
+
+# The tests start some hundred processes of ours: each would compile all of its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -32,7 +36,8 @@ def _group_of(item: pytest.Item) -> str:
     footing = callspec.params.get("make_footing") if callspec else None
     if footing is None:
         return item.path.stem
-    return f"{footing} of their own" if "new_system" in getattr(item, "fixturenames", ()) else footing
+    names = getattr(item, "fixturenames", ())
+    return f"{footing} of their own" if "new_system" in names or "mortal" in names else footing
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,9 @@ def main(port: int) -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     setattr(werkzeug_app, "RegexConverter", AnyText)  # noqa: B010
-    app: Any = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
+    # Its S3 alone: whoever chooses among all services looks through their folders for every request.
+    app: Any = werkzeug_app.create_backend_app("s3")
+    app.debug = False  # it would make a class of its own for every request
     server = make_server("127.0.0.1", port, careful(app), threaded=True, request_handler=Handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stdout.write(f"{server.port}\n")

@@ -42,6 +42,7 @@ UPKEEP_SECS = 3600.0
 
 class Ingest(Service):
     name = "ingest"
+    keeps_house = True
 
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)

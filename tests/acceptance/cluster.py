@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -173,6 +174,16 @@ class Cluster(Footing):
             self.add(name.partition("-")[0])
         return left
 
+    def mend(self) -> None:
+        """Adds whoever is missing, and waits until all can work. APIs that knew who is no more are closed."""
+        self._close_apis()
+        self.tend()
+        for service, count in Counter(WHOLE).items():
+            for _ in range(count - len(self.of(service))):
+                self.add(service)
+        self.url = self.urls[0]
+        eventually(lambda: all(process.ready for process in self.processes.values()), what="all being ready")
+
     @property
     def urls(self) -> list[str]:
         return [process.url for process in self.processes.values() if process.url]
@@ -206,9 +217,9 @@ class Cluster(Footing):
                 process.log.unlink()
         self.processes.clear()
 
-    def close(self) -> None:
-        if self.processes:
-            self.kill()
+    @property
+    def running(self) -> bool:
+        return bool(self.processes)
 
 
 class Turns(httpx.BaseTransport):

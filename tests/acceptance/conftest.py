@@ -51,6 +51,20 @@ def new_system(make_footing: Make, tmp_path: Path) -> Iterator[Make]:
     yield from making(make_footing, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def patient_system(make_footing: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Footing]:
+    footing = make_footing(tmp_path_factory.mktemp("mortal"), slots=2, grace=30.0, drain=20.0)
+    yield footing
+    footing.close()
+
+
+@pytest.fixture
+def mortal(patient_system: Footing) -> Footing:
+    """A running system that the tests of a file share, and that they may kill and start again; a stop gives what runs
+    some time."""
+    return patient_system if patient_system.running else patient_system.start()
+
+
 @pytest.fixture
 def new_embedded(tmp_path: Path) -> Iterator[Make]:
     """The same, for what only one footing promises."""

@@ -95,8 +95,12 @@ class Footing:
         self.process = None
         return code
 
+    @property
+    def running(self) -> bool:
+        return self.process is not None
+
     def close(self) -> None:
-        if self.process is not None:
+        if self.running:
             self.kill()
 
 

@@ -24,19 +24,18 @@ with open(args["notes"], "a") as notes:
 """
 
 
-def test_after_a_kill_in_the_middle_every_run_comes_to_its_true_end(new_system: Systems, tmp_path: Path) -> None:
+def test_after_a_kill_in_the_middle_every_run_comes_to_its_true_end(mortal: Footing, tmp_path: Path) -> None:
     # Given a system with a hundred runs accepted, killed when some of them have ended
-    footing = new_system()
-    api = footing.api()
+    api = mortal.api()
     notes = tmp_path / "notes"
     algorithm_id = api.deploy(generic("noting", NOTING))["algorithm_id"]
     runs = [
         api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": number}) for number in range(100)
     ]
     eventually(lambda: notes.exists() and notes.read_text().count("end") >= 30, what="30 ends")
-    footing.kill()
+    mortal.kill()
     # When it starts again
-    api = footing.start().api()
+    api = mortal.start().api()
     # Then every run completes, and has really run
     records = [api.wait(run) for run in runs]
     assert {record["status"] for record in records} == {"COMPLETED"}
@@ -44,60 +43,55 @@ def test_after_a_kill_in_the_middle_every_run_comes_to_its_true_end(new_system: 
     assert ended == set(range(100))
 
 
-def test_what_had_ended_before_the_kill_keeps_its_record_and_its_files(new_system: Systems) -> None:
-    footing = new_system()
-    api = footing.api()
+def test_what_had_ended_before_the_kill_keeps_its_record_and_its_files(mortal: Footing) -> None:
+    api = mortal.api()
     volume = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     deployed = api.deploy(algorithm("plus_one", PLUS_ONE))
     record = api.run(deployed["algorithm_id"], [api.upload(volume=volume)])
-    footing.kill()
-    api = footing.start().api()
+    mortal.kill()
+    api = mortal.start().api()
     assert api.record(record["execution_id"]) == record
     np.testing.assert_array_equal(api.download(record["output_dataset_ids"][0])["volume"], volume + 1)
 
 
-def test_an_ended_run_does_not_run_again(new_system: Systems, tmp_path: Path) -> None:
-    footing = new_system()
-    api = footing.api()
+def test_an_ended_run_does_not_run_again(mortal: Footing, tmp_path: Path) -> None:
+    api = mortal.api()
     notes = tmp_path / "notes"
     algorithm_id = api.deploy(generic("noting", NOTING))["algorithm_id"]
     run = api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": 1})
     api.wait(run)
-    footing.kill()
-    api = footing.start().api()
+    mortal.kill()
+    api = mortal.start().api()
     second = api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": 2})
     api.wait(second)
     assert notes.read_text().splitlines().count("begin 1") == 1
 
 
-def test_a_run_that_was_cut_off_says_which_attempt_it_is(new_system: Systems) -> None:
-    footing = new_system()
-    api = footing.api()
+def test_a_run_that_was_cut_off_says_which_attempt_it_is(mortal: Footing) -> None:
+    api = mortal.api()
     run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 50})
     api.wait_for_status(run, "RUNNING")
-    footing.kill()
-    api = footing.start().api()
+    mortal.kill()
+    api = mortal.start().api()
     record = api.wait(run)
     assert (record["status"], record["attempt"]) == ("COMPLETED", 2)
 
 
-def test_a_stop_that_was_accepted_before_the_kill_holds_after_it(new_system: Systems) -> None:
-    footing = new_system(grace=30.0)
-    api = footing.api()
+def test_a_stop_that_was_accepted_before_the_kill_holds_after_it(mortal: Footing) -> None:
+    api = mortal.api()
     run = api.execute(api.deploy(generic("deaf", "while True: time.sleep(1)"))["algorithm_id"])
     api.wait_for_status(run, "RUNNING")
     api.stop(run)
-    footing.kill()
-    assert footing.start().api().wait(run)["status"] == "STOPPED"
+    mortal.kill()
+    assert mortal.start().api().wait(run)["status"] == "STOPPED"
 
 
-def test_sigterm_lets_running_work_end(new_system: Systems) -> None:
-    footing = new_system(drain=20.0)
-    api = footing.api()
+def test_sigterm_lets_running_work_end(mortal: Footing) -> None:
+    api = mortal.api()
     run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"], additional_parameters={"steps": 50})
     api.wait_for_status(run, "RUNNING")
-    assert footing.stop() == 0
-    record = footing.start().api().wait(run)
+    assert mortal.stop() == 0
+    record = mortal.start().api().wait(run)
     assert (record["status"], record["attempt"]) == ("COMPLETED", 1)
 
 
@@ -119,13 +113,12 @@ def test_sigterm_gives_back_what_takes_longer_and_it_goes_on_after_the_start(
     assert {api.wait(one)["status"] for one in [run, *waiting]} == {"COMPLETED"}
 
 
-def test_nothing_is_left_running_after_a_kill(new_system: Systems) -> None:
-    footing = new_system()
-    api = footing.api()
+def test_nothing_is_left_running_after_a_kill(mortal: Footing) -> None:
+    api = mortal.api()
     run = api.execute(api.deploy(generic("pid", "print(f'pid <{os.getpid()}>')\n" + TICKER))["algorithm_id"])
     eventually(lambda: "pid <" in api.http.get(f"/api/v1/executions/{run}/log").text, what="the pid")
     pid = int(api.http.get(f"/api/v1/executions/{run}/log").text.split("pid <")[1].split(">")[0])
-    footing.kill()
+    mortal.kill()
     eventually(lambda: not Path(f"/proc/{pid}").exists(), within=5, what="the end of the runner process")
 
 

@@ -31,6 +31,25 @@ def new_system(tmp_path: Path) -> Iterator[Callable[..., Footing]]:
         footing.close()
 
 
+@pytest.fixture(scope="module")
+def kept_cluster(
+    broker: Broker, s3_server: S3Server, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("kept")
+    cluster = Cluster(folder, broker.new_vhost(), s3_server.url(), KEYS, nursery, slots=2, grace=1.0)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def cluster(kept_cluster: Cluster) -> Cluster:
+    """One that the tests of a file share; they may kill its processes. It is whole when a test begins."""
+    if kept_cluster.running:
+        kept_cluster.mend()
+        return kept_cluster
+    return kept_cluster.start()
+
+
 @pytest.fixture
 def new_cluster(request: pytest.FixtureRequest, nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     """Makes systems whose services are apart, on the broker and the store that the tests share unless others are

@@ -41,9 +41,8 @@ def notes(tmp_path: Path) -> Notes:
 
 
 @pytest.mark.parametrize("service", ["scheduler", "recorder"])
-def test_a_standby_takes_over_in_the_middle_of_200_runs(new_cluster: NewCluster, notes: Notes, service: Any) -> None:
+def test_a_standby_takes_over_in_the_middle_of_200_runs(cluster: Cluster, notes: Notes, service: Any) -> None:
     # Given 200 runs, of which some have ended
-    cluster = new_cluster()
     api = cluster.api()
     runs = submit(api, deploy_noting(api), notes, range(200))
     ended(notes, 40)
@@ -56,9 +55,8 @@ def test_a_standby_takes_over_in_the_middle_of_200_runs(new_cluster: NewCluster,
 
 
 def test_scheduler_and_recorder_at_once_are_taken_over_and_nothing_is_lost_or_done_twice(
-    new_cluster: NewCluster, notes: Notes
+    cluster: Cluster, notes: Notes
 ) -> None:
-    cluster = new_cluster()
     api = cluster.api()
     runs = submit(api, deploy_noting(api), notes, range(200))
     ended(notes, 40)
@@ -96,9 +94,8 @@ def later_scheduler(cluster: Cluster, old: Process, epoch: float) -> Process | N
     return next((process for process in others if process.figure("scheduler_epoch") > epoch), None)
 
 
-def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(new_cluster: NewCluster, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(cluster: Cluster, tmp_path: Path) -> None:
     # Given two runs on each of two workers, which go on until they are let go
-    cluster = new_cluster()
     api = cluster.api()
     held = api.deploy(generic("held", HELD))["algorithm_id"]
     runs = [api.execute(held, additional_parameters={"until": str(tmp_path / "go")}) for _ in range(4)]
@@ -184,9 +181,8 @@ def test_a_store_that_stands_still_for_a_while_costs_no_run(
     assert set(notes.count("end")) == set(range(60))
 
 
-def test_a_gateway_that_restarts_misses_no_event_for_a_client_that_resumes(new_cluster: NewCluster) -> None:
+def test_a_gateway_that_restarts_misses_no_event_for_a_client_that_resumes(cluster: Cluster) -> None:
     # Given a client that follows a run at one gateway and has seen it begin
-    cluster = new_cluster()
     api = cluster.api()
     ticker = api.deploy(generic("ticker", TICKER))["algorithm_id"]
     run = api.execute(ticker, additional_parameters={"steps": 60})
@@ -218,8 +214,7 @@ def statuses_of(url: str, run: str, last: str | None = None) -> Iterator[tuple[s
                 yield identifier, json.loads(value)["status"]
 
 
-def test_what_one_gateway_has_answered_the_other_knows(new_cluster: NewCluster) -> None:
-    cluster = new_cluster()
+def test_what_one_gateway_has_answered_the_other_knows(cluster: Cluster) -> None:
     here, there = (httpx.Client(base_url=gateway.url, timeout=30.0) for gateway in cluster.of("gateway"))
     api = cluster.api()
     with here, there:

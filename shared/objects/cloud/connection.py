@@ -14,6 +14,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.handlers import add_expect_header
 from botocore.utils import calculate_md5
 
+from shared.objects.cloud import descriptions
 from shared.objects.cloud.errors import FAILURES, UNSURE_CODES, About, code_behind, told
 from shared.objects.cloud.place import S3Place, Spot
 from voxloom.errors import Misconfigured, NotFound, StoreUnavailable, VoxloomError
@@ -63,6 +64,7 @@ class Connection:
     @classmethod
     async def _start(cls, place: S3Place) -> Connection:
         session = get_session()
+        descriptions.share(session)
         credentials = await session.get_credentials()
         if credentials is None:
             raise Misconfigured(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import botocore.session
 from botocore.config import Config
 
+from shared.objects.cloud import descriptions
 from shared.objects.cloud.connection import Connection
 from shared.objects.cloud.errors import FAILURES, About, told
 from shared.objects.cloud.place import S3Place, Spot
@@ -30,6 +31,7 @@ class Presigner:
 
     async def open(self) -> None:
         session = botocore.session.get_session()
+        descriptions.share(session)
         session.set_credentials("", "")
         self._keys = session.get_credentials()
         await self.renew()
