@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import aiohttp
@@ -58,6 +58,7 @@ async def measure(system: System) -> list[Figure]:
             *await _gigabyte(system, folder),
             *await _volume(system, folder),
             *await _slices(system, folder),
+            *await _pictures(system, folder),
             await _asset(system, folder),
         ]
 
@@ -231,6 +232,29 @@ async def _slices(system: System, folder: Path, number: int = 256, side: int = 2
         Figure(name, took["ours"], "s", 2.5 * took[how], True, f"h5py in one process, {how}", took[how])
         for how in ("fsync", "no fsync")
     ]
+
+
+async def _pictures(system: System, folder: Path, side: int = 512, chunk: int = 64) -> list[Figure]:
+    """Slices that no request has asked for before, of a volume that is in the page cache."""
+    source = folder / "chunked.h5"
+    data = np.random.default_rng(0).random((side, side, side), dtype=np.float32)
+    with h5py.File(source, "w") as file:
+        file.create_dataset("volume", data=data, chunks=(chunk, chunk, chunk))
+    url = f"{system.url}/api/v1/files/{await _upload(system, source)}/slice"
+
+    def plain(axis: int, index: int) -> None:
+        with h5py.File(source) as file:
+            np.asarray(file["volume"][(slice(None),) * axis + (index,)])
+
+    figures = []
+    for axis in range(3):
+        at = range(7, side, side // 40)
+        ours = [await _download(system.http, f"{url}?axis={axis}&index={index}") for index in at]
+        beside = [await _timed(asyncio.to_thread(plain, axis, index)) for index in at]
+        name = f"slice of {side}³ float32 in chunks of {chunk}³ as PNG, axis {axis}, p95"
+        slowest, yardstick = quantiles(ours, n=20)[-1] * 1e3, quantiles(beside, n=20)[-1] * 1e3
+        figures.append(Figure(name, slowest, "ms", 100, True, "h5py in one process, no PNG", yardstick))
+    return figures
 
 
 async def _asset(system: System, folder: Path) -> Figure:
