@@ -21,6 +21,7 @@ from shared import platform, seats
 from shared.bus import topology
 from shared.bus.base import Queue
 from shared.bus.local import LocalBus
+from shared.objects.base import COLLECTIONS
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform, Service
 from shared.settings import Settings
@@ -304,6 +305,30 @@ async def test_services_apart_wait_for_a_broker_that_does_not_answer(apart: Star
     os.kill(os.getpid(), signal.SIGTERM)
     await ends(running)
     assert Fake.said == ["one starts", "one stops"]
+
+
+class House(Fake):
+    name = "house"
+    keeps_house = True
+
+
+@pytest.mark.parametrize(("kinds", "told"), [([One], set()), ([One, House], set(COLLECTIONS))])
+async def test_one_service_says_for_all_how_long_the_store_keeps_what(
+    apart: Start, monkeypatch: pytest.MonkeyPatch, kinds: list[type[Service]], told: set[str]
+) -> None:
+    heard: set[str] = set()
+
+    async def hear(_store: LocalObjectStore, collection: str, _days: float | None) -> None:
+        heard.add(collection)
+
+    monkeypatch.setattr(LocalObjectStore, "set_expiry", hear)
+    is_up = asyncio.Event()
+    running = apart(*kinds, refusals=0, ready=lambda _url: is_up.set())
+    async with asyncio.timeout(10):
+        await is_up.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ends(running)
+    assert heard == told
 
 
 async def test_sigterm_ends_the_waiting(apart: Start) -> None:
