@@ -17,6 +17,7 @@ import typer
 from voxloom.cli import doctor, runs, servers
 from voxloom.cli.doctor import Finding, line_of
 from voxloom.cli.follow import PlainView
+from voxloom.cli.interrupts import Interrupts
 from voxloom.cli.program import sentence_of
 from voxloom.cli.saving import Part, check_destination, parts_of
 from voxloom.cli.session import full_id
@@ -167,7 +168,7 @@ def test_of_a_server_that_has_gone_away_it_is_said_what_becomes_of_the_run(
 ) -> None:
     stream = io.StringIO()
     with pytest.raises(raised):
-        runs._follow(cast(Run, Away(watching)), PlainView(stream))
+        runs._follow(cast(Run, Away(watching)), PlainView(stream), Interrupts())
     assert stream.getvalue().startswith(said)
 
 

@@ -16,6 +16,7 @@ from voxloom.cli.text import printable, tell
 
 if TYPE_CHECKING:
     from voxloom.cli.follow import View
+    from voxloom.cli.interrupts import Interrupts
     from voxloom.client import Client, Run
     from voxloom.models import AlgorithmRecord, ExecutionRecord
 
@@ -51,11 +52,18 @@ def run(
     images are (N, 3, H, W); those in a TIFF are recognized. Ctrl-C stops the run.
     """
     from voxloom.cli.follow import open_view
+    from voxloom.cli.interrupts import Interrupts
     from voxloom.cli.saving import check_destination, fetch_outputs, parts_of
 
     if out is not None:
         check_destination(out)
-    with connect(ctx) as client, open_view() as view:
+    with connect(ctx) as client, open_view() as view, Interrupts() as interrupts:
+
+        def uploaded(done: int, total: int) -> None:
+            view.moved("uploading", done, total)
+            if done == total:
+                interrupts.hold()
+
         wanted = _resolve(client, algorithm, parameter or [], view)
         started = client.submit(
             wanted.record,
@@ -65,10 +73,10 @@ def run(
             device=None if device is None else device.value,
             dataset=dataset,
             checkpoint=checkpoint,
-            progress=lambda done, total: view.moved("uploading", done, total),
+            progress=uploaded,
         )
         view.began(f"{wanted.record.algorithm_name} {wanted.version}, run {started.id}")
-        ended = _follow(started, view)
+        ended = _follow(started, view, interrupts)
         if out is None:
             view.say(f"The outputs are on the server; `voxloom save {started.id} OUT` fetches them.")
         else:
@@ -130,13 +138,14 @@ def check_request(record: AlgorithmRecord, minor: str | None, parameters: Mappin
         )
 
 
-def _follow(run: Run, view: View) -> ExecutionRecord:
+def _follow(run: Run, view: View, interrupts: Interrupts) -> ExecutionRecord:
     """The record of the run once it is COMPLETED. Ctrl-C stops it on the server. Raises RunFailed."""
     from voxloom.client._outputs import describe_end
     from voxloom.errors import RunFailed, Unavailable
     from voxloom.models import Status
 
     try:
+        interrupts.let_go()
         for update in run.watch():
             view.take(update)
         record = run.wait()

@@ -12,6 +12,7 @@ from voxloom.cli.text import printable, tell
 
 if TYPE_CHECKING:
     from voxloom.cli.follow import View
+    from voxloom.cli.interrupts import Interrupts
     from voxloom.client import Client, Training
     from voxloom.models import TrainingRecord
 
@@ -44,19 +45,21 @@ def train(
     saved stays.
     """
     from voxloom.cli.follow import open_view
+    from voxloom.cli.interrupts import Interrupts
     from voxloom.cli.values import parse_parameters
     from voxloom.errors import InvalidInput
 
     entry = _entry_of(data or [])
     if not entry and not sample:
         raise InvalidInput("Say what to learn from: files with -d KEY=FILE, or samples with -s ID.")
-    with connect(ctx) as client, open_view() as view:
+    with connect(ctx) as client, open_view() as view, Interrupts() as interrupts:
         record = client.find(algorithm)
         parameters = parse_parameters(parameter or [], record.training_parameters)
         samples = [*(sample or []), *_made(client, entry, view)]
+        interrupts.hold()
         started = client.train(record, samples, parameters, checkpoint=checkpoint, tags=tag or [])
         view.began(f"{record.algorithm_name} {record.algorithm_version}, training {started.id}")
-        ended = _follow(started, view)
+        ended = _follow(started, view, interrupts)
     tell(ended.output_checkpoint_ids)
 
 
@@ -78,13 +81,14 @@ def _made(client: Client, entry: dict[str, list[Path]], view: View) -> list[str]
     return [client.sample([entry], progress=lambda done, total: view.moved("uploading", done, total))]
 
 
-def _follow(training: Training, view: View) -> TrainingRecord:
+def _follow(training: Training, view: View, interrupts: Interrupts) -> TrainingRecord:
     """The record once it is COMPLETED. Ctrl-C stops it on the server. Raises RunFailed."""
     from voxloom.client._outputs import describe_end
     from voxloom.errors import RunFailed
     from voxloom.models import Status
 
     try:
+        interrupts.let_go()
         record = _watch(training, view)
     except KeyboardInterrupt:
         _interrupt(training, view)
