@@ -167,7 +167,7 @@ def careful(app: App) -> App:
         environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         if (code := _objection(environ, body)) is not None:
-            return _refuse(code, start_response)
+            return _refuse(code, environ["REQUEST_METHOD"], start_response)
         with alone:
             return app(environ, start_response)
 
@@ -199,10 +199,10 @@ def _body(environ: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _refuse(code: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _refuse(code: str, method: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
     text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>It is refused.</Message></Error>".encode()
     start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(text)))])
-    return [text]
+    return [] if method == "HEAD" else [text]  # what follows such an answer is taken for a broken one
 
 
 def _objection(environ: Mapping[str, Any], body: bytes) -> str | None:
