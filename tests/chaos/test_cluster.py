@@ -147,10 +147,10 @@ def test_a_broker_that_restarts_under_load_loses_nothing_that_was_accepted(
     eventually(lambda: all(process.ready for process in cluster.processes.values()), what="all being ready again")
 
 
-def test_a_broker_that_has_lost_its_disk_costs_no_run_that_was_recorded(
+def test_a_broker_that_has_lost_its_disk_costs_no_run_that_was_accepted(
     new_cluster: NewCluster, own_broker: Broker, notes: Notes
 ) -> None:
-    # Given runs that are recorded; some have ended, some run, others wait
+    # Given runs of which some have ended, some run, and others wait; perhaps not all are recorded yet
     cluster = new_cluster(broker=own_broker, claim_timeout=2.0)
     api = cluster.api()
     runs = submit(api, deploy_noting(api), notes, range(60), seconds=0.2)
