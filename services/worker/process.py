@@ -206,9 +206,12 @@ class RunnerProcess:
         return fit and not has_exited(self.pid)
 
     async def run(self, frame: frames.Run, link: RunLink) -> frames.Ended:
-        """Does one run and waits for its end, however it comes. Cancelling kills the process."""
-        if self._current is not None or not self.alive:
-            raise RuntimeError("a runner process does one run at a time, and none once it has ended")
+        """Does one run and waits for its end, however it comes. Cancelling kills the process. Raises Unavailable where
+        there is no process any more."""
+        if self._current is not None:
+            raise RuntimeError("a runner process does one run at a time")
+        if not self.alive:
+            raise Unavailable("The runner process ended before the run was given to it; run it again.")
         if self._module_dir not in (None, frame.module_dir):
             raise RuntimeError("a runner process serves one module for its life")
         self._module_dir = frame.module_dir

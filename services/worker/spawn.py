@@ -82,10 +82,13 @@ def _start(sock: int, out: int, err: int, memory: int | None, home: str) -> subp
 
 
 def has_exited(pid: int) -> bool:
-    """Whether a child of ours is over and waits to be reaped, as far as the system tells without reaping it."""
+    """Whether a child of ours is over, as far as the system tells without reaping it."""
     if not hasattr(os, "waitid"):
         return False
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True  # It has just been reaped.
 
 
 async def exit_of(process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from services.worker.guardian import Guardian
 from services.worker.process import RunnerProcess
-from voxloom.errors import InvalidInput, NotFound
+from voxloom.errors import InvalidInput, NotFound, Unavailable
 from voxloom.models import RunError
 from voxloom.runner import frames
 
@@ -443,6 +443,17 @@ async def test_a_dead_process_is_not_alive(bench: Bench) -> None:
     await bench.run(bench.module("os._exit(0)"), process)
     await until(lambda: not process.alive)
     assert process.returncode == 0
+
+
+async def test_one_that_was_reaped_this_very_moment_is_not_alive_and_takes_no_run(bench: Bench) -> None:
+    # Given a process that is reaped by the system's word, before anybody here has noticed
+    process = await bench.process()
+    os.kill(process.pid, signal.SIGKILL)
+    await asyncio.to_thread(os.waitpid, process.pid, 0)
+    # When it is asked, and given a run, then it is known to be gone
+    assert not process.alive
+    with pytest.raises(Unavailable, match="run it again"):
+        await bench.run(bench.module("pass"), process)
 
 
 async def test_memory_over_the_limit_fails_the_run(bench: Bench) -> None:
