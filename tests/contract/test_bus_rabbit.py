@@ -16,6 +16,7 @@ from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
 from shared.bus import topology
 from shared.bus.amqp import publisher, running
+from shared.bus.amqp.receiving import Receiver
 from shared.bus.base import Queue
 from shared.bus.rabbit import RabbitBus
 from tests.brokers import Broker
@@ -231,6 +232,21 @@ async def test_when_the_active_consumer_loses_its_connection_the_next_goes_on_in
     await second.has("2999")
     assert second.subjects == numbers(int(second.subjects[0]), 3000)
     assert set(first.subjects) | set(second.subjects) == set(numbers(0, 3000))
+
+
+async def test_who_stops_while_the_broker_is_asked_about_it_is_not_missed(
+    vhost: str, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = await opened(vhost)
+    consumer = await bus.consume(replace(QUEUE, name="stops"), Inbox())
+    assert isinstance(consumer, Receiver)
+
+    async def asked(_queue: str) -> int:
+        await consumer.close()
+        return 0
+
+    await consumer.verify(asked)
+    assert "does not know" not in caplog.text
 
 
 # --- what is wrong from the start ---

@@ -94,6 +94,8 @@ class Receiver(Worked):
         session = self._session
         if session is None or session.lost or await self._is_known(session, consumers):
             return
+        if session.lost or self._closing:
+            return  # It was given up while the broker was asked.
         log.error("the broker does not know that %s receives; it begins anew", self.name)
         session.lose()
 
