@@ -62,8 +62,8 @@ def write(figures: list[Figure], folder: Path) -> None:
 Written by `make bench`. The whole system on the embedded footing: one server process, real runner processes, real HTTP,
 warm where it says nothing else. Where it says RabbitMQ + S3: a process per service, one of each, RabbitMQ, and a small
 S3 server in Python, all of which share the machine's cores with the load; what more cores or machines give was not
-measured. Measured on {when}: {machine()}. A yardstick is measured in the same run, on the same machine, and does nothing
-but the unavoidable part of the work.
+measured. Measured on {when}: {machine()}. A yardstick is measured in the same run, on the same machine, and does
+nothing but the unavoidable part of the work.
 
 | {" | ".join(HEAD)} |
 |{"---|" * len(HEAD)}
