@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,16 @@ def certified(folder: Path, name: str, authority: Certified) -> Certified:
         names = x509.SubjectAlternativeName([x509.DNSName(name)])
         about = _about(name, "lab", _new_key(made.key).public_key()).add_extension(names, critical=False)
         _write(about.sign(_key_of(authority), SHA256()), made.certificate)
+    return made
+
+
+def self_signed(folder: Path, name: str) -> Certified:
+    """For a server on this machine, at its name or its address; whoever takes it for an authority trusts it."""
+    made = _places(folder, name)
+    key = _new_key(made.key)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    about = _about("localhost", "localhost", key.public_key()).add_extension(names, critical=False)
+    _write(about.add_extension(x509.BasicConstraints(True, None), critical=True).sign(key, SHA256()), made.certificate)
     return made
 
 

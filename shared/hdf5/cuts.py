@@ -132,9 +132,9 @@ class Runs:
         return self.count <= MOST_RUNS and self.length + 2 * BLOCK < self.step
 
     def spans(self) -> list[tuple[int, int]]:
-        if not self.sparse:
-            return []
-        return [(at, at + self.length) for at in range(self.first, self.first + self.count * self.step, self.step)]
+        """Of every run: from where, and up to where."""
+        begins = range(self.first, self.first + self.count * self.step, self.step)
+        return [(at, at + self.length) for at in begins]
 
     def check(self) -> None:
         """Raises Wrong where too much would have to be read."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from h5py import h5t
 
-from shared.hdf5.cuts import SLAB, Cut, chunks_of
+from shared.hdf5.cuts import SLAB, Cut, chunks_of, runs_of
 from shared.hdf5.inspector import Refused
 
 PAGE = 1 << 12
@@ -33,6 +33,7 @@ def cut_out(dataset: Any, cut: Cut, dtype: np.dtype, file: int) -> np.ndarray:
     """The values of the cut. `file`: a descriptor of the dataset's file. Raises Refused."""
     found = np.full(cut.shape(dataset.shape), dataset.fillvalue, dtype)
     room = np.empty(dataset.chunks, dtype)
+    raw = room.reshape(-1).view(np.uint8)
     wanted = parts(dataset.chunks, dtype.itemsize, cut)
     for place in chunks_of(dataset.shape, dataset.chunks, cut):
         chunk = dataset.id.get_chunk_info_by_coord(place)
@@ -41,8 +42,8 @@ def cut_out(dataset: Any, cut: Cut, dtype: np.dtype, file: int) -> np.ndarray:
         if chunk.size != room.nbytes:
             raise _not_there()
         there, here = places(dataset.shape, dataset.chunks, place, cut)
-        for part in wanted:
-            _read(file, chunk.byte_offset, room, part)
+        for start, stop in wanted:
+            _read(file, chunk.byte_offset + start, raw[start:stop])
         found[here] = room[there]
     return found
 
@@ -60,22 +61,17 @@ def places(
     return there, here
 
 
-def parts(chunk: Sequence[int], width: int, cut: Cut) -> list[range]:
+def parts(chunk: Sequence[int], width: int, cut: Cut) -> list[tuple[int, int]]:
     """Which bytes of a chunk to read for the cut: its own, or all where that is less work."""
-    whole = math.prod(chunk) * width
-    if cut.axis is None or cut.index is None:
-        return [range(whole)]
-    length = math.prod(chunk[cut.axis + 1 :]) * width
-    step, first = length * chunk[cut.axis], length * (cut.index % chunk[cut.axis])
-    if whole // step * (length + PAGE) >= whole:
-        return [range(whole)]
-    return [range(start, start + length) for start in range(first, whole, step)]
+    axis, index = cut.axis, cut.index
+    runs = runs_of(chunk, width, cut if axis is None or index is None else Cut(axis, index % chunk[axis]))
+    whole = runs.count * runs.step
+    return [(0, whole)] if runs.count * (runs.length + PAGE) >= whole else runs.spans()
 
 
-def _read(file: int, offset: int, room: np.ndarray, part: range) -> None:
-    """Puts these bytes of a chunk where they belong in `room`."""
-    wanted = room.reshape(-1).view(np.uint8)[part.start : part.stop]
-    if os.preadv(file, [wanted.data], offset + part.start) < wanted.nbytes:
+def _read(file: int, offset: int, room: np.ndarray) -> None:
+    """Fills `room` with the bytes of the file from `offset` on."""
+    if os.preadv(file, [room.data], offset) < room.nbytes:
         raise _not_there()
 
 

@@ -139,7 +139,7 @@ def _from_one_piece(dataset: Any, cut: Cut, dtype: np.dtype, need: Need) -> np.n
 
 def _spans(dataset: Any, runs: Runs) -> list[tuple[int, int]]:
     offset = dataset.id.get_offset()
-    spans = runs.spans() if offset is not None else []
+    spans = runs.spans() if offset is not None and runs.sparse else []
     if sum(stop - start for start, stop in spans) > MOST_PREFETCHED:
         return []
     return [(offset + start, offset + stop) for start, stop in spans]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from tests.brokers import Broker, vhost_of
 from tests.certificates import authority_in, certified
 from tests.contract.bus_tools import Inbox, StreamInbox
 from tests.contract.test_bus_rabbit import QUEUE, uploaded
-from voxloom.errors import BusUnavailable, Misconfigured, VoxloomError
+from voxloom.errors import Misconfigured, VoxloomError
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +101,3 @@ def test_the_doctor_looks_at_a_broker_over_tls(broker: Broker, vhost: str, monke
     (seen,) = checks.platform()
     assert seen.next_step is None
     assert seen.seen.startswith("amqps://localhost:")
-
-
-def test_a_connection_that_breaks_off_while_it_is_made_may_come_later() -> None:
-    from shared.bus.amqp.failures import translated
-
-    broken = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
-    assert isinstance(translated(broken, "here"), BusUnavailable)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from shared.settings import load_settings
+from tests.certificates import Certified, self_signed
 from tests.contract.gateway_world import HDF5, client_of, world_at
 from voxloom.client import AsyncClient
 from voxloom.errors import Misconfigured, Unavailable
@@ -18,20 +19,10 @@ from voxloom.errors import Misconfigured, Unavailable
 ORIGIN = {"Origin": "https://viewer.example"}
 ASKING = {**ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-mine"}
 
-Pair = tuple[Path, Path]
-
-
-def certified(folder: Path, name: str) -> Pair:
-    certificate, key = folder / f"{name}.pem", folder / f"{name}-key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    about = ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-    subprocess.run([*command, *about, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, key
-
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return certified(tmp_path_factory.mktemp("tls"), "one")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Certified:
+    return self_signed(tmp_path_factory.mktemp("tls"), "one")
 
 
 async def refusal(folder: Path, **settings: Any) -> str:
@@ -42,7 +33,7 @@ async def refusal(folder: Path, **settings: Any) -> str:
 
 
 class TestTls:
-    async def test_everything_goes_over_tls_and_urls_say_so(self, tmp_path: Path, pair: Pair) -> None:
+    async def test_everything_goes_over_tls_and_urls_say_so(self, tmp_path: Path, pair: Certified) -> None:
         trusting = ssl.create_default_context(cafile=str(pair[0]))
         async with world_at(tmp_path, tls_certificate=pair[0], tls_key=pair[1]) as world:
             assert world.gateway.url.startswith("https://127.0.0.1:")
@@ -52,7 +43,7 @@ class TestTls:
                 assert (url.startswith("https://"), (await client.get(url)).content) == (True, HDF5)
 
     async def test_the_client_trusts_the_certificate_that_the_environment_names(
-        self, tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, pair: Certified, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async with world_at(tmp_path, tls_certificate=pair[0], tls_key=pair[1]) as world:
             monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
@@ -63,32 +54,32 @@ class TestTls:
                 async with AsyncClient(world.gateway.url) as client:
                     await client.server()
 
-    async def test_who_speaks_plain_http_gets_nothing(self, tmp_path: Path, pair: Pair) -> None:
+    async def test_who_speaks_plain_http_gets_nothing(self, tmp_path: Path, pair: Certified) -> None:
         secure = world_at(tmp_path, tls_certificate=pair[0], tls_key=pair[1])
         async with secure as world, httpx.AsyncClient() as client:
             with pytest.raises(httpx.HTTPError):
                 await client.get(world.gateway.url.replace("https", "http"))
 
-    async def test_both_may_be_in_one_file(self, tmp_path: Path, pair: Pair) -> None:
+    async def test_both_may_be_in_one_file(self, tmp_path: Path, pair: Certified) -> None:
         both = tmp_path / "both.pem"
         both.write_bytes(pair[1].read_bytes() + pair[0].read_bytes())
         async with world_at(tmp_path, tls_certificate=both) as world, httpx.AsyncClient(verify=False) as client:
             assert (await client.get(f"{world.gateway.url}/livez")).status_code == 200
 
-    async def test_a_missing_file_is_named(self, tmp_path: Path, pair: Pair) -> None:
+    async def test_a_missing_file_is_named(self, tmp_path: Path, pair: Certified) -> None:
         said = await refusal(tmp_path, tls_certificate=pair[0], tls_key=tmp_path / "none.pem")
         assert ("none.pem" in said, "tls_key" in said) == (True, True)
 
-    async def test_what_is_no_certificate_is_named(self, tmp_path: Path, pair: Pair) -> None:
+    async def test_what_is_no_certificate_is_named(self, tmp_path: Path, pair: Certified) -> None:
         (tmp_path / "text.pem").write_text("hello")
         assert "text.pem" in await refusal(tmp_path, tls_certificate=tmp_path / "text.pem", tls_key=pair[1])
 
-    async def test_the_key_of_another_certificate_is_told(self, tmp_path: Path, pair: Pair) -> None:
-        other = certified(tmp_path, "other")
+    async def test_the_key_of_another_certificate_is_told(self, tmp_path: Path, pair: Certified) -> None:
+        other = self_signed(tmp_path, "other")
         said = await refusal(tmp_path, tls_certificate=pair[0], tls_key=other[1])
         assert "is not that of the certificate" in said
 
-    async def test_a_key_with_a_password_is_told_and_nobody_is_asked(self, tmp_path: Path, pair: Pair) -> None:
+    async def test_a_key_with_a_password_is_told_and_nobody_is_asked(self, tmp_path: Path, pair: Certified) -> None:
         locked = tmp_path / "locked.pem"
         command = ["openssl", "ec", "-in", str(pair[1]), "-aes256", "-passout", "pass:secret", "-out", str(locked)]
         subprocess.run(command, check=True, capture_output=True)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from threading import Thread
@@ -23,6 +22,7 @@ from shared.objects.embedded.blobs import BlobReader
 from shared.objects.local import LocalObjectStore
 from shared.objects.sending import send_body
 from shared.ranges import Part, select
+from tests.certificates import self_signed
 from tests.contract.object_store_behaviour import DATA, RECORDS, pieces
 
 T = TypeVar("T")
@@ -256,9 +256,7 @@ async def test_what_has_to_be_encrypted_is_not_sent_past_the_encryption(
 
 
 def _certified(folder: Path) -> ssl.SSLContext:
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    certificate, key = self_signed(folder, "localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -206,6 +207,8 @@ def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
         (ConnectionRefusedError("refused"), BusUnavailable, "refused"),
         (amqp.ConnectionClosed(320, "shutdown"), BusUnavailable, "cannot be reached"),
         (TimeoutError(), BusUnavailable, "TimeoutError"),
+        (ssl.SSLError("unknown authority"), Misconfigured, "cafile"),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), BusUnavailable, "cannot be reached"),
     ],
 )
 def test_errors_are_told_in_our_words(error: Exception, kind: type[Exception], says: str) -> None:

@@ -7,6 +7,9 @@ from types import FrameType, TracebackType
 
 import typer
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C has ended."""
+
 
 class Interrupts:
     """In this block Ctrl-C raises KeyboardInterrupt, as ever. Between `hold` and `let_go` the first one waits, and the

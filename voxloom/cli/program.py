@@ -13,10 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from voxloom.cli import algorithms, bundling, doctor, insides, local, operations, runs, saving, servers, training
+from voxloom.cli.interrupts import INTERRUPTED
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
 
-INTERRUPTED = 130
 _ADVICE = {
     errno.ENOSPC: "Free some space, or choose another place.",
     errno.EDQUOT: "Free some space, or choose another place.",

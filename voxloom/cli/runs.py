@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxloom.cli.interrupts import INTERRUPTED, Interrupts
 from voxloom.cli.session import RunId, connect, find_run
 from voxloom.cli.text import printable, tell
 
 if TYPE_CHECKING:
     from voxloom.cli.follow import View
-    from voxloom.cli.interrupts import Interrupts
     from voxloom.client import Client, Run
     from voxloom.models import AlgorithmRecord, ExecutionRecord
-
-INTERRUPTED = 130
 
 
 class Device(StrEnum):
@@ -52,7 +50,6 @@ def run(
     images are (N, 3, H, W); those in a TIFF are recognized. Ctrl-C stops the run.
     """
     from voxloom.cli.follow import open_view
-    from voxloom.cli.interrupts import Interrupts
     from voxloom.cli.saving import check_destination, fetch_outputs, parts_of
 
     if out is not None:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxloom.cli.interrupts import INTERRUPTED, Interrupts
 from voxloom.cli.session import connect
 from voxloom.cli.text import printable, tell
 
 if TYPE_CHECKING:
     from voxloom.cli.follow import View
-    from voxloom.cli.interrupts import Interrupts
     from voxloom.client import Client, Training
     from voxloom.models import TrainingRecord
 
-INTERRUPTED = 130
 LOOK_SECS = 0.5
 
 
@@ -45,7 +44,6 @@ def train(
     saved stays.
     """
     from voxloom.cli.follow import open_view
-    from voxloom.cli.interrupts import Interrupts
     from voxloom.cli.values import parse_parameters
     from voxloom.errors import InvalidInput
 
