@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN_STAMP := .venv/installed-to-run
 DEV_STAMP := .venv/installed-to-develop
 
-# Three at a time, however few the cores: much of the suite waits for others' deaths. Tests of a group (tests/conftest.py) stay together, in order.
-AT_ONCE := -n 3 --dist loadgroup --no-loadscope-reorder
+# Four at a time, however few the cores: much of the suite waits for others' deaths. Tests of a group (tests/conftest.py) stay together, in order.
+AT_ONCE := -n 4 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test broker lint bench build lock clean

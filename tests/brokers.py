@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,23 @@ _ERLANG = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_
 class Broker:
     """`start` again after `stop` or `kill` finds what was kept, at the same address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ports: Sequence[int] = (), node: str = "", pid: int = 0) -> None:
         self._folder = folder
-        self._amqp, self._amqps, self._http, self._metrics, self._epmd, self._dist = free_ports(6)
-        self._node = f"voxloom-{secrets.token_hex(4)}@localhost"
+        self._ports = list(ports) or free_ports(6)
+        self._amqp, self._amqps, self._http, self._metrics, self._epmd, self._dist = self._ports
+        self._node = node or f"voxloom-{secrets.token_hex(4)}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
-        self.pid = 0
+        self.pid = pid
+        """0 until it was started, here or by another process."""
+
+    @classmethod
+    def elsewhere(cls, facts: Mapping[str, Any]) -> Broker:
+        """One that another process has started and will end: use it, and leave it alive."""
+        return cls(**{**facts, "folder": Path(facts["folder"])})
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"folder": str(self._folder), "ports": self._ports, "node": self._node, "pid": self.pid}
 
     @property
     def url(self) -> str:
@@ -167,7 +178,7 @@ class Broker:
 
     @property
     def running(self) -> bool:
-        return self._process is not None
+        return self.pid != 0
 
     def stop(self) -> None:
         """In good order."""
@@ -178,7 +189,7 @@ class Broker:
 
     def kill(self) -> None:
         """What a power cut is to a process."""
-        process, self._process = self._process, None
+        process, self._process, self.pid = self._process, None, 0
         if process is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate(timeout=STOP_SECS)

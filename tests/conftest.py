@@ -5,15 +5,51 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
 from tests.s3server import S3Server
+from tests.sharing import Keeper, facts_of
 
 # The tests start some hundred processes of ours: each would compile all of its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+pytest_plugins = ["tests.cputime"]
+KEEPER = pytest.StashKey[Keeper]()
+ADDRESS = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The first process keeps the servers that all share; xdist's others are told where to ask."""
+    told = getattr(config, "workerinput", None)
+    if told is None:
+        config.stash[KEEPER] = Keeper({"broker": start_broker, "s3": start_s3})
+        config.stash[ADDRESS] = config.stash[KEEPER].address
+    else:
+        config.stash[ADDRESS] = told["keeper"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["keeper"] = node.config.stash[ADDRESS]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if KEEPER in config.stash:
+        config.stash[KEEPER].close()
+
+
+def start_broker(folder: Path) -> Broker:
+    return _broker(folder).start()
+
+
+def start_s3(folder: Path) -> S3Server:
+    folder.mkdir()
+    return S3Server(folder / "server.log").start()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -41,19 +77,15 @@ def _group_of(item: pytest.Item) -> str:
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """An S3 server that many tests share; each takes buckets of its own (`url`). Its keys are `s3server.KEYS`."""
-    server = S3Server(tmp_path_factory.mktemp("s3") / "server.log").start()
-    yield server
-    server.stop()
+def s3_server(pytestconfig: pytest.Config) -> S3Server:
+    """An S3 server that all tests share; each takes buckets of its own (`url`). Its keys are `s3server.KEYS`."""
+    return S3Server.elsewhere(facts_of("s3", pytestconfig.stash[ADDRESS]))
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A RabbitMQ that many tests share; each takes a vhost of its own (`new_vhost`) and leaves it alive."""
-    broker = _broker(tmp_path_factory.mktemp("broker")).start()
-    yield broker
-    broker.kill()
+def broker(pytestconfig: pytest.Config) -> Broker:
+    """A RabbitMQ that all tests share; each takes a vhost of its own (`new_vhost`) and leaves it alive."""
+    return Broker.elsewhere(facts_of("broker", pytestconfig.stash[ADDRESS]))
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +107,7 @@ def own_broker(beaten_broker: Broker) -> Iterator[Broker]:
 
 def _broker(folder: Path) -> Broker:
     if not is_installed():
-        pytest.fail(MISSING)
+        raise RuntimeError(MISSING)
     return Broker(folder)
 
 

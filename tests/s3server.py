@@ -54,10 +54,19 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class S3Server:
     """`start` again after `stop` or `kill` gives an empty server at the same address."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, port: int = 0) -> None:
         self._log = log
-        self._port = 0
+        self._port = port
         self._process: subprocess.Popen[str] | None = None
+
+    @classmethod
+    def elsewhere(cls, facts: Mapping[str, Any]) -> S3Server:
+        """One that another process has started and will end."""
+        return cls(Path(facts["log"]), facts["port"])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"log": str(self._log), "port": self._port}
 
     @property
     def endpoint(self) -> str:

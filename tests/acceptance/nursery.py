@@ -1,6 +1,6 @@
 """Processes of `voxloom` that begin quickly: forked from one that has imported all they need, and else like any other.
 
-A test that starts ten services a dozen times would spend most of its time on imports.
+Tests that start some hundred services and commands would spend most of their time on imports.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,14 @@ MODULES = (
     "uvloop",
     "voxloom.cli.main",
     "voxloom.cli.program",
+    "voxloom.client",
+    "voxloom.imagefiles",
+    "voxloom.manifest",
+    "services.checks",
+    "rich.console",
+    "rich.progress",
+    "rich.table",
+    "tifffile",
 )
 
 
@@ -71,15 +80,42 @@ class Nursery:
                 env={**os.environ, **KEYS},
             )
 
-    def begin(self, arguments: Sequence[str], *, environment: Mapping[str, str], output: Path, log: Path) -> Child:
+    def begin(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        output: Path,
+        log: Path,
+        cwd: Path | None = None,
+    ) -> Child:
         """`voxloom` with these arguments; what it prints is appended to both files."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        wish = {"arguments": list(arguments), "environment": dict(environment), "files": [str(output), str(log)]}
+        wish = {
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "files": [str(output), str(log)],
+            "cwd": str(cwd or Path.cwd()),
+        }
         self._process.stdin.write(json.dumps(wish) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
         return Child(pid, self._codes / str(pid))
+
+    def run(
+        self, *arguments: str, environment: Mapping[str, str], cwd: Path, timeout: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """`voxloom` with these arguments to its end, like `subprocess.run`."""
+        with tempfile.TemporaryDirectory(dir=self._codes) as place:
+            said, errors = Path(place, "said"), Path(place, "errors")
+            child = self.begin(arguments, environment=environment, output=said, log=errors, cwd=cwd)
+            try:
+                code = child.wait(timeout)
+            except TimeoutError:
+                os.kill(child.pid, signal.SIGKILL)
+                raise
+            return subprocess.CompletedProcess(["voxloom", *arguments], code, said.read_text(), errors.read_text())
 
     def close(self) -> None:
         self._process.communicate(timeout=30.0)
@@ -137,8 +173,9 @@ def reap(folder: Path, children: set[int]) -> None:
             told.rename(folder / str(pid))
 
 
-def become(arguments: list[str], environment: dict[str, str], files: Sequence[str]) -> Any:
+def become(arguments: list[str], environment: dict[str, str], files: Sequence[str], cwd: str) -> Any:
     """What a new process of `voxloom` would be."""
+    os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -15,12 +15,15 @@ import pytest
 
 from shared.bus import topology
 from shared.bus.rabbit import RabbitBus
+from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import eventually
 from tests.brokers import Broker, free_ports
 from tests.s3server import KEYS, S3Server
 
 CANNOT_START = 2
 Environment = Callable[..., dict[str, str]]
+Serve = Callable[[Mapping[str, str]], tuple[int, str]]
+Doctor = Callable[[Mapping[str, str]], str]
 
 
 @pytest.fixture
@@ -51,21 +54,26 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.wait()
 
 
-def serve(environment: Mapping[str, str]) -> tuple[int, str]:
+@pytest.fixture
+def serve(nursery: Nursery, tmp_path: Path) -> Serve:
     """Exit code and last line of a service that cannot start."""
-    command = [sys.executable, "-m", "voxloom", "serve", "recorder"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr.splitlines()[-1]
+
+    def call(environment: Mapping[str, str]) -> tuple[int, str]:
+        done = nursery.run("serve", "recorder", environment=environment, cwd=tmp_path)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stderr.splitlines()[-1]
+
+    return call
 
 
-def doctor(environment: Mapping[str, str]) -> str:
-    command = [sys.executable, "-m", "voxloom", "doctor"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env={**environment, "COLUMNS": "1000"}, check=False
-    )
-    assert "Traceback" not in done.stderr
-    return " ".join(done.stdout.split())
+@pytest.fixture
+def doctor(nursery: Nursery, tmp_path: Path) -> Doctor:
+    def call(environment: Mapping[str, str]) -> str:
+        done = nursery.run("doctor", environment={**environment, "COLUMNS": "1000"}, cwd=tmp_path)
+        assert "Traceback" not in done.stderr
+        return " ".join(done.stdout.split())
+
+    return call
 
 
 def wrong_password(broker: Broker) -> str:
@@ -103,7 +111,12 @@ def declared_by_others(broker: Broker) -> str:
     ],
 )
 def test_a_broker_that_waiting_does_not_mend_ends_the_start_with_one_sentence(
-    broker: Broker, environment: Environment, make_url: Callable[[Broker], str], says: str
+    broker: Broker,
+    environment: Environment,
+    serve: Serve,
+    doctor: Doctor,
+    make_url: Callable[[Broker], str],
+    says: str,
 ) -> None:
     told = environment(VOXLOOM_BROKER=make_url(broker))
     code, line = serve(told)
@@ -112,7 +125,9 @@ def test_a_broker_that_waiting_does_not_mend_ends_the_start_with_one_sentence(
     assert "hunter2" not in line + seen
 
 
-def test_a_store_that_does_not_know_us_ends_the_start_with_one_sentence(environment: Environment) -> None:
+def test_a_store_that_does_not_know_us_ends_the_start_with_one_sentence(
+    environment: Environment, serve: Serve, doctor: Doctor
+) -> None:
     told = environment(AWS_SECRET_ACCESS_KEY="hunter2hunter2")
     code, line = serve(told)
     assert (code, "AWS_SECRET_ACCESS_KEY" in line) == (CANNOT_START, True), line
@@ -124,6 +139,7 @@ def test_a_store_that_does_not_know_us_ends_the_start_with_one_sentence(environm
 def test_what_cannot_be_reached_is_waited_for_and_then_used(
     environment: Environment,
     start: Callable[..., subprocess.Popen[str]],
+    doctor: Doctor,
     tmp_path: Path,
     setting: str,
     scheme: str,
@@ -155,12 +171,14 @@ def test_a_service_that_was_early_starts_once_the_broker_is_there(
     assert process.poll() is None
 
 
-def test_services_apart_need_a_broker_and_a_store(tmp_path: Path) -> None:
+def test_services_apart_need_a_broker_and_a_store(serve: Serve, tmp_path: Path) -> None:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("VOXLOOM_")}
     code, line = serve({**clean, "VOXLOOM_DATA": str(tmp_path)})
     assert (code, "--broker amqp://" in line, "--store s3://" in line) == (CANNOT_START, True, True)
 
 
-def test_the_doctor_is_content_with_a_broker_and_a_store_that_do_what_they_must(environment: Environment) -> None:
+def test_the_doctor_is_content_with_a_broker_and_a_store_that_do_what_they_must(
+    environment: Environment, doctor: Doctor
+) -> None:
     seen = doctor(environment())
     assert seen.count("answers, and does what it must") == 2

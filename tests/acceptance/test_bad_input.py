@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance.support import Api, algorithm, eventually, generic, zipped
+from tests.each import each
 
 WRONG_SHAPE = """
 def preprocess(self, input_data, args):
@@ -42,9 +43,7 @@ def test_an_upload_that_is_no_hdf5_is_refused_and_leaves_nothing(api: Api) -> No
         ("GET", "/api/v0/nothing/{id}", "http_404"),
     ],
 )
-@pytest.mark.parametrize(
-    "identifier", ["00000000-0000-1000-8000-000000000000", "..%2F..%2Fetc", "%00", "ř" * 50, "x" * 4000]
-)
+@each("identifier", ["00000000-0000-1000-8000-000000000000", "..%2F..%2Fetc", "%00", "ř" * 50, "x" * 4000])
 def test_unknown_ids_are_404_with_a_reason(api: Api, method: str, path: str, code: str, identifier: str) -> None:
     answer = api.http.request(method, path.format(id=identifier))
     assert (answer.status_code, answer.json()["code"]) == (404, code), answer.text

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import TICKER, Api, Footing, eventually, generic
 
 IMAGE_PLUS = """import time
@@ -42,28 +42,24 @@ additional_parameters = [
 
 
 class Cli:
-    def __init__(self, footing: Footing, folder: Path) -> None:
+    def __init__(self, footing: Footing, folder: Path, nursery: Nursery) -> None:
         self.folder = folder
+        self._nursery = nursery
         self.environment = {**os.environ, "VOXLOOM_URL": footing.url, "COLUMNS": "120", "NO_COLOR": "1"}
 
     def __call__(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(words), capture_output=True, text=True, timeout=timeout, cwd=self.folder, env=self.environment
-        )
+        return self._nursery.run(*words, environment=self.environment, cwd=self.folder, timeout=timeout)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "voxloom", *words]
         return subprocess.Popen(
-            self.command(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder,
-            env=self.environment,
-        )  # fmt: skip
-
-    def command(self, words: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", "voxloom", *words]
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder, env=self.environment
+        )
 
 
 @pytest.fixture
-def cli(system: Footing, tmp_path: Path) -> Cli:
-    return Cli(system, tmp_path)
+def cli(system: Footing, tmp_path: Path, nursery: Nursery) -> Cli:
+    return Cli(system, tmp_path, nursery)
 
 
 @pytest.fixture

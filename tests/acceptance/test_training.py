@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import Api, Footing, eventually
 from voxloom import Client
 
@@ -208,14 +208,15 @@ def test_the_client_trains_and_runs_with_what_was_learnt(system: Footing, learne
         assert client.checkpoints(tags=["mine"]) == []
 
 
-def test_the_command_line_trains_and_tells_what_it_got(system: Footing, learner: str, tmp_path: Path) -> None:
+def test_the_command_line_trains_and_tells_what_it_got(
+    system: Footing, learner: str, nursery: Nursery, tmp_path: Path
+) -> None:
     np.save(tmp_path / "scan.npy", np.full((2, 4, 4), 8.0, np.float32))
     np.save(tmp_path / "image.npy", np.zeros((4, 4), np.float32))
     environment = {**os.environ, "VOXLOOM_URL": system.url, "NO_COLOR": "1"}
 
     def voxloom(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "voxloom", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
+        return nursery.run(*words, environment=environment, cwd=tmp_path)
 
     trained = voxloom("train", "learner", "-d", "image=scan.npy", "-p", "epochs=1", "--tag", "typed")
     checkpoint = trained.stdout.strip()

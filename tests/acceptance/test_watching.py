@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import TICKER, Api, eventually, generic
 
 QUEUES = {"recorder", "scheduler", "ingest", "sweeper", "deployer"}
@@ -44,10 +43,10 @@ def worker_of(api: Api, run: str) -> dict[str, Any] | None:
     return next((one for one in workers(api) if run in [held["execution_id"] for held in one["runs"]]), None)
 
 
-def voxloom(api: Api, *arguments: str) -> Any:
+def voxloom(api: Api, nursery: Nursery, *arguments: str) -> Any:
     """What a command says, as JSON."""
-    command = [sys.executable, "-m", "voxloom", "--url", api.footing.url, *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ)
+    words = ["--url", api.footing.url, *arguments, "--json"]
+    done = nursery.run(*words, environment=os.environ, cwd=api.footing.folder)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
@@ -91,9 +90,12 @@ def test_a_healthy_system_has_no_dead_letters(api: Api, noop: str) -> None:
     assert api.http.get("/api/v1/dead-letters").json() == {"items": [], "more": False}
 
 
-def test_the_commands_tell_the_same(api: Api, run: str) -> None:
+def test_the_commands_tell_the_same(api: Api, run: str, nursery: Nursery) -> None:
+    def told(*arguments: str) -> Any:
+        return voxloom(api, nursery, *arguments)
+
     worker = eventually(lambda: worker_of(api, run), what="the worker being told")
-    told = eventually(lambda: [one for one in voxloom(api, "workers") if one["runs"]], what="the command telling it")
-    assert [one["incarnation"] for one in told] == [worker["incarnation"]]
-    assert {one["name"] for one in voxloom(api, "queues")["items"]} >= QUEUES
-    assert voxloom(api, "dead", "list") == {"items": [], "more": False}
+    busy = eventually(lambda: [one for one in told("workers") if one["runs"]], what="the command telling it")
+    assert [one["incarnation"] for one in busy] == [worker["incarnation"]]
+    assert {one["name"] for one in told("queues")["items"]} >= QUEUES
+    assert told("dead", "list") == {"items": [], "more": False}

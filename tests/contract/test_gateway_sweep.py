@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from services.gateway.app import ROUTES
 from services.gateway.routing import Route
 from tests.contract.gateway_world import World, client_of, world_at
+from tests.each import each
 from voxloom.ids import is_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -99,7 +100,7 @@ def faults(status: int, kind: str, said: dict[str, Any]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("route", ROUTES_WITH_PLACES, ids=named)
+@each("route", ROUTES_WITH_PLACES, ids=named)
 async def test_whatever_a_path_names_is_refused_with_a_sentence(world: World, route: Route) -> None:
     wrong = {}
     for place in PLACES:
@@ -116,7 +117,7 @@ def may_be(route: Route, place: str, fault: str) -> bool:
     return route.path.endswith("/upload-url") and fault == "200"
 
 
-@pytest.mark.parametrize("route", ROUTES_WITH_QUERY, ids=named)
+@each("route", ROUTES_WITH_QUERY, ids=named)
 async def test_whatever_a_query_says_is_taken_or_refused_with_a_sentence(world: World, route: Route) -> None:
     assert route.query is not None
     path = re.sub(r"\{\w+\}", "none", route.path)
@@ -156,9 +157,7 @@ async def test_wherever_a_wrong_body_goes_it_is_refused_with_a_sentence(world: W
     assert wrong == {}
 
 
-@pytest.mark.parametrize(
-    "token", ["", " ", "x", "../../etc", "a/b", "~", "\x00", "\ud800", "x" * 10_000, "💥", "%00", 7, [], {}, True]
-)
+@each("token", ["", " ", "x", "../../etc", "a/b", "~", "\x00", "\ud800", "x" * 10_000, "💥", "%00", 7, [], {}, True])
 async def test_a_session_token_that_is_none_is_refused_or_makes_a_run(client: Client, world: World, token: Any) -> None:
     body = {"algorithm_id": await world.deploy(), "input_dataset_ids": [], "session_token": token}
     answer = await client.post("/api/v0/execute-algorithm", content=json.dumps(body))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import ndimage
-from skimage import data, filters
+import scipy
+import skimage
 
 from voxloom import testing
 from voxloom.errors import InvalidInput
@@ -36,7 +36,7 @@ def stack_of(outputs: testing.Outputs, dataset: str) -> np.ndarray:
 @pytest.fixture(scope="module")
 def cell() -> np.ndarray:
     """A real micrograph, (660, 550) uint8: one bright cell on a background with bands."""
-    image: np.ndarray = data.cell()
+    image: np.ndarray = skimage.data.cell()
     return image
 
 
@@ -73,13 +73,13 @@ def test_denoising_keeps_shape_and_dtype(dtype: str, across_slices: bool) -> Non
 
 def test_denoising_slice_by_slice_is_a_2d_gaussian() -> None:
     images = np.random.default_rng(2).normal(size=(3, 32, 32))
-    expected = [ndimage.gaussian_filter(image, 2.0) for image in images]
+    expected = [scipy.ndimage.gaussian_filter(image, 2.0) for image in images]
     np.testing.assert_allclose(stack_of(run(DENOISE, images, sigma=2.0), "image"), expected, atol=1e-12)
 
 
 def test_denoising_across_slices_is_a_3d_gaussian() -> None:
     images = np.random.default_rng(3).normal(size=(8, 32, 32))
-    expected = ndimage.gaussian_filter(images, 1.5, mode="nearest")
+    expected = scipy.ndimage.gaussian_filter(images, 1.5, mode="nearest")
     smooth = stack_of(run(DENOISE, images, sigma=1.5, across_slices=True, mode="nearest"), "image")
     np.testing.assert_allclose(smooth, expected, atol=1e-12)
 
@@ -92,7 +92,7 @@ def test_denoising_never_mixes_colours() -> None:
 
 def test_denoising_rounds_integers_to_the_nearest() -> None:
     images = np.random.default_rng(4).integers(0, 65536, (1, 24, 24), dtype=np.uint16)
-    expected = np.rint(ndimage.gaussian_filter(images[0].astype(np.float64), 1.0))
+    expected = np.rint(scipy.ndimage.gaussian_filter(images[0].astype(np.float64), 1.0))
     assert np.abs(run(DENOISE, images)[0]["image"].astype(np.float64) - expected).max() <= 1
 
 
@@ -151,7 +151,7 @@ def test_masks_are_uint8_of_zeros_and_ones() -> None:
 def test_one_threshold_for_the_stack_differs_from_one_per_slice() -> None:
     images = two_discs()
     masks = stack_of(run(THRESHOLD, images, per_slice=False), "mask")
-    np.testing.assert_array_equal(masks, images > filters.threshold_otsu(images.ravel()))
+    np.testing.assert_array_equal(masks, images > skimage.filters.threshold_otsu(images.ravel()))
     assert masks[1].sum() == 0  # the second disc is dark beside the first
 
 
@@ -162,7 +162,7 @@ def test_dark_foreground_is_the_complement_of_bright() -> None:
 
 def test_the_offset_is_added_to_the_threshold() -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
-    threshold = filters.threshold_otsu(ramp)
+    threshold = skimage.filters.threshold_otsu(ramp)
     mask = run(THRESHOLD, ramp, offset=10)[0]["mask"]
     np.testing.assert_array_equal(mask, ramp > threshold + 10)
 
@@ -211,8 +211,8 @@ def test_every_dtype_of_images_can_be_thresholded(method: str, dtype: str) -> No
 @pytest.mark.parametrize("method", ["otsu", "yen"])
 def test_the_cell_in_a_real_micrograph_is_found(cell: np.ndarray, method: str) -> None:
     mask = run(THRESHOLD, cell, method=method, min_size=1000)[0]["mask"]
-    count = ndimage.label(mask)[1]
-    y, x = ndimage.center_of_mass(mask)
+    count = scipy.ndimage.label(mask)[1]
+    y, x = scipy.ndimage.center_of_mass(mask)
     assert count == 1
     assert np.hypot(y - 374, x - 428) < 5  # where the cell lies, read off the picture
 
@@ -252,7 +252,8 @@ def shifts_of(outputs: testing.Outputs) -> np.ndarray:
 
 def moved(image: np.ndarray, *shifts: tuple[float, float]) -> np.ndarray:
     """The same region of the image, seen from places that are so far (x, y) apart."""
-    seen = [ndimage.shift(image.astype(np.float64), (-y, -x), order=3)[100:356, 100:356] for x, y in [(0, 0), *shifts]]
+    places = [(0, 0), *shifts]
+    seen = [scipy.ndimage.shift(image.astype(np.float64), (-y, -x), order=3)[100:356, 100:356] for x, y in places]
     return np.stack(seen)
 
 
@@ -324,7 +325,7 @@ def features_of(images: np.ndarray, **sent: Any) -> np.ndarray:
 @pytest.fixture(scope="module")
 def tiles() -> tuple[np.ndarray, np.ndarray]:
     """Tiles (N, 128, 128) of real textures, none of which overlap, and which texture each is of."""
-    textures = [data.brick(), data.grass(), data.gravel()]
+    textures = [skimage.data.brick(), skimage.data.grass(), skimage.data.gravel()]
     cut = [[one[y : y + 128, x : x + 128] for y in (0, 128, 256) for x in (0, 128, 256)] for one in textures]
     return np.concatenate([np.stack(one) for one in cut]), np.repeat(np.arange(len(textures)), 9)
 

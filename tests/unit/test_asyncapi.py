@@ -17,12 +17,13 @@ from services.asyncapi import document
 from services.docstrings import field_docs
 from shared.bus.base import KEEP, Queue
 from shared.bus.topology import ALL, matches
+from tests.each import each
 from voxloom.cli.program import app
 from voxloom.models import Value
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = sorted((TESTS / "golden").glob("*.json"))
-EVERY_GOLDEN = pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+EVERY_GOLDEN = each("path", GOLDEN, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_what_is_no_event_keeps_fields_of_such_names(told: dict[str, Any]) -> No
     assert set(told["components"]["schemas"]["Holding"]["properties"]) == {"run", "attempt"}
 
 
-@pytest.mark.parametrize("name", sorted(EVENTS))
+@each("name", sorted(EVENTS))
 def test_every_event_is_described(name: str, told: dict[str, Any]) -> None:
     message = told["components"]["messages"][name]
     assert message["description"].startswith(message["summary"].removesuffix("."))

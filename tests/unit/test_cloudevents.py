@@ -6,16 +6,14 @@ from datetime import datetime
 from pathlib import Path
 
 import orjson
-import pytest
 from cloudevents.core.bindings.amqp import AMQPMessage, from_amqp_event
 from cloudevents.core.v1.event import CloudEvent
 
 from messages.base import Event
 from messages.wire import CONTENT_TYPE, PREFIX, decode, encode
+from tests.each import each
 
-EVERY_GOLDEN = pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[1] / "golden").glob("*.json")), ids=lambda path: path.stem
-)
+EVERY_GOLDEN = each("path", sorted((Path(__file__).parents[1] / "golden").glob("*.json")), ids=lambda path: path.stem)
 
 
 def event_of(path: Path) -> Event:

@@ -9,6 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.each import each
+
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
 
@@ -28,7 +30,7 @@ def _wanted() -> list[str]:
     return [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
 
 
-@pytest.mark.parametrize("requirement", _wanted())
+@each("requirement", _wanted())
 def test_every_dependency_is_locked_at_versions_that_pyproject_allows(requirement: str) -> None:
     wanted = Requirement(requirement)
     pins = _locked().get(canonicalize_name(wanted.name), [])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from services.gateway.app import ROUTES
+from tests.each import each
 
 PROMISED = """
 GET / | GET /livez | GET /readyz | GET /metrics | GET /openapi.json | GET /docs
@@ -42,6 +41,6 @@ def served() -> set[str]:
     return {f"{method} {'/'.join('*' if one.startswith('{') else one for one in path)}" for method, path in parts}
 
 
-@pytest.mark.parametrize("route", every(PROMISED))
+@each("route", every(PROMISED))
 def test_a_promised_route_is_there(route: str) -> None:
     assert route in served()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from voxloom import testing
 from voxloom.runner.exceptions import TaskStoppedException
 
-torch = pytest.importorskip("torch")
-ndimage = pytest.importorskip("scipy.ndimage")
-skimage = pytest.importorskip("skimage")
+if not all(find_spec(name) for name in ("torch", "scipy", "skimage")):
+    pytest.skip("torch, scipy or scikit-image is missing", allow_module_level=True)
+# They are imported where they are used: every process that shares the tests reads this file, and one needs torch.
 
 FOLDER = Path(__file__).parents[2] / "algorithms" / "unet_segmentation"
 WEIGHTS = "files/weights.pt"
@@ -26,6 +27,7 @@ FEW: dict[str, Any] = {"epochs": 1, "tile": 32, "width": 4, "depth": 2}
 
 def coins() -> tuple[np.ndarray, np.ndarray]:
     """A real picture (303, 384) uint8 and its mask: a watershed's, as in scikit-image's gallery; nobody drew it."""
+    from scipy import ndimage
     from skimage import data, filters, segmentation
 
     image = data.coins()
@@ -50,6 +52,8 @@ def segmented(image: np.ndarray, checkpoint: testing.SavedCheckpoint | None = No
 
 @pytest.fixture(scope="module", autouse=True)
 def _threads_as_before() -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -109,6 +113,8 @@ def test_a_training_goes_on_with_the_shape_of_its_checkpoint() -> None:
     image, mask = (one[:64, :64] for one in coins())
     (first,) = testing.train(FOLDER, pair(image, mask), FEW)
     again = testing.train(FOLDER, pair(image, mask), {"epochs": 1}, checkpoint=first.assets)
+    import torch
+
     stored = torch.load(io.BytesIO(again[0].assets[WEIGHTS]), weights_only=True)
     assert (stored["width"], stored["depth"]) == (4, 2)
     assert any("keeps them" in text for level, text in again.log if level == "WARNING")

@@ -17,9 +17,10 @@ from messages.base import Event
 from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
 from messages.wire import EVENTS, PREFIX, Message, UndecodableMessage, UnknownVersion, decode, encode
+from tests.each import each
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-EVERY_GOLDEN = pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+EVERY_GOLDEN = each("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
 
 
 def load(path: Path) -> Message:
@@ -35,7 +36,7 @@ def an_event() -> Message:
     return encode(FileUploaded(subject="f", size=1, etag="e"))
 
 
-@pytest.mark.parametrize("name", sorted(EVENTS))
+@each("name", sorted(EVENTS))
 def test_every_event_has_a_golden(name: str) -> None:
     assert (GOLDEN / f"{name}.json").exists(), f"add tests/golden/{name}.json: routing_keys, headers and data of one"
 
@@ -154,7 +155,7 @@ def test_the_routing_key_names_entity_verb_project_and_subject() -> None:
     assert encode(event).routing_keys == ("execution.progressed.lab-7.run",)
 
 
-@pytest.mark.parametrize("name", sorted(EVENTS))
+@each("name", sorted(EVENTS))
 def test_types_are_three_words_and_a_version(name: str) -> None:
     prefix, entity, verb, version = name.split(".")
     assert (prefix, version[0], version[1:].isdigit()) == ("voxloom", "v", True)

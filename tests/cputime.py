@@ -1,0 +1,184 @@
+"""`--cpu-times`: where the processor's time went in a run of the tests, by kind of process.
+
+Processes are looked at a few times a second, in /proc. What a process has used after the last look, and those too short
+to be seen at all, are in what their parents know of ended children.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+LOOK_SECS = 0.25
+UNSEEN = "too short to be seen"
+TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+KINDS = (
+    ("voxloom.runner.host", "runner processes"),
+    ("voxloom.runner.check", "checks of algorithms and files"),
+    ("shared.hdf5", "checks of algorithms and files"),
+    ("tests.acceptance.nursery", "services"),
+    ("tests.s3server", "S3 server, fake"),
+    ("weed", "S3 server, living"),
+    ("beam.smp", "brokers"),
+    ("epmd", "brokers"),
+    ("erl_child_setup", "brokers"),
+    ("rabbitmq", "brokers"),
+    ("voxloom up", "services"),
+    ("voxloom serve", "services"),
+    ("voxloom", "commands"),
+    ("chromium", "browser"),
+    ("exec(eval(sys.stdin", "pytest"),
+    ("pytest", "pytest"),
+)
+"""A piece of the command line, and what it tells; the first that fits."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A process at the last look."""
+
+    parent: int
+    command: str
+    own: float
+    """CPU seconds."""
+    children: float
+    """CPU seconds of its children that have ended, and of theirs."""
+
+
+def kind_of(command: str) -> str:
+    return next((kind for piece, kind in KINDS if piece in command), "others")
+
+
+def by_kind(processes: Mapping[tuple[int, str], Seen]) -> Counter[str]:
+    """CPU seconds. Keys are pid and start time."""
+    seconds: Counter[str] = Counter()
+    for seen in processes.values():
+        seconds[kind_of(seen.command)] += seen.own  # type: ignore[assignment]  # Counter counts seconds as well
+    seconds[UNSEEN] = sum(unseen(processes))  # type: ignore[assignment]
+    return seconds
+
+
+def unseen(processes: Mapping[tuple[int, str], Seen]) -> Iterable[float]:
+    """What each parent knows of its ended children beyond what was seen of them."""
+    known: Counter[int] = Counter()
+    for seen in processes.values():
+        known[seen.parent] += seen.own + seen.children  # type: ignore[assignment]
+    return (max(0.0, seen.children - known[pid]) for (pid, _), seen in processes.items())
+
+
+class Watch:
+    """Looks at a process and all that come from it."""
+
+    def __init__(self, root: int) -> None:
+        self._pids = {root}
+        self.processes: dict[tuple[int, str], Seen] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_looking, name="cpu times", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> Counter[str]:
+        self._over.set()
+        self._thread.join(10.0)
+        self.look()
+        return by_kind(self.processes)
+
+    def _keep_looking(self) -> None:
+        while not self._over.wait(LOOK_SECS):
+            self.look()
+
+    def look(self) -> None:
+        for pid in sorted(int(folder.name) for folder in Path("/proc").glob("[0-9]*")):
+            if (found := _read(pid)) is not None:
+                self._note(pid, *found)
+
+    def _note(self, pid: int, started: str, seen: Seen) -> None:
+        """One that has ended, and was not waited for yet, has no command line any more; one that lost its parent has
+        another."""
+        before = self.processes.get((pid, started))
+        if before is not None:
+            seen = replace(seen, command=seen.command or before.command, parent=before.parent)
+        if before is not None or seen.parent in self._pids or pid in self._pids:
+            self._pids.add(pid)
+            self.processes[pid, started] = seen
+
+
+def _read(pid: int) -> tuple[str, Seen] | None:
+    """Start time and facts; None: it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return None
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    own, children = (sum(map(int, fields[at : at + 2])) / TICKS for at in (11, 13))
+    return fields[19], Seen(int(fields[1]), command and f"{command} [{name}]", own, children)
+
+
+# --- the plugin ---------------------------------------------------------------------------------------------------
+
+WATCH = pytest.StashKey[Watch]()
+PROPERTY = "cpu"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cpu-times", action="store_true", help="say where the processor's time went")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    if config.getoption("--cpu-times") and not hasattr(config, "workerinput"):
+        config.stash[WATCH] = Watch(os.getpid())
+        config.stash[WATCH].start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What the process of the tests and its ended children have used for this test, its fixtures included."""
+    before = _used()
+    item.user_properties.append((PROPERTY, lambda: _used() - before))
+    return (yield)
+
+
+def _used() -> float:
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    report.user_properties = [(name, used() if callable(used) else used) for name, used in report.user_properties]
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        SPENT[report.nodeid.partition("::")[0]] += dict(report.user_properties)[PROPERTY]  # type: ignore[assignment]
+
+
+SPENT: Counter[str] = Counter()
+"""CPU seconds of each file, where its tests were reported."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if WATCH not in config.stash:
+        return
+    _tell(terminalreporter, "20 files with the most CPU time in tests and their children", SPENT, most=20)
+    _tell(terminalreporter, "CPU time by kind of process", config.stash[WATCH].stop())
+
+
+def _tell(reporter: pytest.TerminalReporter, title: str, seconds: Counter[str], most: int | None = None) -> None:
+    total = sum(seconds.values())
+    reporter.section(title)
+    for name, used in seconds.most_common(most):
+        reporter.write_line(f"{used:8.1f} s {used / max(total, 0.01):5.0%}  {name}")
+    reporter.write_line(f"{total:8.1f} s        in all")

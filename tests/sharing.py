@@ -1,0 +1,90 @@
+"""One broker and one S3 server for a whole run of the tests, however many processes share the work.
+
+The process that the others come from owns them (pytest-xdist's controller; or the only one there is). Each is started
+when a test asks for it first, and ends with its owner. The others learn by a socket where it is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import socketserver
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+Facts = dict[str, Any]
+"""What another process must know of a server to use it; JSON."""
+
+ANSWER_SECS = 120.0
+
+
+class Server(Protocol):
+    @property
+    def facts(self) -> Facts: ...
+
+    def kill(self) -> None: ...
+
+
+class Keeper:
+    """Starts what it is asked for, once."""
+
+    def __init__(self, makers: Mapping[str, Callable[[Path], Server]]) -> None:
+        self._makers = makers
+        self._folder = Path(tempfile.mkdtemp(prefix="voxloom-tests-"))
+        self._alone = threading.Lock()
+        self._started: dict[str, Server] = {}
+        self.address = str(self._folder / "keeper")
+        self._door = _Door(self.address, self)
+        threading.Thread(target=self._door.serve_forever, name="keeper", daemon=True).start()
+
+    def facts(self, name: str) -> Facts:
+        with self._alone:
+            if name not in self._started:
+                self._started[name] = self._makers[name](self._folder / name)
+            return self._started[name].facts
+
+    def close(self) -> None:
+        self._door.shutdown()
+        self._door.server_close()
+        for server in self._started.values():
+            server.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def facts_of(name: str, address: str) -> Facts:
+    """Of the server of that name; it runs by then."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(ANSWER_SECS)
+        asking.connect(address)
+        with asking.makefile("rw") as words:
+            words.write(f"{name}\n")
+            words.flush()
+            told: Facts = json.loads(words.readline())
+    if "error" in told:
+        raise RuntimeError(f"{name} did not start: {told['error']}")
+    return told
+
+
+class _Door(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, address: str, keeper: Keeper) -> None:
+        super().__init__(address, _Answer)
+        self.keeper = keeper
+
+
+class _Answer(socketserver.StreamRequestHandler):
+    server: _Door
+
+    def handle(self) -> None:
+        name = self.rfile.readline().decode().strip()
+        try:
+            told = self.server.keeper.facts(name)
+        except Exception as error:  # noqa: BLE001  # whoever asked fails with it
+            told = {"error": str(error)}
+        self.wfile.write(json.dumps(told).encode() + b"\n")
