@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -160,15 +165,45 @@ def test_what_cannot_be_reached_is_waited_for_and_then_used(
 
 
 def test_a_service_that_was_early_starts_once_the_broker_is_there(
-    own_broker: Broker, environment: Environment, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    broker: Broker, environment: Environment, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    own_broker.kill()
-    process = start(environment(VOXLOOM_BROKER=own_broker.url))
+    # Given a service that finds no broker at its address
+    url = broker.new_vhost()
+    (port,) = free_ports(1)
+    process = start(environment(VOXLOOM_BROKER=url.replace(f":{urlsplit(url).port}/", f":{port}/")))
     log = tmp_path / "log"
     eventually(lambda: "cannot start yet" in log.read_text(), what="a try in vain")
-    own_broker.start()
-    eventually(lambda: "is ready" in log.read_text(), within=60.0, what="the start")
-    assert process.poll() is None
+    # When there is one, then the service starts
+    with forwarded(port, to=urlsplit(url).port):
+        eventually(lambda: "is ready" in log.read_text(), within=60.0, what="the start")
+        assert process.poll() is None
+
+
+@contextmanager
+def forwarded(port: int, *, to: int | None) -> Iterator[None]:
+    """What connects to one port of this machine reaches the other."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", to)) as there:
+                back = threading.Thread(target=pour, args=[there, self.request], daemon=True)
+                back.start()
+                pour(self.request, there)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Forward) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
+
+
+def pour(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def test_services_apart_need_a_broker_and_a_store(serve: Serve, tmp_path: Path) -> None:
