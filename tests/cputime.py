@@ -11,11 +11,11 @@ import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
-LOOK_SECS = 0.25
+LOOK_SECS = 0.5
+LOOKS_AT_NAMES = 3
 UNSEEN = "too short to be seen"
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -79,6 +79,7 @@ class Watch:
     def __init__(self, root: int) -> None:
         self._pids = {root}
         self.processes: dict[tuple[int, str], Seen] = {}
+        self._looks: Counter[tuple[int, str]] = Counter()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep_looking, name="cpu times", daemon=True)
 
@@ -96,32 +97,44 @@ class Watch:
             self.look()
 
     def look(self) -> None:
-        for pid in sorted(int(folder.name) for folder in Path("/proc").glob("[0-9]*")):
-            if (found := _read(pid)) is not None:
-                self._note(pid, *found)
+        for name in os.listdir("/proc"):
+            if name.isdecimal() and (found := _stat(name)) is not None:
+                self._note(int(name), *found)
 
     def _note(self, pid: int, started: str, seen: Seen) -> None:
-        """One that has ended, and was not waited for yet, has no command line any more; one that lost its parent has
-        another."""
-        before = self.processes.get((pid, started))
-        if before is not None:
-            seen = replace(seen, command=seen.command or before.command, parent=before.parent)
-        if before is not None or seen.parent in self._pids or pid in self._pids:
-            self._pids.add(pid)
-            self.processes[pid, started] = seen
+        """One that lost its parent has another; one that has just begun may be called something else in a moment."""
+        key = pid, started
+        before = self.processes.get(key)
+        if before is None and not {pid, seen.parent} & self._pids:
+            return
+        self._pids.add(pid)
+        self._looks[key] += 1
+        command = _command(pid, seen.command) if self._looks[key] <= LOOKS_AT_NAMES else ""
+        known = before or seen
+        self.processes[key] = replace(seen, command=command or known.command, parent=known.parent)
 
 
-def _read(pid: int) -> tuple[str, Seen] | None:
-    """Start time and facts; None: it has ended."""
+def _stat(pid: str) -> tuple[str, Seen] | None:
+    """Start time and facts, the name for the command; None: it has ended."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            stat = file.read().decode(errors="replace")
     except OSError:
         return None
     name, _, rest = stat.partition("(")[2].rpartition(")")
     fields = rest.split()
     own, children = (sum(map(int, fields[at : at + 2])) / TICKS for at in (11, 13))
-    return fields[19], Seen(int(fields[1]), command and f"{command} [{name}]", own, children)
+    return fields[19], Seen(int(fields[1]), name, own, children)
+
+
+def _command(pid: int, name: str) -> str:
+    """Its command line and name; nothing of one that has ended and was not waited for yet."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            words = file.read().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        words = ""
+    return words and f"{words}[{name}]"
 
 
 # --- the plugin ---------------------------------------------------------------------------------------------------
