@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.acceptance.cluster import Cluster
+from tests.acceptance.cluster import ONE_OF_EACH, Cluster
 from tests.acceptance.support import Api, Footing, generic
 from tests.s3server import KEYS
 
@@ -20,18 +20,23 @@ MILD = {"slots": 2, "grace": 1.0}
 
 @pytest.fixture(scope="session", params=["embedded", "cluster"])
 def make_footing(request: pytest.FixtureRequest) -> Make:
-    """Makes a system in a folder, not started yet: all in one process, or a process per service on a broker and a store
-    of which each system has a part of its own."""
+    """Makes a system in a folder, not started yet: all in one process, or a process per service and one for each that
+    is `more`, on a broker and a store of which each system has a part of its own."""
     if request.param == "embedded":
-        return Footing
+        return lambda folder, more=(), **settings: Footing(folder, **settings)
     broker, store, nursery = (request.getfixturevalue(name) for name in ("broker", "s3_server", "nursery"))
-    return lambda folder, **settings: Cluster(folder, broker.new_vhost(), store.url(), KEYS, nursery, **settings)
+
+    def make(folder: Path, more: Sequence[str] = (), **settings: Any) -> Cluster:
+        services = (*ONE_OF_EACH, *more)
+        return Cluster(folder, broker.new_vhost(), store.url(), KEYS, nursery, services=services, **settings)
+
+    return make
 
 
 @pytest.fixture(scope="session")
 def system(make_footing: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Footing]:
-    """A system that many tests share."""
-    footing = make_footing(tmp_path_factory.mktemp("system"), **MILD)
+    """A system that many tests share. What one gateway has answered, the other has to know."""
+    footing = make_footing(tmp_path_factory.mktemp("system"), more=["gateway"], **MILD)
     try:
         yield footing.start()
     finally:

@@ -9,6 +9,7 @@ import io
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -25,6 +26,9 @@ from numpy.typing import NDArray
 READY = re.compile(r"ready at (http://\S+)")
 TERMINAL = ("COMPLETED", "FAILED", "STOPPED")
 START_SECS = 60.0
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of `http://`: to read all the world's authorities takes longer than many a test."""
 
 
 def eventually(check: Callable[[], Any], *, within: float = 60.0, what: str = "it") -> Any:
@@ -107,9 +111,9 @@ class Footing:
 class Api:
     """REST as an application would use it, with what tests need again and again."""
 
-    def __init__(self, footing: Footing) -> None:
+    def __init__(self, footing: Footing, transport: httpx.BaseTransport | None = None) -> None:
         self.footing = footing
-        self.http = httpx.Client(base_url=footing.url, timeout=60.0)
+        self.http = httpx.Client(base_url=footing.url, timeout=60.0, verify=NO_TLS, transport=transport)
 
     def close(self) -> None:
         self.http.close()
