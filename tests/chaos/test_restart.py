@@ -6,35 +6,31 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from tests.acceptance.support import TICKER, Footing, eventually, generic
-from tests.chaos.load import Notes, deploy_noting, end_of_all, unlike
-
-RUNS = 100
+from tests.acceptance.support import TICKER, Footing, generic
+from tests.chaos.load import Notes, deploy_noting, end_of_all, submit, unlike, wait_for_ends
+from tests.chaos.loops import Loops
 
 
 def test_runs_go_on_after_restarts_and_none_loses_an_attempt_to_them(
-    new_system: Callable[..., Footing], tmp_path: Path
+    new_system: Callable[..., Footing], notes: Notes, loops: Loops
 ) -> None:
-    # Given a hundred runs and a long one, where a single lost attempt would be the end
+    # Given many runs and a long one, where a single lost attempt would be the end
     footing = new_system(drain=0.2, grace=0.5, max_lost=1)
     api = footing.api()
-    notes = Notes(tmp_path / "notes")
     noting, ticker = deploy_noting(api), api.deploy(generic("ticker", TICKER))["algorithm_id"]
     runs = [api.execute(ticker, additional_parameters={"steps": 100})]
-    runs += [
-        api.execute(noting, additional_parameters={"notes": str(notes.path), "n": number}) for number in range(RUNS)
-    ]
-    # When the server is stopped and started twice while they run
-    for count in (20, 60):
-        _wait_for_ends(notes, count)
+    runs += submit(api, noting, notes, range(loops.runs))
+    # When the server is stopped and started again and again while they run
+    restarts = loops.rounds + 1
+    for turn in range(1, restarts + 1):
+        wait_for_ends(notes, loops.runs * turn // (restarts + 1))
         assert footing.stop() == 0
         footing.start()
     # Then all complete
     records = end_of_all(footing.api(), runs)
     assert unlike(records, "COMPLETED") == []
-    assert set(notes.count("end")) == set(range(RUNS))
+    assert set(notes.count("end")) == set(range(loops.runs))
 
 
 def test_no_second_server_comes_up_beside_one_that_starts_runs_or_drains(
@@ -60,10 +56,6 @@ def test_no_second_server_comes_up_beside_one_that_starts_runs_or_drains(
         assert _outcome(other) == "refused"
     footing.process.terminate()
     assert footing.process.wait(30) == 0
-
-
-def _wait_for_ends(notes: Notes, count: int) -> None:
-    eventually(lambda: notes.count("end").total() >= count, what=f"{count} ends")
 
 
 @contextmanager
