@@ -7,17 +7,15 @@ import itertools
 import os
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-import pytest
 
 from tests.acceptance.nursery import Nursery
-from tests.acceptance.support import NO_TLS, READY, START_SECS, Api, Footing, eventually
+from tests.acceptance.support import NO_TLS, READY, Api, Footing, await_words, eventually
 from tests.brokers import free_ports
 
 IS_READY = re.compile(r"is ready")
@@ -43,7 +41,7 @@ class Process:
         self._output.unlink(missing_ok=True)
         arguments = ["serve", service.partition("-")[0], "--port", "0", "--data", str(data)]
         told = {**environment, "VOXLOOM_OPS_PORT": str(port)}
-        self._child = nursery.begin(arguments, environment=told, output=self._output, log=self.log)
+        self._child = nursery.begin(arguments, environment=told, output=self._output, log=self.log, cwd=folder)
 
     @property
     def pid(self) -> int:
@@ -54,20 +52,8 @@ class Process:
         return self._child.poll() is None
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECS
-        while not IS_READY.search(said := self._said()):
-            if not self.running or time.monotonic() > deadline:
-                pytest.fail(f"{self.service} did not start (code {self._child.poll()}):\n{self._last_words()}")
-            time.sleep(0.01)
-        found = READY.search(said)
+        found = READY.search(await_words(IS_READY, self._child, self._output, self.log))
         self.url = found[1] if found else ""
-
-    def _said(self) -> str:
-        """All whole lines."""
-        return self._output.read_text().rpartition("\n")[0] if self._output.exists() else ""
-
-    def _last_words(self) -> str:
-        return self.log.read_text()[-4000:] if self.log.exists() else ""
 
     def figure(self, name: str) -> float:
         """One of its figures; 0 while there is none, or nobody who would tell."""
@@ -90,8 +76,7 @@ class Process:
         return self._child.poll()
 
     def signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):  # It has ended by itself.
-            os.kill(self.pid, number)
+        self._child.signal(number)
 
     def wait(self, within: float) -> int:
         return self._child.wait(within)
@@ -112,9 +97,8 @@ class Cluster(Footing):
         services: Sequence[str] = ONE_OF_EACH,
         **settings: Any,
     ) -> None:
-        super().__init__(folder, **settings)
+        super().__init__(folder, nursery, **settings)
         self._services = services
-        self._nursery = nursery
         self.broker = broker
         self.processes: dict[str, Process] = {}
         self._places = {"VOXLOOM_BROKER": broker, "VOXLOOM_STORE": store, **keys}
@@ -214,10 +198,6 @@ class Cluster(Footing):
         for process in self.processes.values():
             process.wait(30.0)
         self._forget()
-
-    def _close_apis(self) -> None:
-        while self._apis:
-            self._apis.pop().close()
 
     def _forget(self) -> None:
         with self.log.open("a") as log:

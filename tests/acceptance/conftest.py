@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.acceptance.cluster import ONE_OF_EACH, Cluster
+from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import Api, Footing, generic
 from tests.s3server import KEYS
 
@@ -19,12 +20,12 @@ MILD = {"slots": 2, "grace": 1.0}
 
 
 @pytest.fixture(scope="session", params=["embedded", "cluster"])
-def make_footing(request: pytest.FixtureRequest) -> Make:
+def make_footing(request: pytest.FixtureRequest, nursery: Nursery) -> Make:
     """Makes a system in a folder, not started yet: all in one process, or a process per service and one for each that
     is `more`, on a broker and a store of which each system has a part of its own."""
     if request.param == "embedded":
-        return lambda folder, more=(), **settings: Footing(folder, **settings)
-    broker, store, nursery = (request.getfixturevalue(name) for name in ("broker", "s3_server", "nursery"))
+        return lambda folder, more=(), **settings: Footing(folder, nursery, **settings)
+    broker, store = request.getfixturevalue("broker"), request.getfixturevalue("s3_server")
 
     def make(folder: Path, more: Sequence[str] = (), **settings: Any) -> Cluster:
         services = (*ONE_OF_EACH, *more)
@@ -71,9 +72,9 @@ def mortal(patient_system: Footing) -> Footing:
 
 
 @pytest.fixture
-def new_embedded(tmp_path: Path) -> Iterator[Make]:
+def new_embedded(tmp_path: Path, nursery: Nursery) -> Iterator[Make]:
     """The same, for what only one footing promises."""
-    yield from making(Footing, tmp_path)
+    yield from making(lambda folder, **settings: Footing(folder, nursery, **settings), tmp_path)
 
 
 def making(make_footing: Make, folder: Path) -> Iterator[Make]:

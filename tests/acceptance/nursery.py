@@ -6,6 +6,7 @@ A test that starts ten services a dozen times would spend most of its time on im
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -43,6 +44,10 @@ class Child:
         self.pid = pid
         self._code = code
 
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # It has ended by itself.
+            os.kill(self.pid, number)
+
     def poll(self) -> int | None:
         return int(self._code.read_text()) if self._code.exists() else None
 
@@ -71,11 +76,14 @@ class Nursery:
                 env={**os.environ, **KEYS},
             )
 
-    def begin(self, arguments: Sequence[str], *, environment: Mapping[str, str], output: Path, log: Path) -> Child:
+    def begin(
+        self, arguments: Sequence[str], *, environment: Mapping[str, str], output: Path, log: Path, cwd: Path
+    ) -> Child:
         """`voxloom` with these arguments; what it prints is appended to both files."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        wish = {"arguments": list(arguments), "environment": dict(environment), "files": [str(output), str(log)]}
+        files = [str(output), str(log)]
+        wish = {"arguments": list(arguments), "environment": dict(environment), "files": files, "cwd": str(cwd)}
         self._process.stdin.write(json.dumps(wish) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
@@ -137,8 +145,9 @@ def reap(folder: Path, children: set[int]) -> None:
             told.rename(folder / str(pid))
 
 
-def become(arguments: list[str], environment: dict[str, str], files: Sequence[str]) -> Any:
+def become(arguments: list[str], environment: dict[str, str], files: Sequence[str], cwd: str) -> Any:
     """What a new process of `voxloom` would be."""
+    os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -36,13 +36,13 @@ def notes(tmp_path: Path) -> Notes:
 
 
 @pytest.fixture
-def new_system(tmp_path: Path) -> Iterator[Callable[..., Footing]]:
+def new_system(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., Footing]]:
     """Makes systems of the test's own."""
     made: list[Footing] = []
 
     def make(folder: Path | None = None, **settings: Any) -> Footing:
         place = folder or tmp_path / f"system{len(made)}"
-        footing = Footing(place, **{"slots": 2, "grace": 1.0, **settings}).start()
+        footing = Footing(place, nursery, **{"slots": 2, "grace": 1.0, **settings}).start()
         made.append(footing)
         return footing
 
