@@ -7,11 +7,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN_STAMP := .venv/installed-to-run
 DEV_STAMP := .venv/installed-to-develop
 
+# How often `make chaos` treats the system badly: tests/chaos/loops.py says what each of them counts.
+KILLS := 48
+RUNS := 200
+SEEDS := 100
+ROUNDS := 10
+FROZEN_SECS := 10
+LOOPS = --kills $(KILLS) --runs $(RUNS) --seeds $(SEEDS) --rounds $(ROUNDS) --frozen-secs $(FROZEN_SECS)
+
 # Four at a time, however few the cores: much of the suite waits for others' deaths. Tests of a group (tests/conftest.py) stay together, in order.
 AT_ONCE := -n 4 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test broker lint bench build lock clean
+.PHONY: help demo up test chaos broker lint bench build lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -24,6 +32,9 @@ up: $(RUN_STAMP) ## start the server; flags in ARGS: make up ARGS="--port 6000"
 
 test: $(DEV_STAMP) broker ## run the tests; pytest's flags in ARGS: make test ARGS="-k client"
 	@$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
+
+chaos: $(DEV_STAMP) broker ## kills, freezes, lost disks, storms in long loops: make chaos KILLS=200 RUNS=500 SEEDS=200 ROUNDS=20
+	@$(BIN)/python -m pytest tests/chaos $(LOOPS) --durations 20 $(ARGS)
 
 broker: ## RabbitMQ, which the tests start for themselves (Debian's package; as root)
 	@.ci/install-broker

@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
+from tests.chaos.loops import pytest_addoption as pytest_addoption  # here, since pytest reads no deeper for options
 from tests.s3server import S3Server
 from tests.sharing import Keeper, facts_of
 

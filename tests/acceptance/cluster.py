@@ -7,33 +7,24 @@ import itertools
 import os
 import re
 import signal
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-import pytest
 
 from tests.acceptance.nursery import Nursery
-from tests.acceptance.support import READY, START_SECS, Api, Footing, eventually
+from tests.acceptance.support import NO_TLS, READY, Api, Footing, await_words, eventually
 from tests.brokers import free_ports
 
 IS_READY = re.compile(r"is ready")
-WHOLE = (
-    "recorder",
-    "recorder",
-    "scheduler",
-    "scheduler",
-    "ingest",
-    "deployer",
-    "worker",
-    "worker",
-    "gateway",
-    "gateway",
-)
-"""Standbys for those of whom one is active, and two of those who share their work."""
+ONE_OF_EACH = ("recorder", "scheduler", "ingest", "deployer", "worker", "gateway")
+STANDBYS = ("recorder", "scheduler")
+"""One more of those of whom one is active."""
+
+# Who is asked may be killed at any moment: every question takes a connection of its own.
+OPERATIONS = httpx.Client(timeout=10.0, verify=NO_TLS, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class Process:
@@ -50,7 +41,7 @@ class Process:
         self._output.unlink(missing_ok=True)
         arguments = ["serve", service.partition("-")[0], "--port", "0", "--data", str(data)]
         told = {**environment, "VOXLOOM_OPS_PORT": str(port)}
-        self._child = nursery.begin(arguments, environment=told, output=self._output, log=self.log)
+        self._child = nursery.begin(arguments, environment=told, output=self._output, log=self.log, cwd=folder)
 
     @property
     def pid(self) -> int:
@@ -61,25 +52,13 @@ class Process:
         return self._child.poll() is None
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECS
-        while not IS_READY.search(said := self._said()):
-            if not self.running or time.monotonic() > deadline:
-                pytest.fail(f"{self.service} did not start (code {self._child.poll()}):\n{self._last_words()}")
-            time.sleep(0.01)
-        found = READY.search(said)
+        found = READY.search(await_words(IS_READY, self._child, self._output, self.log))
         self.url = found[1] if found else ""
-
-    def _said(self) -> str:
-        """All whole lines."""
-        return self._output.read_text().rpartition("\n")[0] if self._output.exists() else ""
-
-    def _last_words(self) -> str:
-        return self.log.read_text()[-4000:] if self.log.exists() else ""
 
     def figure(self, name: str) -> float:
         """One of its figures; 0 while there is none, or nobody who would tell."""
         try:
-            lines = httpx.get(f"{self.ops}/metrics", timeout=10.0).text.splitlines()
+            lines = OPERATIONS.get(f"{self.ops}/metrics").text.splitlines()
         except httpx.ConnectError:
             return 0.0
         return next((float(line.split()[1]) for line in lines if line.startswith(f"voxloom_{name} ")), 0.0)
@@ -87,7 +66,7 @@ class Process:
     @property
     def ready(self) -> bool:
         try:
-            return httpx.get(f"{self.ops}/readyz", timeout=10.0).status_code == 200
+            return OPERATIONS.get(f"{self.ops}/readyz").status_code == 200
         except httpx.ConnectError:
             return False
 
@@ -97,21 +76,29 @@ class Process:
         return self._child.poll()
 
     def signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):  # It has ended by itself.
-            os.kill(self.pid, number)
+        self._child.signal(number)
 
     def wait(self, within: float) -> int:
         return self._child.wait(within)
 
 
 class Cluster(Footing):
-    """Two nodes with two workers each would be a rack; here every service has a process, and each worker a node."""
+    """Two nodes with two workers each would be a rack; here every service has a process, and each worker a node. A
+    service that is named twice in `services` has two."""
 
     def __init__(
-        self, folder: Path, broker: str, store: str, keys: Mapping[str, str], nursery: Nursery, **settings: Any
+        self,
+        folder: Path,
+        broker: str,
+        store: str,
+        keys: Mapping[str, str],
+        nursery: Nursery,
+        *,
+        services: Sequence[str] = ONE_OF_EACH,
+        **settings: Any,
     ) -> None:
-        super().__init__(folder, **settings)
-        self._nursery = nursery
+        super().__init__(folder, nursery, **settings)
+        self._services = services
         self.broker = broker
         self.processes: dict[str, Process] = {}
         self._places = {"VOXLOOM_BROKER": broker, "VOXLOOM_STORE": store, **keys}
@@ -128,7 +115,7 @@ class Cluster(Footing):
     def start(self) -> Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log.touch()
-        for service in WHOLE:
+        for service in self._services:
             self.add(service, wait=False)
         for process in self.processes.values():
             process.wait_until_ready()
@@ -174,15 +161,21 @@ class Cluster(Footing):
             self.add(name.partition("-")[0])
         return left
 
-    def mend(self) -> None:
-        """Adds whoever is missing, and waits until all can work. APIs that knew who is no more are closed."""
+    def mend(self) -> dict[str, int | None]:
+        """Adds whoever is missing, and waits until all can work. APIs that knew who is no more are closed. With which
+        codes others have left."""
         self._close_apis()
-        self.tend()
-        for service, count in Counter(WHOLE).items():
+        left: dict[str, int | None] = {}
+        eventually(lambda: self._mended(left), what="all being ready")
+        self.url = self.urls[0]
+        return left
+
+    def _mended(self, left: dict[str, int | None]) -> bool:
+        left.update(self.tend())
+        for service, count in Counter(self._services).items():
             for _ in range(count - len(self.of(service))):
                 self.add(service)
-        self.url = self.urls[0]
-        eventually(lambda: all(process.ready for process in self.processes.values()), what="all being ready")
+        return all(process.ready for process in self.processes.values())
 
     @property
     def urls(self) -> list[str]:
@@ -206,10 +199,6 @@ class Cluster(Footing):
             process.wait(30.0)
         self._forget()
 
-    def _close_apis(self) -> None:
-        while self._apis:
-            self._apis.pop().close()
-
     def _forget(self) -> None:
         with self.log.open("a") as log:
             for process in self.processes.values():
@@ -226,7 +215,7 @@ class Turns(httpx.BaseTransport):
     """Sends each request to the next gateway in turn."""
 
     def __init__(self, urls: list[str]) -> None:
-        self._transport = httpx.HTTPTransport()
+        self._transport = httpx.HTTPTransport(verify=NO_TLS)
         self._addresses = itertools.cycle([httpx.URL(url) for url in urls])
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -240,12 +229,10 @@ class Turns(httpx.BaseTransport):
 
 
 class SpreadApi(Api):
-    """Never asks the same gateway twice in a row."""
+    """Never asks the same gateway twice in a row, where there are several."""
 
     def __init__(self, footing: Cluster) -> None:
-        super().__init__(footing)
-        self.http.close()
-        self.http = httpx.Client(base_url=footing.url, timeout=60.0, transport=Turns(footing.urls))
+        super().__init__(footing, Turns(footing.urls))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.acceptance.cluster import Cluster
+from tests.acceptance.cluster import ONE_OF_EACH, Cluster
+from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import Api, Footing, generic
 from tests.s3server import KEYS
 
@@ -19,19 +20,24 @@ MILD = {"slots": 2, "grace": 1.0}
 
 
 @pytest.fixture(scope="session", params=["embedded", "cluster"])
-def make_footing(request: pytest.FixtureRequest) -> Make:
-    """Makes a system in a folder, not started yet: all in one process, or a process per service on a broker and a store
-    of which each system has a part of its own."""
+def make_footing(request: pytest.FixtureRequest, nursery: Nursery) -> Make:
+    """Makes a system in a folder, not started yet: all in one process, or a process per service and one for each that
+    is `more`, on a broker and a store of which each system has a part of its own."""
     if request.param == "embedded":
-        return Footing
-    broker, store, nursery = (request.getfixturevalue(name) for name in ("broker", "s3_server", "nursery"))
-    return lambda folder, **settings: Cluster(folder, broker.new_vhost(), store.url(), KEYS, nursery, **settings)
+        return lambda folder, more=(), **settings: Footing(folder, nursery, **settings)
+    broker, store = request.getfixturevalue("broker"), request.getfixturevalue("s3_server")
+
+    def make(folder: Path, more: Sequence[str] = (), **settings: Any) -> Cluster:
+        services = (*ONE_OF_EACH, *more)
+        return Cluster(folder, broker.new_vhost(), store.url(), KEYS, nursery, services=services, **settings)
+
+    return make
 
 
 @pytest.fixture(scope="session")
 def system(make_footing: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Footing]:
-    """A system that many tests share."""
-    footing = make_footing(tmp_path_factory.mktemp("system"), **MILD)
+    """A system that many tests share. What one gateway has answered, the other has to know."""
+    footing = make_footing(tmp_path_factory.mktemp("system"), more=["gateway"], **MILD)
     try:
         yield footing.start()
     finally:
@@ -66,9 +72,9 @@ def mortal(patient_system: Footing) -> Footing:
 
 
 @pytest.fixture
-def new_embedded(tmp_path: Path) -> Iterator[Make]:
+def new_embedded(tmp_path: Path, nursery: Nursery) -> Iterator[Make]:
     """The same, for what only one footing promises."""
-    yield from making(Footing, tmp_path)
+    yield from making(lambda folder, **settings: Footing(folder, nursery, **settings), tmp_path)
 
 
 def making(make_footing: Make, folder: Path) -> Iterator[Make]:

@@ -6,6 +6,7 @@ Tests that start some hundred services and commands would spend most of their ti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -52,6 +53,10 @@ class Child:
         self.pid = pid
         self._code = code
 
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # It has ended by itself.
+            os.kill(self.pid, number)
+
     def poll(self) -> int | None:
         return int(self._code.read_text()) if self._code.exists() else None
 
@@ -81,23 +86,13 @@ class Nursery:
             )
 
     def begin(
-        self,
-        arguments: Sequence[str],
-        *,
-        environment: Mapping[str, str],
-        output: Path,
-        log: Path,
-        cwd: Path | None = None,
+        self, arguments: Sequence[str], *, environment: Mapping[str, str], output: Path, log: Path, cwd: Path
     ) -> Child:
         """`voxloom` with these arguments; what it prints is appended to both files."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        wish = {
-            "arguments": list(arguments),
-            "environment": dict(environment),
-            "files": [str(output), str(log)],
-            "cwd": str(cwd or Path.cwd()),
-        }
+        files = [str(output), str(log)]
+        wish = {"arguments": list(arguments), "environment": dict(environment), "files": files, "cwd": str(cwd)}
         self._process.stdin.write(json.dumps(wish) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())

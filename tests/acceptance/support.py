@@ -9,8 +9,7 @@ import io
 import os
 import re
 import signal
-import subprocess
-import sys
+import ssl
 import time
 import zipfile
 from collections.abc import Callable, Mapping
@@ -22,9 +21,14 @@ import httpx
 import pytest
 from numpy.typing import NDArray
 
+from tests.acceptance.nursery import Child, Nursery
+
 READY = re.compile(r"ready at (http://\S+)")
 TERMINAL = ("COMPLETED", "FAILED", "STOPPED")
 START_SECS = 60.0
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of `http://`: to read all the world's authorities takes longer than many a test."""
 
 
 def eventually(check: Callable[[], Any], *, within: float = 60.0, what: str = "it") -> Any:
@@ -39,15 +43,30 @@ def eventually(check: Callable[[], Any], *, within: float = 60.0, what: str = "i
         time.sleep(0.02)
 
 
+def await_words(words: re.Pattern[str], process: Child, output: Path, log: Path) -> str:
+    """All that the process has said, as soon as these words are among it."""
+    deadline = time.monotonic() + START_SECS
+    while True:
+        code = process.poll()
+        said = output.read_text().rpartition("\n")[0] if output.exists() else ""
+        if words.search(said):
+            return said
+        if code is not None or time.monotonic() > deadline:
+            told = log.read_text()[-4000:] if log.exists() else ""
+            pytest.fail(f"it did not start (code {code}):\n{said}\n{told}")
+        time.sleep(0.01)
+
+
 class Footing:
     """The embedded system: `voxloom up` on a data folder that outlives the process."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, nursery: Nursery, **settings: Any) -> None:
         self.folder = folder
         self.settings = settings
+        self._nursery = nursery
         self.log = folder / "server.log"
         self.url = ""
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Child | None = None
         self._apis: list[Api] = []
 
     def api(self) -> Api:
@@ -61,20 +80,18 @@ class Footing:
 
     def start(self) -> Footing:
         self.folder.mkdir(parents=True, exist_ok=True)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("VOXLOOM_")}
-        environment |= {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
-        command = [sys.executable, "-m", "voxloom", "up", "--port", "0", "--data", str(self.folder / "data")]
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, cwd=self.folder
-            )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if found := READY.search(line):
-                self.url = found[1]
-                return self
-        self.process.stdout.close()
-        pytest.fail(f"the system did not start (code {self.process.wait()}):\n{self.log.read_text()[-4000:]}")
+        output = self.folder / "server.out"
+        output.unlink(missing_ok=True)
+        self.process = self.begin(output, self.log)
+        self.url = READY.findall(await_words(READY, self.process, output, self.log))[0]
+        return self
+
+    def begin(self, output: Path, log: Path) -> Child:
+        """A server on the data folder, which perhaps is not ready yet."""
+        arguments = ["up", "--port", "0", "--data", str(self.folder / "data")]
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("VOXLOOM_")}
+        told = {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
+        return self._nursery.begin(arguments, environment={**clean, **told}, output=output, log=log, cwd=self.folder)
 
     def stop(self, within: float = 60.0) -> int:
         """SIGTERM; the exit code."""
@@ -86,14 +103,15 @@ class Footing:
 
     def _end(self, number: signal.Signals, within: float) -> int:
         assert self.process is not None
-        while self._apis:
-            self._apis.pop().close()
-        self.process.send_signal(number)
+        self._close_apis()
+        self.process.signal(number)
         code = self.process.wait(within)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
         self.process = None
         return code
+
+    def _close_apis(self) -> None:
+        while self._apis:
+            self._apis.pop().close()
 
     @property
     def running(self) -> bool:
@@ -107,9 +125,9 @@ class Footing:
 class Api:
     """REST as an application would use it, with what tests need again and again."""
 
-    def __init__(self, footing: Footing) -> None:
+    def __init__(self, footing: Footing, transport: httpx.BaseTransport | None = None) -> None:
         self.footing = footing
-        self.http = httpx.Client(base_url=footing.url, timeout=60.0)
+        self.http = httpx.Client(base_url=footing.url, timeout=60.0, verify=NO_TLS, transport=transport)
 
     def close(self) -> None:
         self.http.close()

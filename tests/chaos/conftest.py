@@ -8,21 +8,41 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.cluster import Cluster
+from tests.acceptance.cluster import ONE_OF_EACH, STANDBYS, Cluster
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import Footing
-from tests.brokers import Broker
+from tests.brokers import Broker, vhost_of
+from tests.chaos.load import Notes
+from tests.chaos.loops import Loops, loops_of
 from tests.s3server import KEYS, S3Server
+
+WITH_STANDBYS = (*ONE_OF_EACH, *STANDBYS)
+PAIRS = (*WITH_STANDBYS, "worker", "gateway")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(metafunc.config.getoption("seeds")))
+
+
+@pytest.fixture(scope="session")
+def loops(pytestconfig: pytest.Config) -> Loops:
+    return loops_of(pytestconfig)
 
 
 @pytest.fixture
-def new_system(tmp_path: Path) -> Iterator[Callable[..., Footing]]:
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path / "notes")
+
+
+@pytest.fixture
+def new_system(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., Footing]]:
     """Makes systems of the test's own."""
     made: list[Footing] = []
 
     def make(folder: Path | None = None, **settings: Any) -> Footing:
         place = folder or tmp_path / f"system{len(made)}"
-        footing = Footing(place, **{"slots": 2, "grace": 1.0, **settings}).start()
+        footing = Footing(place, nursery, **{"slots": 2, "grace": 1.0, **settings}).start()
         made.append(footing)
         return footing
 
@@ -36,7 +56,8 @@ def kept_cluster(
     broker: Broker, s3_server: S3Server, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("kept")
-    cluster = Cluster(folder, broker.new_vhost(), s3_server.url(), KEYS, nursery, slots=2, grace=1.0)
+    places = broker.new_vhost(), s3_server.url(), KEYS
+    cluster = Cluster(folder, *places, nursery, services=PAIRS, slots=2, grace=1.0)
     yield cluster
     cluster.close()
 
@@ -44,25 +65,38 @@ def kept_cluster(
 @pytest.fixture
 def cluster(kept_cluster: Cluster) -> Cluster:
     """One that the tests of a file share; they may kill its processes. It is whole when a test begins."""
-    if kept_cluster.running:
-        kept_cluster.mend()
-        return kept_cluster
-    return kept_cluster.start()
+    return whole(kept_cluster)
+
+
+@pytest.fixture(scope="module")
+def beaten_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = S3Server(tmp_path_factory.mktemp("beaten-store") / "log").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def kept_beaten_cluster(
+    beaten_broker: Broker, beaten_store: S3Server, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("kept-beaten")
+    if not beaten_broker.running:
+        beaten_broker.start()
+    places = beaten_broker.new_vhost(), beaten_store.url(), KEYS
+    cluster = Cluster(folder, *places, nursery, services=WITH_STANDBYS, slots=4, grace=1.0, claim_timeout=2.0)
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture
-def new_cluster(request: pytest.FixtureRequest, nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
-    """Makes systems whose services are apart, on the broker and the store that the tests share unless others are
-    given."""
-    made: list[Cluster] = []
+def beaten_cluster(own_broker: Broker, kept_beaten_cluster: Cluster) -> Cluster:
+    """The same on `own_broker` and `beaten_store`, to which a test may do what it likes, if they live in the end."""
+    own_broker.add_vhost(vhost_of(kept_beaten_cluster.broker))  # it may have forgotten
+    return whole(kept_beaten_cluster)
 
-    def make(*, broker: Broker | None = None, store: S3Server | None = None, **settings: Any) -> Cluster:
-        places = broker or request.getfixturevalue("broker"), store or request.getfixturevalue("s3_server")
-        vhost, buckets = places[0].new_vhost(), places[1].url()
-        settings = {"slots": 2, "grace": 1.0, **settings}
-        made.append(Cluster(tmp_path / f"c{len(made)}", vhost, buckets, KEYS, nursery, **settings))
-        return made[-1].start()
 
-    yield make
-    for cluster in made:
-        cluster.close()
+def whole(cluster: Cluster) -> Cluster:
+    if not cluster.running:
+        return cluster.start()
+    cluster.mend()
+    return cluster

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.acceptance.support import TERMINAL, Api, Footing, generic
+from tests.acceptance.support import NO_TLS, TERMINAL, Api, Footing, eventually, generic
 
 # One line at each beginning and each end, written at once, as only the author's code can know them.
 NOTING = """
@@ -40,6 +40,23 @@ class Notes:
 
 def deploy_noting(api: Api, name: str = "noting", **more: str) -> str:
     return str(api.deploy(generic(name, NOTING, **more))["algorithm_id"])
+
+
+def submit(api: Api, algorithm_id: str, notes: Notes, numbers: Iterable[int], seconds: float = 0.02) -> list[str]:
+    return [
+        api.execute(algorithm_id, additional_parameters={"notes": str(notes.path), "n": number, "seconds": seconds})
+        for number in numbers
+    ]
+
+
+def wait_for_ends(notes: Notes, count: int, numbers: range | None = None) -> None:
+    """Until so many have ended, of these or of all."""
+
+    def ended() -> set[int]:
+        found = set(notes.count("end"))
+        return found if numbers is None else found & set(numbers)
+
+    eventually(lambda: len(ended()) >= count, what=f"{count} ends")
 
 
 def end_of_all(api: Api, runs: Iterable[str], within: float = 240.0) -> dict[str, dict[str, Any]]:
@@ -92,7 +109,7 @@ class Stream:
     def _keep_at(self, work: Callable[[httpx.Client], None]) -> None:
         while not self._over.is_set():
             url = self._footing.url
-            with httpx.Client(base_url=url, timeout=10.0) as client:
+            with httpx.Client(base_url=url, timeout=10.0, verify=NO_TLS) as client:
                 self._until_it_is_gone(work, client, url)
             self._over.wait(0.02)
 

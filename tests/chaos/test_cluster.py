@@ -1,15 +1,13 @@
-"""Services apart, while some of them, the broker or the store die, freeze or come back."""
+"""Services apart, while some of them die, freeze or come back."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import signal
-import threading
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import httpx
 import numpy as np
@@ -17,81 +15,69 @@ import pytest
 
 from services.commands import DIED
 from tests.acceptance.cluster import Cluster, Process, frozen
-from tests.acceptance.support import HELD, PLUS_ONE, TICKER, Api, algorithm, eventually, generic
-from tests.brokers import Broker, vhost_of
-from tests.chaos.load import Notes, Stream, accepted, deploy_noting, end_of_all, statuses, unlike
-
-NewCluster = Callable[..., Cluster]
-
-
-def submit(api: Api, algorithm_id: str, notes: Notes, numbers: range, seconds: float = 0.02) -> list[str]:
-    return [
-        api.execute(algorithm_id, additional_parameters={"notes": str(notes.path), "n": number, "seconds": seconds})
-        for number in numbers
-    ]
+from tests.acceptance.support import HELD, PLUS_ONE, Api, algorithm, eventually, generic
+from tests.brokers import Broker
+from tests.chaos.load import Notes, deploy_noting, end_of_all, statuses, submit, unlike, wait_for_ends
+from tests.chaos.loops import Loops
 
 
-def ended(notes: Notes, count: int) -> None:
-    eventually(lambda: len(notes.count("end")) >= count, within=60.0, what=f"{count} ends")
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> Notes:
-    return Notes(tmp_path / "notes")
-
-
-@pytest.mark.parametrize("service", ["scheduler", "recorder"])
-def test_a_standby_takes_over_in_the_middle_of_200_runs(cluster: Cluster, notes: Notes, service: Any) -> None:
-    # Given 200 runs, of which some have ended
-    api = cluster.api()
-    runs = submit(api, deploy_noting(api), notes, range(200))
-    ended(notes, 40)
-    # When the one that is at work is killed
-    cluster.kill_one(cluster.active(service))
-    # Then every run completes, and none has run more than once
-    records = end_of_all(api, runs)
-    assert unlike(records, "COMPLETED") == []
-    assert notes.count("end") == Counter(dict.fromkeys(range(200), 1))
-
-
-def test_scheduler_and_recorder_at_once_are_taken_over_and_nothing_is_lost_or_done_twice(
-    cluster: Cluster, notes: Notes
+@pytest.mark.parametrize("killed", [["scheduler"], ["recorder"], ["scheduler", "recorder"]], ids="-and-".join)
+def test_a_standby_takes_over_in_the_middle_of_runs(
+    cluster: Cluster, notes: Notes, loops: Loops, killed: list[Literal["scheduler", "recorder"]]
 ) -> None:
     api = cluster.api()
-    runs = submit(api, deploy_noting(api), notes, range(200))
-    ended(notes, 40)
-    for service in ("scheduler", "recorder"):
-        cluster.kill_one(cluster.active(service))
-    records = end_of_all(api, runs)
-    assert unlike(records, "COMPLETED") == []
-    assert notes.count("end") == Counter(dict.fromkeys(range(200), 1))
+    noting = deploy_noting(api)
+    for turn in range(math.ceil(loops.kills / 3)):
+        # Given runs, of which some have ended
+        numbers = range(turn * loops.runs, (turn + 1) * loops.runs)
+        middle = numbers[len(numbers) * 2 // 3]
+        runs = submit(api, noting, notes, range(numbers[0], middle), seconds=0.05)
+        wait_for_ends(notes, len(numbers) // 5, numbers)
+        # When the one that is at work is killed, or both are, while more runs come
+        for service in killed:
+            cluster.kill_one(cluster.active(service))
+        runs += submit(api, noting, notes, range(middle, numbers.stop), seconds=0.05)
+        # Then every run completes, and none has run more than once
+        assert unlike(end_of_all(api, runs), "COMPLETED") == []
+        assert notes.count("end") == Counter(dict.fromkeys(range(numbers.stop), 1))
+        for service in killed:
+            cluster.add(service)
 
 
 def test_a_scheduler_that_was_paused_decides_nothing_when_it_wakes(
-    new_cluster: NewCluster, notes: Notes, broker: Broker
+    cluster: Cluster, notes: Notes, broker: Broker, loops: Loops
 ) -> None:
-    # Given a scheduler that is frozen in the middle of 100 runs, until the broker has given it up
-    cluster = new_cluster()
     api = cluster.api()
-    runs = submit(api, deploy_noting(api), notes, range(100))
-    ended(notes, 20)
-    old = cluster.active("scheduler")
-    epoch = old.figure("scheduler_epoch")
-    with frozen(old):
-        broker.close_connections_of(old.pid)
-        new = eventually(lambda: later_scheduler(cluster, old, epoch), what="the next scheduler")
-        records = end_of_all(api, runs)
-    # When it wakes
-    # Then it has stepped down, and every run has ended once, under the one or the other
-    eventually(lambda: not old.running or old.figure("scheduler_epoch") == 0, what="the old one's stepping down")
-    assert new.figure("scheduler_epoch") > epoch
-    assert unlike(records, "COMPLETED") == []
-    assert notes.count("end") == Counter(dict.fromkeys(range(100), 1))
+    noting = deploy_noting(api)
+    for turn in range(loops.rounds):
+        # Given a scheduler that is frozen in the middle of runs, until the broker has given it up
+        numbers = range(turn * loops.runs, (turn + 1) * loops.runs)
+        middle = numbers[len(numbers) * 2 // 3]
+        old = cluster.active("scheduler")
+        epoch = old.figure("scheduler_epoch")
+        runs = submit(api, noting, notes, range(numbers[0], middle), seconds=0.05)
+        wait_for_ends(notes, len(numbers) // 5, numbers)
+        with frozen(old):
+            runs += submit(api, noting, notes, range(middle, numbers.stop), seconds=0.05)
+            broker.close_connections_of(old.pid)
+            new = later_scheduler(cluster, old, epoch)
+            records = end_of_all(api, runs)
+        # When it wakes
+        # Then it leaves, and every run has ended once, under the one or the other
+        assert old.wait(60.0) == DIED
+        assert new.running
+        assert unlike(records, "COMPLETED") == []
+        assert notes.count("end") == Counter(dict.fromkeys(range(numbers.stop), 1))
+        cluster.tend()
 
 
-def later_scheduler(cluster: Cluster, old: Process, epoch: float) -> Process | None:
-    others = [process for process in cluster.of("scheduler") if process is not old]
-    return next((process for process in others if process.figure("scheduler_epoch") > epoch), None)
+def later_scheduler(cluster: Cluster, old: Process, epoch: float) -> Process:
+    def found() -> Process | None:
+        others = [process for process in cluster.of("scheduler") if process is not old]
+        return next((process for process in others if process.figure("scheduler_epoch") > epoch), None)
+
+    later: Process = eventually(found, what="the next scheduler")
+    return later
 
 
 def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(cluster: Cluster, tmp_path: Path) -> None:
@@ -110,88 +96,18 @@ def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(cluster: Cluster, 
     assert Counter(record["attempt"] for record in records.values()) == Counter({1: 2, 2: 2})
 
 
-def test_a_broker_that_restarts_under_load_loses_nothing_that_was_accepted(
-    new_cluster: NewCluster, own_broker: Broker, notes: Notes
-) -> None:
-    # Given clients that submit without end
-    cluster = new_cluster(broker=own_broker)
-    api = cluster.api()
-    algorithm_id = deploy_noting(api)
-    numbers = itertools.count()
-    taken: dict[int, str] = {}
-    lock = threading.Lock()
-
-    def submit_one(client: httpx.Client) -> None:
-        with lock:
-            number = next(numbers)
-        told = {"notes": str(notes.path), "n": number}
-        body = {"algorithm_id": algorithm_id, "input_dataset_ids": [], "additional_parameters": told}
-        answer = client.post("/api/v0/execute-algorithm", json=body, timeout=60.0)
-        if accepted(answer):
-            taken[number] = answer.json()["execution_id"]
-
-    # When the broker is killed and comes back
-    with Stream(cluster, submit_one, submit_one) as stream:
-        ended(notes, 20)
-        own_broker.kill()
-        own_broker.start()
-        before = len(notes.count("end"))
-        ended(notes, before + 50)
-    # Then all that was accepted completes
-    records = end_of_all(api, list(taken.values()), within=90.0)
-    assert stream.errors == []
-    assert unlike(records, "COMPLETED") == []
-    assert set(taken) <= set(notes.count("end"))
-    # And all are ready again, but for those who have left for a successor, whom a supervisor starts anew
-    assert set(cluster.tend().values()) <= {DIED}
-    eventually(lambda: all(process.ready for process in cluster.processes.values()), what="all being ready again")
-
-
-def test_a_broker_that_has_lost_its_disk_costs_no_run_that_was_accepted(
-    new_cluster: NewCluster, own_broker: Broker, notes: Notes
-) -> None:
-    # Given runs of which some have ended, some run, and others wait; perhaps not all are recorded yet
-    cluster = new_cluster(broker=own_broker, claim_timeout=2.0)
-    api = cluster.api()
-    runs = submit(api, deploy_noting(api), notes, range(60), seconds=0.2)
-    ended(notes, 10)
-    vhost = vhost_of(cluster.broker)
-    # When the broker forgets everything, and its operator makes the vhost anew
-    own_broker.kill()
-    own_broker.forget()
-    own_broker.start()
-    own_broker.add_vhost(vhost)
-    # Then all of them complete
-    records = end_of_all(api, runs, within=90.0)
-    assert unlike(records, "COMPLETED") == []
-
-
-def test_a_store_that_stands_still_for_a_while_costs_no_run(
-    new_cluster: NewCluster, own_store: Any, notes: Notes
-) -> None:
-    cluster = new_cluster(store=own_store)
-    api = cluster.api()
-    runs = submit(api, deploy_noting(api), notes, range(60), seconds=0.05)
-    ended(notes, 10)
-    own_store.signal(signal.SIGSTOP)
-    threading.Event().wait(4.0)
-    own_store.signal(signal.SIGCONT)
-    records = end_of_all(api, runs, within=90.0)
-    assert unlike(records, "COMPLETED") == []
-    assert set(notes.count("end")) == set(range(60))
-
-
-def test_a_gateway_that_restarts_misses_no_event_for_a_client_that_resumes(cluster: Cluster) -> None:
+def test_a_gateway_that_restarts_misses_no_event_for_a_client_that_resumes(cluster: Cluster, tmp_path: Path) -> None:
     # Given a client that follows a run at one gateway and has seen it begin
     api = cluster.api()
-    ticker = api.deploy(generic("ticker", TICKER))["algorithm_id"]
-    run = api.execute(ticker, additional_parameters={"steps": 60})
+    held = api.deploy(generic("held", HELD))["algorithm_id"]
+    run = api.execute(held, additional_parameters={"until": str(tmp_path / "go")})
     gateway = cluster.of("gateway")[0]
     last, _ = next(one for one in statuses_of(gateway.url, run) if one[1] == "RUNNING")
     # When that gateway is killed, the run is lost with its worker, and tried again to its end, before a new one starts
     cluster.kill_one(gateway)
     api = cluster.api()
     cluster.kill_one(cluster.processes[api.record(run)["worker_id"]])
+    (tmp_path / "go").touch()
     assert api.wait(run)["status"] == "COMPLETED"
     new = cluster.add("gateway")
     # Then the client is told there all that it has not seen, in order
@@ -214,11 +130,11 @@ def statuses_of(url: str, run: str, last: str | None = None) -> Iterator[tuple[s
                 yield identifier, json.loads(value)["status"]
 
 
-def test_what_one_gateway_has_answered_the_other_knows(cluster: Cluster) -> None:
+def test_what_one_gateway_has_answered_the_other_knows(cluster: Cluster, loops: Loops) -> None:
     here, there = (httpx.Client(base_url=gateway.url, timeout=30.0) for gateway in cluster.of("gateway"))
     api = cluster.api()
     with here, there:
-        for number in range(10):
+        for number in range(5 * loops.rounds):
             file_id, algorithm_id = round_trip(api, here, there, number)
             here, there = there, here
             assert here.delete(f"/api/v1/algorithms/plus_{number}/1").is_success

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.support import Api, Footing, eventually
-from tests.chaos.load import Notes, deploy_noting, end_of_all, unlike
+from tests.chaos.load import Notes, deploy_noting, end_of_all, submit, unlike
+from tests.chaos.loops import Loops
 
 SIZE_MIB = 48
 
@@ -50,27 +51,27 @@ def _has_written(descriptor: int, size: int) -> bool:
 
 
 def test_a_full_disk_is_said_and_what_ran_ends_once_there_is_room(
-    new_system: Callable[..., Footing], small_disk: Path, tmp_path: Path
+    new_system: Callable[..., Footing], small_disk: Path, notes: Notes, tmp_path: Path, loops: Loops
 ) -> None:
-    # Given runs under way, and others that wait
-    footing = new_system(small_disk / "system", claim_timeout=1.0, lease=2.0, max_lost=1)
+    footing = new_system(small_disk / "system", claim_timeout=0.8, heartbeat=0.4, lease=0.8, max_lost=1)
     footing.log = tmp_path / "server.log"
     api = footing.api()
-    notes = Notes(tmp_path / "notes")
     noting = deploy_noting(api)
-    facts = {"notes": str(notes.path), "seconds": 1.0}
-    runs = [api.execute(noting, additional_parameters={"n": number, **facts}) for number in range(6)]
-    api.wait_for_status(runs[0], "RUNNING")
-    # When the disk is full, then nothing more is accepted, and the reason is given
-    ballast = fill(small_disk)
-    eventually(lambda: _refused(api, noting, notes), within=10, what="a refusal")
-    # And once there is room again, after much longer than a worker may be silent, all that was accepted completes
-    time.sleep(5.0)
-    ballast.unlink()
-    records = end_of_all(api, runs)
-    assert unlike(records, "COMPLETED") == []
-    assert {record["attempt"] for record in records.values()} == {1}
-    assert {number: count for number, count in notes.count("end").items() if number >= 0} == dict.fromkeys(range(6), 1)
+    for turn in range(loops.rounds):
+        # Given runs under way, and others that wait
+        numbers = range(turn * 6, (turn + 1) * 6)
+        runs = submit(api, noting, notes, numbers, seconds=1.0)
+        api.wait_for_status(runs[0], "RUNNING")
+        # When the disk is full, then nothing more is accepted, and the reason is given
+        ballast = fill(small_disk)
+        eventually(lambda: _refused(api, noting, notes), what="a refusal")
+        # And once there is room again, after much longer than a worker may be silent, all that was accepted completes
+        time.sleep(loops.frozen_secs)
+        ballast.unlink()
+        records = end_of_all(api, runs)
+        assert unlike(records, "COMPLETED") == []
+        assert {record["attempt"] for record in records.values()} == {1}
+        assert {number: notes.count("end")[number] for number in numbers} == dict.fromkeys(numbers, 1)
 
 
 def _refused(api: Api, noting: str, notes: Notes) -> bool:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 
 from tests.acceptance.support import TICKER, Footing, generic, zipped
 from tests.chaos.load import NOTING, Notes, Stream, accepted, deploy_noting, end_of_all, statuses, unlike
-
-KILLS = 5
+from tests.chaos.loops import Loops
 
 
 class People:
     """They note what was accepted, and nothing else."""
 
-    def __init__(self, noting: str, ticker: str, notes: Path) -> None:
+    def __init__(self, noting: str, ticker: str, notes: Notes) -> None:
         self._noting = noting
         self._ticker = ticker
-        self._notes = str(notes)
+        self._notes = str(notes.path)
         self._numbers = itertools.count()
         self._versions = itertools.count(1)
         self.runs: dict[int, str] = {}
@@ -40,7 +38,7 @@ class People:
         answer = client.post("/api/v0/execute-algorithm", json=body)
         if accepted(answer):
             self.runs[number] = answer.json()["execution_id"]
-        time.sleep(0.01)
+        time.sleep(0.03)
 
     def submit_and_stop(self, client: httpx.Client) -> None:
         body = {"algorithm_id": self._ticker, "input_dataset_ids": [], "additional_parameters": {"steps": 100_000}}
@@ -63,17 +61,16 @@ class People:
 
 
 def test_what_was_accepted_comes_to_its_true_end_however_often_the_system_is_killed(
-    new_system: Callable[..., Footing], tmp_path: Path
+    new_system: Callable[..., Footing], notes: Notes, loops: Loops
 ) -> None:
     # Given a system under a stream of submissions, stops and deploys
-    footing = new_system(max_lost=KILLS + 1)
-    notes = Notes(tmp_path / "notes")
+    footing = new_system(max_lost=loops.kills + 1)
     api = footing.api()
     ticker = api.deploy(generic("ticker", TICKER))["algorithm_id"]
-    people = People(deploy_noting(api), ticker, notes.path)
-    # When it is killed five times
+    people = People(deploy_noting(api), ticker, notes)
+    # When it is killed again and again
     with Stream(footing, people.submit, people.submit, people.submit_and_stop, people.deploy) as stream:
-        for _ in range(KILLS):
+        for _ in range(loops.kills):
             time.sleep(0.8)
             footing.kill()
             footing.start()

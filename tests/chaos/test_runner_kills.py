@@ -7,15 +7,12 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 
 from tests.acceptance.support import Footing
-from tests.chaos.load import Notes, deploy_noting, end_of_all, statuses
-
-RUNS = 200
-KILLS = 30
+from tests.chaos.load import Notes, deploy_noting, end_of_all, statuses, submit
+from tests.chaos.loops import Loops
 
 
 def runners_of(server: int) -> list[psutil.Process]:
@@ -27,9 +24,9 @@ def runners_of(server: int) -> list[psutil.Process]:
     return found
 
 
-def kill_some(server: int, over: threading.Event, killed: list[int]) -> None:
+def kill_some(server: int, count: int, over: threading.Event, killed: list[int]) -> None:
     chance = random.Random(7)
-    while not over.is_set() and len(killed) < KILLS:
+    while not over.is_set() and len(killed) < count:
         if runners := runners_of(server):
             victim = chance.choice(runners)
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -38,26 +35,22 @@ def kill_some(server: int, over: threading.Event, killed: list[int]) -> None:
         time.sleep(0.15)
 
 
-def test_a_killed_runner_costs_its_run_alone(new_system: Callable[..., Footing], tmp_path: Path) -> None:
-    # Given two hundred runs
+def test_a_killed_runner_costs_its_run_alone(new_system: Callable[..., Footing], notes: Notes, loops: Loops) -> None:
+    # Given many runs
     footing = new_system()
     api = footing.api()
-    notes = Notes(tmp_path / "notes")
     noting = deploy_noting(api)
     assert footing.process is not None
     over, killed = threading.Event(), list[int]()
-    killer = threading.Thread(target=kill_some, args=[footing.process.pid, over, killed])
-    # When their processes are killed at random
+    killer = threading.Thread(target=kill_some, args=[footing.process.pid, loops.runs // 7, over, killed])
+    # When one in seven of their processes is killed, at random
     killer.start()
-    runs = [
-        api.execute(noting, additional_parameters={"notes": str(notes.path), "n": number, "seconds": 0.05})
-        for number in range(RUNS)
-    ]
+    runs = submit(api, noting, notes, range(loops.runs), seconds=0.05)
     records = end_of_all(api, runs)
     over.set()
     killer.join()
     # Then each has ended: COMPLETED, or FAILED because of just that (or since one after the other died at its start)
-    assert len(killed) > 5
+    assert len(killed) >= loops.runs // 14
     assert sum(statuses(records).values()) == statuses(records)["COMPLETED"] + statuses(records)["FAILED"]
     assert statuses(records)["FAILED"] <= len(killed)
     reasons = {record["error"]["code"] for record in records.values() if record["status"] == "FAILED"}

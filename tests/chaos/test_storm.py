@@ -217,7 +217,6 @@ async def kill(service: Service) -> None:
     await asyncio.gather(*service._tasks, return_exceptions=True)
 
 
-@pytest.mark.parametrize("seed", range(5))
 async def test_every_run_comes_to_its_true_end_in_any_storm(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

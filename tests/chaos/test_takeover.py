@@ -27,6 +27,7 @@ from shared.records.fold import RunState
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
 from shared.service import Platform, Service
+from tests.chaos.loops import Loops
 from tests.contract.platform_support import Heard, open_platform
 from tests.contract.worker_world import FakeProcess, WorkerWorld, make_world, until
 from tests.unit.memory_platform import WORK
@@ -159,15 +160,15 @@ async def test_a_standby_takes_over_what_runs_what_waits_and_what_was_to_stop(wo
     assert deaf.killed
 
 
-async def test_no_run_is_lost_while_schedulers_change_under_a_stream_of_requests(world: World) -> None:
+async def test_no_run_is_lost_while_schedulers_change_under_a_stream_of_requests(world: World, loops: Loops) -> None:
     await world.recorder()
     scheduler = await world.active()
-    runs = [f"r{number}" for number in range(120)]
+    runs = [f"r{number}" for number in range(loops.runs)]
     finishing = asyncio.create_task(world.finish_all())
     # When one scheduler after another is cut off while requests come
     for number, run in enumerate(runs):
         await world.submit(run)
-        if number % 30 == 15:
+        if number % 15 == 7:
             following = await world.scheduler()
             await lose_channels(scheduler)
             scheduler = following
@@ -247,17 +248,17 @@ async def test_an_admission_whose_snapshot_is_gone_already_is_asked_for_again(
 
 
 @pytest.mark.parametrize("how", ["stop", "lose"])
-async def test_a_second_recorder_goes_on_where_the_first_has_ended(world: World, how: str) -> None:
+async def test_a_second_recorder_goes_on_where_the_first_has_ended(world: World, loops: Loops, how: str) -> None:
     # Given a recorder and its standby under a stream of runs
     first = await world.recorder()
     second = await world.recorder()
     await world.active()
     finishing = asyncio.create_task(world.finish_all())
-    runs = [f"r{number}" for number in range(100)]
+    runs = [f"r{number}" for number in range(loops.runs)]
     # When the first goes in the middle of it
     for number, run in enumerate(runs):
         await world.submit(run)
-        if number == 50:
+        if number == loops.runs // 2:
             leaving = asyncio.create_task(first.stop() if how == "stop" else lose_channels(first))
     await world.ends(*runs)
     await leaving
