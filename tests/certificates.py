@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -84,3 +88,15 @@ def _key_of(made: Certified) -> ec.EllipticCurvePrivateKey:
 
 def _write(certificate: x509.Certificate, place: Path) -> None:
     place.write_bytes(certificate.public_bytes(Encoding.PEM))
+
+
+def certificates_once(make: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
+    """httpx's `create_ssl_context`, with the certificates of the system read once: it reads them for each client, also
+    for http://, and that takes longer than most tests."""
+    usual = functools.cache(make)
+
+    def create(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        odd = verify is not True or cert is not None or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & os.environ.keys()
+        return make(verify=verify, cert=cert, trust_env=trust_env) if odd else usual()
+
+    return create

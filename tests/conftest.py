@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
+from tests.certificates import certificates_once
 from tests.chaos.loops import pytest_addoption as pytest_addoption  # here, since pytest reads no deeper for options
 from tests.s3server import S3Server
 from tests.sharing import Keeper, facts_of
@@ -18,6 +20,8 @@ from tests.sharing import Keeper, facts_of
 # The tests start some hundred processes of ours: each would compile all of its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+
+httpx._transports.default.create_ssl_context = certificates_once(httpx._transports.default.create_ssl_context)
 
 pytest_plugins = ["tests.cputime"]
 KEEPER = pytest.StashKey[Keeper]()

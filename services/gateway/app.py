@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import orjson
 from aiohttp import web
 
 from services.gateway import cors, docs, openapi
-from services.gateway.context import CONTEXT, Context
+from services.gateway.context import CONTEXT, Context, Description
 from services.gateway.freshness import be_fresh
 from services.gateway.hosts import guard_host
 from services.gateway.metrics import METRICS, measure
@@ -49,10 +50,14 @@ ROUTES: Sequence[Route] = [
 ]
 
 
-def make_app(context: Context) -> web.Application:
+@functools.cache
+def describe() -> Description:
     document = openapi.document(ROUTES)
-    context.openapi = orjson.dumps(document)
-    context.docs = docs.page(document)
+    return Description(orjson.dumps(document), docs.page(document))
+
+
+def make_app(context: Context) -> web.Application:
+    context.describe = describe
     app = web.Application(
         middlewares=[measure, answer_problems, guard_host, cors.guard_origin, be_fresh],
         client_max_size=context.settings.max_json_bytes,

@@ -28,6 +28,16 @@ from shared.samples import KnownSamples
 from shared.settings import Settings
 
 
+@dataclass(frozen=True)
+class Description:
+    """What the server offers."""
+
+    openapi: bytes = b""
+    """JSON."""
+    docs: bytes = b""
+    """The same as HTML, for people."""
+
+
 @dataclass(eq=False)
 class Context:
     settings: Settings
@@ -54,8 +64,8 @@ class Context:
     shown: ShownRecords = field(default_factory=ShownRecords)
     news_readers: int = 0
     """Clients that follow all runs just now."""
-    openapi: bytes = b""
-    docs: bytes = b""
+    describe: Callable[[], Description] = Description
+    """Takes a quarter of a second when it is asked first: not on the loop."""
 
     async def publish(self, event: Event) -> None:
         """Says something, and knows it as soon as it is kept: what was answered can be read at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -226,11 +227,21 @@ async def world_at(folder: Path, **settings: Any) -> AsyncIterator[World]:
 @asynccontextmanager
 async def client_of(world: World, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Every response is checked against the server's own OpenAPI document."""
-    async with httpx.AsyncClient(base_url=world.gateway.url, timeout=20) as plain:
-        check = OpenApiCheck((await plain.get("/openapi.json")).json())
-    hooks = {"response": [check.acheck]}
+    hooks = {"response": [(await check_of(world.gateway.url)).acheck]}
     async with httpx.AsyncClient(base_url=world.gateway.url, timeout=20, event_hooks=hooks, **options) as client:
         yield client
+
+
+CHECKS: dict[bytes, OpenApiCheck] = {}
+"""By the document that they check against: nearly all gateways of the tests have the same."""
+
+
+async def check_of(url: str) -> OpenApiCheck:
+    async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+        document = (await client.get("/openapi.json")).raise_for_status().content
+    if document not in CHECKS:
+        CHECKS[document] = OpenApiCheck(json.loads(document))
+    return CHECKS[document]
 
 
 @pytest.fixture

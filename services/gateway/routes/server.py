@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field
 
 from services.gateway import metrics
-from services.gateway.context import context_of
+from services.gateway.context import Description, context_of
 from services.gateway.payloads import json_answer, json_bytes, read_query
 from services.gateway.problems import problem
 from services.gateway.routing import ANY_JSON, HTML, TEXT, Route
@@ -75,13 +76,17 @@ async def get_stats(request: web.Request) -> web.Response:
     return json_answer(stats_of(context.catalog, context.workers.records(context.view.state_of), hours))
 
 
+async def _description(request: web.Request) -> Description:
+    return await asyncio.to_thread(context_of(request).describe)
+
+
 async def get_openapi(request: web.Request) -> web.Response:
-    return json_bytes(context_of(request).openapi)
+    return json_bytes((await _description(request)).openapi)
 
 
 async def get_docs(request: web.Request) -> web.Response:
     return web.Response(
-        body=context_of(request).docs,
+        body=(await _description(request)).docs,
         headers={"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": "default-src 'unsafe-inline'"},
     )
 
