@@ -22,6 +22,8 @@ from tests.planted.results import Result
 from tests.planted.running import Outcome, adopt_orphans, run
 from tests.planted.tree import Tree, copied
 
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
@@ -30,8 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results.TABLE.write_text(results.table(before, after))
         return 0
     adopt_orphans()
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGHUP, _end)
+    for number in _ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _end)
     try:
         return _try_all(options)
     except KeyboardInterrupt:
@@ -53,7 +56,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)
+    """Once: nothing may interrupt the tidying up that follows."""
+    for one in _ENDS:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -89,7 +94,9 @@ def _try_area(tree: Tree, area: str, bugs: Sequence[Bug], options: argparse.Name
         print(f"{area}: {why}; its bugs are left out\n{whole.tail if whole else ''}", flush=True)
         yield from (Result(bug.name, area, "not run", why) for bug in bugs)
         return
-    print(f"{area}: green without a bug, {whole.seconds:.0f} s", flush=True)
+    print(f"{area}: green without a bug, {whole.seconds:.0f} s ({whole.cpu:.0f} s of CPU)", flush=True)
+    if whole.seconds > options.limit / 2:
+        print(f"{area}: that is close to the limit; give more, or what is only slow counts as caught", flush=True)
     for bug in bugs:
         yield _try(tree, bug, paths, options)
 

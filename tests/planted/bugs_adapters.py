@@ -25,8 +25,10 @@ _store = partial(
         "tests/unit/test_node_cache*.py",
         "tests/unit/test_writeback*.py",
         "tests/contract/test_objects_local*.py",
-        "tests/contract/test_s3_*.py",
-        "tests/contract/test_objects_s3*.py",
+        "tests/contract/test_s3_downloads*.py",
+        "tests/contract/test_s3_lost_answers*.py",
+        "tests/contract/test_s3_parts*.py",
+        "tests/contract/test_s3_cache*.py",
     ),
 )
 

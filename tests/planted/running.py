@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -29,11 +30,12 @@ _GROUP = re.compile(r"@[\w ]+$")
 
 @dataclass(frozen=True)
 class Outcome:
-    """`code` is what pytest has ended with; None: it was over the limit."""
+    """`code` is what pytest has ended with; None: it was over the limit. `cpu` are the seconds of all processes."""
 
     code: int | None
     output: str
     seconds: float
+    cpu: float
 
     @property
     def is_green(self) -> bool:
@@ -60,7 +62,7 @@ def run(tree: Tree, paths: Sequence[str], *, at_once: int, limit: float) -> Outc
     command = [str(tree.python), "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     command += ["-n", str(at_once), "--dist", "loadgroup", "--no-loadscope-reorder", *paths]
     log = tree.folder.with_name("output")
-    begun = time.monotonic()
+    begun, used = time.monotonic(), _cpu()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -76,7 +78,13 @@ def run(tree: Tree, paths: Sequence[str], *, at_once: int, limit: float) -> Outc
     finally:
         end_all(process)
         tree.clear()
-    return Outcome(code, log.read_text(errors="replace"), time.monotonic() - begun)
+    return Outcome(code, log.read_text(errors="replace"), time.monotonic() - begun, _cpu() - used)
+
+
+def _cpu() -> float:
+    """Of all that we have started, or adopted, and that has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:
