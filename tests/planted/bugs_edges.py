@@ -14,9 +14,7 @@ _gateway = partial(
         "tests/unit/test_paging*.py",
         "tests/unit/test_queuewatch*.py",
         "tests/contract/test_gateway_idempotency*.py",
-        "tests/contract/test_gateway_files*.py",
         "tests/contract/test_gateway.py",
-        "tests/contract/test_gateway_training*.py",
     ),
 )
 _worker = partial(
