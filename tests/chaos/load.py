@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,9 @@ def wait_for_ends(notes: Notes, count: int, numbers: range | None = None) -> Non
     eventually(lambda: len(ended()) >= count, what=f"{count} ends")
 
 
-def end_of_all(api: Api, runs: Iterable[str], within: float = 240.0) -> dict[str, dict[str, Any]]:
-    """The records once all have ended; those that have not by then as they are."""
-    deadline = time.monotonic() + within
+def end_of_all(api: Api, runs: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The records once all have ended; those that have not after a very long time as they are."""
+    deadline = time.monotonic() + 240.0 + len(runs)
 
     def wait(run: str) -> tuple[str, dict[str, Any]]:
         while True:
