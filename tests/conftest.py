@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import seaweed
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
 from tests.s3server import S3Server
+from tests.seaweed import Seaweed, SeaweedAddress
 
 # The tests start some hundred processes of ours: each would compile all of its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -46,6 +48,17 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     server = S3Server(tmp_path_factory.mktemp("s3") / "server.log").start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def living_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedAddress]:
+    """An S3 server as others have them, for what stands on a store that is well; `s3_server` is for faults and for what
+    this one does otherwise than AWS. Its keys are the same."""
+    if not seaweed.is_installed():
+        pytest.fail(seaweed.MISSING)
+    server = Seaweed(tmp_path_factory.mktemp("seaweed")).start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")
