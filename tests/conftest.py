@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import seaweed
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
 from tests.certificates import certificates_once
 from tests.chaos.loops import pytest_addoption as pytest_addoption  # here, since pytest reads no deeper for options
 from tests.s3server import S3Server
+from tests.seaweed import Seaweed, SeaweedAddress
 from tests.sharing import Keeper, facts_of
 
 # The tests start some hundred processes of ours: each would compile all of its modules anew.
@@ -32,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The first process keeps the servers that all share; xdist's others are told where to ask."""
     told = getattr(config, "workerinput", None)
     if told is None:
-        config.stash[KEEPER] = Keeper({"broker": start_broker, "s3": start_s3})
+        config.stash[KEEPER] = Keeper({"broker": start_broker, "s3": start_s3, "seaweed": start_seaweed})
         config.stash[ADDRESS] = config.stash[KEEPER].address
     else:
         config.stash[ADDRESS] = told["keeper"]
@@ -55,6 +57,12 @@ def start_broker(folder: Path) -> Broker:
 def start_s3(folder: Path) -> S3Server:
     folder.mkdir()
     return S3Server(folder / "server.log").start()
+
+
+def start_seaweed(folder: Path) -> Seaweed:
+    if not seaweed.is_installed():
+        raise RuntimeError(seaweed.MISSING)
+    return Seaweed(folder).start()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -85,6 +93,13 @@ def _group_of(item: pytest.Item) -> str:
 def s3_server(pytestconfig: pytest.Config) -> S3Server:
     """An S3 server that all tests share; each takes buckets of its own (`url`). Its keys are `s3server.KEYS`."""
     return S3Server.elsewhere(facts_of("s3", pytestconfig.stash[ADDRESS]))
+
+
+@pytest.fixture(scope="session")
+def living_store(pytestconfig: pytest.Config) -> SeaweedAddress:
+    """An S3 server as others have them, for what stands on a store that is well; `s3_server` is for faults and for what
+    this one does otherwise than AWS. All tests share it, and its keys are the same."""
+    return SeaweedAddress(facts_of("seaweed", pytestconfig.stash[ADDRESS])["endpoint"])
 
 
 @pytest.fixture(scope="session")

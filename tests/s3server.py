@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -51,10 +52,31 @@ _SKEW = timedelta(minutes=15)
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class S3Server:
+class S3Address(ABC):
+    """An S3 server of the tests' own, which another process may have started."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    @property
+    def endpoint(self) -> str:
+        return self._endpoint
+
+    def url(self, *options: str, endpoint: str = "", name: str = "") -> str:
+        """For a new store with buckets of its own, unless it is named. `options` are like `layout=bucket`."""
+        query = "&".join([f"endpoint={endpoint or self.endpoint}", *options])
+        return f"s3://{name or new_name()}?{query}"
+
+    @abstractmethod
+    def empty(self, name: str) -> None:
+        """Takes all objects out of the buckets whose names begin so; the buckets stay."""
+
+
+class S3Server(S3Address):
     """`start` again after `stop` or `kill` gives an empty server at the same address."""
 
     def __init__(self, log: Path, port: int = 0) -> None:
+        super().__init__("")
         self._log = log
         self._port = port
         self._process: subprocess.Popen[str] | None = None
@@ -72,13 +94,8 @@ class S3Server:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def url(self, *options: str, endpoint: str = "", name: str = "") -> str:
-        """For a new store with buckets of its own, unless it is named. `options` are like `layout=bucket`."""
-        query = "&".join([f"endpoint={endpoint or self.endpoint}", *options])
-        return f"s3://{name or new_name()}?{query}"
-
     def empty(self, name: str) -> None:
-        """Takes all objects, unfinished uploads and rules out of the buckets whose names begin so; the buckets stay."""
+        """Unfinished uploads and rules go, too."""
         with urlopen(f"{self.endpoint}{EMPTY}?{quote(name)}", timeout=START_SECS) as answer:
             answer.read()
 

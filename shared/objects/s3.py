@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from shared.objects.base import ANYWAY, AT_ONCE, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Sender, Upload
 from shared.objects.checks import checked_bound, checked_collection, checked_metadata, checked_range, checked_tags
-from shared.objects.cloud import downloads, files, lifecycle, selftest
+from shared.objects.cloud import deletions, downloads, files, lifecycle, selftest
 from shared.objects.cloud.connection import body_of
 from shared.objects.cloud.crew import crew
 from shared.objects.cloud.engine import Engine
@@ -27,7 +27,7 @@ from shared.objects.cloud.scratch import Scratch
 from shared.objects.cloud.sending import open_cached
 from shared.objects.cloud.uploads import Write
 from shared.objects.embedded.failures import closed
-from voxloom.errors import InvalidInput, StoreUnavailable, VoxloomError
+from voxloom.errors import InvalidInput, VoxloomError
 
 __all__ = ["S3ObjectStore", "S3Place"]
 
@@ -35,7 +35,6 @@ HEALTHY_WITHIN = 10.0
 
 _FILES_AT_ONCE = 16
 _LARGEST_PAGE = 1000
-_LARGEST_DELETE = 1000
 
 log = logging.getLogger("voxloom.objects")
 # Where the keys were found is nothing to tell at every start.
@@ -148,8 +147,7 @@ class S3ObjectStore(ObjectStore):
 
     async def delete(self, collection: str, *keys: str) -> None:
         spots = [self._spot(collection, key) for key in dict.fromkeys(keys)]
-        for first in range(0, len(spots), _LARGEST_DELETE):
-            await self._delete(spots[first : first + _LARGEST_DELETE])
+        await deletions.delete(self._now().connection, spots)
 
     async def list(self, collection: str, *, prefix: str = "", after: str | None = None, limit: int = 1000) -> Page:
         if limit < 1:
@@ -164,15 +162,17 @@ class S3ObjectStore(ObjectStore):
                 "list_objects_v2",
                 Spot(bucket, collection=collection),
                 Prefix=before + prefix,
-                MaxKeys=min(limit - len(items), _LARGEST_PAGE),
+                # One more shows whether there is more: some servers say so of folders that have become empty.
+                MaxKeys=min(limit - len(items) + 1, _LARGEST_PAGE),
                 **start,
             )
             items += [from_listing(item, before) for item in answer.get("Contents", [])]
-            if not answer["IsTruncated"] or not items:
+            more = bool(answer["IsTruncated"] and items)
+            if len(items) > limit or (more and len(items) == limit):
+                return Page(items[:limit], items[limit - 1].key)
+            if not more:
                 return Page(items, None)
             after = items[-1].key
-            if len(items) >= limit:
-                return Page(items, after)
 
     async def tags(self, collection: str, key: str) -> dict[str, str]:
         answer = await self._now().connection.call("get_object_tagging", self._spot(collection, key))
@@ -228,17 +228,6 @@ class S3ObjectStore(ObjectStore):
 
     async def _put_one(self, collection: str, one: Upload) -> None:
         await self.put(collection, one.key, one.data, metadata=one.metadata, tags=one.tags)
-
-    async def _delete(self, spots: Sequence[Spot]) -> None:
-        connection = self._now().connection
-        if len(spots) == 1:
-            await connection.call("delete_object", spots[0])
-            return
-        keys = [{"Key": spot.s3_key} for spot in spots]
-        bucket = Spot(spots[0].bucket, collection=spots[0].collection)
-        answer = await connection.call("delete_objects", bucket, Delete={"Objects": keys, "Quiet": True})
-        for error in answer.get("Errors", []):
-            raise StoreUnavailable(f"The object store did not delete an object ({error.get('Code')}); try again.")
 
     async def _probe(self) -> None:
         connection, folder = self._now().connection, self._place.probe

@@ -25,7 +25,7 @@ def make_footing(request: pytest.FixtureRequest, nursery: Nursery) -> Make:
     is `more`, on a broker and a store of which each system has a part of its own."""
     if request.param == "embedded":
         return lambda folder, more=(), **settings: Footing(folder, nursery, **settings)
-    broker, store = request.getfixturevalue("broker"), request.getfixturevalue("s3_server")
+    broker, store = request.getfixturevalue("broker"), request.getfixturevalue("living_store")
 
     def make(folder: Path, more: Sequence[str] = (), **settings: Any) -> Cluster:
         services = (*ONE_OF_EACH, *more)

@@ -25,6 +25,7 @@ from shared.objects.signed import routes
 from tests.contract.object_store_behaviour import (
     DATA,
     RECORDS,
+    AnyKeyBehaviour,
     CrowdBehaviour,
     Footing,
     ObjectStoreBehaviour,
@@ -123,7 +124,7 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
     return True
 
 
-class TestLocalObjectStore(ObjectStoreBehaviour, CrowdBehaviour):
+class TestLocalObjectStore(ObjectStoreBehaviour, AnyKeyBehaviour, CrowdBehaviour):
     pass
 
 

@@ -13,8 +13,18 @@ import pytest
 import pytest_asyncio
 
 from shared.objects.s3 import S3ObjectStore, S3Place
-from tests.contract.object_store_behaviour import CrowdBehaviour, Footing, ObjectStoreBehaviour
-from tests.s3server import KEYS, S3Server, new_name
+from tests.contract.object_store_behaviour import (
+    DATA,
+    RECORDS,
+    AnyKeyBehaviour,
+    ConditionBehaviour,
+    CrowdBehaviour,
+    Footing,
+    KeyBehaviour,
+    ListingBehaviour,
+    ObjectStoreBehaviour,
+)
+from tests.s3server import KEYS, S3Address, new_name
 
 
 class S3Footing(Footing):
@@ -41,35 +51,74 @@ def keys() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="class")
+def server(request: pytest.FixtureRequest) -> S3Address:
+    found: S3Address = request.getfixturevalue(request.cls.server)
+    return found
+
+
 @pytest_asyncio.fixture(scope="class", loop_scope="class")
 async def opened(
-    request: pytest.FixtureRequest, keys: None, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, keys: None, server: S3Address, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[S3Footing, str]]:
     name, kind = new_name(), request.cls
-    footing = S3Footing(s3_server.url(*kind.options, name=name + kind.path), tmp_path_factory.mktemp("store"))
+    footing = S3Footing(server.url(*kind.options, name=name + kind.path), tmp_path_factory.mktemp("store"))
     await footing.store.open()
     yield footing, name
     await footing.store.close()
 
 
 @pytest.fixture
-def footing(opened: tuple[S3Footing, str], s3_server: S3Server) -> Iterator[S3Footing]:
+def footing(request: pytest.FixtureRequest, opened: tuple[S3Footing, str], server: S3Address) -> Iterator[S3Footing]:
     footing, name = opened
     yield footing
-    s3_server.empty(name)
+    for collection in request.cls.used:
+        server.empty(name + collection)
 
 
-@pytest.mark.asyncio(loop_scope="class")
-class TestS3ObjectStore(ObjectStoreBehaviour, CrowdBehaviour):
+class _Kind:
+    """All collections are kept in one way, and what is done with many is the port's."""
+
+    server: ClassVar[str] = "living_store"
+    collections: ClassVar[tuple[str, ...]] = (DATA,)
+    ways: ClassVar[dict[str, bool]] = {"the port's way": True}
+
+
+class InBuckets(_Kind):
     """Every collection is a bucket."""
 
     options: ClassVar[tuple[str, ...]] = ()
     path: ClassVar[str] = ""
+    used: ClassVar[tuple[str, ...]] = (DATA, RECORDS)
 
 
-@pytest.mark.asyncio(loop_scope="class")
-class TestS3ObjectStoreInOneBucket(ObjectStoreBehaviour):
+class InOneFolder(_Kind):
     """Every collection is a folder, and all of them are in a folder of somebody's bucket."""
 
     options: ClassVar[tuple[str, ...]] = ("layout=bucket",)
     path: ClassVar[str] = "all/a/folder"
+    used: ClassVar[tuple[str, ...]] = ("",)
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestS3ObjectStore(InBuckets, ObjectStoreBehaviour, CrowdBehaviour):
+    """All there is, on a server as others have them."""
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestS3ObjectStoreInOneBucket(InOneFolder, KeyBehaviour, ListingBehaviour):
+    """What the layout can change: names, and what is listed."""
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestAnyKeyOnS3(InBuckets, AnyKeyBehaviour):
+    """What the living server cannot do."""
+
+    server: ClassVar[str] = "s3_server"
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestAnyKeyOnS3InOneBucket(InOneFolder, AnyKeyBehaviour, ConditionBehaviour):
+    """And that the server of the tests of faults keeps conditions, on which those stand."""
+
+    server: ClassVar[str] = "s3_server"

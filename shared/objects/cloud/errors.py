@@ -28,6 +28,8 @@ UNSURE_CODES = {"404", "NotFound"}
 REFUSED_CODES = {"PreconditionFailed", "412"}
 CLASHED_CODES = {"ConditionalRequestConflict", "OperationAborted"}
 """Two writes at the same moment: try again."""
+_VAGUE_CODES = {"InvalidRequest", "400"}
+"""What servers answer that keep objects in folders to a key like `..`, and others to much else."""
 
 _KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
 
@@ -180,6 +182,8 @@ def _answered(error: ClientError, about: About) -> VoxloomError:
         return not_written(about.collection, about.key, "it is not as it was expected to be")
     if code == "RequestTimeTooSkewed":
         return wrong_clock(header_of(error.response, "date"), datetime.now(UTC), about.server)
+    if code in _VAGUE_CODES and {".", ".."}.intersection(about.key.split("/")):
+        return _by_code("InvalidURI", about.server)
     if code == "EntityTooLarge":
         return TooLarge("The object is larger than the object store takes; send a smaller one.")
     return _by_code(code, about.server)
