@@ -23,7 +23,7 @@ from tests.sharing import Keeper, facts_of
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-httpx._transports.default.create_ssl_context = certificates_once(httpx._transports.default.create_ssl_context)
+httpx._transports.default.create_ssl_context = certificates_once(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 pytest_plugins = ["tests.cputime"]
 KEEPER = pytest.StashKey[Keeper]()

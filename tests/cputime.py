@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -40,6 +40,10 @@ KINDS = (
 """A piece of the command line, and what it tells; the first that fits."""
 
 
+Seconds = dict[str, float]
+"""CPU seconds by name."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """A process at the last look."""
@@ -56,20 +60,20 @@ def kind_of(command: str) -> str:
     return next((kind for piece, kind in KINDS if piece in command), "others")
 
 
-def by_kind(processes: Mapping[tuple[int, str], Seen]) -> Counter[str]:
-    """CPU seconds. Keys are pid and start time."""
-    seconds: Counter[str] = Counter()
+def by_kind(processes: Mapping[tuple[int, str], Seen]) -> Seconds:
+    """Keys are pid and start time."""
+    seconds: Seconds = defaultdict(float)
     for seen in processes.values():
-        seconds[kind_of(seen.command)] += seen.own  # type: ignore[assignment]  # Counter counts seconds as well
-    seconds[UNSEEN] = sum(unseen(processes))  # type: ignore[assignment]
+        seconds[kind_of(seen.command)] += seen.own
+    seconds[UNSEEN] = sum(unseen(processes))
     return seconds
 
 
 def unseen(processes: Mapping[tuple[int, str], Seen]) -> Iterable[float]:
     """What each parent knows of its ended children beyond what was seen of them."""
-    known: Counter[int] = Counter()
+    known: defaultdict[int, float] = defaultdict(float)
     for seen in processes.values():
-        known[seen.parent] += seen.own + seen.children  # type: ignore[assignment]
+        known[seen.parent] += seen.own + seen.children
     return (max(0.0, seen.children - known[pid]) for (pid, _), seen in processes.items())
 
 
@@ -86,7 +90,7 @@ class Watch:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> Counter[str]:
+    def stop(self) -> Seconds:
         self._over.set()
         self._thread.join(10.0)
         self.look()
@@ -175,11 +179,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown":
-        SPENT[report.nodeid.partition("::")[0]] += dict(report.user_properties)[PROPERTY]  # type: ignore[assignment]
+        SPENT[report.nodeid.partition("::")[0]] += float(str(dict(report.user_properties)[PROPERTY]))
 
 
-SPENT: Counter[str] = Counter()
-"""CPU seconds of each file, where its tests were reported."""
+SPENT: Seconds = defaultdict(float)
+"""Of each file, where its tests were reported."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -189,9 +193,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     _tell(terminalreporter, "CPU time by kind of process", config.stash[WATCH].stop())
 
 
-def _tell(reporter: pytest.TerminalReporter, title: str, seconds: Counter[str], most: int | None = None) -> None:
+def _tell(reporter: pytest.TerminalReporter, title: str, seconds: Seconds, most: int | None = None) -> None:
     total = sum(seconds.values())
     reporter.section(title)
-    for name, used in seconds.most_common(most):
+    for name, used in sorted(seconds.items(), key=lambda item: -item[1])[:most]:
         reporter.write_line(f"{used:8.1f} s {used / max(total, 0.01):5.0%}  {name}")
     reporter.write_line(f"{total:8.1f} s        in all")
