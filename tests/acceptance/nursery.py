@@ -54,8 +54,9 @@ class Child:
         self._code = code
 
     def signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):  # It has ended by itself.
-            os.kill(self.pid, number)
+        if self.poll() is None:  # or the number may be somebody else's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def poll(self) -> int | None:
         return int(self._code.read_text()) if self._code.exists() else None
