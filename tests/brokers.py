@@ -27,8 +27,11 @@ MISSING = (
     "RabbitMQ is missing: run `apt-get install rabbitmq-server` (or `.ci/install-broker` as root); "
     "the tests start their own."
 )
-START_SECS = 90.0
-STOP_SECS = 30.0
+START_SECS = 180.0
+STOP_SECS = 60.0
+KNOWN_SECS = 60.0
+CONTROL_SECS = 240.0
+"""A program of Erlang starts for each command."""
 _BIN = Path("/usr/lib/rabbitmq/bin")
 _USER = "guest"
 _OPEN = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -245,14 +248,20 @@ class Broker:
 
     def close_connections_of(self, pid: int) -> None:
         """By force, once it is known which they are."""
+        self._close_connections(lambda one: one.get("client_properties", {}).get("pid") == pid, f"of {pid}")
+
+    def close_connections_in(self, url: str) -> None:
+        vhost = vhost_of(url)
+        self._close_connections(lambda one: one.get("vhost") == vhost, f"in {vhost}")
+
+    def _close_connections(self, chosen: Callable[[Mapping[str, Any]], bool], whose: str) -> None:
         found: list[str] = []
 
         def known() -> bool:
-            told = self._ask("GET", "connections")
-            found[:] = [one["name"] for one in told if one.get("client_properties", {}).get("pid") == pid]
+            found[:] = [one["name"] for one in self._ask("GET", "connections") if chosen(one)]
             return bool(found)
 
-        self._until(known, 20.0, f"knows no connection of {pid}")
+        self._until(known, KNOWN_SECS, f"knows no connection {whose}")
         for name in found:
             with suppress(HTTPError):  # It has gone meanwhile.
                 self._ask("DELETE", f"connections/{quote(name, safe='')}")
@@ -266,7 +275,13 @@ class Broker:
             raise RuntimeError(f"{' '.join(arguments)}: the broker does not run")
         command = [str(_BIN / "rabbitmqctl"), "--node", self._node, *arguments]
         done = subprocess.run(
-            command, env=self._environment, capture_output=True, text=True, timeout=60.0, check=False, cwd=self._folder
+            command,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=CONTROL_SECS,
+            check=False,
+            cwd=self._folder,
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")

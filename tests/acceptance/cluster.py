@@ -22,6 +22,8 @@ IS_READY = re.compile(r"is ready")
 ONE_OF_EACH = ("recorder", "scheduler", "ingest", "deployer", "worker", "gateway")
 STANDBYS = ("recorder", "scheduler")
 """One more of those of whom one is active."""
+ONE_BUCKET = "layout=bucket"
+"""For systems of a test's own: each service asks for one bucket when it starts, and not for ten."""
 
 # Who is asked may be killed at any moment: every question takes a connection of its own.
 OPERATIONS = httpx.Client(timeout=10.0, verify=NO_TLS, limits=httpx.Limits(max_keepalive_connections=0))

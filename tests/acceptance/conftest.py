@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.acceptance.cluster import ONE_OF_EACH, Cluster
+from tests.acceptance.cluster import ONE_BUCKET, ONE_OF_EACH, Cluster
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import Api, Footing, generic
 from tests.s3server import KEYS
@@ -24,12 +24,12 @@ def make_footing(request: pytest.FixtureRequest, nursery: Nursery) -> Make:
     """Makes a system in a folder, not started yet: all in one process, or a process per service and one for each that
     is `more`, on a broker and a store of which each system has a part of its own."""
     if request.param == "embedded":
-        return lambda folder, more=(), **settings: Footing(folder, nursery, **settings)
-    broker, store = request.getfixturevalue("broker"), request.getfixturevalue("living_store")
+        return lambda folder, more=(), store=(), **settings: Footing(folder, nursery, **settings)
+    broker, s3 = request.getfixturevalue("broker"), request.getfixturevalue("living_store")
 
-    def make(folder: Path, more: Sequence[str] = (), **settings: Any) -> Cluster:
-        services = (*ONE_OF_EACH, *more)
-        return Cluster(folder, broker.new_vhost(), store.url(), KEYS, nursery, services=services, **settings)
+    def make(folder: Path, more: Sequence[str] = (), store: Sequence[str] = (ONE_BUCKET,), **settings: Any) -> Cluster:
+        places = broker.new_vhost(), s3.url(*store), KEYS
+        return Cluster(folder, *places, nursery, services=(*ONE_OF_EACH, *more), **settings)
 
     return make
 
@@ -37,7 +37,7 @@ def make_footing(request: pytest.FixtureRequest, nursery: Nursery) -> Make:
 @pytest.fixture(scope="session")
 def system(make_footing: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Footing]:
     """A system that many tests share. What one gateway has answered, the other has to know."""
-    footing = make_footing(tmp_path_factory.mktemp("system"), more=["gateway"], **MILD)
+    footing = make_footing(tmp_path_factory.mktemp("system"), more=["gateway"], store=[], **MILD)
     try:
         yield footing.start()
     finally:

@@ -20,6 +20,7 @@ import pytest
 
 from shared.bus import topology
 from shared.bus.rabbit import RabbitBus
+from tests.acceptance.cluster import ONE_BUCKET
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import eventually
 from tests.brokers import Broker, free_ports
@@ -37,7 +38,7 @@ def environment(broker: Broker, s3_server: S3Server, tmp_path: Path) -> Environm
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("VOXLOOM_", "AWS_"))}
 
     def make(**told: str) -> dict[str, str]:
-        places = {"VOXLOOM_BROKER": broker.new_vhost(), "VOXLOOM_STORE": s3_server.url()}
+        places = {"VOXLOOM_BROKER": broker.new_vhost(), "VOXLOOM_STORE": s3_server.url(ONE_BUCKET)}
         return {**clean, **KEYS, **places, "VOXLOOM_DATA": str(tmp_path / "data"), **told}
 
     return make

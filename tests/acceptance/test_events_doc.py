@@ -18,7 +18,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from shared.bus import topology
 from shared.bus.rabbit import RabbitBus
-from tests.acceptance.cluster import Cluster
+from tests.acceptance.cluster import ONE_BUCKET, Cluster
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import TICKER, Api, eventually, generic
 from tests.brokers import Broker, vhost_of
@@ -93,7 +93,7 @@ def cluster(
 ) -> Iterator[Cluster]:
     """One for all: nobody who listens can change it."""
     folder = tmp_path_factory.mktemp("listened-to")
-    cluster = Cluster(folder, broker.new_vhost(), s3_server.url(), KEYS, nursery, slots=2, grace=1.0).start()
+    cluster = Cluster(folder, broker.new_vhost(), s3_server.url(ONE_BUCKET), KEYS, nursery, slots=2, grace=1.0).start()
     yield cluster
     cluster.close()
 
@@ -177,7 +177,7 @@ def test_a_lost_connection_is_said(listen: Listen, broker: Broker, program: str,
     listener = listen(program, argument, url)
     eventually(lambda: any(one.get("consumers") for one in broker.queues(url)), what="listening")
     # When the connection is lost
-    broker.control("close_all_connections", "--vhost", vhost_of(url), "for a test")
+    broker.close_connections_in(url)
     # Then they do not go on as if nothing could come any more
     assert listener.end() == 1
     assert "The broker has gone away." in listener.complaints

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.cluster import ONE_OF_EACH, STANDBYS, Cluster
+from tests.acceptance.cluster import ONE_BUCKET, ONE_OF_EACH, STANDBYS, Cluster
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import Footing
 from tests.brokers import Broker, vhost_of
@@ -56,7 +56,7 @@ def kept_cluster(
     broker: Broker, s3_server: S3Server, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("kept")
-    places = broker.new_vhost(), s3_server.url(), KEYS
+    places = broker.new_vhost(), s3_server.url(ONE_BUCKET), KEYS
     cluster = Cluster(folder, *places, nursery, services=PAIRS, slots=2, grace=1.0)
     yield cluster
     cluster.close()
@@ -82,7 +82,7 @@ def kept_beaten_cluster(
     folder = tmp_path_factory.mktemp("kept-beaten")
     if not beaten_broker.running:
         beaten_broker.start()
-    places = beaten_broker.new_vhost(), beaten_store.url(), KEYS
+    places = beaten_broker.new_vhost(), beaten_store.url(ONE_BUCKET), KEYS
     cluster = Cluster(folder, *places, nursery, services=WITH_STANDBYS, slots=4, grace=1.0, claim_timeout=2.0)
     yield cluster
     cluster.close()
