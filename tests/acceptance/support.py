@@ -25,13 +25,13 @@ from tests.acceptance.nursery import Child, Nursery
 
 READY = re.compile(r"ready at (http://\S+)")
 TERMINAL = ("COMPLETED", "FAILED", "STOPPED")
-START_SECS = 60.0
+START_SECS = 180.0
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of `http://`: to read all the world's authorities takes longer than many a test."""
 
 
-def eventually(check: Callable[[], Any], *, within: float = 60.0, what: str = "it") -> Any:
+def eventually(check: Callable[[], Any], *, within: float = 180.0, what: str = "it") -> Any:
     """Asks until the answer is true; the answer."""
     deadline = time.monotonic() + within
     while True:
@@ -93,7 +93,7 @@ class Footing:
         told = {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
         return self._nursery.begin(arguments, environment={**clean, **told}, output=output, log=log, cwd=self.folder)
 
-    def stop(self, within: float = 60.0) -> int:
+    def stop(self, within: float = 180.0) -> int:
         """SIGTERM; the exit code."""
         return self._end(signal.SIGTERM, within)
 
@@ -162,7 +162,7 @@ class Api:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def wait(self, run: str, within: float = 120.0) -> dict[str, Any]:
+    def wait(self, run: str, within: float = 240.0) -> dict[str, Any]:
         """The record once the run has ended."""
         deadline = time.monotonic() + within
         while True:

@@ -47,7 +47,7 @@ class Cli:
         self._nursery = nursery
         self.environment = {**os.environ, "VOXLOOM_URL": footing.url, "COLUMNS": "120", "NO_COLOR": "1"}
 
-    def __call__(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         return self._nursery.run(*words, environment=self.environment, cwd=self.folder, timeout=timeout)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
@@ -146,7 +146,7 @@ def test_ctrl_c_during_a_run_stops_it_on_the_server(cli: Cli, api: Api) -> None:
     run = eventually(running, what="the run")
     # When Ctrl-C is pressed
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     # Then the run stops, and the command says so without a traceback
     assert api.wait(run)["status"] == "STOPPED"
     assert process.returncode == 130

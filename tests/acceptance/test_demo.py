@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-SECS = 120.0
+SECS = 240.0
 Demo = Callable[..., "subprocess.Popen[str]"]
 
 

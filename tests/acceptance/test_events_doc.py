@@ -65,7 +65,7 @@ class Listener:
         eventually(lambda: self._popen.poll() is not None or word in self.words, what=f"hearing of {word}")
         assert word in self.words, self.complaints
 
-    def end(self, within: float = 30.0) -> int:
+    def end(self, within: float = 120.0) -> int:
         """The exit code of one that ends by itself."""
         return self._popen.wait(within)
 

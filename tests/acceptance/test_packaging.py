@@ -52,7 +52,7 @@ def test_up_works_from_the_wheel(installed: Path, tmp_path: Path) -> None:
         assert process.stdout is not None
         first = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     finally:
         process.kill()
     assert "ready at http://" in first, errors

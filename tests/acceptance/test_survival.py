@@ -123,7 +123,7 @@ def test_nothing_is_left_running_after_a_kill(mortal: Footing) -> None:
 
 def up(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "voxloom", "up", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=folder)
 
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:

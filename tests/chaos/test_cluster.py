@@ -131,7 +131,7 @@ def statuses_of(url: str, run: str, last: str | None = None) -> Iterator[tuple[s
 
 
 def test_what_one_gateway_has_answered_the_other_knows(cluster: Cluster, loops: Loops) -> None:
-    here, there = (httpx.Client(base_url=gateway.url, timeout=30.0) for gateway in cluster.of("gateway"))
+    here, there = (httpx.Client(base_url=gateway.url, timeout=60.0) for gateway in cluster.of("gateway"))
     api = cluster.api()
     with here, there:
         for number in range(5 * loops.rounds):

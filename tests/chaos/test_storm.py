@@ -39,7 +39,7 @@ from voxloom.errors import BusUnavailable, StoreUnavailable
 from voxloom.models import Status
 
 STEPS = 60
-CALM_SECS = 30.0
+CALM_SECS = 120.0
 ENDS = (ExecutionCompleted, ExecutionFailed, ExecutionStopped)
 
 Mishap = Callable[[], Awaitable[None]]

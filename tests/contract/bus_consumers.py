@@ -86,7 +86,7 @@ class ConsumerBehaviour(BusTests):
         consumer = await bus.consume(replace(queue, policy=KEEP), inbox)
         await bus.publish(uploaded("a"))
         await until(lambda: len(inbox.tried) >= 2)
-        async with asyncio.timeout(3.0):
+        async with asyncio.timeout(30.0):
             await consumer.close(drain=60.0)
         assert not consumer.alive
 

@@ -253,8 +253,8 @@ class QueueBehaviour(BusTests):
         await bus.declare(queue)
         await bus.publish(*map(uploaded, numbers(0, 50)))
         inbox = Inbox()
-        await bus.consume(replace(queue, batch=10, linger=2.0), inbox)
-        async with asyncio.timeout(5.0):
+        await bus.consume(replace(queue, batch=10, linger=60.0), inbox)
+        async with asyncio.timeout(30.0):
             await inbox.has("39")
 
     async def test_one_call_at_a_time_is_the_rule(

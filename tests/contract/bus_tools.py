@@ -18,7 +18,7 @@ from messages.gateways import GatewayStarted
 from shared.bus.base import Bus, DeadLetter, Policy, Queue, QueueStats
 from voxloom.ids import new_id
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 QUICK = Policy(delays=None, first_pause=0.01, longest_pause=0.02)
 """KEEP, for tests."""
 TWICE = Policy(delays=(0.05, 0.05))

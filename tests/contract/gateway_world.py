@@ -182,7 +182,7 @@ class World:
             (await client.get(f"/api/v0/deploy/{marker.subject}")).raise_for_status()
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], within: float = 10.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not await condition():
         if time.monotonic() > deadline:
@@ -228,7 +228,7 @@ async def world_at(folder: Path, **settings: Any) -> AsyncIterator[World]:
 async def client_of(world: World, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Every response is checked against the server's own OpenAPI document."""
     hooks = {"response": [(await check_of(world.gateway.url)).acheck]}
-    async with httpx.AsyncClient(base_url=world.gateway.url, timeout=20, event_hooks=hooks, **options) as client:
+    async with httpx.AsyncClient(base_url=world.gateway.url, timeout=60, event_hooks=hooks, **options) as client:
         yield client
 
 
@@ -237,7 +237,7 @@ CHECKS: dict[bytes, OpenApiCheck] = {}
 
 
 async def check_of(url: str) -> OpenApiCheck:
-    async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         document = (await client.get("/openapi.json")).raise_for_status().content
     if document not in CHECKS:
         CHECKS[document] = OpenApiCheck(json.loads(document))

@@ -406,7 +406,7 @@ class ObjectStoreBehaviour(KeyBehaviour, ConditionBehaviour, ListingBehaviour):
         upload = asyncio.create_task(store.put_stream(collection, "k", endless()))
         await asyncio.wait_for(given.wait(), 10)
         upload.cancel()
-        await asyncio.wait([upload], timeout=10)
+        await asyncio.wait([upload], timeout=60)
         assert upload.cancelled()
         assert await keys(store, collection) == []
 

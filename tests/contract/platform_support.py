@@ -15,7 +15,7 @@ from shared.objects.local import LocalObjectStore
 from shared.service import Platform, Service
 from shared.settings import Settings
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 E = TypeVar("E", bound=Event)
 S = TypeVar("S", bound=Service)

@@ -17,7 +17,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 
 from tests.brokers import MISSING, Broker, is_installed, living
 
-WAIT_SECS = 30.0
+WAIT_SECS = 60.0
 SETTLE_SECS = 1.5
 """A broker that is killed within a second of a queue's declaration forgets it. Nothing tells when this is over."""
 

@@ -57,7 +57,7 @@ GOOD = {"Runner.py": RUNNER, "helper.py": "", "pyproject.toml": PYPROJECT, "file
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[tuple[Platform, Heard]]:
-    async with open_platform(tmp_path / "data", check_timeout=20.0) as (platform, heard):
+    async with open_platform(tmp_path / "data", check_timeout=60.0) as (platform, heard):
         yield platform, heard
 
 

@@ -116,7 +116,7 @@ def no_large_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> bool:
     """Whether it comes true in time."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -211,7 +211,7 @@ class TestFiles:
         upload = asyncio.create_task(footing.store.put_stream(DATA, "k", endless()))
         await until(lambda: len(footing.files()) == 1)
         upload.cancel()
-        await asyncio.wait([upload], timeout=10)
+        await asyncio.wait([upload], timeout=60)
         assert await until(lambda: footing.files() == [])
 
     async def test_streaming_takes_little_memory(self, store: LocalObjectStore) -> None:
@@ -364,7 +364,7 @@ class TestLife:
         puts = [asyncio.create_task(store.put(RECORDS, f"{n}", b"")) for n in range(5)]
         for put in puts:
             put.cancel()
-        await asyncio.wait(puts, timeout=10)
+        await asyncio.wait(puts, timeout=60)
         assert await keys(store, RECORDS) == []
 
 

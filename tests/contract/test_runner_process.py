@@ -22,7 +22,7 @@ from voxloom.errors import InvalidInput, NotFound, Unavailable
 from voxloom.models import RunError
 from voxloom.runner import frames
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 class Desk:

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("s3_keys")
 SIZE = 144 * MIB
 LITTLE = 104 * MIB
 """Bytes that a process may grow by, whatever the size of the objects that it moves."""
-CHILD_SECS = 60.0
+CHILD_SECS = 180.0
 
 
 @pytest.fixture

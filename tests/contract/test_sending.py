@@ -127,7 +127,7 @@ async def stored(server: Server, size: int, key: str = "k") -> bytes:
 
 
 async def until(condition: Callable[[], bool]) -> bool:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60.0):
         while not condition():
             await asyncio.sleep(0.01)
     return True

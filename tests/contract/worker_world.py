@@ -30,7 +30,7 @@ from tests.unit.memory_platform import WORK
 from voxloom.models import RunError
 from voxloom.runner import frames
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 async def until(check: Callable[[], object], what: str = "it") -> None:

@@ -63,7 +63,7 @@ def start(server: FakeServer, *arguments: object, **options: Any) -> subprocess.
     return subprocess.Popen([*PROGRAM, *map(str, arguments)], env=environment, text=True, **options)
 
 
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come to pass in time"
@@ -221,7 +221,7 @@ def test_ctrl_c_stops_the_run_says_so_and_exits_with_130(server: FakeServer, vol
     process = start(server, "run", "smooth", volume, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: bool(server.resumed))
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=120)
     ((run_id, run),) = server.runs.items()
     assert (process.returncode, run.record.status) == (130, Status.STOPPED)
     assert told.splitlines()[-1] == f"Asked the server to stop run {run_id}."

@@ -310,7 +310,7 @@ def test_13_runner_py_debugs_itself_in_the_authors_shell(tmp_path: Path) -> None
     (tmp_path / "helper.py").write_text("def double(data):\n    return data * 2\n")
     np.save(tmp_path / "scan.npy", np.full((4, 4), 3, np.uint8))
     command = [sys.executable, "-m", "voxloom.compat", "Runner.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
     assert done.stdout.splitlines()[-1:] == ["6"], done.stderr
 
 

@@ -144,7 +144,10 @@ def test_the_import_for_debugging_is_light() -> None:
 def run_python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{compat.PATH}:{Path(compat.__file__).parents[2]}"}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, cwd=folder, check=False)
+    told: dict[str, Any] = {"env": environment, "cwd": folder, "timeout": 180}
+    return subprocess.run(command, capture_output=True, text=True, check=False, **told)
+        command, capture_output=True, text=True, timeout=180, env=environment, cwd=folder, check=False
+    )
 
 
 def test_a_runner_that_was_written_for_compox_runs_unchanged(algorithm: Path) -> None:

@@ -36,7 +36,7 @@ def run_python(folder: Path, then: str) -> str:
         [sys.executable, "-P", "-c", LOAD.format(then=then), str(folder)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         check=False,
     )

@@ -32,7 +32,7 @@ def test_a_process_that_died_has_left_its_number(tmp_path: Path) -> None:
     code = (
         "import sys, os; from pathlib import Path; from shared import seats; seats.take(Path(sys.argv[1])); os._exit(1)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=30)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=120)
     seat = seats.take(tmp_path)
     assert seat.number == 1
     seat.leave()

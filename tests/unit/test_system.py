@@ -78,7 +78,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., asyn
 Start = Callable[..., "asyncio.Task[None]"]
 
 
-async def ends(task: asyncio.Task[None], within: float = 10.0) -> None:
+async def ends(task: asyncio.Task[None], within: float = 60.0) -> None:
     async with asyncio.timeout(within):
         await task
 
@@ -88,7 +88,7 @@ async def ready(start: Start, *kinds: type[Service]) -> asyncio.Task[None]:
     is_up = asyncio.Event()
     running = start(*kinds, ready=lambda _url: is_up.set())
     waiting = asyncio.create_task(is_up.wait())
-    await asyncio.wait({waiting, running}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({waiting, running}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
     assert is_up.is_set()
     return running
 
@@ -256,7 +256,7 @@ main()
 
 def test_the_process_of_a_service_that_died_ends_with_code_3_and_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=180, check=False
     )
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 3
@@ -300,7 +300,7 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., asyn
 async def test_services_apart_wait_for_a_broker_that_does_not_answer(apart: Start) -> None:
     is_up = asyncio.Event()
     running = apart(One, refusals=3, ready=lambda _url: is_up.set())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60.0):
         await is_up.wait()
     os.kill(os.getpid(), signal.SIGTERM)
     await ends(running)
@@ -324,7 +324,7 @@ async def test_one_service_says_for_all_how_long_the_store_keeps_what(
     monkeypatch.setattr(LocalObjectStore, "set_expiry", hear)
     is_up = asyncio.Event()
     running = apart(*kinds, refusals=0, ready=lambda _url: is_up.set())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60.0):
         await is_up.wait()
     os.kill(os.getpid(), signal.SIGTERM)
     await ends(running)
@@ -361,7 +361,7 @@ async def test_workers_that_share_a_node_have_names_of_their_own(apart: Start, t
 
     is_up = asyncio.Event()
     running = apart(Named, refusals=0, ready=lambda _url: is_up.set())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60.0):
         await is_up.wait()
     os.kill(os.getpid(), signal.SIGTERM)
     await ends(running)
@@ -381,7 +381,7 @@ def test_a_service_there_is_not_is_refused_with_those_there_are() -> None:
 @pytest.mark.parametrize("told", [[], ["--broker", "amqp://b"], ["--store", "s3://s"]])
 def test_services_apart_need_a_broker_and_a_store(told: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "voxloom", "serve", "worker", "--data", str(tmp_path), *told]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "--broker amqp://" in done.stderr
     assert len(done.stderr.splitlines()) == 1
