@@ -146,8 +146,6 @@ def run_python(*arguments: str, folder: Path | None = None) -> subprocess.Comple
     command = [sys.executable, *arguments]
     told: dict[str, Any] = {"env": environment, "cwd": folder, "timeout": 180}
     return subprocess.run(command, capture_output=True, text=True, check=False, **told)
-        command, capture_output=True, text=True, timeout=180, env=environment, cwd=folder, check=False
-    )
 
 
 def test_a_runner_that_was_written_for_compox_runs_unchanged(algorithm: Path) -> None:
