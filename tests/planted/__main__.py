@@ -2,6 +2,7 @@
 
 python -m tests.planted --checkout DIR --out before.json
 python -m tests.planted --checkout DIR --area scheduler bus
+python -m tests.planted --checkout DIR --first after.json --out before.json
 python -m tests.planted --table before.json after.json
 """
 
@@ -51,6 +52,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--area", nargs="+", choices=AREAS, help="the bugs of these areas")
     parser.add_argument("--at-once", type=int, default=3, metavar="N", help="processes of pytest (default: 3)")
     parser.add_argument("--limit", type=float, default=240.0, metavar="SECS", help="of one run (default: 240)")
+    parser.add_argument(
+        "--first", type=Path, metavar="RESULTS", help="of another checkout: what has caught a bug there goes first here"
+    )
     parser.add_argument("--out", type=Path, help="where to write what was found, as JSON")
     return parser.parse_args(arguments)
 
@@ -85,6 +89,28 @@ def _chosen(options: argparse.Namespace) -> list[Bug]:
 
 def _try_area(tree: Tree, area: str, bugs: Sequence[Bug], options: argparse.Namespace) -> Iterator[Result]:
     """All bugs of an area have the same tests, which must be green without any."""
+    known = results.load(options.first) if options.first else {}
+    rest = []
+    for bug in bugs:
+        if (result := _try_known(tree, bug, known.get(bug.name), options)) is not None:
+            yield result
+        else:
+            rest.append(bug)
+    if rest:
+        yield from _try_rest(tree, area, rest, options)
+
+
+def _try_known(tree: Tree, bug: Bug, known: Result | None, options: argparse.Namespace) -> Result | None:
+    """With the one test that caught the bug elsewhere; None where it does not, or is not there, or fails without it."""
+    if known is None or known.how != "failed":
+        return None
+    if not run(tree, [known.by], at_once=1, limit=options.limit).is_green:
+        return None
+    result = _try(tree, bug, [known.by], options)
+    return result if result.how == "failed" else None
+
+
+def _try_rest(tree: Tree, area: str, bugs: Sequence[Bug], options: argparse.Namespace) -> Iterator[Result]:
     paths, absent = tree.find(bugs[0].tests)
     for pattern in absent:
         print(f"{area}: there is no {pattern}; skipped", flush=True)
