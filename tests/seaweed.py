@@ -22,7 +22,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.objects.cloud.deletions import fits_xml
+from shared.objects.cloud.deletions import is_plain
 from tests.brokers import free_ports
 from tests.s3server import ACCESS_KEY, SECRET_KEY, S3Address, new_name
 
@@ -75,20 +75,21 @@ class SeaweedAddress(S3Address):
     """One that may run already: all of this goes through its endpoint."""
 
     def empty(self, name: str) -> None:
-        for bucket in self._client.list_buckets(Prefix=name)["Buckets"]:
+        for bucket in self.client.list_buckets(Prefix=name)["Buckets"]:
             self._empty(bucket["Name"])
 
     def _empty(self, bucket: str) -> None:
-        while found := self._client.list_objects_v2(Bucket=bucket).get("Contents"):
-            together = [{"Key": item["Key"]} for item in found if fits_xml(item["Key"])]
+        while found := self.client.list_objects_v2(Bucket=bucket).get("Contents"):
+            together = [{"Key": item["Key"]} for item in found if is_plain(item["Key"])]
             if together:
-                self._client.delete_objects(Bucket=bucket, Delete={"Objects": together, "Quiet": True})
+                self.client.delete_objects(Bucket=bucket, Delete={"Objects": together, "Quiet": True})
             for item in found:
-                if not fits_xml(item["Key"]):
-                    self._client.delete_object(Bucket=bucket, Key=item["Key"])
+                if not is_plain(item["Key"]):
+                    self.client.delete_object(Bucket=bucket, Key=item["Key"])
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """botocore's, which waits for each answer."""
         return botocore.session.get_session().create_client(
             "s3",
             region_name="us-east-1",
@@ -101,10 +102,10 @@ class SeaweedAddress(S3Address):
     def _try_out(self) -> None:
         """Raises as long as it cannot take an object."""
         bucket = f"{new_name()}ready"
-        self._client.create_bucket(Bucket=bucket)
-        self._client.put_object(Bucket=bucket, Key="ready", Body=b"ready")
-        self._client.delete_object(Bucket=bucket, Key="ready")
-        self._client.delete_bucket(Bucket=bucket)
+        self.client.create_bucket(Bucket=bucket)
+        self.client.put_object(Bucket=bucket, Key="ready", Body=b"ready")
+        self.client.delete_object(Bucket=bucket, Key="ready")
+        self.client.delete_bucket(Bucket=bucket)
 
 
 class Seaweed(SeaweedAddress):
@@ -131,7 +132,7 @@ class Seaweed(SeaweedAddress):
         (self._folder / "pid").unlink(missing_ok=True)
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD.format(sockets=" ".join(self._sockets)), "sh", binary(), *self._arguments],
+                ["/bin/sh", "-c", _GUARD.format(sockets=" ".join(self.sockets)), "sh", binary(), *self._arguments],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -153,6 +154,7 @@ class Seaweed(SeaweedAddress):
             process.communicate(timeout=STOP_SECS)
 
     def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
         os.kill(self.pid, number)
 
     @property
@@ -162,7 +164,8 @@ class Seaweed(SeaweedAddress):
         return [*_ARGUMENTS, *ports, *sockets]
 
     @property
-    def _sockets(self) -> list[str]:
+    def sockets(self) -> list[str]:
+        """What it leaves in /tmp when it is killed; the guard removes them."""
         return [f"/tmp/seaweedfs-{part}-grpc-{self._ports[f'{part}.port.grpc']}.sock" for part in _PARTS]
 
     @property

@@ -5,6 +5,7 @@ To open a store makes buckets and tries them out; so that is done once per class
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ from typing import ClassVar
 import pytest
 import pytest_asyncio
 
+from shared.objects.base import ObjectStore, Upload
 from shared.objects.s3 import S3ObjectStore, S3Place
 from tests.contract.object_store_behaviour import (
     DATA,
@@ -23,6 +25,7 @@ from tests.contract.object_store_behaviour import (
     KeyBehaviour,
     ListingBehaviour,
     ObjectStoreBehaviour,
+    keys,
 )
 from tests.s3server import KEYS, S3Address, new_name
 
@@ -44,7 +47,7 @@ class S3Footing(Footing):
 
 
 @pytest.fixture(scope="class")
-def keys() -> Iterator[None]:
+def access() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in KEYS.items():
             patch.setenv(name, value)
@@ -59,7 +62,7 @@ def server(request: pytest.FixtureRequest) -> S3Address:
 
 @pytest_asyncio.fixture(scope="class", loop_scope="class")
 async def opened(
-    request: pytest.FixtureRequest, keys: None, server: S3Address, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, access: None, server: S3Address, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[S3Footing, str]]:
     name, kind = new_name(), request.cls
     footing = S3Footing(server.url(*kind.options, name=name + kind.path), tmp_path_factory.mktemp("store"))
@@ -103,6 +106,24 @@ class InOneFolder(_Kind):
 @pytest.mark.asyncio(loop_scope="class")
 class TestS3ObjectStore(InBuckets, ObjectStoreBehaviour, CrowdBehaviour):
     """All there is, on a server as others have them."""
+
+    @pytest.mark.parametrize("key", ["..", "a/../b"])
+    async def test_what_the_server_does_not_take_for_a_key_is_refused_and_not_found(
+        self, store: ObjectStore, key: str
+    ) -> None:
+        asked = [store.put(DATA, key, b""), store.get(DATA, key), store.head(DATA, key), store.tags(DATA, key)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [getattr(outcome, "code", outcome) for outcome in outcomes] == ["invalid_input"] + 3 * [
+            "object_not_found"
+        ]
+
+    @pytest.mark.parametrize("others", [[], ["a", "b"]], ids=["alone", "with others"])
+    async def test_what_the_server_does_not_take_for_a_key_is_deleted_silently(
+        self, store: ObjectStore, others: list[str]
+    ) -> None:
+        await store.put_many(DATA, [Upload(key, b"") for key in others])
+        await store.delete(DATA, "..", *others)
+        assert await keys(store, DATA) == []
 
 
 @pytest.mark.asyncio(loop_scope="class")

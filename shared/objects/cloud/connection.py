@@ -7,6 +7,7 @@ import io
 import math
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from aiobotocore.config import AioConfig
@@ -34,6 +35,8 @@ _SURE_SECS = 2.0
 """How long a bucket counts as there after it has answered."""
 _SLOWEST = 128 * 1024
 """Bytes per second below which sending them counts as standing still."""
+
+_WRITING = {"put_object", "create_multipart_upload"}
 
 Answer = dict[str, Any]
 
@@ -93,7 +96,7 @@ class Connection:
             async with asyncio.timeout(within):
                 answer: Answer = await getattr(client, operation)(**spot.params, **params)
         except FAILURES as error:
-            telling = told(error, self.about(spot))
+            telling = told(error, replace(self.about(spot), writing=operation in _WRITING))
             await self._check_absence(operation, spot, telling)
             raise telling from error
         self._seen[spot.bucket] = time.monotonic()

@@ -143,6 +143,8 @@ class About:
     server: str
     collection: str = ""
     key: str = ""
+    writing: bool = False
+    """Whether the object was to be made."""
 
 
 def code_of(error: Exception) -> str:
@@ -169,6 +171,11 @@ def told(error: Exception, about: About) -> VoxloomError:
     return telling
 
 
+def climbs(key: str) -> bool:
+    """Whether it would lead elsewhere if it were a path: where objects are in folders, there are none of such keys."""
+    return not {".", ".."}.isdisjoint(key.split("/"))
+
+
 def is_known(code: str) -> bool:
     tables = (_MISCONFIGURED, _UNAVAILABLE, _INVALID, _BY_STATUS, ABSENT_CODES, REFUSED_CODES, _TOLD_APART)
     return any(code in table for table in tables)
@@ -182,8 +189,8 @@ def _answered(error: ClientError, about: About) -> VoxloomError:
         return not_written(about.collection, about.key, "it is not as it was expected to be")
     if code == "RequestTimeTooSkewed":
         return wrong_clock(header_of(error.response, "date"), datetime.now(UTC), about.server)
-    if code in _VAGUE_CODES and {".", ".."}.intersection(about.key.split("/")):
-        return _by_code("InvalidURI", about.server)
+    if code in _VAGUE_CODES and climbs(about.key):
+        return _by_code("InvalidURI", about.server) if about.writing else not_found(about.collection, about.key)
     if code == "EntityTooLarge":
         return TooLarge("The object is larger than the object store takes; send a smaller one.")
     return _by_code(code, about.server)
