@@ -65,7 +65,8 @@ class S3Address(ABC):
     def url(self, *options: str, endpoint: str = "", name: str = "") -> str:
         """For a new store with buckets of its own, unless it is named. `options` are like `layout=bucket`."""
         query = "&".join([f"endpoint={endpoint or self.endpoint}", *options])
-        return f"s3://{name or new_name()}?{query}"
+        new = f"{new_name()}all" if "layout=bucket" in options else new_name()
+        return f"s3://{name or new}?{query}"
 
     @abstractmethod
     def empty(self, name: str) -> None:
