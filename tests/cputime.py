@@ -159,10 +159,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """What the process of the tests and its ended children have used for this test, its fixtures included."""
-    before = _used()
-    item.user_properties.append((PROPERTY, lambda: _used() - before))
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """What the process of the tests and its ended children use for this test: with its fixtures, but without the end of
+    those that all tests have shared."""
+    before, last = _used(), 0.0
+
+    def used() -> float:
+        nonlocal last
+        if nextitem is not None or not last:
+            last = _used() - before
+        return last
+
+    item.user_properties.append((PROPERTY, used))
     return (yield)
 
 
@@ -171,9 +179,12 @@ def _used() -> float:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    report.user_properties = [(name, used() if callable(used) else used) for name, used in report.user_properties]
+    told = [] if call.when == "setup" else item.user_properties
+    report.user_properties = [(name, value() if callable(value) else value) for name, value in told]
     return report
 
 

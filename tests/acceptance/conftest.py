@@ -16,7 +16,7 @@ from tests.acceptance.support import Api, Footing, generic
 from tests.s3server import KEYS
 
 Make = Callable[..., Footing]
-MILD = {"slots": 2, "grace": 1.0, "check_timeout": 60.0}
+MILD = {"slots": 2, "grace": 1.0, "check_timeout": 120.0}
 
 
 @pytest.fixture(scope="session", params=["embedded", "cluster"])
