@@ -67,8 +67,8 @@ def start_seaweed(folder: Path) -> Seaweed:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests go to one process together, where several run them: those of a file, and of the acceptance tests all
-    that share a system."""
+    """Which tests go to one process together, where several run them: those of a file, of the acceptance tests all that
+    share a system, and those that share a broker that they may kill."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group_of(item)))
 
@@ -81,6 +81,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _group_of(item: pytest.Item) -> str:
+    if "beaten_broker" in getattr(item, "fixturenames", ()):
+        return "a broker that may be killed"
     callspec = getattr(item, "callspec", None)
     footing = callspec.params.get("make_footing") if callspec else None
     if footing is None:

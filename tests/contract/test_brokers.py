@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -23,11 +24,10 @@ SETTLE_SECS = 1.5
 
 # A process that starts a broker and is then killed before it could stop it.
 STARTER = """
-import sys, time
+import json, sys, time
 from pathlib import Path
 from tests.brokers import Broker
-Broker(Path(sys.argv[1])).start()
-print("up", flush=True)
+print(json.dumps(Broker(Path(sys.argv[1])).start().facts), flush=True)
 time.sleep(600)
 """
 
@@ -40,10 +40,10 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lone_broker(home: Path) -> Iterator[Broker]:
-    broker = Broker(home).start()
-    yield broker
-    broker.kill()
+def starter(home: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", STARTER, str(home)], stdout=subprocess.PIPE, text=True) as starter:
+        yield starter
+        starter.kill()
 
 
 async def test_what_is_in_one_vhost_is_not_in_another(broker: Broker) -> None:
@@ -93,9 +93,14 @@ def test_it_has_figures_for_prometheus(broker: Broker) -> None:
         assert b"rabbitmq_connections" in answer.read()
 
 
-async def test_after_a_kill_nothing_runs_and_what_was_confirmed_is_kept(lone_broker: Broker, home: Path) -> None:
-    # Given
-    url = lone_broker.new_vhost()
+async def test_it_ends_with_whoever_started_it_and_keeps_what_was_confirmed(
+    starter: subprocess.Popen[str], home: Path
+) -> None:
+    # Given a broker that another process has started
+    assert starter.stdout is not None
+    facts = json.loads(starter.stdout.readline())
+    broker = Broker.elsewhere(facts)
+    url = broker.new_vhost()
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
         await _declare(channel, "work")
@@ -103,35 +108,26 @@ async def test_after_a_kill_nothing_runs_and_what_was_confirmed_is_kept(lone_bro
         await _publish(channel, "work", b"kept")
         before = named(home)
 
-        # When
-        lone_broker.kill()
+        # When that process is killed
+        starter.kill()
 
-    # Then
+    # Then nothing of it is left
     assert {"epmd", "beam.smp"} <= before
-    assert named(home) == set()
-    with pytest.raises(RuntimeError, match="does not run"):  # else it would start an epmd, and that stays
-        lone_broker.control("status")
-    assert named(home) == set()
-    lone_broker.start()
+    _until_nothing_is_left(home)
+    # And after a new start what was confirmed is there
+    broker.start()
     async with await aio_pika.connect(url) as connection:
         queue = await (await connection.channel()).get_queue("work")
         assert (await queue.get(timeout=WAIT_SECS)).body == b"kept"
-    # And after a stop nothing runs either
-    lone_broker.stop()
+    # And when it is stopped, nothing is left either; who asks then starts nothing
+    broker.stop()
+    assert named(home) == set()
+    with pytest.raises(RuntimeError, match="does not run"):  # else it would start an epmd, and that stays
+        broker.control("status")
     assert named(home) == set()
 
 
-def test_it_ends_with_whoever_started_it(home: Path) -> None:
-    # Given
-    command = [sys.executable, "-c", STARTER, str(home)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
-        assert starter.stdout is not None
-        assert starter.stdout.readline() == "up\n"
-
-        # When
-        starter.kill()
-
-    # Then
+def _until_nothing_is_left(home: Path) -> None:
     deadline = time.monotonic() + WAIT_SECS
     while named(home) and time.monotonic() < deadline:
         time.sleep(0.05)
