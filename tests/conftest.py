@@ -17,7 +17,7 @@ from tests.certificates import certificates_once
 from tests.chaos.loops import pytest_addoption as pytest_addoption  # here, since pytest reads no deeper for options
 from tests.s3server import S3Server
 from tests.seaweed import Seaweed, SeaweedAddress
-from tests.sharing import Keeper, facts_of
+from tests.sharing import Keeper, facts_of, quick_folder
 
 # The tests start some hundred processes of ours: each would compile all of its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """The first process keeps the servers that all share; xdist's others are told where to ask."""
     told = getattr(config, "workerinput", None)
     if told is None:
+        if folder := quick_folder():
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
         config.stash[KEEPER] = Keeper({"broker": start_broker, "s3": start_s3, "seaweed": start_seaweed})
         config.stash[ADDRESS] = config.stash[KEEPER].address
     else:

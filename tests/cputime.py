@@ -162,11 +162,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """What the process of the tests and its ended children use for this test: with its fixtures, but without the end of
     those that all tests have shared."""
-    before, last = _used(), 0.0
+    before = _used()
+    last: float | None = None
 
     def used() -> float:
         nonlocal last
-        if nextitem is not None or not last:
+        if nextitem is not None or last is None:
             last = _used() - before
         return last
 

@@ -266,7 +266,7 @@ async def test_a_worker_that_was_fenced_for_its_silence_begins_anew(world: Worke
     await until(lambda: world.worker.incarnation != former)
     assert process.killed
     assert await world.held() == []
-    assert world.heard.of(WorkerStarted)[-1].subject == world.worker.incarnation
+    await until(lambda: world.heard.of(WorkerStarted)[-1].subject == world.worker.incarnation)
 
 
 async def test_a_worker_that_has_begun_anew_serves_on(world: WorkerWorld) -> None:
