@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, PlainSerializer
+from pydantic import BeforeValidator, FailFast, Field
 
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def format_time(moment: datetime) -> str:
-    """ISO 8601 in UTC with six digits and `+00:00`: what every Python since 3.7 parses."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-Moment = Annotated[datetime, PlainSerializer(format_time, return_type=str, when_used="json")]
-"""A time in UTC, written as `2026-11-21T02:57:03.580050+00:00`."""
-
-
-class Value(BaseModel):
-    """A frozen value that tolerates fields it does not know, so that versions can mix."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from voxloom.values import Moment as Moment
+from voxloom.values import RunError as RunError
+from voxloom.values import Value as Value
+from voxloom.values import format_time as format_time
+from voxloom.values import utc_now as utc_now
 
 
 class Status(StrEnum):
@@ -95,15 +81,6 @@ class Parameter(Value):
     displayed_name: str = ""
     description: str = ""
     config: ParameterConfig
-
-
-class RunError(Value):
-    """Why a run failed. `type` is the exception's class name, `code` one of docs/errors.md."""
-
-    type: str
-    message: str
-    code: str
-    retryable: bool = False
 
 
 # --- algorithms -------------------------------------------------------------------------------------------

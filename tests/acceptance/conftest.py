@@ -92,7 +92,7 @@ def making(make_footing: Make, folder: Path) -> Iterator[Make]:
 @pytest.fixture(scope="session")
 def noop(system: Footing) -> str:
     """The id of an algorithm that gives its input ids back."""
-    return str(system.api().deploy(generic("noop", "pass"))["algorithm_id"])
+    return system.api().deployed(generic("noop", "pass"))
 
 
 @pytest.fixture

@@ -68,6 +68,8 @@ class Footing:
         self.url = ""
         self.process: Child | None = None
         self._apis: list[Api] = []
+        self.deployed: dict[tuple[tuple[str, str], ...], str] = {}
+        """Ids of algorithms by their files."""
 
     def api(self) -> Api:
         """One that is closed when this life of the system ends."""
@@ -147,6 +149,14 @@ class Api:
         answer = self.try_deploy(files)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
+
+    def deployed(self, files: Mapping[str, str]) -> str:
+        """The id of an algorithm that this system may have deployed before: what it costs to check one, and to start a
+        process for it, is paid once."""
+        content = tuple(sorted(files.items()))
+        if content not in self.footing.deployed:
+            self.footing.deployed[content] = str(self.deploy(files)["algorithm_id"])
+        return self.footing.deployed[content]
 
     def try_deploy(self, files: Mapping[str, str], **query: Any) -> httpx.Response:
         return self.http.post("/api/v1/algorithms", content=zipped(files), params=query)

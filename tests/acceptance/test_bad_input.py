@@ -167,7 +167,7 @@ def test_an_algorithm_that_raises_fails_with_its_traceback_in_the_log(api: Api) 
     ],
 )
 def test_an_algorithm_that_exits_fails_and_says_how(api: Api, noop: str, name: str, body: str, says: str) -> None:
-    record = api.run(api.deploy(generic(name, body))["algorithm_id"])
+    record = api.run(api.deployed(generic(name, body)))
     assert record["status"] == "FAILED"
     assert says in record["error"]["message"]
     assert api.run(noop)["status"] == "COMPLETED"
@@ -175,7 +175,7 @@ def test_an_algorithm_that_exits_fails_and_says_how(api: Api, noop: str, name: s
 
 def test_an_algorithm_that_prints_megabytes_completes_and_the_record_stays_readable(api: Api) -> None:
     body = "for n in range(40_000): print(f'{n:06d}', 'x' * 100)"
-    record = api.run(api.deploy(generic("loud", body))["algorithm_id"])
+    record = api.run(api.deployed(generic("loud", body)))
     assert record["status"] == "COMPLETED"
     assert len(record["log"]) < 3 << 20
     whole = api.http.get(f"/api/v1/executions/{record['execution_id']}/log").text
@@ -184,7 +184,7 @@ def test_an_algorithm_that_prints_megabytes_completes_and_the_record_stays_reada
 
 
 def test_a_wrong_shape_fails_and_stores_nothing(api: Api) -> None:
-    record = api.run(api.deploy(algorithm("wrong_shape", WRONG_SHAPE))["algorithm_id"])
+    record = api.run(api.deployed(algorithm("wrong_shape", WRONG_SHAPE)))
     assert (record["status"], record["output_dataset_ids"]) == ("FAILED", [])
     assert "image" in record["log"]
 
@@ -198,7 +198,7 @@ from voxloom.runner.io_schemas import ImageSchema
 self.log_message(f"posted <{file_id}>")
 raise RuntimeError("too late")
 """
-    record = api.run(api.deploy(generic("half", body))["algorithm_id"])
+    record = api.run(api.deployed(generic("half", body)))
     # When somebody asks for it, then there is no such file
     file_id = record["log"].split("posted <")[1].split(">")[0]
     assert api.http.get(f"/api/v0/files/{file_id}").status_code == 404
@@ -217,7 +217,7 @@ def postprocess(self, data, args):
     return {value}
 """
     name = f"returns_{abs(hash(value))}"
-    record = api.run(api.deploy(algorithm(name, body))["algorithm_id"])
+    record = api.run(api.deployed(algorithm(name, body)))
     assert record["status"] == "FAILED"
     assert "postprocess" in record["error"]["message"]
 
@@ -233,7 +233,7 @@ def inference(self, data, args):
 def postprocess(self, data, args):
     return ["This is Foo!"]
 """
-    assert api.run(api.deploy(algorithm("foo", body))["algorithm_id"])["output_dataset_ids"] == ["This is Foo!"]
+    assert api.run(api.deployed(algorithm("foo", body)))["output_dataset_ids"] == ["This is Foo!"]
 
 
 def test_an_override_that_the_algorithm_does_not_support_runs_on_its_default_with_a_warning(

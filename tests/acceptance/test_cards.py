@@ -30,7 +30,7 @@ torch.empty(1 << 43, dtype=torch.uint8, device=self.device)
 
 @pytest.mark.skipif(HAS_CARD, reason="this machine has a card")
 def test_without_a_card_it_runs_on_the_processor_with_a_warning(api: Api) -> None:
-    record = api.run(api.deploy(generic("wants_card", SEES, toml=DEVICES))["algorithm_id"])
+    record = api.run(api.deployed(generic("wants_card", SEES, toml=DEVICES)))
     assert (record["status"], record["resolved_execution_device"], record["execution_card"]) == (
         "COMPLETED",
         "cpu",
@@ -42,7 +42,7 @@ def test_without_a_card_it_runs_on_the_processor_with_a_warning(api: Api) -> Non
 
 @on_a_card
 def test_a_run_has_one_card_and_sees_no_other(api: Api) -> None:
-    record = api.run(api.deploy(generic("on_card", SUM, toml=DEVICES))["algorithm_id"])
+    record = api.run(api.deployed(generic("on_card", SUM, toml=DEVICES)))
     assert record["status"] == "COMPLETED", record["log"]
     assert (record["resolved_execution_device"], record["execution_card"]) == ("cuda", "cuda:0")
     assert "sum 499500 cards 1 cuda" in record["log"]
@@ -50,17 +50,17 @@ def test_a_run_has_one_card_and_sees_no_other(api: Api) -> None:
 
 @on_a_card
 def test_a_run_on_the_processor_sees_none(api: Api) -> None:
-    algorithm_id = api.deploy(generic("on_either", SUM, toml=DEVICES))["algorithm_id"]
+    algorithm_id = api.deployed(generic("on_either", SUM, toml=DEVICES))
     record = api.run(algorithm_id, execution_device_override="cpu")
     assert "sum 499500 cards 0 cpu" in record["log"]
 
 
 @on_a_card
 def test_a_card_that_is_too_small_is_a_failure_of_its_own_kind_and_serves_the_next_run(api: Api) -> None:
-    record = api.run(api.deploy(generic("too_large", TOO_LARGE, toml=DEVICES))["algorithm_id"])
+    record = api.run(api.deployed(generic("too_large", TOO_LARGE, toml=DEVICES)))
     assert (record["status"], record["error"]["code"]) == ("FAILED", "cuda_out_of_memory")
     assert "asked for" in record["error"]["message"]
-    again = api.run(api.deploy(generic("on_card", SUM, toml=DEVICES))["algorithm_id"])
+    again = api.run(api.deployed(generic("on_card", SUM, toml=DEVICES)))
     assert again["status"] == "COMPLETED"
 
 

@@ -45,6 +45,7 @@ class Cli:
     def __init__(self, footing: Footing, folder: Path, nursery: Nursery) -> None:
         self.folder = folder
         self._nursery = nursery
+        self.deployed = footing.deployed
         self.environment = {**os.environ, "VOXLOOM_URL": footing.url, "COLUMNS": "120", "NO_COLOR": "1"}
 
     def __call__(self, *words: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
@@ -64,12 +65,16 @@ def cli(system: Footing, tmp_path: Path, nursery: Nursery) -> Cli:
 
 @pytest.fixture
 def image_plus(cli: Cli) -> str:
+    """Deployed from a folder; once in each system."""
+    if (content := (("image_plus", IMAGE_PLUS),)) in cli.deployed:
+        return "image_plus"
     folder = cli.folder / "image_plus"
     folder.mkdir()
     (folder / "Runner.py").write_text(IMAGE_PLUS)
     (folder / "pyproject.toml").write_text(IMAGE_PLUS_TOML)
     done = cli("deploy", "image_plus")
     assert done.returncode == 0, done.stderr
+    cli.deployed[content] = "image_plus"
     return "image_plus"
 
 
@@ -108,26 +113,26 @@ def _read(path: Path) -> np.ndarray:
 
 
 def test_ls_shows_algorithms_and_runs(cli: Cli, image_plus: str, api: Api) -> None:
-    run = api.run(api.deploy(generic("listed", "pass"))["algorithm_id"])["execution_id"]
+    run = api.run(api.deployed(generic("listed", "pass")))["execution_id"]
     listing = cli("ls").stdout
     assert image_plus in listing
     assert run[:8] in listing
 
 
 def test_status_and_logs_of_a_run(cli: Cli, api: Api) -> None:
-    run = api.run(api.deploy(generic("talker", "print('said so')"))["algorithm_id"])["execution_id"]
+    run = api.run(api.deployed(generic("talker", "print('said so')")))["execution_id"]
     assert "COMPLETED" in cli("status", run).stdout
     assert "said so" in cli("logs", run).stdout
 
 
 def test_logs_follow_a_run_to_its_end(cli: Cli, api: Api) -> None:
     body = "for n in range(10):\n    print('line', n)\n    time.sleep(0.05)"
-    run = api.execute(api.deploy(generic("liner", body))["algorithm_id"])
+    run = api.execute(api.deployed(generic("liner", body)))
     assert "line 9" in cli("logs", "-f", run).stdout
 
 
 def test_stop_stops(cli: Cli, api: Api) -> None:
-    run = api.execute(api.deploy(generic("cli_ticker", TICKER))["algorithm_id"])
+    run = api.execute(api.deployed(generic("ticker", TICKER)))
     assert cli("stop", run).returncode == 0
     assert api.wait(run)["status"] == "STOPPED"
 

@@ -110,7 +110,7 @@ def api(cluster: Cluster) -> Api:
 
 @pytest.fixture(scope="module")
 def ticker(api: Api) -> str:
-    return str(api.deploy(generic("ticker", TICKER))["algorithm_id"])
+    return api.deployed(generic("ticker", TICKER))
 
 
 def test_one_run_is_followed_to_its_end(listen: Listen, api: Api, ticker: str, broker_url: str) -> None:

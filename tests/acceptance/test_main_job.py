@@ -80,7 +80,7 @@ self.log_message("by message", "ERROR")
 self.log_message("not shown", "DEBUG")
 os.write(1, b"by the C library\\n")
 """
-    record = api.run(api.deploy(generic("chatty", says))["algorithm_id"])
+    record = api.run(api.deployed(generic("chatty", says)))
     for text in ("by print", "by logging", "ERROR by message", "by the C library"):
         assert text in record["log"]
     assert "not shown" not in record["log"]
@@ -91,7 +91,7 @@ def test_two_algorithms_that_share_module_names_each_get_their_own(api: Api) -> 
     logs = []
     for who in ("first", "second"):
         files = {"utils.py": f"WHO = '{who}'", "pkg/__init__.py": "", "pkg/sub.py": f"WHO = 'sub of {who}'"}
-        logs.append(api.run(api.deploy(generic(f"named_{who}", body, **files))["algorithm_id"])["log"])
+        logs.append(api.run(api.deployed(generic(f"named_{who}", body, **files)))["log"])
     assert "first sub of first" in logs[0]
     assert "second sub of second" in logs[1]
 
@@ -160,7 +160,7 @@ def sse(api: Api, run: str, **headers: str) -> Iterator[tuple[str, dict[str, Any
 
 def test_events_show_progress_and_log_while_it_runs_and_end_with_the_run(api: Api) -> None:
     body = "self.log_message('hello from inside')\n" + TICKER
-    run = api.execute(api.deploy(generic("watched", body))["algorithm_id"], additional_parameters={"steps": 20})
+    run = api.execute(api.deployed(generic("watched", body)), additional_parameters={"steps": 20})
     seen = list(sse(api, run))
     progress = [data["progress"] for kind, data in seen if kind == "progress"]
     assert [data["status"] for kind, data in seen if kind == "status"][-1] == "COMPLETED"
@@ -170,14 +170,14 @@ def test_events_show_progress_and_log_while_it_runs_and_end_with_the_run(api: Ap
 
 
 def test_progress_shows_in_the_record_while_it_runs(api: Api) -> None:
-    run = api.execute(api.deploy(generic("ticker", TICKER))["algorithm_id"])
+    run = api.execute(api.deployed(generic("ticker", TICKER)))
     eventually(lambda: 0 < api.record(run)["progress"] < 1, what="progress")
     assert api.stop(run).status_code == 200
 
 
 def test_the_log_can_be_read_while_it_runs_and_after(api: Api) -> None:
     body = "print('early')\n" + TICKER
-    run = api.execute(api.deploy(generic("logged", body))["algorithm_id"], additional_parameters={"steps": 30})
+    run = api.execute(api.deployed(generic("logged", body)), additional_parameters={"steps": 30})
     eventually(lambda: "early" in api.http.get(f"/api/v1/executions/{run}/log").text, what="the line")
     api.wait(run)
     assert "early" in api.http.get(f"/api/v1/executions/{run}/log").text
@@ -200,7 +200,7 @@ def test_lists_page_through_all_runs_newest_first(api: Api, noop: str) -> None:
 
 
 def test_a_long_poll_answers_as_soon_as_the_run_has_ended(api: Api) -> None:
-    run = api.execute(api.deploy(generic("napper", "time.sleep(0.3)"))["algorithm_id"])
+    run = api.execute(api.deployed(generic("napper", "time.sleep(0.3)")))
     begun = time.monotonic()
     record = api.http.get(f"/api/v1/executions/{run}", params={"wait": 30}).json()
     assert record["status"] == "COMPLETED"
@@ -217,7 +217,7 @@ def test_a_second_equal_deploy_adds_no_version_and_a_changed_one_does(api: Api) 
 
 
 def test_a_given_minor_version_is_the_one_that_runs(api: Api) -> None:
-    algorithm_id = api.deploy(generic("pinned", "print('old code')"))["algorithm_id"]
+    algorithm_id = api.deployed(generic("pinned", "print('old code')"))
     api.deploy(generic("pinned", "print('new code')"))
     assert "old code" in api.run(algorithm_id, algorithm_minor_version="0")["log"]
     assert "new code" in api.run(algorithm_id)["log"]
@@ -244,7 +244,7 @@ except KeyError:
 counts.append(args["who"])
 return [str(one) for one in counts]
 """
-    first, second = (api.deploy(generic(f"counting_{who}", body))["algorithm_id"] for who in ("a", "b"))
+    first, second = (api.deployed(generic(f"counting_{who}", body)) for who in ("a", "b"))
     record = api.run(first, additional_parameters={"who": "a"})
     # When both run with the token that the first run was given, and another run without it
     token = record["session_token"]
@@ -258,7 +258,7 @@ return [str(one) for one in counts]
 
 
 def test_a_file_that_was_put_through_a_url_is_an_input_at_once(api: Api, volume: NDArray[np.float32]) -> None:
-    algorithm_id = api.deploy(algorithm("plus_one", PLUS_ONE))["algorithm_id"]
+    algorithm_id = api.deployed(algorithm("plus_one", PLUS_ONE))
     name = f"scan-{uuid.uuid4()}"
     url = api.http.get(f"/api/v1/files/{name}/upload-url").json()["url"]
     assert httpx.put(url, content=hdf5(volume=volume)).status_code == 200

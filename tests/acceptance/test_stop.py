@@ -24,7 +24,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_a_run_that_calls_the_api_stops_at_its_next_call(api: Api) -> None:
-    run = api.execute(api.deploy(generic("stop_ticker", TICKER))["algorithm_id"])
+    run = api.execute(api.deployed(generic("ticker", TICKER)))
     api.wait_for_status(run, "RUNNING")
     begun = time.monotonic()
     assert api.stop(run).json()["detail"] == "Stop request posted successfully"
@@ -41,7 +41,7 @@ finally:
     self.log_message("cleaned up")
     self.set_progress(0.9)
 """
-    run = api.execute(api.deploy(generic("cleaner", body))["algorithm_id"])
+    run = api.execute(api.deployed(generic("cleaner", body)))
     eventually(lambda: "begun" in api.http.get(f"/api/v1/executions/{run}/log").text, what="its first words")
     api.stop(run)
     record = api.wait(run)
@@ -58,7 +58,7 @@ while True:
     except Exception:
         self.log_message("swallowed")
 """
-    run = api.execute(api.deploy(generic("swallower", body))["algorithm_id"])
+    run = api.execute(api.deployed(generic("swallower", body)))
     api.wait_for_status(run, "RUNNING")
     api.stop(run)
     record = api.wait(run)
@@ -66,7 +66,7 @@ while True:
 
 
 def test_a_run_that_does_not_listen_is_killed_with_its_children_after_the_grace_period(api: Api) -> None:
-    run = api.execute(api.deploy(generic("stuck", STUCK))["algorithm_id"])
+    run = api.execute(api.deployed(generic("stuck", STUCK)))
     eventually(lambda: "pids <" in api.http.get(f"/api/v1/executions/{run}/log").text, what="the pids")
     api.stop(run)
     record = api.wait(run)
@@ -77,7 +77,7 @@ def test_a_run_that_does_not_listen_is_killed_with_its_children_after_the_grace_
 
 def test_a_waiting_run_stops_without_ever_running(api: Api) -> None:
     # Given a system whose slots are all taken
-    ticker = api.deploy(generic("blocker", TICKER))["algorithm_id"]
+    ticker = api.deployed(generic("ticker", TICKER))
     blockers = [api.execute(ticker) for _ in range(8)]
     last = api.execute(ticker)
     # When a run that waits is stopped
@@ -91,7 +91,7 @@ def test_a_waiting_run_stops_without_ever_running(api: Api) -> None:
 
 
 def test_a_stop_right_behind_the_submit_is_not_lost(api: Api) -> None:
-    ticker = api.deploy(generic("hasty", TICKER))["algorithm_id"]
+    ticker = api.deployed(generic("ticker", TICKER))
     runs = []
     for _ in range(10):
         run = api.execute(ticker)
@@ -101,7 +101,7 @@ def test_a_stop_right_behind_the_submit_is_not_lost(api: Api) -> None:
 
 
 def test_a_process_that_was_stopped_serves_the_next_run(api: Api) -> None:
-    ticker = api.deploy(generic("again", TICKER))["algorithm_id"]
+    ticker = api.deployed(generic("ticker", TICKER))
     run = api.execute(ticker)
     api.wait_for_status(run, "RUNNING")
     api.stop(run)
@@ -112,7 +112,7 @@ def test_a_process_that_was_stopped_serves_the_next_run(api: Api) -> None:
 def test_an_import_that_hangs_at_run_time_can_be_stopped(api: Api) -> None:
     files = generic("lazy_hang", "import later")
     files["later.py"] = "import time\ntime.sleep(600)"
-    run = api.execute(api.deploy(files)["algorithm_id"])
+    run = api.execute(api.deployed(files))
     api.wait_for_status(run, "RUNNING")
     api.stop(run)
     assert api.wait(run)["status"] == "STOPPED"

@@ -29,7 +29,7 @@ def test_after_a_kill_in_the_middle_every_run_comes_to_its_true_end(mortal: Foot
     # Given a system with many runs accepted, killed when some of them have ended
     api = mortal.api()
     notes = tmp_path / "notes"
-    algorithm_id = api.deploy(generic("noting", NOTING))["algorithm_id"]
+    algorithm_id = api.deployed(generic("noting", NOTING))
     runs = [api.execute(algorithm_id, additional_parameters={"notes": str(notes), "n": number}) for number in range(40)]
     eventually(lambda: notes.exists() and notes.read_text().count("end") >= 10, what="10 ends")
     mortal.kill()
@@ -50,7 +50,7 @@ def test_what_had_ended_before_the_kill_keeps_its_record_and_its_files_and_does_
     volume = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     notes = tmp_path / "notes"
     noted = PLUS_ONE.replace("return [{", "open(args['notes'], 'a').write('run\\n'); return [{")
-    algorithm_id = api.deploy(algorithm("plus_one", noted))["algorithm_id"]
+    algorithm_id = api.deployed(algorithm("plus_one", noted))
     record = api.run(algorithm_id, [file_id := api.upload(volume=volume)], additional_parameters={"notes": str(notes)})
     mortal.kill()
     # When the system has started again, and has done something else
@@ -64,7 +64,7 @@ def test_what_had_ended_before_the_kill_keeps_its_record_and_its_files_and_does_
 
 def test_a_run_that_was_cut_off_says_which_attempt_it_is(mortal: Footing, tmp_path: Path) -> None:
     api = mortal.api()
-    held = api.deploy(generic("held", HELD))["algorithm_id"]
+    held = api.deployed(generic("held", HELD))
     run = api.execute(held, additional_parameters={"until": str(tmp_path / "go")})
     api.wait_for_status(run, "RUNNING")
     mortal.kill()
@@ -76,7 +76,7 @@ def test_a_run_that_was_cut_off_says_which_attempt_it_is(mortal: Footing, tmp_pa
 
 def test_a_stop_that_was_accepted_before_the_kill_holds_after_it(mortal: Footing) -> None:
     api = mortal.api()
-    run = api.execute(api.deploy(generic("deaf", "while True: time.sleep(1)"))["algorithm_id"])
+    run = api.execute(api.deployed(generic("deaf", "while True: time.sleep(1)")))
     api.wait_for_status(run, "RUNNING")
     api.stop(run)
     mortal.kill()
@@ -85,7 +85,7 @@ def test_a_stop_that_was_accepted_before_the_kill_holds_after_it(mortal: Footing
 
 def test_sigterm_lets_running_work_end(mortal: Footing, tmp_path: Path) -> None:
     api = mortal.api()
-    held = api.deploy(generic("held", HELD))["algorithm_id"]
+    held = api.deployed(generic("held", HELD))
     run = api.execute(held, additional_parameters={"until": str(tmp_path / "go")})
     api.wait_for_status(run, "RUNNING")
     threading.Timer(0.5, (tmp_path / "go").touch).start()
@@ -100,7 +100,7 @@ def test_sigterm_gives_back_what_takes_longer_and_it_goes_on_after_the_start(
     # Given a run that does not end by itself, and some that wait
     footing = new_system(drain=0.5, grace=0.5)
     api = footing.api()
-    held, noop = (api.deploy(generic(name, body))["algorithm_id"] for name, body in [("held", HELD), ("noop", "pass")])
+    held, noop = (api.deployed(generic(name, body)) for name, body in [("held", HELD), ("noop", "pass")])
     run = api.execute(held, additional_parameters={"until": str(tmp_path / "go")})
     waiting = [api.execute(noop) for _ in range(3)]
     api.wait_for_status(run, "RUNNING")
@@ -114,7 +114,7 @@ def test_sigterm_gives_back_what_takes_longer_and_it_goes_on_after_the_start(
 
 def test_nothing_is_left_running_after_a_kill(mortal: Footing) -> None:
     api = mortal.api()
-    run = api.execute(api.deploy(generic("pid", "print(f'pid <{os.getpid()}>')\n" + TICKER))["algorithm_id"])
+    run = api.execute(api.deployed(generic("pid", "print(f'pid <{os.getpid()}>')\n" + TICKER)))
     eventually(lambda: "pid <" in api.http.get(f"/api/v1/executions/{run}/log").text, what="the pid")
     pid = int(api.http.get(f"/api/v1/executions/{run}/log").text.split("pid <")[1].split(">")[0])
     mortal.kill()
@@ -171,7 +171,7 @@ def test_a_settings_file_that_is_no_toml_is_one_sentence(tmp_path: Path) -> None
 def test_the_log_of_a_start_and_stop_has_no_errors(new_system: Systems) -> None:
     footing = new_system()
     api = footing.api()
-    api.run(api.deploy(generic("noop", "pass"))["algorithm_id"])
+    api.run(api.deployed(generic("noop", "pass")))
     assert footing.stop() == 0
     text = footing.log.read_text()
     assert not [line for line in text.splitlines() if "ERROR" in line or "Traceback" in line or "never" in line], text

@@ -80,7 +80,7 @@ Systems = Callable[..., Footing]
 
 def deployed(api: Api) -> str:
     files = {"Runner.py": LEARNER, "pyproject.toml": PYPROJECT, "files/mean.txt": "0"}
-    return str(api.deploy(files)["algorithm_id"])
+    return api.deployed(files)
 
 
 def sample_of(api: Api, value: float) -> str:
@@ -254,7 +254,7 @@ def test_the_network_that_ships_learns_on_the_server(new_embedded: Systems) -> N
     # Given the network, bright squares and their masks
     api = new_embedded().api()
     files = [path for pattern in ("*.py", "*.toml", "files/*") for path in UNET.glob(pattern)]
-    unet = str(api.deploy({str(path.relative_to(UNET)): path.read_text() for path in files})["algorithm_id"])
+    unet = str(api.deployed({str(path.relative_to(UNET)): path.read_text() for path in files}))
     image = np.kron(np.indices((8, 8)).sum(axis=0) % 3 == 0, np.full((8, 8), 200)).astype(np.uint8)
     image_id, mask_id = api.upload(image=image), api.upload(mask=(image > 0).astype(np.uint8))
     sample = posted(api, "sample", {"files": [{"image": [image_id], "mask": [mask_id]}], "tags": []})["sample_id"]

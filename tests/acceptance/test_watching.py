@@ -18,7 +18,7 @@ QUEUES = {"recorder", "scheduler", "ingest", "sweeper", "deployer"}
 @pytest.fixture
 def run(api: Api) -> Iterator[str]:
     """A run that goes on until somebody stops it."""
-    ticker = api.deploy(generic("watched", TICKER))["algorithm_id"]
+    ticker = api.deployed(generic("ticker", TICKER))
     run = api.execute(str(ticker), additional_parameters={"steps": 100_000})
     api.wait_for_status(run, "RUNNING")
     yield run
@@ -64,7 +64,7 @@ def test_every_queue_is_served_and_nothing_waits_when_nothing_is_to_be_done(api:
 def test_what_runs_is_told_with_its_worker(api: Api, run: str) -> None:
     worker = eventually(lambda: worker_of(api, run), what="the worker being told")
     (held,) = [one for one in worker["runs"] if one["execution_id"] == run]
-    assert (held["algorithm_name"], held["attempt"], held["status"]) == ("watched", 1, "RUNNING")
+    assert (held["algorithm_name"], held["attempt"], held["status"]) == ("ticker", 1, "RUNNING")
     assert worker["free_slots"] == sum(lane["slots"] for lane in worker["lanes"]) - 1
 
 

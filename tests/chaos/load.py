@@ -39,7 +39,7 @@ class Notes:
 
 
 def deploy_noting(api: Api, name: str = "noting", **more: str) -> str:
-    return str(api.deploy(generic(name, NOTING, **more))["algorithm_id"])
+    return api.deployed(generic(name, NOTING, **more))
 
 
 def submit(api: Api, algorithm_id: str, notes: Notes, numbers: Iterable[int], seconds: float = 0.02) -> list[str]:

@@ -83,7 +83,7 @@ def later_scheduler(cluster: Cluster, old: Process, epoch: float) -> Process:
 def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(cluster: Cluster, tmp_path: Path) -> None:
     # Given two runs on each of two workers, which go on until they are let go
     api = cluster.api()
-    held = api.deploy(generic("held", HELD))["algorithm_id"]
+    held = api.deployed(generic("held", HELD))
     runs = [api.execute(held, additional_parameters={"until": str(tmp_path / "go")}) for _ in range(4)]
     for run in runs:
         api.wait_for_status(run, "RUNNING")
@@ -99,7 +99,7 @@ def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(cluster: Cluster, 
 def test_a_gateway_that_restarts_misses_no_event_for_a_client_that_resumes(cluster: Cluster, tmp_path: Path) -> None:
     # Given a client that follows a run at one gateway and has seen it begin
     api = cluster.api()
-    held = api.deploy(generic("held", HELD))["algorithm_id"]
+    held = api.deployed(generic("held", HELD))
     run = api.execute(held, additional_parameters={"until": str(tmp_path / "go")})
     gateway = cluster.of("gateway")[0]
     last, _ = next(one for one in statuses_of(gateway.url, run) if one[1] == "RUNNING")

@@ -17,7 +17,7 @@ def test_after_a_standstill_nobody_is_fenced_and_all_goes_on(
 ) -> None:
     footing = new_system(grace=3.0, heartbeat=0.4, lease=0.8)
     api = footing.api()
-    noting, ticker = deploy_noting(api), api.deploy(generic("ticker", TICKER))["algorithm_id"]
+    noting, ticker = deploy_noting(api), api.deployed(generic("ticker", TICKER))
     for turn in range(loops.rounds):
         # Given runs under way, and runs that wait
         numbers = range(turn * loops.runs, (turn + 1) * loops.runs)

@@ -66,7 +66,7 @@ def test_what_was_accepted_comes_to_its_true_end_however_often_the_system_is_kil
     # Given a system under a stream of submissions, stops and deploys
     footing = new_system(max_lost=loops.kills + 1)
     api = footing.api()
-    ticker = api.deploy(generic("ticker", TICKER))["algorithm_id"]
+    ticker = api.deployed(generic("ticker", TICKER))
     people = People(deploy_noting(api), ticker, notes)
     # When it is killed again and again
     with Stream(footing, people.submit, people.submit, people.submit_and_stop, people.deploy) as stream:

@@ -20,7 +20,7 @@ def test_runs_go_on_after_restarts_and_none_loses_an_attempt_to_them(
     # Given many runs and a long one, where a single lost attempt would be the end
     footing = new_system(drain=0.2, grace=0.5, max_lost=1)
     api = footing.api()
-    noting, ticker = deploy_noting(api), api.deploy(generic("ticker", TICKER))["algorithm_id"]
+    noting, ticker = deploy_noting(api), api.deployed(generic("ticker", TICKER))
     runs = [api.execute(ticker, additional_parameters={"steps": 100})]
     runs += submit(api, noting, notes, range(loops.runs))
     # When the server is stopped and started again and again while they run
@@ -41,7 +41,7 @@ def test_no_second_server_comes_up_beside_one_that_starts_runs_or_drains(
     # Given two servers that start on one folder at the same moment
     footing = new_system(drain=30.0)
     api = footing.api()
-    ticker = api.deploy(generic("ticker", TICKER))["algorithm_id"]
+    ticker = api.deployed(generic("ticker", TICKER))
     footing.stop()
     with _second(footing) as first, _second(footing) as second:
         # Then one of them is refused

@@ -81,3 +81,8 @@ def test_a_worker_that_speaks_in_frames_loads_no_numpy() -> None:
         "import sys, voxloom.runner.frames, voxloom.runner.output; print(sorted({'numpy', 'h5py'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_runner_process_makes_no_models_of_rest() -> None:
+    code = "import sys, voxloom.runner.serving, voxloom.runner.base; print('voxloom.models' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from voxloom.models import RunError, Value
+from voxloom.values import RunError, Value
 
 T = TypeVar("T")
 

@@ -21,7 +21,6 @@ from pydantic import ValidationError
 
 from voxloom.compat.absent import gone
 from voxloom.errors import InvalidInput
-from voxloom.models import format_time, utc_now
 from voxloom.runner import hdf5
 from voxloom.runner.context import current_handler
 from voxloom.runner.exceptions import (
@@ -37,6 +36,7 @@ from voxloom.runner.plain import plain_dict
 from voxloom.runner.schemas import DataSchema, for_file, from_file, wanted_names
 from voxloom.runner.sessions import RunSession
 from voxloom.runner.stacks import Stack
+from voxloom.values import format_time, utc_now
 
 __all__ = ["LEVELS", "Level", "Link", "TaskHandler", "checked_outputs", "checked_progress", "normal_asset_path"]
 

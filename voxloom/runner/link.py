@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from voxloom.errors import InvalidInput, Unavailable, VoxloomError
-from voxloom.models import RunError
 from voxloom.runner import frames
 from voxloom.runner.channel import Channel, ChannelClosed
 from voxloom.runner.exceptions import AssetNotFound, FileUnknown, NoRun, TaskStoppedException
@@ -20,6 +19,7 @@ from voxloom.runner.output import Outbox
 from voxloom.runner.sessions import Limits, RunSession, Sessions
 from voxloom.runner.training import SampleNotFound
 from voxloom.runner.traininghandler import CheckpointInvalid
+from voxloom.values import RunError
 
 _WAKE_UP = None
 """Put beside the answers when a stop arrives, so that who waits looks for it."""

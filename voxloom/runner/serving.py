@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from voxloom.errors import VoxloomError
-from voxloom.models import RunError
 from voxloom.runner import frames
 from voxloom.runner.base import BaseRunner, benchmark, execute, make, train
 from voxloom.runner.cards import CARD_FULL, full_card, is_full_card
@@ -26,6 +25,7 @@ from voxloom.runner.output import Outbox, Output
 from voxloom.runner.sessions import Sessions
 from voxloom.runner.tempfolder import TempFolder
 from voxloom.runner.traininghandler import TrainingHandler
+from voxloom.values import RunError
 
 _HOME = "/"
 """Where the process stands between runs, whose folders are removed."""
