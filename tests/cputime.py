@@ -202,7 +202,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if WATCH not in config.stash:
         return
     _tell(terminalreporter, "20 files with the most CPU time in tests and their children", SPENT, most=20)
-    _tell(terminalreporter, "CPU time by kind of process", config.stash[WATCH].stop())
+    watch = config.stash[WATCH]
+    seconds = watch.stop()
+    counts = Counter(kind_of(seen.command) for seen in watch.processes.values())
+    _tell(
+        terminalreporter,
+        "CPU time by kind of process, and how many were seen",
+        {f"{kind} ({counts[kind]})" if counts[kind] else kind: used for kind, used in seconds.items()},
+    )
 
 
 def _tell(reporter: pytest.TerminalReporter, title: str, seconds: Seconds, most: int | None = None) -> None:
