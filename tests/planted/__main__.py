@@ -55,6 +55,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--first", type=Path, metavar="RESULTS", help="of another checkout: what has caught a bug there goes first here"
     )
+    parser.add_argument("--green", action="store_true", help="the checkout's tests are known to pass without a bug")
     parser.add_argument("--out", type=Path, help="where to write what was found, as JSON")
     return parser.parse_args(arguments)
 
@@ -114,6 +115,16 @@ def _try_rest(tree: Tree, area: str, bugs: Sequence[Bug], options: argparse.Name
     paths, absent = tree.find(bugs[0].tests)
     for pattern in absent:
         print(f"{area}: there is no {pattern}; skipped", flush=True)
+    if not (options.green and paths):
+        yield from _try_if_green(tree, area, bugs, paths, options)
+        return
+    for bug in bugs:
+        yield _try(tree, bug, paths, options)
+
+
+def _try_if_green(
+    tree: Tree, area: str, bugs: Sequence[Bug], paths: Sequence[str], options: argparse.Namespace
+) -> Iterator[Result]:
     whole = run(tree, paths, at_once=options.at_once, limit=options.limit) if paths else None
     if whole is None or not whole.is_green:
         why = _why_not_green(whole)

@@ -60,7 +60,9 @@ def adopt_orphans() -> None:
 
 def run(tree: Tree, paths: Sequence[str], *, at_once: int, limit: float) -> Outcome:
     command = [str(tree.python), "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    command += ["-n", str(at_once), "--dist", "loadgroup", "--no-loadscope-reorder", *paths]
+    if at_once > 1:
+        command += ["-n", str(at_once), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    command += paths
     log = tree.folder.with_name("output")
     begun, used = time.monotonic(), _cpu()
     with log.open("wb") as output:
