@@ -184,7 +184,8 @@ def test_a_deploy_that_succeeded_once_is_completed_whatever_the_order(events: li
     for event in events:
         state = fold_deploy(state, event)
     assert state is not None
-    assert deploy_record(state).time_completed == "2026-01-01T00:00:04.000000+00:00"
+    record = deploy_record(state)
+    assert (record.time_completed, record.error) == ("2026-01-01T00:00:04.000000+00:00", None)
     assert state.status is DeployStatus.COMPLETED
 
 
@@ -214,3 +215,14 @@ def test_checkpoints_of_a_training_are_the_same_in_whatever_order_they_are_told(
     assert state is not None
     record = training_record(state)
     assert (record.status, record.output_checkpoint_ids, record.state) == ("COMPLETED", ["b", "c"], {"loss": 1})
+
+
+@pytest.mark.parametrize("seconds", [(1, 2), (2, 1)])
+def test_the_first_request_to_stop_is_the_one_that_counts(seconds: tuple[int, int]) -> None:
+    stops = [ExecutionStopRequested(subject=RUN, time=at(second)) for second in seconds]
+    assert folded(requested(), *stops).stop_requested == at(1)
+
+
+def test_a_requeue_comes_after_the_start_of_its_attempt_whatever_their_ids() -> None:
+    start, requeue = (event.model_copy(update={"id": name}) for event, name in [(started(1), "z"), (requeued(1), "a")])
+    assert folded(requested(), requeue, start).status is Status.PENDING

@@ -126,6 +126,18 @@ def test_a_report_of_an_old_attempt_is_ignored() -> None:
     assert story.hear(finished("a", "completed", attempt=1, incarnation="i1")) == []
 
 
+def test_a_report_of_an_old_attempt_of_the_same_worker_is_ignored() -> None:
+    # Given a run that its worker has lost, and has again in a second attempt
+    story = Story()
+    story.hear(worker_started(), requested("a"))
+    story.hear(heartbeat("i1", ("a", 1)))
+    lost = [event for _ in range(5) for event in story.hear(heartbeat("i1"))]
+    assert kinds(lost) == [("requeued", "a"), ("assigned", "a")]
+    # When it reports the first attempt after all, then only the second one counts
+    assert story.hear(finished("a", "completed", attempt=1)) == []
+    assert kinds(story.hear(finished("a", "completed", attempt=2))) == [("completed", "a")]
+
+
 def test_a_waiting_run_is_stopped_at_once() -> None:
     story = Story()
     story.hear(requested("a"))
