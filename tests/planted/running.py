@@ -23,7 +23,7 @@ _KILL_ROUNDS = 20
 _ADOPT_ORPHANS = 36
 """PR_SET_CHILD_SUBREAPER of Linux."""
 _PASSED, _FAILED, _INTERRUPTED = 0, 1, 2
-_FAILURE = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+\.py\b.*?)(?: - .*)?$", re.MULTILINE)  # no line of a log
 _GROUP = re.compile(r"@[\w ]+$")
 """What pytest-xdist adds to the id of a test."""
 

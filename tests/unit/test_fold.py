@@ -226,3 +226,7 @@ def test_the_first_request_to_stop_is_the_one_that_counts(seconds: tuple[int, in
 def test_a_requeue_comes_after_the_start_of_its_attempt_whatever_their_ids() -> None:
     start, requeue = (event.model_copy(update={"id": name}) for event, name in [(started(1), "z"), (requeued(1), "a")])
     assert folded(requested(), requeue, start).status is Status.PENDING
+
+
+def test_the_time_in_the_queue_goes_from_the_request_to_the_first_line_of_the_authors_code() -> None:
+    assert execution_record(folded(requested(), assigned(1), started(1))).queue_seconds == 1.5
