@@ -13,7 +13,9 @@ import socket
 import socketserver
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +25,10 @@ Facts = dict[str, Any]
 """What another process must know of a server to use it; JSON."""
 
 ANSWER_SECS = 240.0
+YOUNG_SECS = 60.0
+"""So old is a folder whose owner surely listens, if it lives."""
+PREFIX = "voxloom-tests-"
+DOOR = "keeper"
 ROOM = 12 << 30
 """Bytes: three times what a run writes."""
 
@@ -33,6 +39,21 @@ def quick_folder() -> str | None:
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
     return str(memory) if roomy and psutil.virtual_memory().available > ROOM else None
+
+
+def remove_abandoned(place: Path, older_than: float = YOUNG_SECS) -> None:
+    """Folders of runs that were killed: nobody answers there any more."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # Somebody else removes it, or owns it.
+            if time.time() - folder.stat().st_mtime >= older_than and not _answers(folder / DOOR):
+                shutil.rmtree(folder)
+
+
+def _answers(address: Path) -> bool:
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(address))
+        return True
+    return False
 
 
 class Server(Protocol):
@@ -47,10 +68,12 @@ class Keeper:
 
     def __init__(self, makers: Mapping[str, Callable[[Path], Server]]) -> None:
         self._makers = makers
-        self._folder = Path(tempfile.mkdtemp(prefix="voxloom-tests-", dir=quick_folder()))
+        place = Path(quick_folder() or tempfile.gettempdir())
+        remove_abandoned(place)
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         self._alone = threading.Lock()
         self._started: dict[str, Server] = {}
-        self.address = str(self._folder / "keeper")
+        self.address = str(self._folder / DOOR)
         self._door = _Door(self.address, self)
         threading.Thread(target=self._door.serve_forever, name="keeper", daemon=True).start()
 
@@ -96,6 +119,8 @@ class _Answer(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         name = self.rfile.readline().decode().strip()
+        if not name:  # somebody who only wanted to know whether anybody answers
+            return
         try:
             told = self.server.keeper.facts(name)
         except Exception as error:  # noqa: BLE001  # whoever asked fails with it
