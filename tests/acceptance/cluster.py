@@ -15,7 +15,7 @@ from typing import Any, Literal
 import httpx
 
 from tests.acceptance.nursery import Nursery
-from tests.acceptance.support import NO_TLS, READY, Api, Footing, await_words, eventually
+from tests.acceptance.support import READY, Api, Footing, await_words, eventually
 from tests.brokers import free_ports
 
 IS_READY = re.compile(r"is ready")
@@ -26,7 +26,7 @@ ONE_BUCKET = "layout=bucket"
 """For systems of a test's own: each service asks for one bucket when it starts, and not for ten."""
 
 # Who is asked may be killed at any moment: every question takes a connection of its own.
-OPERATIONS = httpx.Client(timeout=10.0, verify=NO_TLS, limits=httpx.Limits(max_keepalive_connections=0))
+OPERATIONS = httpx.Client(timeout=10.0, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class Process:
@@ -217,7 +217,7 @@ class Turns(httpx.BaseTransport):
     """Sends each request to the next gateway in turn."""
 
     def __init__(self, urls: list[str]) -> None:
-        self._transport = httpx.HTTPTransport(verify=NO_TLS)
+        self._transport = httpx.HTTPTransport()
         self._addresses = itertools.cycle([httpx.URL(url) for url in urls])
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -9,7 +9,6 @@ import io
 import os
 import re
 import signal
-import ssl
 import time
 import zipfile
 from collections.abc import Callable, Mapping
@@ -26,9 +25,6 @@ from tests.acceptance.nursery import Child, Nursery
 READY = re.compile(r"ready at (http://\S+)")
 TERMINAL = ("COMPLETED", "FAILED", "STOPPED")
 START_SECS = 180.0
-
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For clients of `http://`: to read all the world's authorities takes longer than many a test."""
 
 
 def eventually(check: Callable[[], Any], *, within: float = 180.0, what: str = "it") -> Any:
@@ -129,7 +125,7 @@ class Api:
 
     def __init__(self, footing: Footing, transport: httpx.BaseTransport | None = None) -> None:
         self.footing = footing
-        self.http = httpx.Client(base_url=footing.url, timeout=60.0, verify=NO_TLS, transport=transport)
+        self.http = httpx.Client(base_url=footing.url, timeout=60.0, transport=transport)
 
     def close(self) -> None:
         self.http.close()

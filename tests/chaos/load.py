@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.acceptance.support import NO_TLS, TERMINAL, Api, Footing, eventually, generic
+from tests.acceptance.support import TERMINAL, Api, Footing, eventually, generic
 
 # One line at each beginning and each end, written at once, as only the author's code can know them.
 NOTING = """
@@ -109,7 +109,7 @@ class Stream:
     def _keep_at(self, work: Callable[[httpx.Client], None]) -> None:
         while not self._over.is_set():
             url = self._footing.url
-            with httpx.Client(base_url=url, timeout=10.0, verify=NO_TLS) as client:
+            with httpx.Client(base_url=url, timeout=10.0) as client:
                 self._until_it_is_gone(work, client, url)
             self._over.wait(0.02)
 
