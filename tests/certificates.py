@@ -91,12 +91,16 @@ def _write(certificate: x509.Certificate, place: Path) -> None:
 
 
 def certificates_once(make: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
-    """httpx's `create_ssl_context`, with the certificates of the system read once: it reads them for each client, also
-    for http://, and that takes longer than most tests."""
-    usual = functools.cache(make)
+    """httpx's `create_ssl_context`, with each set of authorities read once: it reads them for each client, also for
+    http://, and that takes longer than most tests."""
+
+    @functools.cache
+    def usual(file: str | None, folder: str | None) -> ssl.SSLContext:
+        return make()
 
     def create(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
-        odd = verify is not True or cert is not None or {"SSL_CERT_FILE", "SSL_CERT_DIR"} & os.environ.keys()
-        return make(verify=verify, cert=cert, trust_env=trust_env) if odd else usual()
+        if verify is not True or cert is not None or not trust_env:
+            return make(verify=verify, cert=cert, trust_env=trust_env)
+        return usual(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
     return create
