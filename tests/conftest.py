@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import seaweed
+from tests import forking, seaweed
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
 from tests.certificates import certificates_once
@@ -73,6 +73,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     share a system, and those that share a broker that they may kill."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+
+
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Where tests are run, and not only given to others to run."""
+    if not getattr(session.config.option, "tx", None):
+        forking.install()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -20,9 +20,12 @@ UNSEEN = "too short to be seen"
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 KINDS = (
-    ("voxloom.runner.host", "runner processes"),
-    ("voxloom.runner.check", "checks of algorithms and files"),
-    ("shared.hdf5", "checks of algorithms and files"),
+    ("exec(eval(sys.stdin", "pytest"),
+    ("-m pytest", "pytest"),
+    ("voxloom.runner.forkserver", "runner processes and checks of algorithms"),
+    ("voxloom.runner.host", "runner processes and checks of algorithms"),
+    ("voxloom.runner.check", "runner processes and checks of algorithms"),
+    ("shared/hdf5", "checks of files"),
     ("tests.acceptance.nursery", "services"),
     ("tests.s3server", "S3 server, fake"),
     ("weed", "S3 server, living"),
@@ -34,8 +37,6 @@ KINDS = (
     ("voxloom serve", "services"),
     ("voxloom", "commands"),
     ("chromium", "browser"),
-    ("exec(eval(sys.stdin", "pytest"),
-    ("pytest", "pytest"),
 )
 """A piece of the command line, and what it tells; the first that fits."""
 

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from pathlib import Path
 
 import orjson
 
 from shared.environment import scrubbed
+from shared.forkserver import ForkServer
+from shared.processes import Child, Wanted
 from voxloom.errors import InvalidInput
 
 CODE = "algorithm_not_importable"
@@ -23,7 +23,9 @@ LONGEST_LOG = 16 << 10
 END_SECS = 5.0
 
 
-async def check_importable(module_dir: Path, work: Path, *, timeout: float, memory: int | None) -> None:
+async def check_importable(
+    forks: ForkServer, module_dir: Path, work: Path, *, timeout: float, memory: int | None
+) -> None:
     """Imports the algorithm in `module_dir` and makes a Runner, in a process that is gone afterwards with all it has
     started. `work` is an empty folder of its own.
 
@@ -31,59 +33,69 @@ async def check_importable(module_dir: Path, work: Path, *, timeout: float, memo
         InvalidInput: `algorithm_not_importable`; `details["log"]` has the traceback and what was printed.
     """
     report = work / "report.json"
-    process = await _start(module_dir, report, work, timeout, memory or default_memory())
-    output = asyncio.create_task(_tail(process), name="deployer.check.output")
+    process, reading = await _start(forks, _command(module_dir, report, timeout, memory or default_memory()), work)
+    output = asyncio.create_task(_tail(reading), name="deployer.check.output")
     try:
         ended = await _wait(process, timeout)
     finally:
-        _kill_group(process)
+        returncode = await _end(process)
         printed = await _finish(output)
     if not ended:
         raise _fault(f"The algorithm cannot be loaded: importing it took longer than {timeout:g} s.", "", printed)
-    _judge(await asyncio.to_thread(_read, report), process.returncode, printed)
+    _judge(await asyncio.to_thread(_read, report), returncode, printed)
 
 
 def default_memory() -> int:
     return max(LEAST_MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
-async def _start(module_dir: Path, report: Path, work: Path, timeout: float, memory: int) -> Process:
+def _command(module_dir: Path, report: Path, timeout: float, memory: int) -> list[str]:
     seconds = int(timeout * (os.cpu_count() or 1)) + 1
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "voxloom.runner.check",
-        *(str(module_dir), str(report), str(memory), str(seconds)),
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=STDOUT,
-        cwd=work,
-        env=scrubbed(os.environ) | {"TMPDIR": str(work)},
-        start_new_session=True,
-    )
+    return [str(module_dir), str(report), str(memory), str(seconds)]
 
 
-async def _wait(process: Process, timeout: float) -> bool:
+async def _start(forks: ForkServer, arguments: list[str], work: Path) -> tuple[Child, int]:
+    """The process, and where to read what it prints."""
+    environment = scrubbed(os.environ) | {"TMPDIR": str(work)}
+    reading, writing = os.pipe()
+    try:
+        wanted = Wanted("check", arguments, environment, output=writing, errors=writing, folder=str(work))
+        return await forks.start(wanted), reading
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+
+
+async def _wait(process: Child, timeout: float) -> bool:
     try:
         async with asyncio.timeout(timeout):
-            await process.wait()
+            await process.exited()
     except TimeoutError:
-        return process.returncode is not None  # A child that still holds the pipe lets `wait` wait as well.
+        return process.has_exited()
     return True
 
 
-def _kill_group(process: Process) -> None:
+async def _end(process: Child) -> int:
+    """Kills it with all that it has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    await process.exited()
+    return await process.reap()
 
 
-async def _tail(process: Process) -> str:
+async def _tail(reading: int) -> str:
     """The end of what it prints. Reads on until nobody has the other end any more."""
-    assert process.stdout is not None
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb"))
     kept = b""
-    while piece := await process.stdout.read(1 << 16):
-        kept = (kept + piece)[-LONGEST_LOG:]
+    try:
+        while piece := await reader.read(1 << 16):
+            kept = (kept + piece)[-LONGEST_LOG:]
+    finally:
+        transport.close()
     return kept.decode(errors="replace")
 
 

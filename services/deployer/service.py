@@ -32,6 +32,7 @@ from services.deployer.checking import check_importable
 from services.deployer.contents import Contents
 from shared.algorithms import add_minor, algorithm_not_found, load_by_id, remove
 from shared.bus import topology
+from shared.forkserver import ForkServer
 from shared.objects.base import EXPIRING
 from shared.records.store import DEPLOYS, pack_segment, unpack_segment
 from shared.service import Platform, Service
@@ -50,10 +51,14 @@ class Deployer(Service):
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)
         self._contents = Contents(self.store)
+        self._forks = ForkServer()
 
     async def on_start(self) -> None:
         self.keep(await self.bus.consume(topology.DEPLOYER, self.handle))
         self.spawn("sweep", self._keep_swept())
+
+    async def on_stop(self) -> None:
+        self._forks.close()
 
     async def handle(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -123,7 +128,7 @@ class Deployer(Service):
         place = work / "check"
         await asyncio.to_thread(place.mkdir)
         timeout, memory = self.settings.check_timeout, self.settings.runner_memory
-        await check_importable(algorithm.module_dir, place, timeout=timeout, memory=memory)
+        await check_importable(self._forks, algorithm.module_dir, place, timeout=timeout, memory=memory)
 
     @asynccontextmanager
     async def _work_folder(self) -> AsyncIterator[Path]:

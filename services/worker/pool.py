@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from services.worker.guardian import Guardian
 from services.worker.process import RunnerProcess
+from shared.forkserver import ForkServer
 from voxloom.errors import Unavailable
 
 REFILL_DELAY = 0.2
@@ -42,6 +43,7 @@ class Pool:
         self._memory = memory
         self._cores = cores or os.cpu_count() or 1
         self._guardian: Guardian | None = None
+        self._forks = ForkServer()
         self._idle: list[tuple[Key, RunnerProcess]] = []  # the longest unused first
         self._busy: dict[RunnerProcess, Key] = {}
         self._spare: asyncio.Task[RunnerProcess] | None = None
@@ -107,6 +109,7 @@ class Pool:
             everything += await self._end_spare(self._spare)
         await asyncio.gather(*(process.kill() for process in everything))
         await asyncio.gather(*self._side, return_exceptions=True)
+        self._forks.close()
         if self._guardian is not None:
             await asyncio.to_thread(self._guardian.close)
 
@@ -169,7 +172,7 @@ class Pool:
     async def _start(self) -> RunnerProcess:
         if self._guardian is None:
             self._guardian = Guardian.start()
-        return await RunnerProcess.start(memory=self._memory, guardian=self._guardian)
+        return await RunnerProcess.start(memory=self._memory, guardian=self._guardian, forks=self._forks)
 
     def _evict(self) -> None:
         while len(self._idle) > self._warm:

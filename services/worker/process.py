@@ -9,13 +9,14 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from services.worker.guardian import Guardian
 from services.worker.pipes import OutputPipe
-from services.worker.spawn import exit_error, exit_of, has_exited, how, spawn
+from services.worker.spawn import exit_error, how, spawn
+from shared.forkserver import ForkServer
+from shared.processes import Child
 from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import RunError
 from voxloom.runner import frames
@@ -133,7 +134,7 @@ class RunnerProcess:
     The process leads a session of its own: killing it takes along whatever it has started.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], home: str, guardian: Guardian | None) -> None:
+    def __init__(self, process: Child, home: str, guardian: Guardian | None) -> None:
         self._process = process
         self._home = home
         self._guardian = guardian
@@ -153,8 +154,11 @@ class RunnerProcess:
         self.returncode: int | None = None
 
     @classmethod
-    async def start(cls, *, memory: int | None = None, guardian: Guardian | None = None) -> Self:
-        """A process that is ready for its first run. `memory` limits its address space, in bytes.
+    async def start(
+        cls, *, memory: int | None = None, guardian: Guardian | None = None, forks: ForkServer | None = None
+    ) -> Self:
+        """A process that is ready for its first run. `memory` limits its address space, in bytes; without `forks` it
+        begins from nothing.
 
         Raises:
             Unavailable: it could not be started.
@@ -163,13 +167,15 @@ class RunnerProcess:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         try:
-            # On the loop, for a millisecond: a thread that is starting a process cannot be cancelled.
-            process, home = spawn(theirs.fileno(), out_write, err_write, memory)
-        except OSError as error:
+            # On the loop: a thread that is starting a process cannot be cancelled.
+            process, home = await spawn(forks, theirs.fileno(), out_write, err_write, memory)
+        except BaseException as error:
             ours.close()
             os.close(out_read)
             os.close(err_read)
-            raise Unavailable(f"A runner process could not be started: {error}.") from error
+            if isinstance(error, OSError):
+                raise Unavailable(f"A runner process could not be started: {error}.") from error
+            raise
         finally:
             theirs.close()
             os.close(out_write)
@@ -203,7 +209,7 @@ class RunnerProcess:
     def alive(self) -> bool:
         """Whether it can be given a run."""
         fit = self.returncode is None and self._connected and not self._killed and self._broken is None
-        return fit and not has_exited(self.pid)
+        return fit and not self._process.has_exited()
 
     async def run(self, frame: frames.Run, link: RunLink) -> frames.Ended:
         """Does one run and waits for its end, however it comes. Cancelling kills the process. Raises Unavailable where
@@ -320,11 +326,12 @@ class RunnerProcess:
                 os.killpg(self.pid, signal.SIGKILL)
 
     async def _watch_exit(self) -> None:
-        await exit_of(self._process)
+        await self._process.exited()
         self._kill_group()  # what it has left behind
         if self._guardian is not None:
             self._guardian.drop(self.pid)
-        self.returncode = await asyncio.to_thread(self._reap)
+        await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
+        self.returncode = await self._process.reap()
         self._drain_pipes()
         for pipe in self._pipes:
             pipe.close()
@@ -336,10 +343,6 @@ class RunnerProcess:
             self._ready.exception()  # seen, even if nobody waits any more
         if self._current is not None:
             self._current.settle(self._unexpected_end(self._current.run, self.returncode))
-
-    def _reap(self) -> int:
-        shutil.rmtree(self._home, ignore_errors=True)
-        return self._process.wait()
 
     def _unexpected_end(self, run: str, returncode: int) -> frames.Ended:
         if self._broken is not None:

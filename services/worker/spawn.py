@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 
+from shared.forkserver import ForkServer
+from shared.processes import Child, Wanted, execute
 from voxloom.models import RunError
 from voxloom.runner.channel import LOST_SOCKET
+from voxloom.runner.forkserver import FILE
 
 _PASSED = frozenset(
     {
@@ -36,8 +36,6 @@ _PASSED = frozenset(
         "XDG_CACHE_HOME",
     }
 )
-_POLL = 0.05
-"""Seconds between looks at a process where there is nothing to wait on."""
 _LONGEST_TEMP = 50
 """Bytes: with the names of a process, of a pool and of a socket, the 104 that an address may have."""
 _PASSED_FAMILIES = ("LC_", "CUDA", "NVIDIA")
@@ -55,63 +53,22 @@ def _make_home() -> str:
     return tempfile.mkdtemp(prefix="voxloom-", dir=base if fit else "/tmp")  # noqa: S108  # mkdtemp makes it ours alone
 
 
-def spawn(sock: int, out: int, err: int, memory: int | None) -> tuple[subprocess.Popen[bytes], str]:
+async def spawn(forks: ForkServer | None, sock: int, out: int, err: int, memory: int | None) -> tuple[Child, str]:
     """The process, and the folder of its own that goes with it. Raises OSError."""
     home = _make_home()
+    wanted = Wanted(
+        main="host",
+        arguments=[FILE] if memory is None else [FILE, str(memory)],
+        environment={**scrubbed(os.environ), "TMPDIR": home},
+        output=out,
+        errors=err,
+        keeps=sock,
+    )
     try:
-        return _start(sock, out, err, memory, home), home
-    except OSError:
+        return (execute(wanted) if forks is None else await forks.start(wanted)), home
+    except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
-
-
-def _start(sock: int, out: int, err: int, memory: int | None, home: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "voxloom.runner.host", str(sock)]
-    if memory is not None:
-        command.append(str(memory))
-    return subprocess.Popen(  # noqa: S603  # our own module
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=err,
-        pass_fds=[sock],
-        env={**scrubbed(os.environ), "TMPDIR": home},
-        cwd="/",
-        start_new_session=True,
-    )
-
-
-def has_exited(pid: int) -> bool:
-    """Whether a child of ours is over, as far as the system tells without reaping it."""
-    if not hasattr(os, "waitid"):
-        return False
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True  # It has just been reaped.
-
-
-async def exit_of(process: subprocess.Popen[bytes]) -> None:
-    """Waits until the process has ended; where the system allows it, leaves it to be reaped."""
-    if not hasattr(os, "pidfd_open"):
-        while process.poll() is None:  # noqa: ASYNC110  # there is nothing to wait on
-            await asyncio.sleep(_POLL)
-        return
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-    descriptor = os.pidfd_open(process.pid)
-
-    def on_end() -> None:
-        loop.remove_reader(descriptor)
-        if not ended.done():
-            ended.set_result(None)
-
-    loop.add_reader(descriptor, on_end)
-    try:
-        await ended
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 def exit_error(returncode: int, *, by_us: bool = False) -> RunError:

@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shared.forkserver import Line
+from tests import forking
 from tests.s3server import KEYS
 
 MODULES = (
@@ -121,6 +123,7 @@ class Nursery:
 
 
 def main(folder: Path) -> None:
+    forking.install()
     get_ready()
     children: set[int] = set()
     while True:
@@ -177,6 +180,8 @@ def become(arguments: list[str], environment: dict[str, str], files: Sequence[st
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if forking.OWN in environment:
+        Line.open = forking.USUAL  # type: ignore[method-assign]
     sys.argv = ["voxloom", *arguments]
     code: Any = 1
     try:

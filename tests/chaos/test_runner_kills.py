@@ -9,25 +9,30 @@ import time
 from collections.abc import Callable
 
 import psutil
+import pytest
 
+from tests import forking
 from tests.acceptance.support import Footing
 from tests.chaos.load import Notes, deploy_noting, end_of_all, statuses, submit
 from tests.chaos.loops import Loops
 
 
-def runners_of(server: int) -> list[psutil.Process]:
+def runners_of(server: int, known: set[psutil.Process]) -> list[psutil.Process]:
+    """With those known before, since they live on without the process that has forked them."""
     found = []
-    for process in psutil.Process(server).children(recursive=True):
+    known.update(psutil.Process(server).children(recursive=True))
+    for process in sorted(known, key=lambda one: one.pid):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "voxloom.runner.host" in process.cmdline():
+            if "voxloom.runner.forkserver" in process.cmdline():  # they, and the one that forks them
                 found.append(process)
     return found
 
 
 def kill_some(server: int, count: int, over: threading.Event, killed: list[int]) -> None:
     chance = random.Random(7)
+    known = set[psutil.Process]()
     while not over.is_set() and len(killed) < count:
-        if runners := runners_of(server):
+        if runners := runners_of(server, known):
             victim = chance.choice(runners)
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
@@ -35,8 +40,11 @@ def kill_some(server: int, count: int, over: threading.Event, killed: list[int])
         time.sleep(0.15)
 
 
-def test_a_killed_runner_costs_its_run_alone(new_system: Callable[..., Footing], notes: Notes, loops: Loops) -> None:
+def test_a_killed_runner_costs_its_run_alone(
+    new_system: Callable[..., Footing], notes: Notes, loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given many runs
+    monkeypatch.setenv(forking.OWN, "yes")
     footing = new_system()
     api = footing.api()
     noting = deploy_noting(api)

@@ -18,6 +18,7 @@ import pytest
 
 from services.worker.guardian import Guardian
 from services.worker.process import RunnerProcess
+from shared.forkserver import ForkServer
 from voxloom.errors import InvalidInput, NotFound, Unavailable
 from voxloom.models import RunError
 from voxloom.runner import frames
@@ -127,6 +128,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes: list[RunnerProcess] = []
+        self._forks = ForkServer()
         self._count = 0
 
     def module(self, body: str = "", **files: str) -> Path:
@@ -141,10 +143,15 @@ class Bench:
             path.write_text(textwrap.dedent(text))
         return folder
 
-    async def process(self, *, memory: int | None = None) -> RunnerProcess:
-        process = await RunnerProcess.start(memory=memory)
+    async def process(self, *, memory: int | None = None, forked: bool = True) -> RunnerProcess:
+        process = await RunnerProcess.start(memory=memory, forks=self._forks if forked else None)
         self.processes.append(process)
         return process
+
+    async def close(self) -> None:
+        for process in self.processes:
+            await process.kill()
+        self._forks.close()
 
     def frame(self, module: Path, **changes: object) -> frames.Run:
         self._count += 1
@@ -197,8 +204,7 @@ class Runner(Base):
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path_factory.mktemp("b"))
     yield bench
-    for process in bench.processes:
-        await process.kill()
+    await bench.close()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -218,6 +224,24 @@ def error_of(ended: frames.Ended) -> RunError:
 async def test_a_run_gives_what_postprocess_returns(bench: Bench) -> None:
     ended, _ = await bench.run(bench.module("return args['n'] + 1"), args={"n": 41})
     assert (ended.outcome, ended.outputs, ended.error) == ("completed", ["42"], None)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (
+            "import multiprocessing as m\nwith m.get_context('spawn').Pool(1) as pool: return pool.map(square, [3])",
+            None,
+        ),
+        ("os._exit(3)", "runner_exited"),
+        ("os.kill(os.getpid(), 9)", "runner_killed"),
+        ("bytearray(64 << 30)", "out_of_memory"),
+    ],
+)
+async def test_it_is_the_same_where_processes_cannot_be_forked(bench: Bench, body: str, code: str | None) -> None:
+    process = await bench.process(forked=False, memory=8 << 30)
+    ended, desk = await bench.run(bench.module(body), process)
+    assert (ended.error and ended.error.code) == code, desk.log
 
 
 async def test_files_written_by_a_run_are_posted_and_can_be_fetched_at_once(bench: Bench) -> None:
@@ -447,7 +471,7 @@ async def test_a_dead_process_is_not_alive(bench: Bench) -> None:
 
 async def test_one_that_was_reaped_this_very_moment_is_not_alive_and_takes_no_run(bench: Bench) -> None:
     # Given a process that is reaped by the system's word, before anybody here has noticed
-    process = await bench.process()
+    process = await bench.process(forked=False)
     os.kill(process.pid, signal.SIGKILL)
     await asyncio.to_thread(os.waitpid, process.pid, 0)
     # When it is asked, and given a run, then it is known to be gone

@@ -8,10 +8,13 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from services.worker import pool as pool_module
 from services.worker.pool import Key, Pool
+from shared.forkserver import Line
+from tests import forking
 
 A = Key("default", "a", "x", "cpu")
 B = Key("default", "b", "x", "cpu")
@@ -128,10 +131,11 @@ async def test_close_leaves_no_process_behind() -> None:
     assert [is_running(pid) for pid in pids if pid] == [False, False, False]
 
 
-async def test_close_ends_a_spare_that_is_still_starting() -> None:
+async def test_close_ends_a_spare_that_is_still_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Line, "open", forking.USUAL)
+    before = set(psutil.Process().children(recursive=True))
     pool = Pool(warm=2)
     pool.prespawn()
     await asyncio.sleep(0.02)
     await pool.close()
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    assert not [pid for pid in children if b"voxloom.runner.host" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert not set(psutil.Process().children(recursive=True)) - before

@@ -18,7 +18,7 @@ PYTEST = "python -m pytest"
     [
         ("python -m voxloom serve gateway [python]", "services"),
         ("python -m voxloom ls [python]", "commands"),
-        ("python -P -m voxloom.runner.host 5 [python]", "runner processes"),
+        ("python -P -m voxloom.runner.host 5 [python]", "runner processes and checks of algorithms"),
         ("/usr/lib/erlang/bin/beam.smp -W w [beam.smp]", "brokers"),
         ("sleep 5 [sleep]", "others"),
     ],

@@ -97,15 +97,16 @@ def _limit_process(memory: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
-def main(folder: Path, report: Path, memory: int, seconds: int) -> None:
-    _limit_process(memory, seconds)
+def main(arguments: list[str]) -> None:
+    folder, report, memory, seconds = arguments
+    _limit_process(int(memory), int(seconds))
     verdict: dict[str, str | None] = {"fault": None}
     try:
-        check(folder)
+        check(Path(folder))
     except Fault as fault:
         verdict = {"fault": fault.message, "trace": fault.trace}
-    report.write_text(json.dumps(verdict), encoding="utf-8", errors="backslashreplace")
+    Path(report).write_text(json.dumps(verdict), encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1:])

@@ -1,0 +1,75 @@
+"""Fork servers that begin quickly: forked from one that the process of the tests has, and else like any other.
+
+Each system and each test has a fork server of its own, which would spend most of its time on imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.environment import scrubbed
+from shared.forkserver import Line, begin
+from voxloom.runner.forkserver import FAILED, FILE
+
+USUAL = Line.open
+
+OWN = "TESTS_FORK_FOR_THEMSELVES"
+"""With this in its environment, a process of the nursery has a fork server that is its child, as outside the tests."""
+
+
+class Template:
+    """It ends with the process that has made it."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = begin(theirs.fileno(), scrubbed(os.environ))
+
+    def open(self, environment: Mapping[str, str]) -> Line:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        wish = {"main": "forkserver", "arguments": [FILE], "environment": dict(environment), "folder": "/"}
+        with theirs, open(os.devnull, "r+b") as nowhere:
+            pid = self._ask(wish, [nowhere.fileno(), nowhere.fileno(), theirs.fileno()])
+        ours.setblocking(False)
+        return Line(Descendant(self, pid), ours)  # type: ignore[arg-type]
+
+    def reap(self, pid: int) -> int:
+        return self._ask({"reap": pid}, [])
+
+    def _ask(self, message: Mapping[str, Any], files: Sequence[int]) -> int:
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                socket.send_fds(self._requests, [json.dumps(message).encode()], [theirs.fileno(), *files])
+            ours.settimeout(60.0)
+            answer = ours.recv(4096)
+        assert answer
+        assert not answer.startswith(FAILED), answer
+        return int(answer)
+
+
+class Descendant:
+    """A fork server as its owner has it: what it uses of a Popen."""
+
+    def __init__(self, template: Template, pid: int) -> None:
+        self._template = template
+        self._pid = pid
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return self._template.reap(self._pid)
+
+
+def install() -> None:
+    """Fork servers of this process, and of those that are forked from it later on, begin so."""
+    template = Template()
+    Line.open = template.open  # type: ignore[method-assign]

@@ -1,0 +1,142 @@
+"""A process that has imported what runners need, and forks them: `python -P -m voxloom.runner.forkserver SOCKET`.
+
+Such a child is there within milliseconds, and shares the memory of what was imported. SOCKET keeps messages apart
+(SOCK_SEQPACKET); each is JSON, comes with open files, and is answered on the first of these:
+
+    {"main": "host", "arguments": [...], "environment": {...}, "folder": "/"}    the child's process number
+        with its standard output, its standard error, and what else it is to have: "FILE" in the arguments stands for it
+    {"reap": 4711}    the exit code of a child that has ended, negative for a signal
+
+What could not be done is answered with "!" and the reason. The process ends when the other end of SOCKET is closed, and
+when it has had no child and nothing to do for a while. Its children live on.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+IDLE_SECS = 60.0
+LONGEST_MESSAGE = 128 << 10
+"""Bytes; environments are most of it."""
+FILE = "FILE"
+FAILED = b"!"
+
+_MOST_FILES = 8
+_LOADED = ("voxloom.runner.serving", "voxloom.runner.traininghandler", "voxloom.runner.family")
+
+Main = Callable[[list[str]], object]
+Message = dict[str, Any]
+
+
+def main(arguments: list[str]) -> None:
+    """Returns in the server when it is over, and in each child when it has done what it was made for: so that it ends
+    as any other process does."""
+    mains = _import_all()
+    child = Server(socket.socket(fileno=int(arguments[0])), mains).serve()
+    if child is not None:
+        child()
+
+
+def _import_all() -> dict[str, ModuleType]:
+    """What a child can be. The collector leaves alone what is there by now, or it would copy the shared memory."""
+    for name in _LOADED:
+        importlib.import_module(name)
+    names = ("host", "check", "forkserver")
+    mains = {name: importlib.import_module(f"voxloom.runner.{name}") for name in names}
+    gc.collect()
+    gc.freeze()
+    return mains
+
+
+class Server:
+    def __init__(self, requests: socket.socket, mains: dict[str, ModuleType]) -> None:
+        self._requests = requests
+        self._mains = mains
+        self._children: set[int] = set()
+
+    def serve(self) -> Callable[[], object] | None:
+        """What is to be done in the child; None in the server, when it is over."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # A supervisor sends it to all; the owner ends us in its time.
+        while (received := self._next()) is not None:
+            message, files = received
+            try:
+                child = self._answer(message, files)
+            finally:
+                for file in files:
+                    os.close(file)
+            if child is not None:
+                return child
+        return None
+
+    def _next(self) -> tuple[Message, list[int]] | None:
+        self._requests.settimeout(None if self._children else IDLE_SECS)
+        try:
+            data, files, _, _ = socket.recv_fds(self._requests, LONGEST_MESSAGE, _MOST_FILES)
+        except (TimeoutError, ConnectionResetError):
+            return None
+        return (json.loads(data), files) if data else None
+
+    def _answer(self, message: Message, files: list[int]) -> Callable[[], object] | None:
+        try:
+            if "reap" in message:
+                os.write(files[0], b"%d" % self._reap(message["reap"]))
+                return None
+            return self._fork(message, files)
+        except OSError as error:
+            os.write(files[0], FAILED + str(error).encode())
+            return None
+
+    def _reap(self, pid: int) -> int:
+        _, status = os.waitpid(pid, 0)
+        self._children.discard(pid)
+        return os.waitstatus_to_exitcode(status)
+
+    def _fork(self, message: Message, files: list[int]) -> Callable[[], object] | None:
+        pid = os.fork()
+        if pid:
+            self._children.add(pid)
+            return None
+        self._requests.close()
+        reply, *_ = files
+        kept = _settle(message, files)
+        os.write(reply, b"%d" % os.getpid())
+        module = self._mains[message["main"]]
+        arguments = [str(kept) if word == FILE else word for word in message["arguments"]]
+        return _as_main(module, arguments)
+
+
+def _settle(message: Message, files: list[int]) -> int | None:
+    """Makes the process what it would be had it been started for this. Returns the file that it keeps."""
+    _, output, errors, *others = files
+    os.setsid()
+    os.chdir(message["folder"])
+    os.environ.clear()
+    os.environ.update(message["environment"])
+    time.tzset()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        numpy_random.seed()  # `random` does so by itself
+    return os.dup(others[0]) if others else None
+
+
+def _as_main(module: ModuleType, arguments: list[str]) -> Callable[[], object]:
+    """Processes that this one spawns look up what its main module is."""
+    sys.modules["__main__"] = module
+    sys.argv = [str(module.__file__), *arguments]
+    return lambda: module.main(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
