@@ -23,6 +23,10 @@ SUPPORTED = sys.platform == "linux" and hasattr(os, "pidfd_open")
 LOST = -signal.SIGKILL
 """The exit code of a process whose server is gone, so that nobody knows it: what killed one has killed the other."""
 
+IDLE_SECS = 60.0
+"""A server that has had no child and nothing to do for so long ends."""
+_ANSWER_SECS = 60.0
+"""A server that has not answered by then is killed; a first start takes half a second."""
 _LONGEST_ANSWER = 4096
 
 _log = logging.getLogger("voxloom.forkserver")
@@ -77,8 +81,7 @@ class Line:
         with ours:
             with theirs:
                 self._send(json.dumps(message).encode(), [theirs.fileno(), *files])
-            ours.setblocking(False)
-            answer = await asyncio.get_running_loop().sock_recv(ours, _LONGEST_ANSWER)
+            answer = await _answer(ours)
         if not answer:
             raise Gone("the process that forks others has ended")
         if answer.startswith(FAILED):
@@ -98,6 +101,15 @@ class Line:
         self._socket.close()
         self._process.kill()
         self._process.wait()
+
+
+async def _answer(ours: socket.socket) -> bytes:
+    ours.setblocking(False)
+    try:
+        async with asyncio.timeout(_ANSWER_SECS):
+            return await asyncio.get_running_loop().sock_recv(ours, _LONGEST_ANSWER)
+    except TimeoutError as error:
+        raise Gone(f"the process that forks others has not answered within {_ANSWER_SECS:g} s") from error
 
 
 class ForkServer:
@@ -161,9 +173,9 @@ def _files(wanted: Wanted) -> list[int]:
     return [wanted.output, wanted.errors, *([] if wanted.keeps is None else [wanted.keeps])]
 
 
-def begin(descriptor: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def begin(descriptor: int, environment: Mapping[str, str], idle: float = IDLE_SECS) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603  # our own module
-        [sys.executable, "-P", "-m", "voxloom.runner.forkserver", str(descriptor)],
+        [sys.executable, "-P", "-m", "voxloom.runner.forkserver", str(descriptor), str(idle)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ KNOWN_SECS = 60.0
 CONTROL_SECS = 240.0
 """A program of Erlang starts for each command."""
 _BIN = Path("/usr/lib/rabbitmq/bin")
+_LOWEST_PORT = 10_000
+_PORTS_EACH = 1_400
 _USER = "guest"
 _OPEN = {"configure": ".*", "write": ".*", "read": ".*"}
 
@@ -308,21 +311,22 @@ def vhost_of(url: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Held all at once, so that they differ. Below those that systems give to outgoing connections (from 32768 on, or
-    from 49152), or such a connection could take one before it is listened on."""
-    probes: list[socket.socket] = []
-    try:
-        while len(probes) < count:
-            probe = socket.socket()
-            probes.append(probe)
-            try:
-                probe.bind(("127.0.0.1", random.SystemRandom().randrange(10_000, 32_000)))
-            except OSError:
-                probes.pop().close()
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Free now, and not given to anybody else in this run of the tests, who perhaps has not bound them yet. Below those
+    that systems give to outgoing connections (from 32768 on, or from 49152), or such a connection could take one."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
+
+
+def _own_ports() -> Iterator[int]:
+    """All of this process, one of those that run the tests, beginning anywhere, so that other runs rarely meet it."""
+    first = _LOWEST_PORT + _PORTS_EACH * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1")[2:]) % 15)
+    offset = random.SystemRandom().randrange(_PORTS_EACH)
+    return (first + (offset + n) % _PORTS_EACH for n in itertools.count())
 
 
 def _listens(port: int) -> bool:
@@ -346,3 +350,6 @@ def living(mark: str) -> dict[int, str]:
             if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
                 found[int(folder.name)] = (folder / "comm").read_text().strip()
     return found
+
+
+_PORTS = _own_ports()

@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Where tests are run, and not only given to others to run."""
-    if not getattr(session.config.option, "tx", None):
+    if hasattr(session.config, "workerinput") or not getattr(session.config.option, "tx", None):
         forking.install()
 
 

@@ -14,13 +14,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.environment import scrubbed
-from shared.forkserver import Line, begin
+from shared.forkserver import IDLE_SECS, Line, begin
 from voxloom.runner.forkserver import FAILED, FILE
 
 USUAL = Line.open
 
 OWN = "TESTS_FORK_FOR_THEMSELVES"
 """With this in its environment, a process of the nursery has a fork server that is its child, as outside the tests."""
+
+RUN_SECS = 1e6
+"""Longer than any run of the tests."""
 
 
 class Template:
@@ -29,11 +32,16 @@ class Template:
     def __init__(self) -> None:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = begin(theirs.fileno(), scrubbed(os.environ))
+            self._process = begin(theirs.fileno(), scrubbed(os.environ), idle=RUN_SECS)
 
     def open(self, environment: Mapping[str, str]) -> Line:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        wish = {"main": "forkserver", "arguments": [FILE], "environment": dict(environment), "folder": "/"}
+        wish = {
+            "main": "forkserver",
+            "arguments": [FILE, str(IDLE_SECS)],
+            "environment": dict(environment),
+            "folder": "/",
+        }
         with theirs, open(os.devnull, "r+b") as nowhere:
             pid = self._ask(wish, [nowhere.fileno(), nowhere.fileno(), theirs.fileno()])
         ours.setblocking(False)

@@ -45,9 +45,6 @@ MODULES = (
 )
 
 
-REAP_SECS = 0.02
-
-
 class Child:
     """A process of the nursery. Its exit code is written down by its parent, which is not us."""
 
@@ -126,21 +123,34 @@ def main(folder: Path) -> None:
     forking.install()
     get_ready()
     children: set[int] = set()
+    ended = hear_of_ends()
     while True:
         reap(folder, children)
-        if not select.select([sys.stdin], [], [], REAP_SECS)[0]:
+        if sys.stdin not in select.select([sys.stdin, ended], [], [])[0]:
+            os.read(ended, 4096)
             continue
         wish = sys.stdin.readline()
         if not wish:
             break
         pid = os.fork()
         if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
             become(**json.loads(wish))
         children.add(pid)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
     for pid in tuple(children):
         os.kill(pid, signal.SIGKILL)
+
+
+def hear_of_ends() -> int:
+    """Where there is something to read when a child has ended."""
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return told
 
 
 def get_ready() -> None:

@@ -9,11 +9,13 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from shared import forkserver as forkserver_module
 from shared.forkserver import LOST, ForkServer, Line
 from shared.processes import Child, Executed, Wanted
 from tests import forking
@@ -125,6 +127,23 @@ async def test_it_lives_on_when_its_server_is_killed_and_the_next_has_another(fo
     assert await first.reap() == LOST
 
 
+async def test_a_folder_that_is_gone_is_told_and_the_server_serves_on(forks: ForkServer, place: Place) -> None:
+    with pytest.raises(FileNotFoundError):
+        await run(forks, replace(place.wanted(""), folder="/nowhere"))
+    child, returncode = await run(forks, place.wanted(""))
+    assert (isinstance(child, Executed), returncode) == (False, 0)
+
+
+async def test_a_server_that_stands_still_is_given_up(
+    forks: ForkServer, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(forks, place.wanted("import os; print(os.getppid())"))
+    os.kill(int(place.said.read_text()), signal.SIGSTOP)
+    monkeypatch.setattr(forkserver_module, "_ANSWER_SECS", 0.05)
+    _, returncode = await run(forks, place.wanted(""))
+    assert returncode == 0
+
+
 async def test_where_it_cannot_be_forked_it_begins_from_nothing(forks: ForkServer, place: Place) -> None:
     child, returncode = await run(forks, place.wanted("", LARGE="x" * 120_000, LARGER="x" * 120_000))
     assert (isinstance(child, Executed), returncode) == (True, 0)
@@ -152,8 +171,7 @@ def usual_sigterm() -> Iterator[None]:
     signal.signal(signal.SIGTERM, usual)
 
 
-def test_a_server_with_nothing_to_do_ends(monkeypatch: pytest.MonkeyPatch, usual_sigterm: None) -> None:
-    monkeypatch.setattr(forkserver, "IDLE_SECS", 0.01)
+def test_a_server_with_nothing_to_do_ends(usual_sigterm: None) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        assert forkserver.Server(theirs, {}).serve() is None
+        assert forkserver.Server(theirs, {}, 0.01).serve() is None

@@ -1,4 +1,4 @@
-"""A process that has imported what runners need, and forks them: `python -P -m voxloom.runner.forkserver SOCKET`.
+"""A process that has imported what runners need, and forks them: `python -P -m voxloom.runner.forkserver SOCKET IDLE`.
 
 Such a child is there within milliseconds, and shares the memory of what was imported. SOCKET keeps messages apart
 (SOCK_SEQPACKET); each is JSON, comes with open files, and is answered on the first of these:
@@ -8,7 +8,7 @@ Such a child is there within milliseconds, and shares the memory of what was imp
     {"reap": 4711}    the exit code of a child that has ended, negative for a signal
 
 What could not be done is answered with "!" and the reason. The process ends when the other end of SOCKET is closed, and
-when it has had no child and nothing to do for a while. Its children live on.
+when for IDLE seconds it has had no child and nothing to do. Its children live on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-IDLE_SECS = 60.0
 LONGEST_MESSAGE = 128 << 10
 """Bytes; environments are most of it."""
 FILE = "FILE"
@@ -42,7 +41,8 @@ def main(arguments: list[str]) -> None:
     """Returns in the server when it is over, and in each child when it has done what it was made for: so that it ends
     as any other process does."""
     mains = _import_all()
-    child = Server(socket.socket(fileno=int(arguments[0])), mains).serve()
+    descriptor, idle = arguments
+    child = Server(socket.socket(fileno=int(descriptor)), mains, float(idle)).serve()
     if child is not None:
         child()
 
@@ -59,9 +59,10 @@ def _import_all() -> dict[str, ModuleType]:
 
 
 class Server:
-    def __init__(self, requests: socket.socket, mains: dict[str, ModuleType]) -> None:
+    def __init__(self, requests: socket.socket, mains: dict[str, ModuleType], idle: float) -> None:
         self._requests = requests
         self._mains = mains
+        self._idle = idle
         self._children: set[int] = set()
 
     def serve(self) -> Callable[[], object] | None:
@@ -79,7 +80,7 @@ class Server:
         return None
 
     def _next(self) -> tuple[Message, list[int]] | None:
-        self._requests.settimeout(None if self._children else IDLE_SECS)
+        self._requests.settimeout(None if self._children else self._idle)
         try:
             data, files, _, _ = socket.recv_fds(self._requests, LONGEST_MESSAGE, _MOST_FILES)
         except (TimeoutError, ConnectionResetError):
@@ -87,37 +88,40 @@ class Server:
         return (json.loads(data), files) if data else None
 
     def _answer(self, message: Message, files: list[int]) -> Callable[[], object] | None:
+        reply, *others = files
         try:
             if "reap" in message:
-                os.write(files[0], b"%d" % self._reap(message["reap"]))
+                os.write(reply, b"%d" % self._reap(message["reap"]))
                 return None
-            return self._fork(message, files)
+            pid = os.fork()
         except OSError as error:
-            os.write(files[0], FAILED + str(error).encode())
+            os.write(reply, FAILED + str(error).encode())
             return None
+        if pid:
+            self._children.add(pid)
+            return None
+        return self._begin(message, reply, others)
 
     def _reap(self, pid: int) -> int:
         _, status = os.waitpid(pid, 0)
         self._children.discard(pid)
         return os.waitstatus_to_exitcode(status)
 
-    def _fork(self, message: Message, files: list[int]) -> Callable[[], object] | None:
-        pid = os.fork()
-        if pid:
-            self._children.add(pid)
-            return None
+    def _begin(self, message: Message, reply: int, files: list[int]) -> Callable[[], object]:
+        """In the child, which never goes back to serving."""
         self._requests.close()
-        reply, *_ = files
-        kept = _settle(message, files)
+        try:
+            kept = _settle(message, *files)
+        except OSError as error:
+            os.write(reply, FAILED + str(error).encode())
+            raise
         os.write(reply, b"%d" % os.getpid())
-        module = self._mains[message["main"]]
         arguments = [str(kept) if word == FILE else word for word in message["arguments"]]
-        return _as_main(module, arguments)
+        return _as_main(self._mains[message["main"]], arguments)
 
 
-def _settle(message: Message, files: list[int]) -> int | None:
+def _settle(message: Message, output: int, errors: int, keeps: int | None = None) -> int | None:
     """Makes the process what it would be had it been started for this. Returns the file that it keeps."""
-    _, output, errors, *others = files
     os.setsid()
     os.chdir(message["folder"])
     os.environ.clear()
@@ -128,7 +132,7 @@ def _settle(message: Message, files: list[int]) -> int | None:
     os.dup2(errors, 2)
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
         numpy_random.seed()  # `random` does so by itself
-    return os.dup(others[0]) if others else None
+    return None if keeps is None else os.dup(keeps)
 
 
 def _as_main(module: ModuleType, arguments: list[str]) -> Callable[[], object]:
