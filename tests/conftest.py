@@ -26,6 +26,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 httpx._transports.default.create_ssl_context = certificates_once(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 pytest_plugins = ["tests.cputime"]
+LOAD_TORCH = {"test_compox_names", "test_devices", "test_unet_segmentation"}
+"""Which takes four seconds in each process that does."""
 KEEPER = pytest.StashKey[Keeper]()
 ADDRESS = pytest.StashKey[str]()
 
@@ -70,15 +72,9 @@ def start_seaweed(folder: Path) -> Seaweed:
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests go to one process together, where several run them: those of a file, of the acceptance tests all that
-    share a system, and those that share a broker that they may kill."""
+    share a system, those that share a broker that they may kill, and those that load what is slow to load."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group_of(item)))
-
-
-def pytest_runtestloop(session: pytest.Session) -> None:
-    """Where tests are run, and not only given to others to run."""
-    if hasattr(session.config, "workerinput") or not getattr(session.config.option, "tx", None):
-        forking.install()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -86,11 +82,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     grouped = session.config.getoption("loadgroup", default=False)
     if grouped and not all("@" in item.nodeid for item in session.items):
         raise pytest.UsageError("pytest-xdist does not see the groups of the tests: is pytest newer than it knows?")
+    forking.install()  # here, since only processes that run tests have them
 
 
 def _group_of(item: pytest.Item) -> str:
     if "beaten_broker" in getattr(item, "fixturenames", ()):
         return "a broker that may be killed"
+    if item.path.stem in LOAD_TORCH:
+        return "those that load PyTorch"
     callspec = getattr(item, "callspec", None)
     footing = callspec.params.get("make_footing") if callspec else None
     if footing is None:

@@ -6,6 +6,7 @@ to be seen at all, are in what their parents know of ended children.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import Counter, defaultdict
@@ -16,6 +17,8 @@ import pytest
 
 LOOK_SECS = 0.5
 LOOKS_AT_NAMES = 3
+LOOKS_AWAY = 20
+"""So many looks pass over what was somebody else's: there are many of those."""
 UNSEEN = "too short to be seen"
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -85,6 +88,8 @@ class Watch:
         self._pids = {root}
         self.processes: dict[tuple[int, str], Seen] = {}
         self._looks: Counter[tuple[int, str]] = Counter()
+        self._others: set[int] = set()
+        self._numbers = itertools.count()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep_looking, name="cpu times", daemon=True)
 
@@ -102,15 +107,19 @@ class Watch:
             self.look()
 
     def look(self) -> None:
-        for name in os.listdir("/proc"):
-            if name.isdecimal() and (found := _stat(name)) is not None:
-                self._note(int(name), *found)
+        if next(self._numbers) % LOOKS_AWAY == 0:
+            self._others.clear()
+        pids = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
+        for pid in sorted(pids - self._others):
+            if (found := _stat(pid)) is not None:
+                self._note(pid, *found)
 
     def _note(self, pid: int, started: str, seen: Seen) -> None:
         """One that lost its parent has another; one that has just begun may be called something else in a moment."""
         key = pid, started
         before = self.processes.get(key)
         if before is None and not {pid, seen.parent} & self._pids:
+            self._others.add(pid)
             return
         self._pids.add(pid)
         self._looks[key] += 1
@@ -119,7 +128,7 @@ class Watch:
         self.processes[key] = replace(seen, command=command or known.command, parent=known.parent)
 
 
-def _stat(pid: str) -> tuple[str, Seen] | None:
+def _stat(pid: int) -> tuple[str, Seen] | None:
     """Start time and facts, the name for the command; None: it has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +24,11 @@ _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+))")
 
 def read(path: Path) -> dict[str, Any]:
     """With variables as they are written."""
+    return copy.deepcopy(_parsed(path))
+
+
+@functools.cache
+def _parsed(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(path.read_text())
     return found
 
