@@ -233,6 +233,11 @@ class Broker:
         self._ask("PUT", f"permissions/{name}/{_USER}", _OPEN)
         return self.url_of(name)
 
+    def remove_vhost(self, url: str) -> None:
+        """If it is there. Queues cost time as long as they are."""
+        with suppress(HTTPError):
+            self._ask("DELETE", f"vhosts/{quote(vhost_of(url), safe='')}")
+
     def add_user(
         self, name: str, password: str, *, url: str, configure: str = "", write: str = "", read: str = ""
     ) -> str:

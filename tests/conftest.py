@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+import typer.main
+import typer.testing
 
 from tests import forking, seaweed
 from tests.acceptance.nursery import Nursery
@@ -17,13 +20,15 @@ from tests.certificates import certificates_once
 from tests.chaos.loops import pytest_addoption as pytest_addoption  # here, since pytest reads no deeper for options
 from tests.s3server import S3Server
 from tests.seaweed import Seaweed, SeaweedAddress
-from tests.sharing import Keeper, facts_of, quick_folder
+from tests.sharing import Keeper, end_shared, end_with_group, facts_of, quick_folder
 
 # The tests start some hundred processes of ours: each would compile all of its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 httpx._transports.default.create_ssl_context = certificates_once(httpx.create_ssl_context)  # type: ignore[attr-defined]
+# CliRunner builds all commands for each that it runs.
+typer.testing._get_command = functools.cache(typer.main.get_command)  # type: ignore[attr-defined]
 
 pytest_plugins = ["tests.cputime"]
 LOAD_TORCH = {"test_compox_names", "test_devices", "test_unet_segmentation"}
@@ -77,6 +82,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(_group_of(item)))
 
 
+@pytest.hookimpl(trylast=True)  # after what only this test had, or its file
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """A system that nobody uses any more uses some of the processor."""
+    grouped = item.config.getoption("loadgroup", default=False) or hasattr(item.config, "workerinput")
+    if grouped and nextitem is not None and _group_of(item) != _group_of(nextitem):
+        end_shared(item.config)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Ungrouped, every process would start every system, and nobody would know why it takes so long."""
     grouped = session.config.getoption("loadgroup", default=False)
@@ -118,8 +131,9 @@ def broker(pytestconfig: pytest.Config) -> Broker:
 
 
 @pytest.fixture(scope="session")
-def beaten_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def beaten_broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Broker]:
     broker = _broker(tmp_path_factory.mktemp("beaten"))
+    end_with_group(pytestconfig, broker.kill)
     yield broker
     broker.kill()
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
+import pytest
 
 Facts = dict[str, Any]
 """What another process must know of a server to use it; JSON."""
@@ -126,3 +127,19 @@ class _Answer(socketserver.StreamRequestHandler):
         except Exception as error:  # noqa: BLE001  # whoever asked fails with it
             told = {"error": str(error)}
         self.wfile.write(json.dumps(told).encode() + b"\n")
+
+
+# --- what the tests of a group share ------------------------------------------------------------------------------
+
+ENDS = pytest.StashKey[list[Callable[[], None]]]()
+
+
+def end_with_group(config: pytest.Config, end: Callable[[], None]) -> None:
+    """Is called, perhaps not only here, when the last test of the group has run, where several processes run tests."""
+    config.stash.setdefault(ENDS, []).append(end)
+
+
+def end_shared(config: pytest.Config) -> None:
+    ends = config.stash.setdefault(ENDS, [])
+    while ends:
+        ends.pop()()

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,9 +97,12 @@ class Cluster(Footing):
         nursery: Nursery,
         *,
         services: Sequence[str] = ONE_OF_EACH,
+        leave: Callable[[str], None] = lambda broker: None,
         **settings: Any,
     ) -> None:
+        """`leave` takes away what the system had on its broker, once it is over."""
         super().__init__(folder, nursery, **settings)
+        self._leave = leave
         self._services = services
         self.broker = broker
         self.processes: dict[str, Process] = {}
@@ -110,6 +113,10 @@ class Cluster(Footing):
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("VOXLOOM_", "AWS_"))}
         told = {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
         return {**clean, **told, **self._places}
+
+    def close(self) -> None:
+        super().close()
+        self._leave(self.broker)
 
     def new_api(self) -> Api:
         return SpreadApi(self)

@@ -14,6 +14,7 @@ from tests.acceptance.cluster import ONE_BUCKET, ONE_OF_EACH, Cluster
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import Api, Footing, generic
 from tests.s3server import KEYS
+from tests.sharing import end_with_group
 
 Make = Callable[..., Footing]
 MILD = {"slots": 2, "grace": 1.0, "check_timeout": 120.0}
@@ -29,15 +30,19 @@ def make_footing(request: pytest.FixtureRequest, nursery: Nursery) -> Make:
 
     def make(folder: Path, more: Sequence[str] = (), store: Sequence[str] = (ONE_BUCKET,), **settings: Any) -> Cluster:
         places = broker.new_vhost(), s3.url(*store), KEYS
-        return Cluster(folder, *places, nursery, services=(*ONE_OF_EACH, *more), **settings)
+        services = (*ONE_OF_EACH, *more)
+        return Cluster(folder, *places, nursery, services=services, leave=broker.remove_vhost, **settings)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def system(make_footing: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Footing]:
+def system(
+    make_footing: Make, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Footing]:
     """A system that many tests share. What one gateway has answered, the other has to know."""
     footing = make_footing(tmp_path_factory.mktemp("system"), more=["gateway"], store=[], **MILD)
+    end_with_group(pytestconfig, footing.close)
     try:
         yield footing.start()
     finally:

@@ -93,7 +93,8 @@ def cluster(
 ) -> Iterator[Cluster]:
     """One for all: nobody who listens can change it."""
     folder = tmp_path_factory.mktemp("listened-to")
-    cluster = Cluster(folder, broker.new_vhost(), s3_server.url(ONE_BUCKET), KEYS, nursery, slots=2, grace=1.0).start()
+    places = broker.new_vhost(), s3_server.url(ONE_BUCKET), KEYS
+    cluster = Cluster(folder, *places, nursery, leave=broker.remove_vhost, slots=2, grace=1.0).start()
     yield cluster
     cluster.close()
 

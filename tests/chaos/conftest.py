@@ -57,7 +57,7 @@ def kept_cluster(
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("kept")
     places = broker.new_vhost(), s3_server.url(ONE_BUCKET), KEYS
-    cluster = Cluster(folder, *places, nursery, services=PAIRS, slots=2, grace=1.0)
+    cluster = Cluster(folder, *places, nursery, services=PAIRS, leave=broker.remove_vhost, slots=2, grace=1.0)
     yield cluster
     cluster.close()
 

@@ -8,7 +8,7 @@ import gc
 import json
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -155,38 +155,35 @@ class TestBodies:
         writer.close()
 
 
+TOO_MUCH: dict[str, Callable[[], bytes]] = {
+    "lists": lambda: b'{"x":[%b]}' % b",".join([b"[]"] * 5_000_000),
+    "texts": lambda: b'{"x":[%b]}' % b",".join([b'""'] * 5_000_000),
+    "numbers": lambda: b'{"x":[%b]}' % b",".join([b"1"] * 250_001),
+    "deep lists": lambda: b'{"x":%b%b}' % (b"[" * 65, b"]" * 65),
+    "deep objects": lambda: b'{"x":%b%b}' % (b'{"a":' * 65, b"1" + b"}" * 65),
+    "deeper": lambda: b'{"x":%b%b}' % (b"[" * 500_000, b"]" * 500_000),
+    "half a character": lambda: b'{"x":"\\ud800"}',
+    "infinity": lambda: b'{"x":Infinity}',
+}
+"""Made when a test needs it: all processes of the tests read this file."""
+
+MUCH: dict[str, Callable[[], bytes]] = {
+    "a long text with brackets": lambda: b'{"x":"%b"}' % (b"[{," * 1_700_000),
+    "many numbers": lambda: b'{"x":[%b]}' % b",".join([b"0.123456"] * 200_000),
+    "deep": lambda: b'{"x":%b%b}' % (b"[" * 60, b"]" * 60),
+    "odd names, one of them twice": lambda: b'{"\\u0000":"\\u0000","x":1,"x":2}',
+}
+
+
 class TestJson:
-    @pytest.mark.parametrize(
-        "parameters",
-        [
-            b'{"x":[%b]}' % b",".join([b"[]"] * 5_000_000),
-            b'{"x":[%b]}' % b",".join([b'""'] * 5_000_000),
-            b'{"x":[%b]}' % b",".join([b"1"] * 250_001),
-            b'{"x":%b%b}' % (b"[" * 65, b"]" * 65),
-            b'{"x":%b%b}' % (b'{"a":' * 65, b"1" + b"}" * 65),
-            b'{"x":%b%b}' % (b"[" * 500_000, b"]" * 500_000),
-            b'{"x":"\\ud800"}',
-            b'{"x":Infinity}',
-        ],
-        ids=["lists", "texts", "numbers", "deep lists", "deep objects", "deeper", "half a character", "infinity"],
-    )
-    async def test_what_is_too_much_or_no_json_is_422(self, client: Client, world: World, parameters: bytes) -> None:
-        answer = await client.post(EXECUTE, content=asking(await world.deploy(), parameters))
+    @pytest.mark.parametrize("kind", TOO_MUCH)
+    async def test_what_is_too_much_or_no_json_is_422(self, client: Client, world: World, kind: str) -> None:
+        answer = await client.post(EXECUTE, content=asking(await world.deploy(), TOO_MUCH[kind]()))
         assert (answer.status_code, answer.json()["code"]) == (422, "request_validation_error")
 
-    @pytest.mark.parametrize(
-        "parameters",
-        [
-            b'{"x":"%b"}' % (b"[{," * 1_700_000),
-            b'{"x":[%b]}' % b",".join([b"0.123456"] * 200_000),
-            b'{"x":%b%b}' % (b"[" * 60, b"]" * 60),
-            b'{"\\u0000":"\\u0000","x":1,"x":2}',
-        ],
-        ids=["a long text with brackets", "many numbers", "deep", "odd names, one of them twice"],
-    )
-    async def test_what_is_much_but_not_too_much_is_taken(
-        self, client: Client, world: World, parameters: bytes
-    ) -> None:
+    @pytest.mark.parametrize("kind", MUCH)
+    async def test_what_is_much_but_not_too_much_is_taken(self, client: Client, world: World, kind: str) -> None:
+        parameters = MUCH[kind]()
         answer = await client.post(EXECUTE, content=asking(await world.deploy(), parameters))
         run = answer.json()["execution_id"]
         record = (await client.get(f"/api/v1/executions/{run}")).json()
