@@ -70,8 +70,12 @@ class Line:
     def open(cls, environment: Mapping[str, str]) -> Line:
         """Starts the server; it can be asked at once, and answers when it is ready. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            process = begin(theirs.fileno(), environment)
+        try:
+            with theirs:
+                process = begin(theirs.fileno(), environment)
+        except BaseException:
+            ours.close()
+            raise
         ours.setblocking(False)
         return cls(process, ours)
 
@@ -132,8 +136,8 @@ class ForkServer:
     async def _start(self, wanted: Wanted) -> Child:
         """What libraries read while they are imported, they have read in the environment of the first process."""
         for _ in range(2):
-            line = self._line = self._line or Line.open(wanted.environment)
             try:
+                line = self._line = self._line or Line.open(wanted.environment)
                 return Forked(line, int(await line.ask(_message(wanted), _files(wanted))))
             except Gone:  # It had nothing to do for long, or was killed.
                 self._drop(line)

@@ -13,7 +13,7 @@ import pytest
 import typer.main
 import typer.testing
 
-from tests import forking, seaweed
+from tests import forking, s3sessions, seaweed
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
 from tests.certificates import certificates_once
@@ -29,6 +29,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 httpx._transports.default.create_ssl_context = certificates_once(httpx.create_ssl_context)  # type: ignore[attr-defined]
 # CliRunner builds all commands for each that it runs.
 typer.testing._get_command = functools.cache(typer.main.get_command)  # type: ignore[attr-defined]
+
+s3sessions.install()
 
 pytest_plugins = ["tests.cputime"]
 LOAD_TORCH = {"test_compox_names", "test_devices", "test_unet_segmentation"}

@@ -42,8 +42,12 @@ class Template:
             "environment": dict(environment),
             "folder": "/",
         }
-        with theirs, open(os.devnull, "r+b") as nowhere:
-            pid = self._ask(wish, [nowhere.fileno(), nowhere.fileno(), theirs.fileno()])
+        try:
+            with theirs, open(os.devnull, "r+b") as nowhere:
+                pid = self._ask(wish, [nowhere.fileno(), nowhere.fileno(), theirs.fileno()])
+        except BaseException:
+            ours.close()
+            raise
         ours.setblocking(False)
         return Line(Descendant(self, pid), ours)  # type: ignore[arg-type]
 

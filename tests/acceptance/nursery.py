@@ -11,6 +11,7 @@ import functools
 import gc
 import json
 import os
+import runpy
 import select
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.forkserver import Line
-from tests import forking
+from tests import forking, s3sessions
 from tests.s3server import KEYS
 
 MODULES = (
@@ -44,6 +45,8 @@ MODULES = (
     "rich.table",
     "tifffile",
 )
+
+VOXLOOM = "voxloom"
 
 
 class Child:
@@ -87,13 +90,21 @@ class Nursery:
             )
 
     def begin(
-        self, arguments: Sequence[str], *, environment: Mapping[str, str], output: Path, log: Path, cwd: Path
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        output: Path,
+        log: Path,
+        cwd: Path,
+        module: str = VOXLOOM,
     ) -> Child:
-        """`voxloom` with these arguments; what it prints is appended to both files."""
+        """`voxloom`, or another program, with these arguments; what it prints is appended to both files."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         files = [str(output), str(log)]
         wish = {"arguments": list(arguments), "environment": dict(environment), "files": files, "cwd": str(cwd)}
+        wish["module"] = module
         self._process.stdin.write(json.dumps(wish) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
@@ -122,6 +133,7 @@ class Nursery:
 
 def main(folder: Path) -> None:
     forking.install()
+    s3sessions.install()
     get_ready()
     children: set[int] = set()
     ended = hear_of_ends()
@@ -177,11 +189,14 @@ def build_commands() -> None:
 
 async def open_client() -> None:
     """The library reads what it knows of S3; it asks nobody."""
+    from botocore.session import get_session
+
     from shared.objects.cloud.connection import Connection
     from shared.objects.cloud.place import S3Place
 
     connection = await Connection.start(S3Place.from_url("s3://nobody-?endpoint=http://127.0.0.1:1"))
     await connection.close()
+    get_session()  # the one for URLs
 
 
 def reap(folder: Path, children: set[int]) -> None:
@@ -194,8 +209,8 @@ def reap(folder: Path, children: set[int]) -> None:
             told.rename(folder / str(pid))
 
 
-def become(arguments: list[str], environment: dict[str, str], files: Sequence[str], cwd: str) -> Any:
-    """What a new process of `voxloom` would be."""
+def become(arguments: list[str], environment: dict[str, str], files: Sequence[str], cwd: str, module: str) -> Any:
+    """What a new process of the program would be."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
@@ -204,12 +219,10 @@ def become(arguments: list[str], environment: dict[str, str], files: Sequence[st
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     if forking.OWN in environment:
         Line.open = forking.USUAL  # type: ignore[method-assign]
-    sys.argv = ["voxloom", *arguments]
+    sys.argv = [module, *arguments]
     code: Any = 1
     try:
-        from voxloom.cli.main import main
-
-        main()
+        runpy.run_module(module, run_name="__main__")
         code = 0
     except SystemExit as error:
         code = error.code

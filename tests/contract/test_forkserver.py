@@ -25,8 +25,7 @@ DEADLINE = 60.0
 
 
 @pytest.fixture
-async def forks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ForkServer]:
-    monkeypatch.setattr(Line, "open", forking.USUAL)
+async def forks() -> AsyncIterator[ForkServer]:
     forks = ForkServer()
     yield forks
     forks.close()
@@ -66,7 +65,10 @@ async def run(forks: ForkServer, wanted: Wanted) -> tuple[Child, int]:
         return child, await child.reap()
 
 
-async def test_a_process_has_what_it_was_given_and_nothing_of_the_servers(forks: ForkServer, place: Place) -> None:
+async def test_a_process_has_what_it_was_given_and_nothing_of_the_servers(
+    forks: ForkServer, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Line, "open", forking.USUAL)
     code = "import json, os, sys; print(json.dumps([dict(os.environ), os.getcwd(), os.getsid(0), os.getpid()]))"
     await run(forks, place.wanted("", FIRST="1"))
     child, _ = await run(forks, place.wanted(code, SECOND="2", TZ="Asia/Tokyo"))

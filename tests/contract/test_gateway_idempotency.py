@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from shared.files import COLLECTION
 from shared.objects.base import EXPIRING, list_all
 from shared.records.store import COLLECTION as RECORDS
 from shared.records.store import DEPLOYS
+from tests.acceptance.nursery import Nursery
+from tests.acceptance.support import eventually
 from tests.contract.gateway_world import HDF5, World, client_of, world_at
 from voxloom.ids import new_id
 from voxloom.models import RunError
@@ -280,28 +282,42 @@ class TestDeploys:
         assert len(subjects(world, DeployRequested)) == 1
 
 
-@contextmanager
-def gateway_that_dies(folder: Path, kind: str, moment: str) -> Iterator[str]:
-    """Its address. It dies around its first event of `kind`."""
-    command = [sys.executable, "-m", "tests.contract.gateway_process", str(folder), kind, moment]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+Dying = Callable[[str, str], AbstractContextManager[str]]
+
+
+@pytest.fixture
+def gateway_that_dies(tmp_path: Path, nursery: Nursery) -> Dying:
+    """Gives the address of a gateway that dies around its first event of a kind."""
+
+    @contextmanager
+    def run(kind: str, moment: str) -> Iterator[str]:
+        output = tmp_path / "output"
+        process = nursery.begin(
+            [str(tmp_path), kind, moment],
+            module="tests.contract.gateway_process",
+            environment=os.environ,
+            output=output,
+            log=tmp_path / "log",
+            cwd=tmp_path,
+        )
         try:
-            yield process.stdout.readline().strip()
-            assert process.wait(20) == -9
+            yield eventually(lambda: output.exists() and output.read_text().rstrip(), what="its address")
+            assert process.wait(60.0) == -9
         finally:
-            process.kill()
+            process.signal(signal.SIGKILL)
+
+    return run
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 class TestKilled:
     """Between the key's write and the answer: before the event is published, and after."""
 
-    async def test_a_run_is_asked_for_once(self, tmp_path: Path, moment: str) -> None:
+    async def test_a_run_is_asked_for_once(self, tmp_path: Path, gateway_that_dies: Dying, moment: str) -> None:
         async with world_at(tmp_path) as world:
             algorithm_id = await world.deploy()
         # Given a gateway that is killed while it answers
-        with gateway_that_dies(tmp_path, "execution.requested", moment) as url:
+        with gateway_that_dies("execution.requested", moment) as url:
             async with httpx.AsyncClient(base_url=url, headers=KEY) as client:
                 with pytest.raises(httpx.TransportError):
                     await execute(client, algorithm_id)
@@ -315,8 +331,8 @@ class TestKilled:
             assert answers[0] == answers[1]
             assert len((await client.get("/api/v1/executions")).json()) == 1
 
-    async def test_a_file_is_stored_once(self, tmp_path: Path, moment: str) -> None:
-        with gateway_that_dies(tmp_path, "file.uploaded", moment) as url:
+    async def test_a_file_is_stored_once(self, tmp_path: Path, gateway_that_dies: Dying, moment: str) -> None:
+        with gateway_that_dies("file.uploaded", moment) as url:
             async with httpx.AsyncClient(base_url=url, headers=KEY) as client:
                 with pytest.raises(httpx.TransportError):
                     await client.post("/api/v0/files", content=HDF5)
@@ -325,8 +341,8 @@ class TestKilled:
             assert subjects(world, FileUploaded) == {file_id}
             assert await keys_under(world, COLLECTION, "files/") == [f"files/{file_id}"]
 
-    async def test_a_zip_is_deployed_once(self, tmp_path: Path, moment: str) -> None:
-        with gateway_that_dies(tmp_path, "deploy.requested", moment) as url:
+    async def test_a_zip_is_deployed_once(self, tmp_path: Path, gateway_that_dies: Dying, moment: str) -> None:
+        with gateway_that_dies("deploy.requested", moment) as url:
             async with httpx.AsyncClient(base_url=url, headers=KEY) as client:
                 with pytest.raises(httpx.TransportError):
                     await client.post("/api/v1/algorithms", content=ZIP)
