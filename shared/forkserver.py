@@ -36,13 +36,21 @@ class Gone(OSError):
     """The server has ended."""
 
 
+class Stuck(OSError):
+    """The server does not answer."""
+
+
 class Forked:
     """A process of the server. It stays, if only by its number, until it is reaped."""
 
     def __init__(self, server: Line, pid: int) -> None:
         self.pid = pid
         self._server = server
-        self._descriptor = os.pidfd_open(pid)
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            raise
 
     def has_exited(self) -> bool:
         return has_ended(self._descriptor)
@@ -113,7 +121,7 @@ async def _answer(ours: socket.socket) -> bytes:
         async with asyncio.timeout(_ANSWER_SECS):
             return await asyncio.get_running_loop().sock_recv(ours, _LONGEST_ANSWER)
     except TimeoutError as error:
-        raise Gone(f"the process that forks others has not answered within {_ANSWER_SECS:g} s") from error
+        raise Stuck(f"the process that forks others has not answered within {_ANSWER_SECS:g} s") from error
 
 
 class ForkServer:
@@ -141,6 +149,9 @@ class ForkServer:
                 return Forked(line, int(await line.ask(_message(wanted), _files(wanted))))
             except Gone:  # It had nothing to do for long, or was killed.
                 self._drop(line)
+            except Stuck:  # Whom it may have forked already has what a second one would be given.
+                self._drop(line)
+                raise
             except OSError as error:
                 _log.warning("a process is started from nothing, since it could not be forked: %s", error)
                 break

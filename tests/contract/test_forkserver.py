@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from shared import forkserver as forkserver_module
-from shared.forkserver import LOST, ForkServer, Line
+from shared.forkserver import LOST, ForkServer, Line, Stuck
 from shared.processes import Child, Executed, Wanted
 from tests import forking
 from voxloom.runner import forkserver
@@ -142,8 +142,11 @@ async def test_a_server_that_stands_still_is_given_up(
     await run(forks, place.wanted("import os; print(os.getppid())"))
     os.kill(int(place.said.read_text()), signal.SIGSTOP)
     monkeypatch.setattr(forkserver_module, "_ANSWER_SECS", 0.05)
-    _, returncode = await run(forks, place.wanted(""))
-    assert returncode == 0
+    with pytest.raises(Stuck):
+        await run(forks, place.wanted(""))
+    monkeypatch.undo()
+    child, returncode = await run(forks, place.wanted(""))
+    assert (isinstance(child, Executed), returncode) == (False, 0)
 
 
 async def test_where_it_cannot_be_forked_it_begins_from_nothing(forks: ForkServer, place: Place) -> None:
