@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 import typer.main
 import typer.testing
@@ -31,6 +32,10 @@ httpx._transports.default.create_ssl_context = certificates_once(httpx.create_ss
 typer.testing._get_command = functools.cache(typer.main.get_command)  # type: ignore[attr-defined]
 
 s3sessions.install()
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 pytest_plugins = ["tests.cputime"]
 LOAD_TORCH = {"test_compox_names", "test_devices", "test_unet_segmentation"}

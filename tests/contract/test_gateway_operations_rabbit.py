@@ -86,7 +86,11 @@ async def test_dead_letters_are_counted_where_they_came_from(client: Client, wor
     await eventually(counted)
     found = await figures(client, "ingest")
     assert (found["dead"], found["parked"]) == (1, 1)
-    assert "voxloom_bus_dead_letters 2.0" in (await client.get("/metrics")).text.splitlines()
+
+    async def measured() -> bool:
+        return "voxloom_bus_dead_letters 2.0" in (await client.get("/metrics")).text.splitlines()
+
+    await eventually(measured)
 
 
 async def test_one_that_was_mended_is_handled_when_it_is_replayed(

@@ -109,6 +109,15 @@ async def test_what_a_server_refuses_is_told_in_our_words(
         await opening(s3_server.url(endpoint=proxy.url))
 
 
+async def test_a_redirection_to_nowhere_is_not_asked_about_for_ever(
+    s3_server: S3Server, proxy: Proxy, opening: Opening
+) -> None:
+    proxy.play(answering(301, "PermanentRedirect"), every, times=1000)
+    with pytest.raises(Misconfigured):
+        await opening(s3_server.url("layout=bucket", endpoint=proxy.url))
+    assert proxy.count(every) < 5
+
+
 async def test_a_bucket_whose_name_is_taken_is_told(s3_server: S3Server, proxy: Proxy, opening: Opening) -> None:
     proxy.play(answering(404, "NoSuchBucket"), lambda asked: asked.method == "HEAD", times=1000)
     proxy.play(answering(409, "BucketAlreadyExists"), lambda asked: asked.method == "PUT", times=1000)

@@ -127,9 +127,17 @@ class Connection:
         events = client.meta.events
         # Waiting for "100 Continue" costs a round trip, and some servers never say it.
         events.unregister("before-call.s3", add_expect_header)
+        events.register("needs-retry.s3.HeadBucket", _ask_once_for_its_region)
         for operation in ("DeleteObjects", "PutBucketLifecycleConfiguration"):
             events.register(f"before-call.s3.{operation}", _add_md5)
         return client
+
+
+def _ask_once_for_its_region(request_dict: Answer, response: tuple[Any, Answer] | None, **_: Any) -> None:
+    """Where a redirection does not say to which region, as those of proxies do, the library asks the bucket, asks it
+    again because of that answer, and so on."""
+    if response is not None and "x-amz-bucket-region" not in response[1]["ResponseMetadata"]["HTTPHeaders"]:
+        request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _verify(place: S3Place) -> bool | None:
