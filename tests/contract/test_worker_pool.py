@@ -49,7 +49,9 @@ async def test_a_released_process_is_handed_out_for_its_key(pool: Pool) -> None:
     assert await pool.acquire(A) is process
 
 
-@pytest.mark.parametrize("key", [B, OTHER_PROJECT])
+@pytest.mark.parametrize(
+    "key", [B, OTHER_PROJECT, A._replace(device="mps"), A._replace(checkpoint="c"), A._replace(assets="y")]
+)
 async def test_a_process_serves_no_other_key(pool: Pool, key: Key) -> None:
     process = await pool.acquire(A)
     pool.release(process)

@@ -73,3 +73,21 @@ async def test_runs_that_end_at_once_do_not_lose_each_others_items(node: Node, t
         *(end.store({name: file(tmp_path, name.encode())}, []) for end, name in zip(ends, names, strict=True))
     )
     assert sorted(await ends[0].index()) == names
+
+
+async def test_what_another_run_stores_after_the_index_was_read_is_kept(
+    node: Node, items: SessionItems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run that is faster, once, just when this one has read what there is
+    read, faster = items.index, [SessionItems(node.store, "default", "token", tmp_path)]
+
+    async def read_too_early() -> dict[str, str]:
+        found = await read()
+        if faster:
+            await faster.pop().store({"theirs": file(tmp_path, b"1")}, [])
+        return found
+
+    monkeypatch.setattr(items, "index", read_too_early)
+    # When this one stores its own, then both are there
+    await items.store({"ours": file(tmp_path, b"2")}, [])
+    assert sorted(await read()) == ["ours", "theirs"]

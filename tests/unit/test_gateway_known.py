@@ -17,7 +17,7 @@ from messages.trainings import (
     TrainingFailed,
     TrainingStateSet,
 )
-from services.gateway.known import KnownAlgorithms
+from services.gateway.known import Kept, KnownAlgorithms
 from shared import algorithms, checkpoints
 from shared.checkpoints import KnownCheckpoints
 from shared.versions import Content, Deploy
@@ -128,3 +128,16 @@ async def test_a_removed_algorithm_is_listed_no_more(world: World) -> None:
     world.known.hear(AlgorithmDeleted(subject=world.algorithm_id, request_id="r"))
 
     assert await world.known.records() == []
+
+
+async def test_what_changes_while_it_is_read_is_read_again() -> None:
+    read: list[int] = []
+
+    async def change_and_read() -> int:
+        read.append(len(read))
+        if len(read) == 1:
+            kept.changed()
+        return read[-1]
+
+    kept = Kept(change_and_read)
+    assert [await kept.get() for _ in range(3)] == [0, 1, 1]
