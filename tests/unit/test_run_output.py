@@ -127,6 +127,13 @@ def test_an_endless_line_from_a_pipe_is_given_in_parts() -> None:
 # --- limits -----------------------------------------------------------------------------------------------
 
 
+def test_what_just_fits_is_logged() -> None:
+    line = len(f"{EPOCH} INFO fits\n")
+    sent = Sent(limit=line)
+    sent.outbox.log("INFO", "fits")
+    assert (sent.outbox.dropped, sent.words) == (0, ["INFO fits"])
+
+
 def test_what_is_over_the_limit_is_counted_and_nothing_follows_it() -> None:
     sent = Sent(limit=100)
     for text in ("x" * 50, "y" * 50, "z"):
