@@ -247,6 +247,28 @@ async def test_an_admission_whose_snapshot_is_gone_already_is_asked_for_again(
     assert [event.epoch for event in world.heard.of(SchedulerAdmitted)] == [1, 2]
 
 
+async def test_an_admission_that_was_overtaken_while_its_snapshot_was_read_is_not_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given another scheduler that is admitted while this one reads its snapshot
+    load, overtaken = RecordStore.load_snapshot, list[str]()
+
+    async def be_overtaken(records: RecordStore, key: str | None = None) -> Snapshot | None:
+        snapshot = await load(records, key)
+        if key is not None and not overtaken:
+            overtaken.append(key)
+            await world.platform.bus.publish(SchedulerStarted(subject="another", source="scheduler/another"))
+            (scheduler,) = (one for one in world.services if isinstance(one, Scheduler))
+            await until(lambda: scheduler._newest_epoch == 2, "the other's admission")
+        return snapshot
+
+    monkeypatch.setattr(RecordStore, "load_snapshot", be_overtaken)
+    await world.recorder()
+    # When it becomes active, then under an admission of its own that is newer
+    scheduler = await world.active()
+    assert (len(overtaken), scheduler.dispatcher and scheduler.dispatcher.epoch) == (1, 3)
+
+
 @pytest.mark.parametrize("how", ["stop", "lose"])
 async def test_a_second_recorder_goes_on_where_the_first_has_ended(world: World, loops: Loops, how: str) -> None:
     # Given a recorder and its standby under a stream of runs

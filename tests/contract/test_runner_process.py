@@ -340,6 +340,30 @@ async def test_progress_and_data_work_in_threads(bench: Bench) -> None:
     assert (ended.progress, ended.outputs) == (0.25, ["run-in-threads"])
 
 
+async def test_a_thread_that_outlives_its_run_is_told_that_it_is_over(bench: Bench) -> None:
+    go, said = bench.folder / "go", bench.folder / "said"
+    body = f"""
+    handler = self.task_handler
+    def ask():
+        while not os.path.exists({str(go)!r}):
+            time.sleep(0.01)
+        try:
+            word = str(handler.fetch_asset("asset"))
+        except Exception as error:
+            word = type(error).__name__
+        with open({str(said)!r}, "w") as file:
+            file.write(word)
+    threading.Thread(target=ask, daemon=True).start()
+    """
+    # Given a run that has ended, and left a thread
+    await bench.run(bench.module(body))
+    # When the thread asks for something
+    go.touch()
+    # Then nobody lets it wait
+    await until(lambda: said.exists() and said.read_text() != "")
+    assert said.read_text() == "NoRun"
+
+
 # --- what a run says --------------------------------------------------------------------------------------
 
 
