@@ -4,6 +4,7 @@ events that are delivered again. In one process, so that a few seconds hold many
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ from services.recorder.service import Recorder
 from services.scheduler.service import Scheduler
 from services.worker import service as worker_module
 from services.worker.data import Materials
+from services.worker.folders import Folders
 from services.worker.service import Worker
 from shared.records.fold import RunState
 from shared.records.ledger import Epoch, review
@@ -43,6 +45,8 @@ CALM_SECS = 120.0
 ENDS = (ExecutionCompleted, ExecutionFailed, ExecutionStopped)
 
 Mishap = Callable[[], Awaitable[None]]
+
+LIVES = itertools.count()
 
 
 class Storm:
@@ -154,6 +158,8 @@ class Storm:
         settings = self.platform.settings.model_copy(update={"worker_id": f"w{len(self.pools) % 3}"})
         while True:
             self.worker = Worker(Platform(self.platform.bus, self.platform.store, settings))
+            # As a process of its own has: a worker that begins removes what it finds there.
+            self.worker._materials._folders = Folders(self.platform.store.scratch / "runs" / str(next(LIVES)))
             try:
                 await self.worker.start()
                 return
