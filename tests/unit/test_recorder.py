@@ -161,6 +161,15 @@ async def test_two_snapshots_at_once_lose_no_rows(monkeypatch: pytest.MonkeyPatc
     assert sorted(row.execution_id for row in rows) == ["a", "b", "c", "d", "e"]
 
 
+async def test_segments_that_the_snapshot_does_not_cover_stay() -> None:
+    store = MemoryStore()
+    records = RecordStore(store)
+    for number in (1, 2, 3):
+        await records.append(number, [requested(f"run{number}")])
+    await records.drop_before("snapshots/000000000002-000001", 2)
+    assert store.keys("segments/") == ["segments/000000000003"]
+
+
 async def test_a_recorder_that_reads_while_its_predecessor_tidies_up_misses_nothing() -> None:
     # Given a recorder that is on its way out, after some segments
     store = MemoryStore()

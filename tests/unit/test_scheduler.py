@@ -342,7 +342,14 @@ def test_a_successor_does_not_run_an_ended_run_again() -> None:
     request = requested("a")
     end = ExecutionCompleted(subject="a", attempt=1, epoch=1, result=Result())
     mind, _ = restored(request, end)
-    assert mind.on_requested(request, 101.0) == []
+    assert (mind.on_requested(request, 101.0), mind.state.jobs) == ([], {})
+
+
+def test_a_successor_does_not_run_again_what_the_snapshot_knows_by_its_name_alone() -> None:
+    snapshot = Ledger().snapshot(datetime.now(UTC)).model_copy(update={"settled": ["a"]})
+    mind = Dispatcher(Settings(), epoch=2, instance="s2")
+    mind.restore(snapshot, now=100.0)
+    assert (mind.on_requested(requested("a"), 101.0), mind.state.jobs) == ([], {})
 
 
 @pytest.mark.parametrize(
