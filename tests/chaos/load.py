@@ -7,7 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
@@ -24,6 +26,9 @@ note("begin")
 time.sleep(float(args.get("seconds", 0.02)))
 note("end")
 """
+
+AT_ONCE = 8
+"""Runs whose end is waited for at the same time."""
 
 
 class Notes:
@@ -66,11 +71,21 @@ def end_of_all(api: Api, runs: Collection[str]) -> dict[str, dict[str, Any]]:
     def wait(run: str) -> tuple[str, dict[str, Any]]:
         while True:
             left = deadline - time.monotonic()
-            record = api.http.get(f"/api/v1/executions/{run}", params={"wait": max(0.0, min(10.0, left))}).json()
+            own = idle.get()
+            try:
+                record = own.http.get(f"/api/v1/executions/{run}", params={"wait": max(0.0, min(10.0, left))}).json()
+            finally:
+                idle.put(own)
             if record["status"] in TERMINAL or left <= 0:
                 return run, record
 
-    with ThreadPoolExecutor(8) as pool:
+    # One for each thread: httpcore may close a connection that another thread has just been given.
+    idle = SimpleQueue[Api]()
+    with ExitStack() as exits, ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in range(AT_ONCE):
+            own = api.footing.new_api()
+            exits.callback(own.close)
+            idle.put(own)
         return dict(pool.map(wait, runs))
 
 
