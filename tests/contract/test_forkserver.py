@@ -172,6 +172,22 @@ def folder_of(process: psutil.Process) -> Path | None:
     return None
 
 
+async def test_who_gives_up_while_a_process_is_reaped_does_not_harm_the_others(forks: ForkServer, place: Place) -> None:
+    # Given two processes, of which one has ended
+    other = await forks.start(place.wanted("import time; time.sleep(600)"))
+    ended = await forks.start(place.wanted(""))
+    await ended.exited()
+    # When nobody waits for the answer of how it ended
+    reaping = asyncio.create_task(ended.reap())
+    await asyncio.sleep(0)
+    reaping.cancel()
+    await asyncio.wait([reaping])
+    # Then the end of the other is still told
+    os.killpg(other.pid, signal.SIGTERM)
+    await other.exited()
+    assert await other.reap() == -signal.SIGTERM
+
+
 @pytest.fixture
 def usual_sigterm() -> Iterator[None]:
     usual = signal.getsignal(signal.SIGTERM)

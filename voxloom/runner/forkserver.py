@@ -13,6 +13,7 @@ when for IDLE seconds it has had no child and nothing to do. Its children live o
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -91,11 +92,11 @@ class Server:
         reply, *others = files
         try:
             if "reap" in message:
-                os.write(reply, b"%d" % self._reap(message["reap"]))
+                _say(reply, b"%d" % self._reap(message["reap"]))
                 return None
             pid = os.fork()
         except OSError as error:
-            os.write(reply, FAILED + str(error).encode())
+            _say(reply, FAILED + str(error).encode())
             return None
         if pid:
             self._children.add(pid)
@@ -113,11 +114,16 @@ class Server:
         try:
             kept = _settle(message, *files)
         except OSError as error:
-            os.write(reply, FAILED + str(error).encode())
+            _say(reply, FAILED + str(error).encode())
             raise
-        os.write(reply, b"%d" % os.getpid())
+        _say(reply, b"%d" % os.getpid())
         arguments = [str(kept) if word == FILE else word for word in message["arguments"]]
         return _as_main(self._mains[message["main"]], arguments)
+
+
+def _say(reply: int, word: bytes) -> None:
+    with contextlib.suppress(OSError):  # Who asked has given up meanwhile.
+        os.write(reply, word)
 
 
 def _settle(message: Message, output: int, errors: int, keeps: int | None = None) -> int | None:
