@@ -8,42 +8,23 @@ import signal
 import tempfile
 from collections.abc import Mapping
 
+from shared import environment as environments
 from shared.forkserver import ForkServer
 from shared.processes import Child, Wanted, execute
 from voxloom.models import RunError
 from voxloom.runner.channel import LOST_SOCKET
 from voxloom.runner.forkserver import FILE
 
-_PASSED = frozenset(
-    {
-        "HOME",
-        "LANG",
-        "LANGUAGE",
-        "LD_LIBRARY_PATH",
-        "LOGNAME",
-        "MKL_NUM_THREADS",
-        "MPLCONFIGDIR",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "PATH",
-        "PYTHONHASHSEED",
-        "PYTHONUNBUFFERED",
-        "TMPDIR",
-        "TORCH_HOME",
-        "TZ",
-        "USER",
-        "VIRTUAL_ENV",
-        "XDG_CACHE_HOME",
-    }
-)
+_PASSED = frozenset({"PYTHONHASHSEED", "PYTHONUNBUFFERED"})
+"""What a runner sees besides what all children see."""
 _LONGEST_TEMP = 50
 """Bytes: with the names of a process, of a pool and of a socket, the 104 that an address may have."""
-_PASSED_FAMILIES = ("LC_", "CUDA", "NVIDIA")
 
 
 def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     """What a runner may see of the worker's environment: no settings of ours, no credentials."""
-    return {name: value for name, value in environment.items() if name in _PASSED or name.startswith(_PASSED_FAMILIES)}
+    own = {name: value for name, value in environment.items() if name in _PASSED}
+    return environments.scrubbed(environment) | own
 
 
 def _make_home() -> str:

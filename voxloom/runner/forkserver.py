@@ -34,7 +34,6 @@ FAILED = b"!"
 _MOST_FILES = 8
 _LOADED = ("voxloom.runner.serving", "voxloom.runner.traininghandler", "voxloom.runner.family")
 
-Main = Callable[[list[str]], object]
 Message = dict[str, Any]
 
 
