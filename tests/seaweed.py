@@ -175,6 +175,7 @@ class Seaweed(SeaweedAddress):
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self._folder),
             "GOMAXPROCS": "2",
+            "GOGC": "400",  # There is memory enough to look for garbage less often.
             "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
         }
 

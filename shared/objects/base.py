@@ -221,7 +221,7 @@ class ObjectStore(ABC):
         """From now on objects tagged EXPIRING go after `days`; None: they stay."""
 
     @abstractmethod
-    def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
+    async def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
         """A URL under which anybody can get or put this one object for `expires` seconds."""
 
     @abstractmethod

@@ -248,7 +248,7 @@ class LocalObjectStore(ObjectStore):
         with self._now().busy() as engine:
             await engine.write([], [statement])
 
-    def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
+    async def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
         address_of(collection, key)
         if self.public_url is None:
             raise Misconfigured("The object store does not know the gateway's address; set `public_url` first.")

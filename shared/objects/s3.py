@@ -190,8 +190,8 @@ class S3ObjectStore(ObjectStore):
             raise InvalidInput(f"Objects cannot expire after {days} days; give a number from 0 on, or None for never.")
         await lifecycle.set_expiry(self._now().connection, checked_collection(collection), days)
 
-    def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
-        return self._now().presigner.sign(method, self._spot(collection, key), expires)
+    async def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
+        return await self._now().presigner.sign(method, self._spot(collection, key), expires)
 
     async def healthy(self) -> bool:
         try:

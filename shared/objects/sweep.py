@@ -42,8 +42,8 @@ async def clear_leftovers(readers: Readers, pool: Pool, blobs: Blobs, folder: Pa
     the former. Files that are being written now have this opening's mark and are left alone."""
     await pool.run(clear_left, folder)
     removed = 0
-    for shard in range(256):
-        removed += await readers.query(_clear_shard, blobs, f"{shard:02x}")
+    for shard in blobs.shards:
+        removed += await readers.query(_clear_shard, blobs, shard)
     if removed:
         log.info("removed %d files that an earlier crash had left in the object store", removed)
     return removed

@@ -120,6 +120,7 @@ def statuses_of(url: str, run: str, last: str | None = None) -> Iterator[tuple[s
     headers = {"Last-Event-ID": last} if last else {}
     kind = identifier = ""
     with httpx.stream("GET", f"{url}/api/v1/executions/{run}/events", headers=headers, timeout=60.0) as answer:
+        assert answer.status_code == 200, answer.read()
         for line in answer.iter_lines():
             name, _, value = line.partition(": ")
             if name == "id":

@@ -17,7 +17,7 @@ from shared.bus import topology
 from shared.bus.local import LocalBus
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform
-from shared.settings import Settings
+from tests.given import Given
 
 
 class FatalBus(LocalBus):
@@ -39,7 +39,7 @@ async def main(folder: Path, kind: str, moment: str) -> None:
     await bus.open()
     await bus.declare(*topology.ALL)
     await store.open()
-    gateway = Gateway(Platform(bus=bus, store=store, settings=Settings(data=folder, port=0)))
+    gateway = Gateway(Platform(bus=bus, store=store, settings=Given(data=folder, port=0)))
     await gateway.start()
     sys.stdout.write(f"{gateway.url}\n")
     sys.stdout.flush()

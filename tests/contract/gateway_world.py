@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -32,6 +33,7 @@ from messages.executions import (
     Result,
 )
 from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, FileRejected, FileUploaded
+from services.gateway.app import describe
 from services.gateway.service import Gateway
 from shared import algorithms
 from shared.bus import topology
@@ -41,9 +43,9 @@ from shared.objects import signed
 from shared.objects.base import ObjectStore
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform
-from shared.settings import Settings
 from shared.versions import Content, Deploy
 from tests.acceptance.openapi_check import OpenApiCheck
+from tests.given import Given
 from voxloom.ids import new_id
 from voxloom.manifest import Manifest
 from voxloom.models import RunError, utc_now
@@ -198,7 +200,7 @@ async def platform_at(folder: Path, *, on: ObjectStore | None = None, **settings
     await bus.declare(*topology.ALL)
     await store.open()
     try:
-        yield Platform(bus=bus, store=store, settings=Settings(**{"data": folder, "port": 0, **settings}))
+        yield Platform(bus=bus, store=store, settings=Given(**{"data": folder, "port": 0, **settings}))
     finally:
         await bus.close()
         await store.close()
@@ -227,21 +229,15 @@ async def world_at(folder: Path, **settings: Any) -> AsyncIterator[World]:
 @asynccontextmanager
 async def client_of(world: World, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Every response is checked against the server's own OpenAPI document."""
-    hooks = {"response": [(await check_of(world.gateway.url)).acheck]}
+    hooks = {"response": [openapi_check().acheck]}
     async with httpx.AsyncClient(base_url=world.gateway.url, timeout=60, event_hooks=hooks, **options) as client:
         yield client
 
 
-CHECKS: dict[bytes, OpenApiCheck] = {}
-"""By the document that they check against: nearly all gateways of the tests have the same."""
-
-
-async def check_of(url: str) -> OpenApiCheck:
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        document = (await client.get("/openapi.json")).raise_for_status().content
-    if document not in CHECKS:
-        CHECKS[document] = OpenApiCheck(json.loads(document))
-    return CHECKS[document]
+@functools.cache
+def openapi_check() -> OpenApiCheck:
+    """With the document that each gateway of this process serves."""
+    return OpenApiCheck(json.loads(describe().openapi))
 
 
 @pytest.fixture

@@ -97,14 +97,14 @@ async def gets_by_url(store: ObjectStore, key: str) -> bool:
     data = os.urandom(100_000)
     await store.put(DATA, key, data)
     async with httpx.AsyncClient() as client:
-        response = await client.get(store.presign("GET", DATA, key, expires=60))
+        response = await client.get(await store.presign("GET", DATA, key, expires=60))
     return (response.status_code, response.content) == (200, data)
 
 
 async def puts_by_url(store: ObjectStore, key: str) -> bool:
     data = os.urandom(100_000)
     async with httpx.AsyncClient() as client:
-        response = await client.put(store.presign("PUT", DATA, key, expires=60), content=data)
+        response = await client.put(await store.presign("PUT", DATA, key, expires=60), content=data)
     return response.status_code == 200 and await store.get(DATA, key) == data
 
 
@@ -166,7 +166,7 @@ class KeyBehaviour(_Behaviour):
     async def test_a_signed_url_puts_the_object(self, store: ObjectStore, key: str) -> None:
         data = os.urandom(100_000)
         async with httpx.AsyncClient() as client:
-            response = await client.put(store.presign("PUT", DATA, key, expires=60), content=data)
+            response = await client.put(await store.presign("PUT", DATA, key, expires=60), content=data)
         assert response.status_code == 200
         assert await store.get(DATA, key) == data
 
@@ -596,20 +596,20 @@ class ObjectStoreBehaviour(KeyBehaviour, ConditionBehaviour, ListingBehaviour):
     async def test_a_signed_url_gets_a_range(self, store: ObjectStore) -> None:
         await store.put(DATA, "k", b"0123456789")
         async with httpx.AsyncClient() as client:
-            url = store.presign("GET", DATA, "k", expires=60)
+            url = await store.presign("GET", DATA, "k", expires=60)
             response = await client.get(url, headers={"Range": "bytes=2-4"})
         assert (response.status_code, response.content) == (206, b"234")
 
     async def test_a_signed_url_is_good_for_one_method_only(self, store: ObjectStore) -> None:
         await store.put(DATA, "k", b"mine")
         async with httpx.AsyncClient() as client:
-            put = await client.put(store.presign("GET", DATA, "k", expires=60), content=b"theirs")
-            get = await client.get(store.presign("PUT", DATA, "k", expires=60))
+            put = await client.put(await store.presign("GET", DATA, "k", expires=60), content=b"theirs")
+            get = await client.get(await store.presign("PUT", DATA, "k", expires=60))
         assert (put.status_code, get.status_code) == (403, 403)
 
     async def test_a_signed_url_is_good_for_one_object_only(self, store: ObjectStore) -> None:
         await store.put(DATA, "other", b"not yours")
-        url = store.presign("GET", DATA, "mine", expires=60)
+        url = await store.presign("GET", DATA, "mine", expires=60)
         async with httpx.AsyncClient() as client:
             response = await client.get(url.replace("mine", "other"))
         assert response.status_code == 403
@@ -625,13 +625,14 @@ class CrowdBehaviour(_Behaviour):
     mix it into one test class per adapter."""
 
     async def test_pages_add_up_to_more_than_a_thousand_objects(self, store: ObjectStore) -> None:
-        await store.put_many(RECORDS, [Upload(f"n/{n:05d}", b"") for n in range(1100)])
-        assert await keys(store, RECORDS, "n/") == [f"n/{n:05d}" for n in range(1100)]
+        await store.put_many(RECORDS, [Upload(f"n/{n:05d}", b"") for n in range(1010)])
+        assert await keys(store, RECORDS, "n/") == [f"n/{n:05d}" for n in range(1010)]
 
     async def test_heads_of_thousands_are_all_told(self, store: ObjectStore, own: bool) -> None:
-        await store.put_many(RECORDS, [Upload(f"{n}", b"%d" % n) for n in range(550)])
+        there = range(0, 1100, 9)
+        await store.put_many(RECORDS, [Upload(f"{n}", b"%d" % n) for n in there])
         infos = await head_many(store, RECORDS, [f"{n}" for n in range(1100)], own=own)
-        assert [(info.key, info.size) for info in infos.values()] == [(f"{n}", len(str(n))) for n in range(550)]
+        assert [(info.key, info.size) for info in infos.values()] == [(f"{n}", len(str(n))) for n in there]
 
     async def test_many_checked_out_outlive_their_deletion(self, store: ObjectStore, own: bool, tmp_path: Path) -> None:
         names = [str(n) for n in range(300)]

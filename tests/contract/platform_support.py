@@ -13,7 +13,7 @@ from shared.bus import topology
 from shared.bus.local import LocalBus
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform, Service
-from shared.settings import Settings
+from tests.given import Given
 
 DEADLINE = 60.0
 
@@ -58,7 +58,7 @@ async def open_platform(folder: Path, **settings: Any) -> AsyncIterator[tuple[Pl
     try:
         await bus.declare(*topology.ALL)
         following = await bus.follow(heard.note)
-        yield Platform(bus=bus, store=store, settings=Settings(data=folder, **settings)), heard
+        yield Platform(bus=bus, store=store, settings=Given(data=folder, **settings)), heard
         await following.close()
     finally:
         await bus.close()

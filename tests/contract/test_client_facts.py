@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from messages.executions import RecordsDeleteRequested
+from services.gateway.app import describe
 from services.gateway.service import Gateway
 from services.recorder.service import Recorder
 from shared.records.store import RecordStore
@@ -230,7 +231,9 @@ class TestServer:
         assert root["cuda_available"] is None
 
     async def test_34_the_document_is_where_generators_look(self, client: Client) -> None:
-        assert (await client.get("/openapi.json")).json()["openapi"].startswith("3.1")
+        answer = await client.get("/openapi.json")
+        assert answer.json()["openapi"].startswith("3.1")
+        assert answer.content == describe().openapi  # which all answers of these tests are checked against
         assert (await client.get("/docs")).headers["content-type"].startswith("text/html")
 
     async def test_stats_say_how_runs_went(self, client: Client, world: World) -> None:

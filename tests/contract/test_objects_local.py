@@ -236,7 +236,7 @@ class TestFolder:
         assert stat.S_IMODE((footing.folder / "signing.key").stat().st_mode) == 0o600
 
     async def test_signed_urls_outlive_a_restart(self, footing: LocalFooting) -> None:
-        url = footing.store.presign("GET", DATA, "k", expires=60)
+        url = await footing.store.presign("GET", DATA, "k", expires=60)
         store = await footing.reopen()
         await store.put(DATA, "k", b"still good")
         path = url.split("/", 3)[3]
@@ -276,16 +276,14 @@ class TestFolder:
     async def test_leftovers_of_a_crash_are_swept_at_start(self, footing: LocalFooting) -> None:
         await footing.store.put_stream(DATA, "k", pieces(b"kept"))
         await footing.store.close()
-        orphan = footing.folder / "objects" / "ab" / ("0" * 32)
-        orphan.write_bytes(b"nobody's")
+        orphan = leave_orphan(footing)
         (footing.folder / "tmp" / "half").write_bytes(b"written")
         store = await footing.reopen()
         assert await until(lambda: not orphan.exists() and not list(footing.folder.rglob("half")))
         assert await store.get(DATA, "k") == b"kept"
 
     async def test_the_sweep_at_start_spares_uploads_under_way(self, footing: LocalFooting) -> None:
-        orphan = footing.folder / "objects" / "ff" / ("0" * 32)
-        orphan.write_bytes(b"nobody's")
+        orphan = leave_orphan(footing)
         store = await footing.reopen()
         data = os.urandom(3 * CHUNK)
 
@@ -295,6 +293,26 @@ class TestFolder:
 
         await store.put_stream(DATA, "k", slow())
         assert await store.get(DATA, "k") == data
+
+    async def test_folders_that_a_backup_left_out_since_they_were_empty_are_made_again(
+        self, footing: LocalFooting
+    ) -> None:
+        await footing.store.put_stream(DATA, "gone", pieces(b"gone"))
+        await footing.store.delete(DATA, "gone")
+        await footing.store.close()
+        for shard in (footing.folder / "objects").iterdir():
+            shard.rmdir()
+        store = await footing.reopen()
+        await store.put_stream(DATA, "k", pieces(b"kept"))
+        assert await (await footing.reopen()).get(DATA, "k") == b"kept"
+
+
+def leave_orphan(footing: LocalFooting) -> Path:
+    """A file that no object consists of."""
+    orphan = footing.folder / "objects" / "ab" / ("0" * 32)
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"nobody's")
+    return orphan
 
 
 class TestLife:
@@ -453,26 +471,26 @@ class TestSignedUrls:
     async def test_an_upload_never_overwrites(self, store: LocalObjectStore) -> None:
         await store.put(DATA, "k", b"mine")
         async with httpx.AsyncClient() as client:
-            response = await client.put(store.presign("PUT", DATA, "k", expires=60), content=b"theirs")
+            response = await client.put(await store.presign("PUT", DATA, "k", expires=60), content=b"theirs")
         assert (response.status_code, response.json()["code"]) == (409, "precondition_failed")
         assert await store.get(DATA, "k") == b"mine"
 
     async def test_an_upload_expires_unless_somebody_keeps_it(self, store: LocalObjectStore) -> None:
         async with httpx.AsyncClient() as client:
-            response = await client.put(store.presign("PUT", DATA, "k", expires=60), content=b"x")
+            response = await client.put(await store.presign("PUT", DATA, "k", expires=60), content=b"x")
         assert await store.tags(DATA, "k") == EXPIRING
         assert response.headers["ETag"] == f'"{(await store.head(DATA, "k")).etag}"'
 
     async def test_an_upload_has_a_limit_whether_it_says_its_size_or_not(self, store: LocalObjectStore) -> None:
         data = b"x" * (LIMIT + 1)
         async with httpx.AsyncClient() as client:
-            said = await client.put(store.presign("PUT", DATA, "a", expires=60), content=data)
-            unsaid = await client.put(store.presign("PUT", DATA, "b", expires=60), content=pieces(data))
+            said = await client.put(await store.presign("PUT", DATA, "a", expires=60), content=data)
+            unsaid = await client.put(await store.presign("PUT", DATA, "b", expires=60), content=pieces(data))
         assert (said.status_code, unsaid.status_code) == (413, 413)
         assert await keys(store, DATA) == []
 
     async def test_an_upload_that_breaks_off_stores_nothing(self, footing: LocalFooting) -> None:
-        url = httpx.URL(footing.store.presign("PUT", DATA, "k", expires=60))
+        url = httpx.URL(await footing.store.presign("PUT", DATA, "k", expires=60))
         _, writer = await asyncio.open_connection(url.host, url.port)
         head = b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n" % url.raw_path
         writer.write(head + b"x" * (3 * CHUNK))
@@ -484,7 +502,7 @@ class TestSignedUrls:
 
     async def test_an_expired_url_is_refused(self, clocked: ClockedFooting) -> None:
         await clocked.store.put(DATA, "k", b"")
-        url = clocked.store.presign("GET", DATA, "k", expires=60)
+        url = await clocked.store.presign("GET", DATA, "k", expires=60)
         clocked.time += 61
         async with httpx.AsyncClient() as client:
             response = await client.get(url)
@@ -496,40 +514,40 @@ class TestSignedUrls:
     )
     async def test_a_forged_url_is_refused(self, store: LocalObjectStore, old: str, new: str) -> None:
         await store.put(DATA, "k", b"")
-        url = store.presign("GET", DATA, "k", expires=60).replace(old, new)
+        url = (await store.presign("GET", DATA, "k", expires=60)).replace(old, new)
         async with httpx.AsyncClient() as client:
             response = await client.get(url)
         assert (response.status_code, response.json()["code"]) == (403, "signed_url_invalid")
 
     async def test_what_is_not_there_is_not_found(self, store: LocalObjectStore) -> None:
         async with httpx.AsyncClient() as client:
-            response = await client.get(store.presign("GET", DATA, "k", expires=60))
+            response = await client.get(await store.presign("GET", DATA, "k", expires=60))
         assert (response.status_code, response.json()["code"]) == (404, "object_not_found")
 
     async def test_head_tells_the_size_and_sends_nothing(self, store: LocalObjectStore) -> None:
         await store.put(DATA, "k", b"0123456789")
         async with httpx.AsyncClient() as client:
-            response = await client.head(store.presign("GET", DATA, "k", expires=60))
+            response = await client.head(await store.presign("GET", DATA, "k", expires=60))
         assert (response.headers["Content-Length"], response.content) == ("10", b"")
 
     async def test_a_range_beyond_the_end_is_told(self, store: LocalObjectStore) -> None:
         await store.put(DATA, "k", b"0123456789")
         async with httpx.AsyncClient() as client:
-            url = store.presign("GET", DATA, "k", expires=60)
+            url = await store.presign("GET", DATA, "k", expires=60)
             response = await client.get(url, headers={"Range": "bytes=10-"})
         assert (response.status_code, response.headers["Content-Range"]) == (416, "bytes */10")
 
     async def test_a_range_of_an_older_version_gives_the_whole(self, store: LocalObjectStore) -> None:
         await store.put(DATA, "k", b"0123456789")
         async with httpx.AsyncClient() as client:
-            url = store.presign("GET", DATA, "k", expires=60)
+            url = await store.presign("GET", DATA, "k", expires=60)
             response = await client.get(url, headers={"Range": "bytes=2-4", "If-Range": '"older"'})
         assert (response.status_code, response.content) == (200, b"0123456789")
 
     async def test_without_an_address_nothing_is_signed(self, store: LocalObjectStore) -> None:
         store.public_url = None
         with pytest.raises(Misconfigured, match="public_url"):
-            store.presign("GET", DATA, "k", expires=60)
+            await store.presign("GET", DATA, "k", expires=60)
 
 
 def resident() -> int:

@@ -44,7 +44,7 @@ def store_of(server: S3Server, bucket: str, public: str, folder: Path) -> S3Obje
 async def test_a_url_is_of_the_public_address_and_gets_the_object(store: S3ObjectStore, s3_proxy: Proxy) -> None:
     data = os.urandom(100_000)
     await store.put(DATA, KEY, data)
-    url = store.presign("GET", DATA, KEY, expires=60)
+    url = await store.presign("GET", DATA, KEY, expires=60)
     async with httpx.AsyncClient() as client:
         answer = await client.get(url)
     assert (url.startswith(f"{s3_proxy.url}/"), answer.status_code, answer.content == data) == (True, 200, True)
@@ -53,7 +53,7 @@ async def test_a_url_is_of_the_public_address_and_gets_the_object(store: S3Objec
 
 async def test_a_url_gets_ranges(store: S3ObjectStore) -> None:
     await store.put(DATA, KEY, b"0123456789")
-    url = store.presign("GET", DATA, KEY, expires=60)
+    url = await store.presign("GET", DATA, KEY, expires=60)
     async with httpx.AsyncClient() as client:
         answers = [await client.get(url, headers={"Range": f"bytes={span}"}) for span in ("2-4", "7-", "-1")]
     assert [(answer.status_code, answer.content) for answer in answers] == [(206, b"234"), (206, b"789"), (206, b"9")]
@@ -61,7 +61,7 @@ async def test_a_url_gets_ranges(store: S3ObjectStore) -> None:
 
 async def test_a_url_puts_the_object(store: S3ObjectStore, s3_proxy: Proxy) -> None:
     data = os.urandom(100_000)
-    url = store.presign("PUT", DATA, KEY, expires=60)
+    url = await store.presign("PUT", DATA, KEY, expires=60)
     async with httpx.AsyncClient() as client:
         answer = await client.put(url, content=data, headers={"Content-Type": "image/tiff"})
     assert (url.startswith(f"{s3_proxy.url}/"), answer.status_code) == (True, 200)
@@ -71,7 +71,7 @@ async def test_a_url_puts_the_object(store: S3ObjectStore, s3_proxy: Proxy) -> N
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_a_url_expires(store: S3ObjectStore, method: str) -> None:
     await store.put(DATA, KEY, b"bytes")
-    url = store.presign("GET" if method == "GET" else "PUT", DATA, KEY, expires=3)
+    url = await store.presign("GET" if method == "GET" else "PUT", DATA, KEY, expires=3)
     async with httpx.AsyncClient() as client:
         statuses = [(await client.request(method, url)).status_code]
         deadline = time.monotonic() + WITHIN

@@ -32,7 +32,7 @@ from shared.bus.base import (
 )
 from shared.objects.base import ANYWAY, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Upload
 from shared.service import Platform
-from shared.settings import Settings
+from tests.given import Given
 from voxloom.errors import Conflict, NotFound
 from voxloom.models import utc_now
 
@@ -134,7 +134,7 @@ class MemoryStore(ObjectStore):
 
     async def set_expiry(self, collection: str, days: float | None) -> None: ...
 
-    def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
+    async def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
         raise NotImplementedError
 
     async def healthy(self) -> bool:
@@ -201,7 +201,7 @@ class NotingBus(Bus):
 
 
 def memory_platform(store: ObjectStore | None = None, bus: Bus | None = None, **settings: Any) -> Platform:
-    return Platform(bus=bus or NotingBus(), store=store or MemoryStore(), settings=Settings(**settings))
+    return Platform(bus=bus or NotingBus(), store=store or MemoryStore(), settings=Given(**settings))
 
 
 def requested(run: str) -> Event:

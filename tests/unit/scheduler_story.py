@@ -9,7 +9,7 @@ from messages.base import Event
 from messages.executions import AlgorithmPin, ExecutionFinished, ExecutionRequested, Work
 from messages.workers import Holding, Lane, WorkerHeartbeat, WorkerStarted
 from services.scheduler.dispatcher import Dispatcher
-from shared.settings import Settings
+from tests.given import Given
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 PIN = AlgorithmPin(algorithm_id="a", name="noop", major="1", minor="0", module="m", assets="s")
@@ -51,7 +51,7 @@ class Story:
     """A dispatcher that is told things one after the other, at times."""
 
     def __init__(self, began: datetime = LONG_AGO, **settings: Any) -> None:
-        self.settings = Settings(**settings)
+        self.settings = Given(**settings)
         self.mind = Dispatcher(self.settings, epoch=1, instance="s", began=began)
         self.now = 0.0
         self.said: list[Event] = []

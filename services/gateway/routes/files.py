@@ -132,14 +132,16 @@ async def upload_url(request: web.Request) -> web.Response:
             code="file_exists",
             details={"object_name": name},
         )
-    return json_answer(UrlResponse(url=context.store.presign("PUT", COLLECTION, upload_key(name), expires=URL_SECS)))
+    return json_answer(
+        UrlResponse(url=await context.store.presign("PUT", COLLECTION, upload_key(name), expires=URL_SECS))
+    )
 
 
 async def download_url(request: web.Request) -> web.Response:
     context = context_of(request)
     file = await named_file(request)
     key = bytes_key(file.file_id)
-    return json_answer(UrlResponse(url=context.store.presign("GET", COLLECTION, key, expires=URL_SECS)))
+    return json_answer(UrlResponse(url=await context.store.presign("GET", COLLECTION, key, expires=URL_SECS)))
 
 
 async def named_file(request: web.Request) -> Located:

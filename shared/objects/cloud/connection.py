@@ -43,7 +43,7 @@ Answer = dict[str, Any]
 
 class Connection:
     """Two clients: one for short calls, and one whose connections may be busy for long with the bytes of objects, so
-    that readers who take their time keep nobody from reading a record."""
+    that readers who take their time keep nobody from reading a record. Most services never need the second."""
 
     def __init__(self, place: S3Place, session: AioSession, credentials: Any, region: str) -> None:
         self.place = place
@@ -54,6 +54,7 @@ class Connection:
         self._seen: dict[str, float] = {}
         self._small: Any = None
         self._bulk: Any = None
+        self._making = asyncio.Lock()
 
     @classmethod
     async def start(cls, place: S3Place) -> Connection:
@@ -78,7 +79,6 @@ class Connection:
         made = cls(place, session, credentials, region)
         try:
             made._small = await made._client(_SMALL_AT_ONCE, _SMALL_SECS)
-            made._bulk = await made._client(_BULK_AT_ONCE, _BULK_SECS)
         except BaseException:
             await made.close()
             raise
@@ -91,9 +91,9 @@ class Connection:
         self, operation: str, spot: Spot, *, within: float = ANSWER_WITHIN, bulk: bool = False, **params: Any
     ) -> Answer:
         """Raises the port's errors; their `__cause__` is what the library raised."""
-        client = self._bulk if bulk else self._small
         try:
             async with asyncio.timeout(within):
+                client = await self._for_bulk() if bulk else self._small
                 answer: Answer = await getattr(client, operation)(**spot.params, **params)
         except FAILURES as error:
             telling = told(error, replace(self.about(spot), writing=operation in _WRITING))
@@ -114,6 +114,12 @@ class Connection:
 
     def about(self, spot: Spot) -> About:
         return About(str(self.place), spot.collection, spot.key)
+
+    async def _for_bulk(self) -> Any:
+        async with self._making:
+            if self._bulk is None:
+                self._bulk = await self._client(_BULK_AT_ONCE, _BULK_SECS)
+        return self._bulk
 
     async def _client(self, at_once: int, silence: float) -> Any:
         context = self.session.create_client(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -16,12 +15,12 @@ from shared.objects.cloud.cache import NodeCache
 from shared.objects.cloud.connection import Connection
 from shared.objects.cloud.infos import from_head
 from shared.objects.cloud.place import S3Place, Spot
-from shared.objects.cloud.presigning import RENEW_EVERY, Presigner
+from shared.objects.cloud.presigning import Presigner
 from shared.objects.cloud.scratch import Scratch
 from shared.objects.cloud.uploads import Uploads
 from shared.objects.embedded.blobs import Replaced, place
 from shared.objects.embedded.threads import Pool
-from voxloom.errors import Misconfigured, StoreUnavailable, VoxloomError
+from voxloom.errors import Misconfigured, StoreUnavailable
 
 CLEAN_UP_SECS = 10.0
 """How long closing waits for uploads to be given up."""
@@ -30,8 +29,6 @@ SMALL = 64 * 1024
 
 _THREADS = 8
 _TRIES = 5
-
-log = logging.getLogger("voxloom.objects")
 
 
 class Engine:
@@ -60,9 +57,6 @@ class Engine:
             exits.push_async_callback(aside.close, CLEAN_UP_SECS)
             engine = cls(connection, cache, pool, aside)
             await buckets.prepare(connection)
-            await engine.presigner.open()
-            renewing = asyncio.create_task(engine._keep_keys(), name="objects.keys")
-            exits.push_async_callback(_end, renewing)
             engine._exits = exits.pop_all()
         return engine
 
@@ -100,14 +94,6 @@ class Engine:
         what = (self.connection.place.endpoint or "", spot.bucket, spot.s3_key, info.etag, str(info.size))
         return hashlib.sha256("\0".join(what).encode()).hexdigest()
 
-    async def _keep_keys(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_EVERY)
-            try:
-                await self.presigner.renew()
-            except VoxloomError as error:
-                log.warning("URLs are signed with the keys there were: %s", error)
-
 
 async def _make(folder: Path, scratch: Scratch, cache: NodeCache) -> None:
     try:
@@ -123,10 +109,3 @@ async def _make(folder: Path, scratch: Scratch, cache: NodeCache) -> None:
 def _release(scratch: Scratch, cache: NodeCache) -> None:
     cache.close()
     scratch.close()
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    (outcome,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(outcome, Exception):
-        log.error("the side task %s had died", task.get_name(), exc_info=outcome)

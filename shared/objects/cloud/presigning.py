@@ -10,48 +10,54 @@ import botocore.session
 from botocore.config import Config
 
 from shared.objects.cloud import descriptions
-from shared.objects.cloud.connection import Connection
+from shared.objects.cloud.connection import ANSWER_WITHIN, Connection
 from shared.objects.cloud.errors import FAILURES, About, told
 from shared.objects.cloud.place import S3Place, Spot
 from voxloom.errors import InvalidInput
-
-RENEW_EVERY = 60.0
-"""Keys that come from a role change by and by; the library renews them well before they end."""
 
 _OPERATIONS = {"GET": "get_object", "PUT": "put_object"}
 
 
 class Presigner:
-    """A client that never sends anything. It keeps a copy of the keys, since signing cannot wait for new ones."""
+    """A client that never sends anything, made when it is first needed. Keys that come from a role change by and by, so
+    each URL is signed with those of the moment."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._client: Any = None
-        self._keys: Any = None
+        self._making = asyncio.Lock()
+        self._made: tuple[Any, Any] | None = None
 
-    async def open(self) -> None:
-        session = botocore.session.get_session()
-        descriptions.share(session)
-        session.set_credentials("", "")
-        self._keys = session.get_credentials()
-        await self.renew()
-        self._client = await asyncio.to_thread(_client, session, self._connection.place, self._connection.region)
-
-    async def renew(self) -> None:
-        """Raises StoreUnavailable and Misconfigured."""
-        try:
-            keys = await self._connection.credentials.get_frozen_credentials()
-        except FAILURES as error:
-            raise told(error, About(str(self._connection.place))) from error
-        self._keys.access_key, self._keys.secret_key, self._keys.token = keys.access_key, keys.secret_key, keys.token
-
-    def sign(self, method: Literal["GET", "PUT"], spot: Spot, expires: float) -> str:
-        """Raises InvalidInput for the two keys no URL can carry."""
+    async def sign(self, method: Literal["GET", "PUT"], spot: Spot, expires: float) -> str:
+        """Raises InvalidInput for the two keys no URL can carry, StoreUnavailable and Misconfigured."""
         if spot.s3_key in (".", ".."):
             raise InvalidInput(f"A URL cannot carry the key {spot.key!r}; use another one.")
+        client, keys = await self._open()
+        now = await self._keys()
+        keys.access_key, keys.secret_key, keys.token = now.access_key, now.secret_key, now.token
         operation = _OPERATIONS[method]
-        url = self._client.generate_presigned_url(operation, Params=spot.params, ExpiresIn=max(1, round(expires)))
+        url = client.generate_presigned_url(operation, Params=spot.params, ExpiresIn=max(1, round(expires)))
         return _untidied(url, spot.s3_key)
+
+    async def _open(self) -> tuple[Any, Any]:
+        """The client, and the keys that it looks at whenever it signs."""
+        async with self._making:
+            if self._made is None:
+                self._made = await asyncio.to_thread(_make, self._connection.place, self._connection.region)
+        return self._made
+
+    async def _keys(self) -> Any:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await self._connection.credentials.get_frozen_credentials()
+        except FAILURES as error:
+            raise told(error, About(str(self._connection.place))) from error
+
+
+def _make(place: S3Place, region: str) -> tuple[Any, Any]:
+    session = botocore.session.get_session()
+    descriptions.share(session)
+    session.set_credentials("", "")
+    return _client(session, place, region), session.get_credentials()
 
 
 def _client(session: Any, place: S3Place, region: str) -> Any:

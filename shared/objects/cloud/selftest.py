@@ -36,8 +36,8 @@ async def _try(engine: Engine, spot: Spot) -> None:
     where = place.public_endpoint or str(place)
     try:
         async with asyncio.timeout(WITHIN), aiohttp.ClientSession() as session:
-            await _put(session, where, engine.presigner.sign("PUT", spot, _EXPIRES))
-            await _get(session, where, engine.presigner.sign("GET", spot, _EXPIRES))
+            await _put(session, where, await engine.presigner.sign("PUT", spot, _EXPIRES))
+            await _get(session, where, await engine.presigner.sign("GET", spot, _EXPIRES))
     except aiohttp.ClientSSLError as error:
         raise _wrong(where, "its certificate or TLS is not as it should be") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -42,20 +42,38 @@ class Taken:
 
 
 class Blobs:
-    """`objects/<2 hex>/<random><mark>` under the store's folder; a file is named by its path from `objects` on."""
+    """`objects/<2 hex>/<random><mark>` under the store's folder; a file is named by its path from `objects` on. Its
+    folder, one of 256 shards, is made with the first file that needs it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "objects"
         self.mark = secrets.token_hex(4)
+        self._shards: set[str] = set()
+        self._lock = Lock()
 
     def prepare(self) -> None:
         self.folder.mkdir(exist_ok=True, mode=0o700)
-        for shard in range(256):
-            (self.folder / f"{shard:02x}").mkdir(exist_ok=True, mode=0o700)
+        self._shards = {path.name for path in self.folder.glob("[0-9a-f][0-9a-f]")}
         sync_folder(self.folder)
+
+    @property
+    def shards(self) -> list[str]:
+        """Those that there are."""
+        with self._lock:
+            return sorted(self._shards)
 
     def path(self, file: str) -> Path:
         return self.folder / file
+
+    def new_path(self, file: str) -> Path:
+        """The same, for a file that is about to be made: its shard is there."""
+        path = self.path(file)
+        with self._lock:
+            if path.parent.name not in self._shards:
+                path.parent.mkdir(exist_ok=True, mode=0o700)
+                sync_folder(self.folder)
+                self._shards.add(path.parent.name)
+        return path
 
     def new_names(self, count: int) -> list[str]:
         """Names in one folder, so that keeping them all takes one fsync of it."""
@@ -113,7 +131,7 @@ class Blobs:
             size = _size(source)
             if inline is not None and size <= inline:
                 return Taken(size, body=source.read_bytes())
-            _bring(source, self.path(name))
+            _bring(source, self.new_path(name))
         except FileNotFoundError:
             raise InvalidInput(f"There is no file {source.name!r} to store; write it first.") from None
         return Taken(size, file=name)
@@ -131,6 +149,7 @@ class BlobWriter:
 
     def __init__(self, blobs: Blobs) -> None:
         self.name = blobs.new_names(1)[0]
+        self._blobs = blobs
         self._path = blobs.path(self.name)
         self._descriptor: int | None = None
         self._writeback: Writeback | None = None
@@ -162,7 +181,8 @@ class BlobWriter:
         if self._ended:
             raise closed()
         if self._descriptor is None:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            path = self._blobs.new_path(self.name)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         return self._descriptor
 
     def _close(self) -> None:
