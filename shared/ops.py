@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Sequence
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
+from shared.listening import Site
 from shared.service import Platform, Service
 from voxloom.errors import Misconfigured, Unavailable
 from voxloom.models import Problem, ResponseMessage
@@ -64,7 +65,7 @@ class Ops:
         host, port = self._platform.settings.ops_host, self._platform.settings.ops_port
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            await Site(self._runner, host, port).start()
         except OSError as error:
             raise Misconfigured(
                 f"Port {port} on {host} cannot be listened on ({error.strerror or error}); "

@@ -11,6 +11,7 @@ from typing import cast
 from aiohttp import web
 
 from services.gateway.problems import problem
+from shared.listening import stop_accepting
 
 BACKLOG = 1024
 STUCK_SECS = 300
@@ -62,6 +63,10 @@ class Listener(web.BaseSite):
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_SECS * 1000)
         self._server = server
+
+    async def stop(self) -> None:
+        await stop_accepting(cast("asyncio.Server | None", self._server))
+        await super().stop()
 
     def _meet(self) -> asyncio.BaseProtocol:
         server = self._runner.server

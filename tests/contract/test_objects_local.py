@@ -18,6 +18,7 @@ import httpx
 import pytest
 from aiohttp import web
 
+from shared.listening import Site
 from shared.objects.base import CHUNK, EXPIRING, Condition, FileUpload, Upload, list_all
 from shared.objects.embedded import engine
 from shared.objects.local import LocalObjectStore
@@ -58,7 +59,7 @@ class LocalFooting(Footing):
         app.add_routes(routes(self.store, limit=LIMIT))
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = Site(self._runner, "127.0.0.1", 0)
         await site.start()
         port = self._runner.addresses[0][1]
         self.store.public_url = f"http://127.0.0.1:{port}"

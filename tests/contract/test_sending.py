@@ -16,6 +16,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
+from shared.listening import Site
 from shared.objects import sending
 from shared.objects.base import CHUNK
 from shared.objects.embedded.blobs import BlobReader
@@ -78,7 +79,7 @@ class Server:
         app.add_routes([web.get("/{collection}/{key}", self._get)])
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=secure).start()
+        await Site(self._runner, "127.0.0.1", 0, ssl_context=secure).start()
         self.port = self._runner.addresses[0][1]
 
     async def _get(self, request: web.Request) -> web.StreamResponse:

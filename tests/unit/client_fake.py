@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from aiohttp import web
 
+from shared.listening import Site
 from voxloom.ids import new_id
 from voxloom.models import (
     AlgorithmRecord,
@@ -344,7 +345,7 @@ def running() -> Iterator[FakeServer]:
     async def serve() -> None:
         runner = web.AppRunner(server.app(), shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = Site(runner, "127.0.0.1", 0)
         await site.start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         stop = asyncio.Event()
