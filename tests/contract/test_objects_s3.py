@@ -85,6 +85,8 @@ class _Kind:
     server: ClassVar[str] = "living_store"
     collections: ClassVar[tuple[str, ...]] = (DATA,)
     ways: ClassVar[dict[str, bool]] = {"the port's way": True}
+    crowd: ClassVar[int] = 150
+    """There is a request for each, some at a time, whatever their number."""
 
 
 class InBuckets(_Kind):
