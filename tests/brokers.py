@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from tests.certificates import Certified, authority_in, certified
+from tests.polling import pauses
 
 MISSING = (
     "RabbitMQ is missing: run `apt-get install rabbitmq-server` (or `.ci/install-broker` as root); "
@@ -217,10 +218,12 @@ class Broker:
 
     def _until(self, condition: Callable[[], bool], within: float, failing: str) -> None:
         deadline = time.monotonic() + within
-        while not condition():
+        for pause in pauses(0.02):
+            if condition():
+                return
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the broker {failing} within {within:g} s:\n{self.log[-4000:]}")
-            time.sleep(0.05)
+            time.sleep(pause)
 
     # --- what an operator does ----------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.acceptance.nursery import Child, Nursery
+from tests.polling import pauses
 
 READY = re.compile(r"ready at (http://\S+)")
 TERMINAL = ("COMPLETED", "FAILED", "STOPPED")
@@ -30,13 +31,12 @@ START_SECS = 180.0
 def eventually(check: Callable[[], Any], *, within: float = 180.0, what: str = "it") -> Any:
     """Asks until the answer is true; the answer."""
     deadline = time.monotonic() + within
-    while True:
-        answer = check()
-        if answer:
-            return answer
+    looks = pauses()
+    while not (answer := check()):
         if time.monotonic() > deadline:
             pytest.fail(f"{what} did not happen within {within} s")
-        time.sleep(0.02)
+        time.sleep(next(looks))
+    return answer
 
 
 def await_words(words: re.Pattern[str], process: Child, output: Path, log: Path) -> str:

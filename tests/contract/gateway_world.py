@@ -46,6 +46,7 @@ from shared.service import Platform
 from shared.versions import Content, Deploy
 from tests.acceptance.openapi_check import OpenApiCheck
 from tests.given import Given
+from tests.polling import pauses
 from voxloom.ids import new_id
 from voxloom.manifest import Manifest
 from voxloom.models import RunError, utc_now
@@ -186,10 +187,12 @@ class World:
 
 async def eventually(condition: Callable[[], Awaitable[bool]], within: float = 60.0) -> None:
     deadline = time.monotonic() + within
-    while not await condition():
+    for pause in pauses(0.005, 0.1):
+        if await condition():
+            return
         if time.monotonic() > deadline:
             raise AssertionError(f"it did not happen within {within} s")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause)
 
 
 @asynccontextmanager

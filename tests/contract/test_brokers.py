@@ -17,6 +17,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 
 from tests.brokers import MISSING, Broker, is_installed, living
+from tests.polling import pauses
 
 WAIT_SECS = 60.0
 SETTLE_SECS = 1.5
@@ -129,8 +130,10 @@ async def test_it_ends_with_whoever_started_it_and_keeps_what_was_confirmed(
 
 def _until_nothing_is_left(home: Path) -> None:
     deadline = time.monotonic() + WAIT_SECS
-    while named(home) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    for pause in pauses():
+        if not named(home) or time.monotonic() > deadline:
+            break
+        time.sleep(pause)
     assert named(home) == set()
 
 
