@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from shared.objects.s3 import S3ObjectStore, S3Place
 from tests.contract.object_store_behaviour import DATA
 from tests.contract.s3_process import KEY, ONE_BUCKET, S3_KEY
 from tests.contract.s3_proxy import WITHIN, Proxy, Trick, refuses
-from tests.s3server import S3Server, new_name
+from tests.s3server import ACCESS_KEY, SECRET_KEY, S3Server, new_name
 from voxloom.errors import Misconfigured
 
 pytestmark = pytest.mark.usefixtures("s3_keys")
@@ -79,6 +80,40 @@ async def test_a_url_expires(store: S3ObjectStore, method: str) -> None:
             await asyncio.sleep(0.1)
             statuses.append((await client.request(method, url)).status_code)
     assert (statuses[0], statuses[-1]) == (200, 403)
+
+
+async def test_a_url_is_signed_with_the_keys_of_the_moment(
+    s3_server: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given keys that a program tells anew, since they are soon over
+    program, config = tmp_path / "keys.py", tmp_path / "config"
+    program.write_text(KEYS_OF_THE_MOMENT)
+    config.write_text(f"[default]\ncredential_process = {sys.executable} {program} {tmp_path / 'count'}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    store = store_of(s3_server, bucket, s3_server.endpoint, tmp_path / "node")
+    await store.open()
+    try:
+        # When two URLs are asked for
+        urls = [httpx.URL(await store.presign("GET", DATA, KEY, expires=60)) for _ in range(2)]
+    finally:
+        await store.close()
+    # Then each has been signed with what the program had said last
+    first, second = (int(url.params["X-Amz-Security-Token"]) for url in urls)
+    assert second > first
+
+
+KEYS_OF_THE_MOMENT = f"""
+import datetime, json, pathlib, sys
+count = pathlib.Path(sys.argv[1])
+count.write_text(count.read_text() + "x" if count.exists() else "x")
+over = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=60)
+print(json.dumps({{
+    "Version": 1, "AccessKeyId": "{ACCESS_KEY}", "SecretAccessKey": "{SECRET_KEY}",
+    "SessionToken": str(len(count.read_text())), "Expiration": over.isoformat(),
+}}))
+"""
 
 
 # Whether the address works.
