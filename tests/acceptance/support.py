@@ -168,11 +168,11 @@ class Api:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def wait(self, run: str, within: float = 240.0) -> dict[str, Any]:
-        """The record once the run has ended."""
+    def wait(self, run: str, within: float = 240.0, *, among: str = "executions") -> dict[str, Any]:
+        """The record once the run has ended; `among` trainings or benchmarks, if it is one."""
         deadline = time.monotonic() + within
         while True:
-            record = dict(self.http.get(f"/api/v1/executions/{run}", params={"wait": 10}).json())
+            record = dict(self.http.get(f"/api/v1/{among}/{run}", params={"wait": 10}).json())
             if record["status"] in TERMINAL:
                 return record
             if time.monotonic() > deadline:

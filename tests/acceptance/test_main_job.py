@@ -202,9 +202,9 @@ def test_lists_page_through_all_runs_newest_first(api: Api, noop: str) -> None:
 def test_a_long_poll_answers_as_soon_as_the_run_has_ended(api: Api) -> None:
     run = api.execute(api.deployed(generic("napper", "time.sleep(0.3)")))
     begun = time.monotonic()
-    record = api.http.get(f"/api/v1/executions/{run}", params={"wait": 30}).json()
+    record = api.http.get(f"/api/v1/executions/{run}", params={"wait": 60}).json()
     assert record["status"] == "COMPLETED"
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 45
 
 
 def test_a_second_equal_deploy_adds_no_version_and_a_changed_one_does(api: Api) -> None:

@@ -107,7 +107,7 @@ def train(api: Api, algorithm_id: str, sample_ids: list[str], **more: Any) -> st
 
 
 def end_of(api: Api, training: str) -> Any:
-    return got(api, f"/api/v1/trainings/{training}", wait=30)
+    return api.wait(training, among="trainings")
 
 
 @pytest.fixture(scope="session")
@@ -191,7 +191,7 @@ def test_a_stopped_training_keeps_what_it_has_saved_and_can_be_continued(api: Ap
 def test_a_benchmark_gives_its_data(api: Api, learner: str) -> None:
     body = {"algorithm_id": learner, "additional_parameters": {"size": 3}}
     benchmark = posted(api, "benchmark-algorithm", body)["benchmark_id"]
-    record = got(api, f"/api/v1/benchmarks/{benchmark}", wait=30)
+    record = api.wait(benchmark, among="benchmarks")
     assert (record["status"], record["data"]) == ("COMPLETED", {"learnt": 0.0, "args": {"size": 3}})
 
 
