@@ -37,7 +37,7 @@ s3sessions.install()
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
 
-pytest_plugins = ["tests.cputime"]
+pytest_plugins = ["tests.cputime", "tests.logs"]
 LOAD_TORCH = {"test_compox_names", "test_devices", "test_unet_segmentation"}
 """Which takes four seconds in each process that does."""
 KEEPER = pytest.StashKey[Keeper]()
