@@ -178,7 +178,8 @@ class ExecutionFinished(Event):
     verb = "finished"
     incarnation: str
     outcome: Literal["completed", "failed", "stopped", "released"]
-    """`released`: the worker drains and gives the run back; it costs no attempt."""
+    """`released`: the worker gives the run back, since it drains, or since the run waits there in vain for a slot; it
+    counts as no loss."""
     result: Result
 
 

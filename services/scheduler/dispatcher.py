@@ -146,11 +146,13 @@ class Dispatcher:
 
     def _observe(self, job: Job, event: ExecutionFinished) -> None:
         worker = self.state.workers.get(event.incarnation)
-        if worker is None or job.lease is None or event.result.run_seconds is None:
+        lane = worker.lanes.get(job.lease.device_class) if worker is not None and job.lease is not None else None
+        if lane is None:
             return
-        lane = worker.lanes.get(job.lease.device_class)
-        if lane is not None:
+        if event.result.run_seconds is not None:
             lane.observe(event.result.run_seconds)
+        elif event.outcome == "released":
+            lane.observe_wait()
 
     def on_worker_started(self, event: WorkerStarted, now: float) -> list[Event]:
         """A new life of a worker ends the earlier ones: what they held is lost, and known to be at once."""

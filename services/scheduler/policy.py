@@ -22,7 +22,8 @@ def next_choice(state: State) -> Choice | None:
     """The one assignment to make now; None if nothing fits. Takes the job out of its line.
 
     Among lines that find a worker, the project with the fewest running runs comes first, then the higher priority, then
-    the older run. The worker is the one that has the run's session, where it has room, else the one with the most room.
+    the older run. The worker is the one that has the run's session, where it has room, else the one with the most free
+    slots.
     """
     while True:
         best = min(_candidates(state), default=None, key=lambda candidate: candidate[0])
@@ -65,7 +66,7 @@ def find_place(state: State, devices: tuple[str, ...]) -> tuple[Worker, str] | N
     the card is busy.
     """
     for device_class in devices:
-        worker = state.roomiest(device_class)
+        worker = state.freest(device_class)
         if worker is not None:
             return worker, device_class
         if state.offered(device_class):

@@ -72,6 +72,10 @@ class LaneState:
     def observe(self, run_seconds: float) -> None:
         self.mean_secs += _SMOOTHING * (run_seconds - self.mean_secs)
 
+    def observe_wait(self) -> None:
+        """A run has waited there in vain: what runs there now is not quick, however quick others were."""
+        self.mean_secs = max(self.mean_secs, QUICK_SECS)
+
 
 @dataclass
 class Worker:
@@ -89,6 +93,11 @@ class Worker:
     def room(self, device_class: str) -> int:
         lane = self.lanes.get(device_class)
         return 0 if lane is None or self.draining else lane.capacity - lane.load
+
+    def free(self, device_class: str) -> int:
+        """Slots that a run would begin in at once; below 1 it would wait for another to end."""
+        lane = self.lanes[device_class]
+        return lane.slots - lane.load
 
 
 @dataclass
@@ -147,9 +156,9 @@ class State:
         """Incarnations that are over, the oldest first."""
         self._homes: dict[tuple[str, str], str] = {}
         """project, session → the incarnation that its newest run was given to; the oldest first."""
-        self._rooms: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
-        """device class → room → incarnations with that much of it (a dict, to keep an order)."""
-        self._room_of: dict[tuple[str, str], int] = {}
+        self._free: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+        """device class → free slots → incarnations with room and so many of them (a dict, to keep an order)."""
+        self._free_of: dict[tuple[str, str], int] = {}
         self._orders = itertools.count()
 
     # jobs
@@ -260,30 +269,31 @@ class State:
         """Notes how much room a worker has; to be called after every change of it."""
         for device_class in worker.lanes:
             self._unindex(device_class, worker.incarnation)
-            room = worker.room(device_class)
-            if room > 0:
-                self._rooms[device_class][room][worker.incarnation] = None
-                self._room_of[device_class, worker.incarnation] = room
+            if worker.room(device_class) > 0:
+                free = worker.free(device_class)
+                self._free[device_class][free][worker.incarnation] = None
+                self._free_of[device_class, worker.incarnation] = free
 
-    def roomiest(self, device_class: str) -> Worker | None:
-        """A worker with the most room for that class, in steps that depend on slots only, not on workers."""
-        rooms = self._rooms.get(device_class)
-        if not rooms:
+    def freest(self, device_class: str) -> Worker | None:
+        """The worker that takes the next run of that class: one with the most free slots, and one where it would wait
+        only if there is no other. In steps that depend on slots only, not on workers."""
+        free = self._free.get(device_class)
+        if not free:
             return None
-        return self.workers[next(iter(rooms[max(rooms)]))]
+        return self.workers[next(iter(free[max(free)]))]
 
     def offered(self, device_class: str) -> bool:
         """Whether any worker that takes runs has that class, free or not."""
         return any(device_class in worker.lanes and not worker.draining for worker in self.workers.values())
 
     def _unindex(self, device_class: str, incarnation: str) -> None:
-        room = self._room_of.pop((device_class, incarnation), None)
-        if room is None:
+        free = self._free_of.pop((device_class, incarnation), None)
+        if free is None:
             return
-        rooms = self._rooms[device_class]
-        del rooms[room][incarnation]
-        if not rooms[room]:
-            del rooms[room]
+        incarnations = self._free[device_class]
+        del incarnations[free][incarnation]
+        if not incarnations[free]:
+            del incarnations[free]
 
     def forget(self, before: float) -> None:
         """Lets go of ids that only late repetitions could name."""

@@ -69,6 +69,7 @@ class Attempt:
         self.assignment = assignment
         self.run = assignment.subject
         self.number = assignment.attempt
+        self.claimed = time.monotonic()
         self.stopping = False
         self.releasing = False
         self._lane = lane

@@ -49,6 +49,9 @@ SETTLE_SECS = 5.0
 """How long a stopping worker waits to hear that what it reported has been settled."""
 EARLY_STOP_SECS = 600.0
 """A stop whose assignment has not come yet is remembered for so long."""
+AHEAD_SECS = 5.0
+"""A run that has waited here for a slot is given back after so long: what runs before it lasts longer than the
+scheduler thought, and another worker may have a slot free."""
 FIRST_BEAT_SECS = 0.05
 """The first heartbeats follow one another this quickly, then ever slower: nobody may be listening yet."""
 
@@ -300,8 +303,14 @@ class Worker(Service):
             await asyncio.sleep(min(pause, self.settings.heartbeat))
             pause *= 2
 
+    def _give_back_waiting(self, now: float) -> None:
+        for lane in self._lanes.values():
+            for attempt in [one for one in lane.waiting if now - one.claimed > AHEAD_SECS]:
+                self._drop_waiting(attempt, "released")
+
     def _beat(self) -> None:
         now = time.monotonic()
+        self._give_back_waiting(now)
         self._reports.repeat(now)
         self._early_stops = {key: since for key, since in self._early_stops.items() if now - since < EARLY_STOP_SECS}
         held = [(attempt.run, attempt.number) for attempt in self._attempts.values()] + self._reports.holding()

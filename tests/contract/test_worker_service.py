@@ -12,7 +12,7 @@ import pytest
 from messages.executions import ExecutionFinished, ExecutionStarted
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
-from services.worker import devices
+from services.worker import devices, service
 from services.worker.service import Replaced
 from tests.contract.platform_support import open_platform
 from tests.contract.worker_world import WorkerWorld, make_world, until, worker_world
@@ -331,6 +331,19 @@ async def test_draining_gives_back_what_waits_and_lets_the_rest_end(
         WorkerDraining,
         WorkerStopped,
     ]
+
+
+async def test_what_waits_long_for_a_slot_is_given_back(world: WorkerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a run that was assigned ahead of a slot
+    monkeypatch.setattr(service, "AHEAD_SECS", 0.3)
+    process = await world.begin("a")
+    await world.assign("b")
+    # When the one before it lasts, then it is given back, and the other goes on
+    assert (await world.report("b")).outcome == "released"
+    assert await world.held() == [("a", 1), ("b", 1)]  # until the scheduler has settled it
+    process.end()
+    assert (await world.report("a")).outcome == "completed"
+    assert world.began() == [("a", 1)]
 
 
 async def test_what_takes_longer_than_the_drain_is_given_back(world: WorkerWorld) -> None:

@@ -67,7 +67,7 @@ def test_a_session_whose_worker_is_gone_is_anywhere() -> None:
     assert kinds(story.hear(requested("b", session="s"))) == [("assigned", "b")]
 
 
-def test_other_sessions_go_to_the_roomiest() -> None:
+def test_other_sessions_go_to_the_freest() -> None:
     story = Story()
     story.hear(worker_started("small", "w1", lane(2)))
     story.hear(requested("a", session="s"))
@@ -92,6 +92,35 @@ def test_quick_runs_are_given_one_ahead_per_slot() -> None:
     story.hear(finished("a", "completed", run_seconds=0.001))
     # When several wait, then it gets two: one to run, one ahead
     assert len(story.hear(requested("b"), requested("c"), requested("d"))) == 2
+
+
+def test_a_free_slot_comes_before_a_place_ahead() -> None:
+    # Given a worker that gets runs ahead, since its runs were short, and one of which nothing is known yet
+    story = Story()
+    story.hear(worker_started("quick", "w1", lane(2)))
+    story.hear(requested("a"))
+    story.hear(finished("a", "completed", incarnation="quick", run_seconds=0.001))
+    story.hear(worker_started("new", "w2", lane(2)))
+    # When as many runs come as there are slots, then each has one
+    decisions = story.hear(*(requested(f"b{number}") for number in range(4)))
+    went = Counter(one.incarnation for one in decisions if isinstance(one, ExecutionAssigned))
+    assert went == {"quick": 2, "new": 2}
+
+
+def test_a_run_that_has_waited_ahead_in_vain_waits_for_all_and_nobody_follows_it() -> None:
+    # Given a run that waits ahead on a worker whose runs were short, behind one that is not
+    story = Story()
+    story.hear(worker_started("i1", "w1", lane(1)))
+    story.hear(requested("a"))
+    story.hear(finished("a", "completed", run_seconds=0.001))
+    assert kinds(story.hear(requested("long"), requested("ahead"))) == [("assigned", "long"), ("assigned", "ahead")]
+    # When it is given back, then it is assigned to nobody while the slot is taken, and then before a later one
+    assert kinds(story.hear(finished("ahead", "released"), requested("later"))) == [("requeued", "ahead")]
+    assert kinds(story.hear(worker_started("i2", "w2", lane(1)))) == [("assigned", "ahead")]
+    assert kinds(story.hear(finished("long", "completed", run_seconds=9))) == [
+        ("completed", "long"),
+        ("assigned", "later"),
+    ]
 
 
 def test_a_repeated_request_runs_once() -> None:
