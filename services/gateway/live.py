@@ -151,7 +151,8 @@ class LiveView:
             self._place(run)
             self._changed(run)
         elif isinstance(event, ExecutionRequested) and run.state.work is not None:
-            run.offset = run.offset or offset
+            if run.state.stage is None:  # else its newest status stands further on
+                run.offset = run.offset or offset
         else:
             self._advance(run, offset, event)
 

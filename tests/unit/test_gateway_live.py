@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +16,12 @@ from services.gateway.live import LiveView
 from services.gateway.livelog import HALF, LiveLog, Piece
 from services.gateway.paging import PageQuery
 from shared.objects.local import LocalObjectStore
+from shared.records.fold import fold
+from shared.records.ledger import Epoch, Snapshot
 from shared.records.store import RecordStore
 from tests.unit.gateway_samples import assigned, completed, requested, started
 from voxloom.ids import new_id
-from voxloom.models import Status
+from voxloom.models import Status, utc_now
 
 
 @pytest.fixture
@@ -58,6 +62,26 @@ async def test_the_stream_repeating_our_own_event_changes_nothing_but_gives_it_a
     assert found is await view.find(event.subject)
     assert found is not None
     assert found.offset == 7
+
+
+@pytest.mark.parametrize("known", [1, 2, 3, 4])
+async def test_of_a_run_that_was_restored_the_stream_says_where_its_newest_status_stands(
+    view: LiveView, known: int
+) -> None:
+    # Given a run that the records know up to one of its events
+    run = new_id()
+    events = [requested(run), assigned(run), started(run), completed(run)]
+    state = functools.reduce(fold, events[:known], None)
+    assert state is not None
+    nothing: dict[str, Any] = {"deploys": [], "blocks": [], "rows": [], "settled": []}
+    view.restore(Snapshot(segment=1, time=utc_now(), epoch=Epoch(), runs=[state], **nothing))
+    # When the stream repeats these from the beginning
+    for offset, event in enumerate(events[:known], start=11):
+        view.apply(offset, event)
+    # Then who has heard of it up to the one before has not heard of the last one
+    found = await view.find(run)
+    assert found is not None
+    assert found.offset == 10 + known
 
 
 async def test_a_decision_of_an_older_scheduler_is_refused(view: LiveView) -> None:
