@@ -49,8 +49,8 @@ CONTROL = (
     _scheduler(
         name="a-full-worker-is-given-one-run-more",
         file="services/scheduler/state.py",
-        old="            if room > 0:",
-        new="            if room >= 0:",
+        old="            if worker.room(device_class) > 0:",
+        new="            if worker.room(device_class) >= 0:",
     ),
     _scheduler(
         name="a-takeover-forgets-which-runs-have-ended",
