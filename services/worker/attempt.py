@@ -69,7 +69,8 @@ class Attempt:
         self.assignment = assignment
         self.run = assignment.subject
         self.number = assignment.attempt
-        self.claimed = time.monotonic()
+        self.waited = 0.0
+        """Seconds that it has waited for a slot."""
         self.stopping = False
         self.releasing = False
         self._lane = lane

@@ -100,6 +100,7 @@ class Worker(Service):
         self._inbox: Subscription | None = None
         self._rejoining = False
         self._beating: asyncio.Task[None] | None = None
+        self._beat_at = time.monotonic()
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -304,9 +305,13 @@ class Worker(Service):
             pause *= 2
 
     def _give_back_waiting(self, now: float) -> None:
+        """Of a standstill of ours a heartbeat counts, or all that waits would be given back after it."""
+        passed, self._beat_at = min(now - self._beat_at, self.settings.heartbeat), now
         for lane in self._lanes.values():
-            for attempt in [one for one in lane.waiting if now - one.claimed > AHEAD_SECS]:
-                self._drop_waiting(attempt, "released")
+            for attempt in tuple(lane.waiting):
+                attempt.waited += passed
+                if attempt.waited > AHEAD_SECS:
+                    self._drop_waiting(attempt, "released")
 
     def _beat(self) -> None:
         now = time.monotonic()

@@ -21,7 +21,7 @@ def test_after_a_standstill_nobody_is_fenced_and_all_goes_on(
     for turn in range(loops.rounds):
         # Given runs under way, and runs that wait
         numbers = range(turn * loops.runs, (turn + 1) * loops.runs)
-        runs = [api.execute(ticker, additional_parameters={"steps": 150}) for _ in range(2)]
+        runs = [api.execute(ticker, additional_parameters={"steps": 100}) for _ in range(2)]
         for run in runs:
             api.wait_for_status(run, "RUNNING")
         runs += submit(api, noting, notes, numbers[:-1])
