@@ -23,7 +23,8 @@ def runners_of(server: int, known: set[psutil.Process]) -> list[psutil.Process]:
     known.update(psutil.Process(server).children(recursive=True))
     for process in sorted(known, key=lambda one: one.pid):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "voxloom.runner.forkserver" in process.cmdline():  # they, and the one that forks them
+            # They, the one that forks them, and those that were begun without it when it had been killed twice.
+            if {"voxloom.runner.forkserver", "voxloom.runner.host"} & set(process.cmdline()):
                 found.append(process)
     return found
 
