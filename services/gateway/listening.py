@@ -11,7 +11,7 @@ from typing import cast
 from aiohttp import web
 
 from services.gateway.problems import problem
-from shared.listening import stop_accepting
+from shared.listening import OrderlySite
 
 BACKLOG = 1024
 STUCK_SECS = 300
@@ -20,7 +20,7 @@ HANDSHAKE_SECS = 30.0
 """How long a client may take to agree on a cipher."""
 
 
-class Listener(web.BaseSite):
+class Listener(OrderlySite):
     """Like a TCPSite, with bounds. `most`: connections at a time; the others are told to come again."""
 
     def __init__(
@@ -63,10 +63,6 @@ class Listener(web.BaseSite):
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_SECS * 1000)
         self._server = server
-
-    async def stop(self) -> None:
-        await stop_accepting(cast("asyncio.Server | None", self._server))
-        await super().stop()
 
     def _meet(self) -> asyncio.BaseProtocol:
         server = self._runner.server
