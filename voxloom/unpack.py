@@ -6,13 +6,13 @@ file is created under a name from the zip but modules, whose names Python needs.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import stat
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -45,6 +45,8 @@ _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _R = TypeVar("_R")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_OF_THE_ZIP = frozenset({errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EILSEQ})
+"""What the system says where the zip points to before its own begin, or has names that the disk does not take."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,12 @@ def _opened(source: Path, work: Callable[[zipfile.ZipFile], _R]) -> _R:
             return work(archive)
     except VoxloomError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        _refuse(str(error) or type(error).__name__, error)
+    except OSError as error:
+        if error.errno not in _OF_THE_ZIP:
+            raise  # The disk is full or broken.
+        _refuse(f"it points to where nothing is, or has names that cannot be used ({error.strerror})", error)
+    except Exception as error:  # noqa: BLE001  # zipfile raises what its parts happen to raise, and says so nowhere
+        _refuse(f"it is damaged ({str(error) or type(error).__name__})", error)
 
 
 def _refuse(reason: str, cause: Exception | None = None) -> NoReturn:
@@ -223,11 +229,18 @@ def _check_kind(info: zipfile.ZipInfo, path: str) -> None:
 
 
 def _check_tree(paths: Mapping[str, object]) -> None:
-    for path in paths:
-        parts = path.split("/")
-        for length in range(1, len(parts)):
-            if "/".join(parts[:length]) in paths:
-                _refuse(f"{'/'.join(parts[:length])!r} is a file and a folder")
+    folders = {folder for path in paths for folder in _folders(path)}
+    if len(folders) > MOST_FILES:
+        _refuse(f"it has {len(folders)} folders; {MOST_FILES} at most can be deployed")
+    if both := folders & paths.keys():
+        _refuse(f"{min(both)!r} is a file and a folder")
+
+
+def _folders(path: str) -> Iterator[str]:
+    """Every folder that a file lies in."""
+    while slash := path.rfind("/") + 1:
+        path = path[: slash - 1]
+        yield path
 
 
 def _without_top_folder(entries: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
