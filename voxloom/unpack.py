@@ -56,6 +56,7 @@ class Unpacked:
     place: Path
     size: int
     sha256: str
+    executable: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class Algorithm:
     @property
     def paths(self) -> set[str]:
         return {*self.module, *self.assets}
+
+    def lay_out(self) -> None:
+        """Puts the assets beside the modules, too: `module_dir` is the algorithm's folder then, as it was packed."""
+        for path, file in self.assets.items():
+            place = self.module_dir.joinpath(*path.split("/"))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.link(file.place, place)
 
     def pyproject(self, limit: int) -> bytes | None:
         """The first `limit` bytes of its pyproject.toml; None if there is none."""
@@ -218,6 +226,11 @@ def _path(info: zipfile.ZipInfo) -> str:
     return path
 
 
+def is_executable(info: zipfile.ZipInfo) -> bool:
+    """Whether its owner may execute the file; what was packed on Windows says nothing of that."""
+    return bool(info.external_attr >> 16 & stat.S_IXUSR)
+
+
 def _check_kind(info: zipfile.ZipInfo, path: str) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind and not stat.S_ISREG(kind):
@@ -261,9 +274,11 @@ def _check_budget(entries: Mapping[str, zipfile.ZipInfo], modules: set[str], bud
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path) -> Unpacked:
     place.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as writer:
+    executable = is_executable(info)
+    mode = 0o755 if executable else 0o644
+    with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as writer:
         seen = _copy(archive, info, writer.write)
-    return Unpacked(place, seen.size, seen.sha256)
+    return Unpacked(place, seen.size, seen.sha256, executable)
 
 
 def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, write: Callable[[bytes], object]) -> Seen:
