@@ -21,7 +21,7 @@ _POLL = 0.05
 class Wanted:
     """A process that leads a session of its own, and reads nothing from standard input."""
 
-    main: Literal["host", "check"]
+    main: Literal["host", "check", "describe"]
     """The module of voxloom.runner that it runs."""
     arguments: Sequence[str]
     """FILE stands for the number that `keeps` has there."""

@@ -26,6 +26,9 @@ LONGEST_PATH = 900
 """Bytes of UTF-8."""
 LONGEST_NAME = 255
 """Bytes of one part of a path: what file systems take."""
+DEEPEST_PATH = 32
+"""Parts of a path: every one but the last is a folder that has to be made and removed wherever the algorithm
+goes."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _COMPRESSED_UP_TO = 1 << 20
@@ -78,6 +81,8 @@ def path_fault(path: str) -> str | None:
     encoded = path.encode(errors="replace")
     if len(encoded) > LONGEST_PATH or any(len(part.encode(errors="replace")) > LONGEST_NAME for part in parts):
         return "is too long"
+    if len(parts) > DEEPEST_PATH:
+        return f"lies in more than {DEEPEST_PATH - 1} folders"
     return None
 
 

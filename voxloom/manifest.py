@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from voxloom import tomltext
 from voxloom.bundle import COMPILED_RUNNER, PYPROJECT, RUNNER, list_folder, pack_folder
 from voxloom.errors import InvalidInput
 from voxloom.models import AlgorithmType, DeployOverrides, DeviceClass, Parameter, Value
@@ -25,7 +25,11 @@ TYPES: tuple[str, ...] = get_args(AlgorithmType)
 DEVICES: tuple[str, ...] = get_args(DeviceClass)
 LONGEST_NAME = 128
 LONGEST_NUMBER = 9
-LARGEST_PYPROJECT = 1 << 20
+LONGEST_REFUSAL = 4000
+"""Characters of all that is wrong together."""
+MOST_WARNINGS = 100
+LONGEST_WARNING = 500
+LARGEST_PYPROJECT = tomltext.LARGEST
 EXPORTED = "voxloom-exported"
 CARRIED = ("removable", "exportable")
 """The keys that an export takes along as the algorithm has them, whatever its pyproject said."""
@@ -64,6 +68,8 @@ class Manifest(Value):
     removable: bool = False
     exportable: bool = True
     check_importable: bool = True
+    dependencies: list[str] = []
+    """As [project] has them."""
     warnings: list[str] = []
     """What is odd, but no error: one sentence each, for the deploy's log."""
 
@@ -102,7 +108,14 @@ def parse_manifest(pyproject: bytes | None, files: Collection[str]) -> Manifest:
     if reader.problems:
         raise _refused("; ".join(reader.problems))
     warnings = [*reader.warnings, *_shadowed(files)]
-    return manifest.model_copy(update={"warnings": warnings})
+    return manifest.model_copy(update={"warnings": _bounded(warnings)})
+
+
+def _bounded(warnings: list[str]) -> list[str]:
+    """They travel in events."""
+    shown = [text[:LONGEST_WARNING] for text in warnings[:MOST_WARNINGS]]
+    left = len(warnings) - len(shown)
+    return [*shown, f"there are {left} more warnings like these"] if left else shown
 
 
 def apply_overrides(manifest: Manifest, overrides: DeployOverrides) -> Manifest:
@@ -136,7 +149,8 @@ def check_major(text: str) -> str:
 
 
 def _refused(said: str) -> InvalidInput:
-    return InvalidInput(f"The pyproject.toml cannot be used: {said}.", code="invalid_pyproject", http_status=400)
+    shown = said if len(said) <= LONGEST_REFUSAL else f"{said[:LONGEST_REFUSAL]} …"
+    return InvalidInput(f"The pyproject.toml cannot be used: {shown}.", code="invalid_pyproject", http_status=400)
 
 
 def _name_fault(name: str) -> str | None:
@@ -157,16 +171,10 @@ def _number(text: str) -> str | None:
 def _load(pyproject: bytes | None) -> dict[str, Any]:
     if pyproject is None:
         raise _refused(f"there is no {PYPROJECT} beside {RUNNER}; add one with [project] name and version")
-    if len(pyproject) > LARGEST_PYPROJECT:
-        raise _refused(f"it is larger than {LARGEST_PYPROJECT} bytes")
     try:
-        return tomllib.loads(pyproject.decode())
-    except UnicodeDecodeError:
-        raise _refused("it is not UTF-8; save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise _refused(f"it is not TOML: {error}") from None
-    except (ValueError, RecursionError):  # Numbers with thousands of digits, brackets nested without end.
-        raise _refused("it is not TOML that makes sense: a number is too long or the nesting too deep") from None
+        return tomltext.parse(pyproject)
+    except tomltext.Unusable as error:
+        raise _refused(str(error)) from None
 
 
 def _manifest(document: dict[str, Any], reader: _Reader) -> Manifest:
@@ -189,6 +197,7 @@ def _manifest(document: dict[str, Any], reader: _Reader) -> Manifest:
         removable=reader.truth(tool, "removable", default=False),
         exportable=_exportable(tool, reader),
         check_importable=reader.truth(tool, "check_importable", default=True),
+        dependencies=_dependencies(document["project"], reader),
     )
 
 
@@ -202,6 +211,15 @@ def _identity(document: dict[str, Any], reader: _Reader) -> tuple[str, str, str]
         reader.problems.append(f"[project] name {name[:40]!r} {fault}")
     major, minor = _version(project.get("version"), reader)
     return name, major, minor
+
+
+def _dependencies(project: Mapping[str, Any], reader: _Reader) -> list[str]:
+    """Nobody has looked at them before: what is wrong with them does not keep an algorithm out."""
+    raw = project.get("dependencies", [])
+    if not isinstance(raw, list) or not all(isinstance(one, str) for one in raw):
+        reader.warnings.append("[project] dependencies are no list of texts, and were ignored")
+        return []
+    return raw
 
 
 def _version(raw: Any, reader: _Reader) -> tuple[str, str]:

@@ -92,13 +92,14 @@ def _fit_list(base: str, config: ParameterConfig, value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise _Unfit(f"a list, each item {_WORDS[base]}")
     options = _flat(config.options or [])
+    known = {_told_apart(option) for option in options}
     fitted = []
     for index, item in enumerate(value):
         try:
             one = _fit_one(base, item)
         except _Unfit as error:
             raise _Unfit(str(error), index) from None
-        if options and not _among(one, options):
+        if options and _told_apart(one) not in known:
             raise _Unfit(f"one of {_listed(options)}", index)
         fitted.append(one)
     return fitted
@@ -138,7 +139,12 @@ def _number(value: Any) -> float | None:
 
 
 def _among(value: Any, options: Sequence[Any]) -> bool:
-    return any(value == option and isinstance(value, bool) == isinstance(option, bool) for option in options)
+    return any(_told_apart(value) == _told_apart(option) for option in options)
+
+
+def _told_apart(value: Any) -> tuple[bool, Any]:
+    """A bool is equal to a number, and none."""
+    return isinstance(value, bool), value
 
 
 def _within(value: float, config: ParameterConfig) -> bool:
@@ -168,19 +174,19 @@ def read_declarations(raw: Any, where: str) -> tuple[list[Parameter], list[str],
     """The parameters in a table of a pyproject, what is wrong with them, and what is odd (but no error)."""
     if not isinstance(raw, list):
         return [], [f"{where} must be a list of parameters"], []
-    parameters: list[Parameter] = []
+    parameters: dict[str, Parameter] = {}
     problems: list[str] = []
     warnings: list[str] = []
     for index, item in enumerate(raw):
         spot = f"{where}[{index}]"
         try:
             parameter = _declaration(item, spot, warnings)
-            if any(parameter.name == other.name for other in parameters):
+            if parameter.name in parameters:
                 raise _Unfit(f"the name {parameter.name!r} is taken by an earlier one")
-            parameters.append(parameter)
+            parameters[parameter.name] = parameter
         except _Unfit as error:
             problems.append(f"{spot}: {error}")
-    return parameters, problems, warnings
+    return list(parameters.values()), problems, warnings
 
 
 def _declaration(item: Any, spot: str, warnings: list[str]) -> Parameter:

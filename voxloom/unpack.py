@@ -6,13 +6,13 @@ file is created under a name from the zip but modules, whose names Python needs.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import stat
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -45,6 +45,8 @@ _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _R = TypeVar("_R")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_OF_THE_ZIP = frozenset({errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EILSEQ})
+"""What the system says where the zip points to before its own begin, or has names that the disk does not take."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Unpacked:
     place: Path
     size: int
     sha256: str
+    executable: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,13 @@ class Algorithm:
     @property
     def paths(self) -> set[str]:
         return {*self.module, *self.assets}
+
+    def lay_out(self) -> None:
+        """Puts the assets beside the modules, too: `module_dir` is the algorithm's folder then, as it was packed."""
+        for path, file in self.assets.items():
+            place = self.module_dir.joinpath(*path.split("/"))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.link(file.place, place)
 
     def pyproject(self, limit: int) -> bytes | None:
         """The first `limit` bytes of its pyproject.toml; None if there is none."""
@@ -131,8 +141,12 @@ def _opened(source: Path, work: Callable[[zipfile.ZipFile], _R]) -> _R:
             return work(archive)
     except VoxloomError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        _refuse(str(error) or type(error).__name__, error)
+    except OSError as error:
+        if error.errno not in _OF_THE_ZIP:
+            raise  # The disk is full or broken.
+        _refuse(f"it points to where nothing is, or has names that cannot be used ({error.strerror})", error)
+    except Exception as error:  # noqa: BLE001  # zipfile raises what its parts happen to raise, and says so nowhere
+        _refuse(f"it is damaged ({str(error) or type(error).__name__})", error)
 
 
 def _refuse(reason: str, cause: Exception | None = None) -> NoReturn:
@@ -212,6 +226,11 @@ def _path(info: zipfile.ZipInfo) -> str:
     return path
 
 
+def is_executable(info: zipfile.ZipInfo) -> bool:
+    """Whether its owner may execute the file; what was packed on Windows says nothing of that."""
+    return bool(info.external_attr >> 16 & stat.S_IXUSR)
+
+
 def _check_kind(info: zipfile.ZipInfo, path: str) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind and not stat.S_ISREG(kind):
@@ -223,11 +242,18 @@ def _check_kind(info: zipfile.ZipInfo, path: str) -> None:
 
 
 def _check_tree(paths: Mapping[str, object]) -> None:
-    for path in paths:
-        parts = path.split("/")
-        for length in range(1, len(parts)):
-            if "/".join(parts[:length]) in paths:
-                _refuse(f"{'/'.join(parts[:length])!r} is a file and a folder")
+    folders = {folder for path in paths for folder in _folders(path)}
+    if len(folders) > MOST_FILES:
+        _refuse(f"it has {len(folders)} folders; {MOST_FILES} at most can be deployed")
+    if both := folders & paths.keys():
+        _refuse(f"{min(both)!r} is a file and a folder")
+
+
+def _folders(path: str) -> Iterator[str]:
+    """Every folder that a file lies in."""
+    while slash := path.rfind("/") + 1:
+        path = path[: slash - 1]
+        yield path
 
 
 def _without_top_folder(entries: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
@@ -248,9 +274,11 @@ def _check_budget(entries: Mapping[str, zipfile.ZipInfo], modules: set[str], bud
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path) -> Unpacked:
     place.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as writer:
+    executable = is_executable(info)
+    mode = 0o755 if executable else 0o644
+    with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as writer:
         seen = _copy(archive, info, writer.write)
-    return Unpacked(place, seen.size, seen.sha256)
+    return Unpacked(place, seen.size, seen.sha256, executable)
 
 
 def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, write: Callable[[bytes], object]) -> Seen:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,8 +18,6 @@ from shared.objects.base import FileUpload, ObjectStore, list_all
 from shared.versions import Content
 from voxloom.bundle import PYPROJECT, pack_files
 from voxloom.errors import NotFound
-from voxloom.identity import without_identity
-from voxloom.manifest import LARGEST_PYPROJECT
 from voxloom.models import Moment
 from voxloom.unpack import Algorithm, Unpacked
 
@@ -39,13 +36,13 @@ class Contents:
         self._store = store
         self._lock = asyncio.Lock()
 
-    async def put(self, algorithm: Algorithm, work: Path) -> Content:
-        """Stores what is not in the store yet. The files of the assets are moved away; `work` is for the module."""
+    async def put(self, algorithm: Algorithm, plain: str, work: Path) -> Content:
+        """Stores what is not in the store yet. The files of the assets are moved away; `work` is for the module, and
+        `plain` the sha256 of its pyproject without name and version."""
         hashes = {path: file.sha256 for path, file in algorithm.assets.items()}
         assets, index = pack_index(hashes)
         module = module_hash({path: file.sha256 for path, file in algorithm.module.items()})
         packed = work / "module.zip"
-        unnamed = await asyncio.to_thread(_unnamed, algorithm, hashes)
         places = {path: file.place for path, file in algorithm.module.items()}
         await asyncio.to_thread(_pack, places, packed)
         async with self._lock:
@@ -59,7 +56,7 @@ class Contents:
             module_bytes=_bytes(algorithm.module),
             asset_bytes=_bytes(algorithm.assets),
             asset_count=len(algorithm.assets),
-            unnamed=unnamed,
+            unnamed=pack_index({**hashes, PYPROJECT: plain})[0],
         )
 
     async def _put_files(self, collection: str, places: Mapping[str, Path], doubtful: Iterable[str]) -> None:
@@ -141,11 +138,6 @@ def _name(collection: str, key: str) -> str:
 
 def _by_content(files: Iterable[Unpacked]) -> dict[str, Path]:
     return {file.sha256: file.place for file in files}
-
-
-def _unnamed(algorithm: Algorithm, hashes: Mapping[str, str]) -> str:
-    pyproject = algorithm.pyproject(LARGEST_PYPROJECT) or b""
-    return pack_index({**hashes, PYPROJECT: hashlib.sha256(without_identity(pyproject)).hexdigest()})[0]
 
 
 def _bytes(files: Mapping[str, Unpacked]) -> int:

@@ -4,7 +4,8 @@
                algorithm.delete-requested  → algorithm.deleted | delete-refused
 
 In `deploy-store`, `outcomes/<deploy>` keeps the event a deploy has ended with, and `removals/<request>` says that a
-removal has been agreed to: so an event that is delivered again ends as it did the first time.
+removal has been agreed to: so an event that is delivered again ends as it did the first time. `tries/<deploy>` names
+the lives of deployers that have begun it and not come to an end.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from messages.deploys import (
 )
 from services.deployer.checking import check_importable
 from services.deployer.contents import Contents
+from services.deployer.describing import Described, describe
+from services.deployer.tries import Tries
 from shared.algorithms import add_minor, algorithm_not_found, load_by_id, remove
 from shared.bus import topology
 from shared.forkserver import ForkServer
@@ -38,7 +41,8 @@ from shared.records.store import DEPLOYS, pack_segment, unpack_segment
 from shared.service import Platform, Service
 from shared.versions import Deploy, Deployed, removed_from
 from voxloom.errors import InvalidInput, NotAllowed, NotFound, Unavailable, VoxloomError
-from voxloom.manifest import LARGEST_PYPROJECT, Manifest, apply_overrides, parse_manifest
+from voxloom.ids import new_id
+from voxloom.manifest import Manifest, apply_overrides
 from voxloom.models import RunError, utc_now
 from voxloom.unpack import Algorithm, unpack_zip
 
@@ -52,6 +56,7 @@ class Deployer(Service):
         super().__init__(platform)
         self._contents = Contents(self.store)
         self._forks = ForkServer()
+        self._tries = Tries(self.store, new_id())
 
     async def on_start(self) -> None:
         self.keep(await self.bus.consume(topology.DEPLOYER, self.handle))
@@ -73,7 +78,8 @@ class Deployer(Service):
         outcome = await self._known_outcome(event)
         if outcome is None:
             await self.bus.publish(DeployStarted(subject=event.subject, project=event.project))
-            outcome = await self._carry_out(event)
+            async with self._tries.one_more(event.subject) as deadly:
+                outcome = _given_up(event) if deadly else await self._carry_out(event)
             await self.store.put(DEPLOYS, _outcome_key(event), pack_segment([outcome]), tags=EXPIRING)
         await self.bus.publish(outcome)
         await self.store.delete(DEPLOYS, event.source_key)
@@ -97,11 +103,11 @@ class Deployer(Service):
 
     async def _build(self, event: DeployRequested, work: Path) -> tuple[Manifest, Deployed]:
         algorithm = await self._unpack(event, work)
-        pyproject = await asyncio.to_thread(algorithm.pyproject, LARGEST_PYPROJECT + 1)
-        manifest = apply_overrides(parse_manifest(pyproject, algorithm.paths), event.overrides)
+        described = await self._describe(algorithm, work)
+        manifest = apply_overrides(described.manifest, event.overrides)
         if manifest.check_importable:
-            await self._check(algorithm, work)
-        content = await self._contents.put(algorithm, work)
+            await self._check(algorithm, described.lacks, work)
+        content = await self._contents.put(algorithm, described.plain, work)
         deploy = Deploy(
             deploy_id=event.subject,
             project=event.project,
@@ -124,11 +130,17 @@ class Deployer(Service):
             ) from None
         return await asyncio.to_thread(_unpack, source, target, self.settings.max_algorithm_bytes)
 
-    async def _check(self, algorithm: Algorithm, work: Path) -> None:
+    async def _describe(self, algorithm: Algorithm, work: Path) -> Described:
+        place = work / "describe"
+        await asyncio.to_thread(place.mkdir)
+        return await describe(self._forks, algorithm, place)
+
+    async def _check(self, algorithm: Algorithm, lacks: str, work: Path) -> None:
         place = work / "check"
         await asyncio.to_thread(place.mkdir)
+        await asyncio.to_thread(algorithm.lay_out)
         timeout, memory = self.settings.check_timeout, self.settings.runner_memory
-        await check_importable(self._forks, algorithm.module_dir, place, timeout=timeout, memory=memory)
+        await check_importable(self._forks, algorithm, place, timeout=timeout, memory=memory, lacks=lacks)
 
     @asynccontextmanager
     async def _work_folder(self) -> AsyncIterator[Path]:
@@ -206,6 +218,14 @@ def _success(event: DeployRequested, manifest: Manifest, deployed: Deployed) -> 
 def _failure(event: DeployRequested, error: InvalidInput) -> DeployFailed:
     log = str(error.details.get("log", error.message))
     return DeployFailed(subject=event.subject, project=event.project, error=_told(error), log=log)
+
+
+def _given_up(event: DeployRequested) -> DeployFailed:
+    message = (
+        "The server ended twice while it was deploying this, so it is not tried again. If something else has ended it, "
+        "deploy it once more; else its log says what in the algorithm was too much for it."
+    )
+    return _failure(event, InvalidInput(message, code="deploy_given_up", http_status=400))
 
 
 def _refusal(event: AlgorithmDeleteRequested, error: VoxloomError) -> AlgorithmDeleteRefused:

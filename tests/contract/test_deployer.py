@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import py_compile
+import tomllib
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 from messages.deploys import (
@@ -21,15 +24,20 @@ from messages.deploys import (
     DeployRequested,
     DeployStarted,
 )
+from services.deployer import describing, limited
 from services.deployer.contents import Contents
 from services.deployer.service import Deployer
+from services.deployer.tries import Tries
 from shared import checkpoints
 from shared.algorithms import ASSETS, MODULES, asset_index, fetch_module, load_by_id, record_of
+from shared.environment import scrubbed
+from shared.forkserver import Line
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform
+from tests import forking
 from tests.contract.platform_support import Heard, open_platform, running
 from tests.unit.training_samples import checkpoint_of
-from voxloom.errors import NotFound
+from voxloom.errors import NotFound, StoreUnavailable
 from voxloom.ids import new_id
 from voxloom.models import DeployOverrides, utc_now
 from voxloom.unpack import Algorithm, unpack_zip
@@ -73,6 +81,7 @@ def without_check(files: dict[str, str]) -> dict[str, str]:
 
 QUICK = without_check(GOOD)
 """Deploys without a process to try it in."""
+PLAIN = "0" * 64
 
 
 def zipped(files: Mapping[str, str | bytes]) -> bytes:
@@ -268,6 +277,100 @@ time.sleep(600)
     assert not is_running(int((tmp_path / "pid").read_text()))
 
 
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of libraries that the server's Python has."""
+    place = tmp_path / "installed"
+    place.mkdir()
+    monkeypatch.setattr(limited, "scrubbed", lambda environment: {**scrubbed(environment), "PYTHONPATH": str(place)})
+    monkeypatch.setattr(Line, "open", forking.USUAL)
+    return place
+
+
+async def test_the_time_that_libraries_take_does_not_count(tmp_path: Path, installed: Path) -> None:
+    (installed / "slow_library.py").write_text("import time; time.sleep(3)")
+    async with open_platform(tmp_path / "data", check_timeout=2.0) as system, running(Deployer, system[0]):
+        done = await deploy_well(system, {**GOOD, "helper.py": "import slow_library"})
+        failed = await deploy_badly(system, {**GOOD, "helper.py": "import slow_library, time\ntime.sleep(600)"})
+
+    assert done.changed
+    assert "longer than 2 s, beside the time that libraries took (slow_library 3." in failed.error.message
+    assert "`check_timeout`" in failed.error.message
+    assert 'File "helper.py", line 2' in failed.log
+
+
+async def test_dependencies_that_are_not_here_are_named(system: tuple[Platform, Heard], deployer: Deployer) -> None:
+    wanted = PYPROJECT.replace("[tool", 'dependencies = ["numpy", "not-here-at-all>=1"]\n[tool')
+    done = await deploy_well(system, {**GOOD, "pyproject.toml": wanted})
+    failed = await deploy_badly(system, {**GOOD, "pyproject.toml": wanted, "helper.py": "import not_here_at_all"})
+
+    assert "not-here-at-all>=1 (not installed)" in done.warnings[-1]
+    assert "not-here-at-all>=1 (not installed)" in failed.error.message
+
+
+async def test_a_pyproject_that_takes_for_ever_is_refused_by_the_process_that_reads_it(
+    system: tuple[Platform, Heard], deployer: Deployer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tomllib, "loads", None)  # In this process, nothing of anybody's is parsed.
+    endless = QUICK["pyproject.toml"] + "a" + ".a" * 20_000 + " = 1"
+
+    failed = await deploy_badly(system, {**QUICK, "pyproject.toml": endless})
+    await deploy_well(system, QUICK)
+
+    assert (failed.error.code, "dotted parts" in failed.error.message) == ("invalid_pyproject", True)
+
+
+@pytest.mark.parametrize("how", ["time", "memory"])
+async def test_a_pyproject_too_much_for_its_process_is_refused(
+    system: tuple[Platform, Heard], deployer: Deployer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(describing, *{"time": ("SECS", 0.0), "memory": ("MEMORY", 1)}[how])
+
+    failed = await deploy_badly(system, QUICK)
+
+    assert failed.error.code == "invalid_pyproject"
+
+
+async def test_an_algorithm_that_changes_itself_while_it_is_tried_is_refused(
+    system: tuple[Platform, Heard], deployer: Deployer
+) -> None:
+    code = "from pathlib import Path; (Path(__file__).parent / 'files/weights.pt').write_text('other')"
+
+    failed = await deploy_badly(system, {**GOOD, "helper.py": code})
+
+    assert "changes its own files" in failed.error.message
+
+
+async def test_a_deploy_that_ends_its_process_each_time_is_given_up(
+    system: tuple[Platform, Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a deploy that two processes have begun, which did not come to say how it went
+    platform, heard = system
+    event = await request(platform, zipped(QUICK))
+    await platform.store.put("deploy-store", f"tries/{event.subject}", orjson.dumps([new_id(), new_id()]))
+    # When a third one gets it
+    async with running(Deployer, platform) as deployer:
+        monkeypatch.setattr(deployer, "_build", None)
+        await deployer.handle([event])
+    # Then it is not tried again
+    assert (await heard.first(DeployFailed, subject=event.subject)).error.code == "deploy_given_up"
+
+
+async def broken_off(tries: Tries) -> bool | None:
+    deadly = None
+    with contextlib.suppress(StoreUnavailable):
+        async with tries.one_more("deploy") as deadly:
+            raise StoreUnavailable("away")
+    return deadly
+
+
+async def test_what_a_process_lives_through_does_not_count_as_its_end(system: tuple[Platform, Heard]) -> None:
+    platform, _ = system
+    deadly = [await broken_off(Tries(platform.store, new_id())) for _ in range(5)]
+    assert deadly == [False] * 5
+    assert await keys(platform, "deploy-store") == set()
+
+
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -420,12 +523,12 @@ async def test_content_that_is_put_again_just_before_it_goes_stays(tmp_path: Pat
     store = LocalObjectStore(tmp_path / "objects", clock=lambda: clock[0])
     await store.open()
     contents = Contents(store)
-    await contents.put(unpacked(tmp_path / "first"), tmp_path / "first")
+    await contents.put(unpacked(tmp_path / "first"), PLAIN, tmp_path / "first")
     await contents.sweep(now - timedelta(hours=25))
     clock[0] = now.timestamp()
 
     if again:
-        await contents.put(unpacked(tmp_path / "second"), tmp_path / "second")
+        await contents.put(unpacked(tmp_path / "second"), PLAIN, tmp_path / "second")
     await contents.sweep(now)
 
     assert len((await store.list(MODULES)).items) == left

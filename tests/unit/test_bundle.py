@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import random
+import shutil
 import stat
 import struct
 import zipfile
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from voxloom.bundle import MOST_FILES, pack_folder
+from voxloom.bundle import DEEPEST_PATH, MOST_FILES, pack_folder
 from voxloom.errors import InvalidInput
 from voxloom.unpack import FREE_GROWTH, Algorithm, unpack_zip
 
@@ -287,3 +289,48 @@ def test_a_file_that_does_not_match_its_checksum_is_refused(tmp_path: Path) -> N
     data = zipped({"Runner.py": b"class Runner: ..."}, zipfile.ZIP_STORED).replace(b"Runner: ", b"Rummer: ")
 
     refusal(tmp_path, data)
+
+
+def test_an_end_record_that_points_before_the_beginning_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zipped(GOOD))
+    data[data.rfind(b"PK\x05\x06") + 16] += 40  # where it says that the list of files begins
+
+    assert "points to where nothing is" in refusal(tmp_path, bytes(data))
+
+
+def test_files_in_too_many_folders_are_refused(tmp_path: Path) -> None:
+    deep, wide = "a/" * DEEPEST_PATH, "/".join("abcdefghijklmnopqrstuvwxy")
+
+    assert "lies in more than" in refusal(tmp_path, zipped({f"{deep}x.py": b""}))
+    shutil.rmtree(tmp_path / "target")
+    assert "folders;" in refusal(tmp_path, zipped({f"{number}/{wide}/x.py": b"" for number in range(800)}))
+
+
+def mutated(rng: random.Random, data: bytes) -> bytes:
+    """With some bytes changed, cut out, put in, or cut off, more often where the zip lists its files."""
+    changed = bytearray(data)
+    at = rng.randrange(rng.choice([0, data.find(b"PK\x01\x02"), data.rfind(b"PK\x05\x06")]), len(data))
+    match rng.choice(["change", "change", "fill", "cut out", "put in", "cut off"]):
+        case "change":
+            changed[at] = rng.randrange(256)
+        case "fill":
+            changed[at : at + 4] = rng.choice([b"\xff" * 4, b"\0" * 4, rng.randbytes(4)])
+        case "cut out":
+            del changed[at : at + rng.randrange(1, 40)]
+        case "put in":
+            changed[at:at] = rng.randbytes(rng.randrange(1, 40))
+        case "cut off":
+            del changed[at:]
+    return bytes(changed)
+
+
+def test_whatever_happens_to_a_zip_it_is_taken_or_refused_with_a_sentence(tmp_path: Path) -> None:
+    rng, data = random.Random(17), zipped(GOOD)  # the same mutations every time
+    refused = 0
+    for _ in range(400):
+        try:
+            unpack(tmp_path, mutated(rng, data))
+        except InvalidInput as error:
+            refused += error.code == "invalid_deployment_zip" and error.message.startswith("The zip cannot be used: ")
+        shutil.rmtree(tmp_path / "target")
+    assert refused > 200

@@ -202,3 +202,47 @@ def test_limits_of_whole_numbers_stay_whole_numbers_in_json() -> None:
     config = declared(type="int_range", min=0, max=10.0, step=1)[0].config
 
     assert config.model_dump_json(include={"min", "max", "step"}) == '{"min":0,"max":10,"step":1}'
+
+
+class Compared:
+    """Counts how often one of its numbers or texts is compared with another."""
+
+    count = 0
+
+
+class Number(int):
+    def __eq__(self, other: object) -> bool:
+        Compared.count += 1
+        return int(self) == other
+
+    __hash__ = int.__hash__
+
+
+def test_a_list_is_looked_up_among_its_options_and_not_compared_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Compared, "count", 0)
+    parameters = declared(type="int_list", options=list(range(300)))
+
+    check_parameters(parameters, {"p": [Number(number) for number in range(300)]})
+
+    assert Compared.count <= 2 * 300
+
+
+def test_a_name_that_is_taken_is_found_without_comparing_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [*(f"p{number}" for number in range(3000)), "p7"]
+    raw = [{"name": name, "config": {"type": "int"}} for name in names]
+    read: list[str] = []
+    monkeypatch.setattr(Parameter, "__getattribute__", _noting(read))
+
+    parameters, problems, _ = read_declarations(raw, "additional_parameters")
+
+    assert (len(parameters), len(problems), "taken" in problems[0]) == (3000, 1, True)
+    assert len(read) <= 10 * len(names)
+
+
+def _noting(read: list[str]) -> Any:
+    def note(self: object, name: str) -> Any:
+        if name == "name":
+            read.append(name)
+        return object.__getattribute__(self, name)
+
+    return note

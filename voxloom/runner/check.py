@@ -1,23 +1,29 @@
-"""Tries whether an algorithm can be loaded: `python -m voxloom.runner.check FOLDER REPORT MEMORY SECONDS`.
+"""Tries whether an algorithm can be loaded: `python -m voxloom.runner.check FOLDER REPORT MEMORY SECONDS [NOTES]`.
 
-The folder holds the algorithm's modules. What came of it is written to the file REPORT as JSON, `{"fault": null}` or
-`{"fault": "a sentence", "trace": "lines"}`; a process that ends without a report has been ended by the algorithm's
-own code, or by a limit: MEMORY bytes of address space, SECONDS of processor time. What the code prints goes to
-standard output and error, as always.
+The folder is the algorithm's as it was deployed. What came of it is written to the file REPORT as JSON,
+`{"fault": null}` or `{"fault": "a sentence", "trace": "lines"}`; a process that ends without a report has been ended by
+the algorithm's own code, or by a limit: MEMORY bytes of address space, SECONDS of processor time. What the code prints
+goes to standard output and error, as always. NOTES is a file that says how long libraries took
+(voxloom.runner.libraries). On SIGUSR1 it prints where it is.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import resource
+import signal
 import sys
 import traceback
 from pathlib import Path
 
+from voxloom.runner import libraries
 from voxloom.runner.importing import RUNNER, ModuleUnusable, load_runner_class
 
 LONGEST_TRACE = 30
 """Lines; the last ones say what went wrong."""
+LONGEST_LINE = 500
+"""Characters; an exception may say anything."""
 
 
 class Fault(Exception):
@@ -88,18 +94,21 @@ def _advice(error: BaseException) -> str:
 def _trace(error: BaseException, folder: Path) -> str:
     """The last lines, with paths as the author knows them; never the values of variables."""
     lines = "".join(traceback.format_exception(error)).splitlines()[-LONGEST_TRACE:]
-    return "\n".join(lines).replace(f"{folder}/", "")
+    return "\n".join(line[:LONGEST_LINE] for line in lines).replace(f"{folder}/", "")
 
 
-def _limit_process(memory: int, seconds: int) -> None:
+def limit_process(memory: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def main(arguments: list[str]) -> None:
-    folder, report, memory, seconds = arguments
-    _limit_process(int(memory), int(seconds))
+    folder, report, memory, seconds, *notes = arguments
+    limit_process(int(memory), int(seconds))
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
+    if notes:
+        libraries.watch(Path(folder), Path(notes[0]))
     verdict: dict[str, str | None] = {"fault": None}
     try:
         check(Path(folder))

@@ -51,7 +51,7 @@ def _import_all() -> dict[str, ModuleType]:
     """What a child can be. The collector leaves alone what is there by now, or it would copy the shared memory."""
     for name in _LOADED:
         importlib.import_module(name)
-    names = ("host", "check", "forkserver")
+    names = ("host", "check", "describe", "forkserver")
     mains = {name: importlib.import_module(f"voxloom.runner.{name}") for name in names}
     gc.collect()
     gc.freeze()
