@@ -17,9 +17,10 @@ from shared.objects import signed
 from shared.objects.base import COLLECTIONS, ObjectStore
 from shared.objects.local import LocalObjectStore
 from shared.ops import Ops
+from shared.room import Room
 from shared.service import Platform, Service
 from shared.settings import Settings
-from voxloom.errors import InvalidInput, Unavailable
+from voxloom.errors import InvalidInput, Misconfigured, Unavailable
 
 log = logging.getLogger("voxloom.system")
 
@@ -78,8 +79,10 @@ class System:
         settings = self._settings
         if not settings.whole:
             settings = settings.model_copy(update={"worker_id": await self._own_name(settings)})
+        room = await self._open_room(settings)
         bus = await self._open_bus(settings)
-        base = Platform(bus=bus, store=await self._open_store(settings), settings=settings)
+        base = Platform(bus=bus, store=await self._open_store(settings), settings=settings, room=room)
+        room.on_short = base.store.shed
         if settings.ops_port is not None:
             await self._show(Ops(base, self.services))
         for kind in self._kinds:
@@ -97,7 +100,7 @@ class System:
         if kind.name == "gateway" and isinstance(base.store, LocalObjectStore):
             from services.gateway.service import Gateway
 
-            return Gateway(base, routes=signed.routes(base.store, limit=self._settings.max_file_bytes))
+            return Gateway(base, routes=signed.routes(base.store, limit=self._settings.max_file_bytes, room=base.room))
         return kind(base)
 
     async def _run(self, service: Service) -> None:
@@ -112,6 +115,19 @@ class System:
     async def _show(self, ops: Ops) -> None:
         self._exits.push_async_callback(ops.stop)
         await ops.start()
+
+    async def _open_room(self, settings: Settings) -> Room:
+        """Before all else: what it gives up lets the others start on a full disk."""
+        room = platform.make_room(settings)
+        self._exits.push_async_callback(room.close)
+        try:
+            await room.open()
+        except OSError as error:
+            raise Misconfigured(
+                f"The folder {settings.data} cannot be used ({error.strerror or error}); make it writable for this "
+                "user, or choose another one with --data."
+            ) from error
+        return room
 
     async def _open_bus(self, settings: Settings) -> Bus:
         bus = platform.make_bus(settings)

@@ -29,11 +29,13 @@ async def answers(health: Awaitable[bool]) -> bool:
 async def platform_faults(platform: Platform) -> list[str]:
     """What is wrong with what a process stands on; nothing when all is well."""
     bus, store = await asyncio.gather(answers(platform.bus.healthy()), answers(platform.store.healthy()))
+    await platform.room.look()
+    full = [platform.room.fault] if platform.room.fault else []
     checks = {
         "the broker does not answer, takes nothing, or has lost one of our subscriptions": bus,
         "the object store does not answer": store,
     }
-    return [fault for fault, well in checks.items() if not well]
+    return full + [fault for fault, well in checks.items() if not well]
 
 
 class Ops:
@@ -98,6 +100,8 @@ class Ops:
             self._ready.labels(service.name).set(service.ready)
             for name, value in service.figures().items():
                 self._figure(name).set(value)
+        for name, value in self._platform.room.figures._asdict().items():
+            self._figure(f"disk_{name}" if name == "short" else f"disk_{name}_bytes").set(value)
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": METRICS_TYPE})
 
     def _figure(self, name: str) -> Gauge:

@@ -6,6 +6,7 @@ from shared.bus.base import Bus
 from shared.bus.local import LocalBus
 from shared.objects.base import ObjectStore
 from shared.objects.local import LocalObjectStore
+from shared.room import Room
 from shared.settings import Settings
 from voxloom.errors import Misconfigured
 
@@ -22,6 +23,16 @@ def make_bus(settings: Settings) -> Bus:
     except ModuleNotFoundError as error:
         raise Misconfigured(_MISSING) from error
     return RabbitBus(settings.broker.get_secret_value(), stream_hours=hours, stream_bytes=size)
+
+
+def make_room(settings: Settings) -> Room:
+    """Not open yet. Where broker and store are others', only what is under way lies on this machine."""
+    return Room(
+        settings.data,
+        low_water=settings.low_water_bytes,
+        reserve=settings.reserve_bytes,
+        refuses=not (settings.broker and settings.store),
+    )
 
 
 def make_store(settings: Settings) -> ObjectStore:

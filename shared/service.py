@@ -6,11 +6,12 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from shared.bus.base import Bus, Subscription
 from shared.objects.base import ObjectStore
+from shared.room import BoundlessRoom, Room
 from shared.settings import Settings
 
 
@@ -21,6 +22,8 @@ class Platform:
     bus: Bus
     store: ObjectStore
     settings: Settings
+    room: Room = field(default_factory=BoundlessRoom)
+    """On the disk of the data folder."""
 
 
 class Service(ABC):
@@ -42,6 +45,7 @@ class Service(ABC):
         self.platform = platform
         self.bus = platform.bus
         self.store = platform.store
+        self.room = platform.room
         self.settings = platform.settings
         self.log = logging.getLogger(f"voxloom.{self.name}")
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

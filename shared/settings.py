@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     """amqp://user:password@host:5672/vhost, or amqps://; empty: the embedded one."""
     store: str = ""
     """s3://prefix-?endpoint=https://host; empty: the embedded one."""
+    low_water_bytes: Annotated[int, Field(ge=0)] | None = None
+    """With less than this free on the disk of `data`, uploads, deploys and runs are refused; None: 512 MiB, on a small
+    disk a twentieth of it."""
+    reserve_bytes: Annotated[int, Field(ge=0)] | None = None
+    """A file in `data` that is given up so that deletes are possible on a full disk; None: 32 MiB, on a small disk a
+    64th of it."""
     cache_bytes: Annotated[int, Field(ge=0)] = 64 << 30
     """What a node keeps of the objects of such a store, for all its processes together."""
     host: str = "127.0.0.1"

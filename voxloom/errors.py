@@ -8,7 +8,9 @@
     ├── TooLarge               over a stated limit                              413
     ├── Unavailable            a part we stand on does not answer; try again    503
     │   ├── BusUnavailable
+    │   │   └── BusFull        its disk is full                                507
     │   └── StoreUnavailable
+    │       └── StoreFull      its disk, or the store, is full                 507
     ├── Misconfigured          a setting or the machine is not as it must be    exit code 2
     └── RunFailed              a run ended FAILED or was STOPPED                (client side)
 
@@ -85,6 +87,16 @@ class BusUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     code = "store_unavailable"
+
+
+class BusFull(BusUnavailable):
+    code = "storage_full"
+    http_status = 507
+
+
+class StoreFull(StoreUnavailable):
+    code = "storage_full"
+    http_status = 507
 
 
 class Misconfigured(VoxloomError):

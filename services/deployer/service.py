@@ -38,9 +38,10 @@ from shared.bus import topology
 from shared.forkserver import ForkServer
 from shared.objects.base import EXPIRING
 from shared.records.store import DEPLOYS, pack_segment, unpack_segment
+from shared.room import full_disk
 from shared.service import Platform, Service
 from shared.versions import Deploy, Deployed, removed_from
-from voxloom.errors import InvalidInput, NotAllowed, NotFound, Unavailable, VoxloomError
+from voxloom.errors import InvalidInput, NotAllowed, NotFound, StoreFull, Unavailable, VoxloomError
 from voxloom.ids import new_id
 from voxloom.manifest import Manifest, apply_overrides
 from voxloom.models import RunError, utc_now
@@ -95,9 +96,14 @@ class Deployer(Service):
         try:
             async with self._work_folder() as work:
                 manifest, deployed = await self._build(event, work)
-        except InvalidInput as error:
+        except (InvalidInput, StoreFull) as error:
             self.log.info("deploy %s failed: %s", event.subject, error.message)
             return _failure(event, error)
+        except OSError as error:
+            if (full := full_disk(error)) is None:
+                raise
+            self.log.warning("deploy %s failed: %s", event.subject, full.message)
+            return _failure(event, full)
         self.log.info("deploy %s: %s %s.%s", event.subject, manifest.name, manifest.major, deployed.minor)
         return _success(event, manifest, deployed)
 
@@ -154,6 +160,7 @@ class Deployer(Service):
     # --- removals ---
 
     async def _remove(self, event: AlgorithmDeleteRequested) -> AlgorithmDeleted | AlgorithmDeleteRefused:
+        await self.room.make_way()
         try:
             await self._agree(event)
         except (NotFound, NotAllowed) as error:
@@ -215,7 +222,7 @@ def _success(event: DeployRequested, manifest: Manifest, deployed: Deployed) -> 
     )
 
 
-def _failure(event: DeployRequested, error: InvalidInput) -> DeployFailed:
+def _failure(event: DeployRequested, error: VoxloomError) -> DeployFailed:
     log = str(error.details.get("log", error.message))
     return DeployFailed(subject=event.subject, project=event.project, error=_told(error), log=log)
 
@@ -233,4 +240,4 @@ def _refusal(event: AlgorithmDeleteRequested, error: VoxloomError) -> AlgorithmD
 
 
 def _told(error: VoxloomError) -> RunError:
-    return RunError(type=type(error).__name__, message=error.message, code=error.code)
+    return RunError(type=type(error).__name__, message=error.message, code=error.code, retryable=error.retryable)

@@ -24,6 +24,7 @@ from services.gateway.workers import Workers
 from shared.bus.base import Bus
 from shared.checkpoints import KnownCheckpoints
 from shared.objects.base import ObjectStore
+from shared.room import BoundlessRoom, Room
 from shared.samples import KnownSamples
 from shared.settings import Settings
 
@@ -60,6 +61,7 @@ class Context:
     """Waits until the views know all that was said before. Raises BusUnavailable."""
     ready: Callable[[], Awaitable[Sequence[str]]]
     """What keeps the gateway from being ready; nothing when it is."""
+    room: Room = field(default_factory=BoundlessRoom)
     turnstile: Turnstile = field(default_factory=Turnstile)
     shown: ShownRecords = field(default_factory=ShownRecords)
     news_readers: int = 0

@@ -16,7 +16,7 @@ from shared.objects.base import CHUNK, EXPIRING
 from shared.records.fold import DeployState
 from shared.records.store import DEPLOYS
 from voxloom.bundle import pack_folder
-from voxloom.errors import InvalidInput, NotAllowed, NotFound, Unavailable, VoxloomError
+from voxloom.errors import InvalidInput, NotAllowed, NotFound, StoreFull, Unavailable, VoxloomError
 from voxloom.models import RunError
 
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
@@ -66,7 +66,8 @@ async def run_to_end(context: Context, event: DeployRequested, timeout: float, *
 
 def failure_of(error: RunError, deploy_id: str) -> VoxloomError:
     if error.retryable:
-        return Unavailable(error.message, code=error.code, details={"deploy_id": deploy_id})
+        kind = StoreFull if error.code == StoreFull.code else Unavailable
+        return kind(error.message, code=error.code, details={"deploy_id": deploy_id})
     return InvalidInput(error.message, code=error.code, http_status=400, details={"deploy_id": deploy_id})
 
 

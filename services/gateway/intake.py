@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from aiohttp import web
 
 from services.gateway.bodies import check_size, chunks_of, refuse_encoded
+from services.gateway.context import context_of
 from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore
+from shared.room import while_room
 from voxloom.errors import InvalidInput, TooLarge
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -72,10 +74,11 @@ async def store_body(
     limit: int,
     metadata: Mapping[str, str] | None = None,
 ) -> ObjectInfo:
-    """Raises TooLarge, if possible before a byte is read."""
+    """Raises TooLarge, if possible before a byte is read, and StoreFull."""
     refuse_encoded(request)
     check_size(request, limit)
-    return await store.put_stream(collection, key, chunks, limit=limit, metadata=metadata, tags=EXPIRING)
+    roomy = while_room(chunks, context_of(request).room)
+    return await store.put_stream(collection, key, roomy, limit=limit, metadata=metadata, tags=EXPIRING)
 
 
 async def read_through(request: web.Request, chunks: AsyncIterator[bytes], *, limit: int) -> None:

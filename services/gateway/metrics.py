@@ -9,6 +9,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from services.gateway.problems import CLIENT_GONE, Handler
+from shared.room import Figures
 from voxloom.models import QueueFigures, Status, WorkerState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,6 +47,16 @@ class Metrics:
             "voxloom_bus_dead_letters",
             "Messages that nobody could handle (the embedded broker tells of 1000 at most).",
         )
+        self._disk = {
+            name: self._gauge(f"voxloom_disk_{name}", text)
+            for name, text in (
+                ("total_bytes", "Size of the disk of the data folder."),
+                ("free_bytes", "What is free there."),
+                ("low_water_bytes", "With less free, uploads, deploys and runs are refused."),
+                ("reserve_bytes", "What is kept back so that deletes are possible on a full disk."),
+                ("short", "Whether there is too little."),
+            )
+        }
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
@@ -67,6 +78,7 @@ class Metrics:
         queues: Iterable[QueueFigures],
         workers: Mapping[WorkerState, int],
         dead_letters: int,
+        disk: Figures,
     ) -> bytes:
         for status, count in runs.items():
             self._runs.labels(status).set(count)
@@ -81,6 +93,8 @@ class Metrics:
         for state, count in workers.items():
             self._workers.labels(state).set(count)
         self._dead.set(dead_letters)
+        for gauge, value in zip(self._disk.values(), disk, strict=True):
+            gauge.set(value)
         return generate_latest(self._registry)
 
 

@@ -152,6 +152,8 @@ def _problems(route: Route, schemas: Schemas) -> dict[str, Any]:
     taking = {} if route.body is None else _TAKING
     for status, codes in [*route.problems.items(), *_ANYWHERE.items(), *changing.items(), *taking.items()]:
         problems[status] = (*problems.get(status, ()), *codes)
+    if route.grows and route.method != "GET":
+        problems[507] = (*problems.get(507, ()), "storage_full")
     return {
         str(status): {
             "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}",

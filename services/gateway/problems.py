@@ -11,7 +11,8 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from voxloom.errors import TooLarge, VoxloomError
+from shared.room import refusals
+from voxloom.errors import BusFull, StoreFull, TooLarge, VoxloomError
 from voxloom.ids import new_id
 from voxloom.models import Problem
 
@@ -38,6 +39,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except VoxloomError as error:
+        if isinstance(error, StoreFull | BusFull):
+            refusals.note(f"{request.method} {request.path[:200]!r}", error)
         return _broken_off(request, error) or problem_of(error)
     except web.HTTPRequestEntityTooLarge as error:
         return problem_of(TooLarge(f"The body is too large ({error.text}); send less at once."))

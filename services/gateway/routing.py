@@ -27,6 +27,8 @@ class Media:
     text: bool = False
 
 
+_ALWAYS_POSSIBLE = ("/stop", "/replay")
+
 Body = type[BaseModel] | Many | Media | tuple[Media, ...] | None
 """None: no body. A tuple: one of these."""
 
@@ -54,11 +56,33 @@ class Route:
     headers: Sequence[str] = ()
     """Request headers that make a difference."""
 
+    @property
+    def grows(self) -> bool:
+        """Whether it makes something that takes room, so that it is refused on a full disk. What else changes
+        something makes room, or lets go on what is there: that is always possible."""
+        return self.method != "DELETE" and not self.path.endswith(_ALWAYS_POSSIBLE)
+
     def definition(self) -> web.RouteDef:
         if self.method == "GET":
             return web.get(self.path, self.handler)
-        takes_json = isinstance(self.body, type)
-        return web.route(self.method, self.path, _in_turn(self.handler) if takes_json else self.handler)
+        handler = _in_turn(self.handler) if isinstance(self.body, type) else self.handler
+        return web.route(self.method, self.path, _where_room(handler) if self.grows else _making_way(handler))
+
+
+def _where_room(handler: Handler) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        context_of(request).room.check(request.content_length or 0)
+        return await handler(request)
+
+    return handle
+
+
+def _making_way(handler: Handler) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        await context_of(request).room.make_way()
+        return await handler(request)
+
+    return handle
 
 
 def _in_turn(handler: Handler) -> Handler:

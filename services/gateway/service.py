@@ -201,6 +201,7 @@ class Gateway(Service):
             metrics=Metrics(),
             catch_up=self._following.catch_up,
             ready=self.faults,
+            room=self.room,
         )
         app = make_app(context)
         app.add_routes(self._routes)

@@ -10,7 +10,7 @@ from messages.files import FileRejected, FileUploaded
 from services.gateway.answers import Answers, answer, inspection_of
 from shared.files import COLLECTION, upload_key
 from shared.objects.base import ObjectStore
-from voxloom.errors import InvalidInput, Unavailable
+from voxloom.errors import InvalidInput, StoreFull, Unavailable
 from voxloom.models import RunError
 
 AT_ONCE = 16
@@ -47,5 +47,5 @@ class Uploads:
 
 
 def refusal_of(error: RunError, file_id: str) -> InvalidInput | Unavailable:
-    kind = Unavailable if error.retryable else InvalidInput
+    kind = StoreFull if error.code == StoreFull.code else Unavailable if error.retryable else InvalidInput
     return kind(error.message, code=error.code, details={"file_id": file_id})

@@ -34,7 +34,7 @@ from shared.objects.base import EXPIRING, FileUpload
 from shared.records.store import RecordStore
 from shared.samples import KnownSamples
 from shared.service import Platform, Service
-from voxloom.errors import InvalidInput, NotFound, Unavailable
+from voxloom.errors import InvalidInput, NotFound, StoreFull, Unavailable, VoxloomError
 from voxloom.models import DatasetInfo, RunError, utc_now
 
 UPKEEP_SECS = 3600.0
@@ -75,6 +75,7 @@ class Ingest(Service):
 
     async def _delete(self, event: FileDeleteRequested) -> FileDeleted | FileDeleteRefused:
         """Whoever makes a sample looks for this note after it is written; we look for samples after the note is."""
+        await self.room.make_way()
         note = files.deleting_key(event.subject)
         await self.store.put(files.COLLECTION, note, b"", tags=EXPIRING)
         if used := await self._samples.using(event.subject):
@@ -96,8 +97,9 @@ class Ingest(Service):
             if datasets is not None:
                 event = await self._settle(event, place)
                 await self._commit(event, datasets)
-        except InvalidInput as error:
+        except (InvalidInput, StoreFull) as error:
             self.log.info("file %s: %s", event.subject, error.message)
+            await self.room.make_way()  # so that it can be said where the disk is full
             await self._drop(event)
             await self.bus.publish(_rejection(event, error))
         finally:
@@ -185,11 +187,11 @@ def _committed(entry: files.FileEntry) -> FileCommitted:
     )
 
 
-def _rejection(event: FileUploaded, error: InvalidInput) -> FileRejected:
+def _rejection(event: FileUploaded, error: VoxloomError) -> FileRejected:
     return FileRejected(
         subject=event.subject,
         project=event.project,
-        error=RunError(type=type(error).__name__, message=error.message, code=error.code),
+        error=RunError(type=type(error).__name__, message=error.message, code=error.code, retryable=error.retryable),
     )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from messages.base import Event
-from messages.executions import RecordsDeleted
+from messages.executions import RecordsDeleted, RecordsDeleteRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
 from shared.records.ledger import Ledger, living, review
@@ -98,6 +98,8 @@ class Recorder(Service):
             self.log.warning("refused %d decisions of a scheduler that is no longer in charge", len(events) - len(good))
         if not good:
             return
+        if any(isinstance(event, RecordsDeleteRequested) for event in good):
+            await self.room.make_way()
         number = self._ledger.segment + 1
         await self._append(number, good)
         self._ledger.apply(number, epoch, good)

@@ -44,6 +44,7 @@ from voxloom import __version__
 from voxloom.errors import Unavailable
 from voxloom.ids import new_id
 from voxloom.models import RunError
+from voxloom.runner.limits import DISK_FULL, disk_full, is_disk_full
 
 SETTLE_SECS = 5.0
 """How long a stopping worker waits to hear that what it reported has been settled."""
@@ -333,7 +334,9 @@ class Worker(Service):
         )
 
     def _offer(self) -> list[Lane]:
-        return [queue.lane for queue in self._lanes.values()]
+        """Nothing new while the disk is full: what it would be given would fail, and waits for room instead."""
+        lanes = [queue.lane for queue in self._lanes.values()]
+        return [lane.model_copy(update={"slots": 0}) for lane in lanes] if self.room.short else lanes
 
     # the end
 
@@ -378,6 +381,9 @@ async def _within(waiting: Coroutine[Any, Any, Any], timeout: float) -> bool:
 
 
 def _internal(error: Exception) -> Result:
+    if is_disk_full(error):
+        why = disk_full(str(error))
+        return Result(error=RunError(type=type(error).__name__, message=why, code=DISK_FULL, retryable=True))
     message = f"The worker could not do this run: {error}. Its log says more."
     return Result(error=RunError(type=type(error).__name__, message=message, code="worker_error", retryable=True))
 

@@ -213,6 +213,9 @@ class ObjectStore(ABC):
     async def set_tags(self, collection: str, key: str, tags: Mapping[str, str]) -> None:
         """Replaces all tags. Giving an object the EXPIRING tag starts its time anew where the store allows it."""
 
+    async def shed(self, free: int) -> None:
+        """Lets go of what can be had again, until so many bytes are free on the local disk, or nothing is left."""
+
     async def self_test(self) -> None:
         """Tries out what nothing else does before people need it. Raises Misconfigured with what is wrong."""
 

@@ -67,6 +67,9 @@ class S3ObjectStore(ObjectStore):
         if engine is not None:
             await engine.close()
 
+    async def shed(self, free: int) -> None:
+        await self._now().shed(free)
+
     async def put(
         self,
         collection: str,

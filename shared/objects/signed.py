@@ -15,7 +15,8 @@ from shared.objects.local import LocalObjectStore
 from shared.objects.sending import send_body
 from shared.objects.signing import PATH
 from shared.ranges import NotModified, Part, Selection, Unsatisfiable, select
-from voxloom.errors import TooLarge, VoxloomError
+from shared.room import BoundlessRoom, Room, refusals, while_room
+from voxloom.errors import StoreFull, TooLarge, VoxloomError
 from voxloom.models import Problem
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,7 +29,7 @@ _BYTES = {
 }
 
 
-def routes(store: LocalObjectStore, *, limit: int | None = None) -> list[web.RouteDef]:
+def routes(store: LocalObjectStore, *, limit: int | None = None, room: Room | None = None) -> list[web.RouteDef]:
     """GET (with HEAD and Range) and PUT of signed URLs; an upload has `limit` bytes at most. Errors are answered here,
     as problem+json."""
 
@@ -36,7 +37,7 @@ def routes(store: LocalObjectStore, *, limit: int | None = None) -> list[web.Rou
         return await _get(store, request)
 
     async def put(request: web.Request) -> web.StreamResponse:
-        return await _put(store, request, limit)
+        return await _put(store, request, limit, room or BoundlessRoom())
 
     path = PATH + r"/{collection}/{key:[\s\S]+}"
     return [web.get(path, _answering(get)), web.put(path, _answering(put))]
@@ -86,11 +87,12 @@ async def _send(
         raise ConnectionResetError("the object could not be read to its end") from error
 
 
-async def _put(store: LocalObjectStore, request: web.Request, limit: int | None) -> web.StreamResponse:
+async def _put(store: LocalObjectStore, request: web.Request, limit: int | None, room: Room) -> web.StreamResponse:
     collection, key = _signed(store, "PUT", request)
     if limit is not None and (request.content_length or 0) > limit:
         raise TooLarge(f"The object has more than the {limit} bytes allowed; send a smaller one.")
-    chunks = request.content.iter_any()
+    room.check(request.content_length or 0)
+    chunks = while_room(request.content.iter_any(), room)
     info = await store.put_stream(collection, key, chunks, limit=limit, condition=ABSENT, tags=EXPIRING)
     response = web.Response()
     response.etag = info.etag
@@ -117,6 +119,8 @@ def _answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except VoxloomError as error:
+            if isinstance(error, StoreFull):
+                refusals.note(f"{request.method} of a signed URL", error)
             return _problem(HTTPStatus(error.http_status), error.code, error.message, retryable=error.retryable)
 
     return answer

@@ -77,5 +77,5 @@ def test_a_full_disk_is_said_and_what_ran_ends_once_there_is_room(
 def _refused(api: Api, noting: str, notes: Notes) -> bool:
     body = {"algorithm_id": noting, "additional_parameters": {"n": -1, "notes": str(notes.path)}}
     answer = api.http.post("/api/v0/execute-algorithm", json={"input_dataset_ids": [], **body})
-    assert answer.status_code in (200, 503), answer.text
-    return answer.status_code == 503 and "room" in answer.text
+    assert answer.status_code in (200, 507), answer.text
+    return answer.status_code == 507 and "make room" in answer.text

@@ -290,6 +290,18 @@ class TestTrainings:
         assert refusal(refused) == (400, "training_not_stoppable")
         assert refused.json()["details"] == {"training_id": training, "status": "COMPLETED"}
 
+    async def test_the_record_of_one_that_has_ended_can_be_deleted(
+        self, client: httpx.AsyncClient, world: World
+    ) -> None:
+        training = await begun(world, client)
+        refused = await client.delete(f"/api/v1/trainings/{training}")
+        assert refusal(refused) == (409, "training_not_ended")
+        await world.bus.publish(TrainingCompleted(subject=training, attempt=1, epoch=1, result=Result()))
+        await world.settled()
+        assert (await client.delete(f"/api/v1/trainings/{training}")).status_code == 200
+        gone = await client.get(f"/api/v1/trainings/{training}")
+        assert refusal(gone) == (404, "training_record_not_found")
+
     async def test_only_what_has_ended_is_continued_and_from_the_newest_checkpoint(
         self, client: httpx.AsyncClient, world: World
     ) -> None:

@@ -20,7 +20,7 @@ from tests.brokers import free_ports
 from tests.contract.object_store_behaviour import DATA
 from tests.contract.s3_proxy import Answer, Asked, Pass, Proxy
 from tests.s3server import KEYS, UNCHECKED, S3Server
-from voxloom.errors import Misconfigured, StoreUnavailable
+from voxloom.errors import Misconfigured, StoreFull, StoreUnavailable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Opening = Callable[[str], Awaitable[None]]
@@ -93,6 +93,8 @@ def answering(status: int, code: str) -> Callable[[web.Request, Pass], Awaitable
         (503, "SlowDown", StoreUnavailable, "try again"),
         (301, "PermanentRedirect", Misconfigured, "another region"),
         (501, "NotImplemented", Misconfigured, "cannot do this"),
+        (507, "XMinioStorageFull", StoreFull, "has no room left"),
+        (403, "QuotaExceeded", StoreFull, "has no room left"),
     ],
 )
 async def test_what_a_server_refuses_is_told_in_our_words(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -184,6 +185,26 @@ async def test_a_fault_of_the_worker_ends_the_run_and_not_the_worker(world: Work
     assert (await world.report("a")).outcome == "failed"
     world.pool.error = None
     await world.begin("b")
+
+
+async def test_a_worker_whose_disk_is_full_offers_nothing_until_there_is_room(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = [True]
+    monkeypatch.setattr(type(world.worker.room), "short", property(lambda _: short[0]))
+    await until(lambda: world.beats and [lane.slots for lane in world.beats[-1].lanes] == [0], "no slot")
+    short[0] = False
+    await until(lambda: [lane.slots for lane in world.beats[-1].lanes] == [1], "the slot")
+
+
+async def test_a_full_disk_is_how_a_run_fails_before_its_code_begins(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.pool.error = OSError(errno.ENOSPC, "No space left on device")
+    await world.assign("r")
+    error = (await world.report("r")).result.error
+    assert error is not None
+    assert (error.code, error.retryable) == ("storage_full", True)
 
 
 async def test_a_device_that_is_not_there_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

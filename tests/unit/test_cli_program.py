@@ -335,6 +335,17 @@ def test_rm_asks_before_it_removes(cli: Cli, server: FakeServer) -> None:
     assert server.removed == [("smooth", "1", "2")]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("smooth",), ("smooth", "latest"), ("files",), ("smooth", 1, 2)],
+    ids=["alone", "no number", "none", "two"],
+)
+def test_rm_says_what_it_can_remove(cli: Cli, server: FakeServer, words: tuple[object, ...]) -> None:
+    refused = cli("rm", "--yes", *words)
+    assert (refused.exit_code, server.removed) == (1, [])
+    assert "rm files ID" in refused.stderr
+
+
 # --- the doctor -------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from services.gateway.metrics import Metrics
+from shared.room import BoundlessRoom
 from shared.settings import Settings
 from tests.unit import compose_file
 from tests.unit.compose_file import OPS_PORT, ROOT, ours
@@ -30,7 +31,7 @@ def told() -> set[str]:
 
 
 def of_the_gateway() -> Iterator[str]:
-    text = Metrics().render({}, 0, [], {}, 0).decode()
+    text = Metrics().render({}, 0, [], {}, 0, BoundlessRoom().figures).decode()
     for name, kind in re.findall(r"^# TYPE (voxloom_\w+) (\w+)$", text, re.MULTILINE):
         yield from [f"{name}_bucket", f"{name}_sum", f"{name}_count"] if kind == "histogram" else [name]
 

@@ -128,6 +128,19 @@ async def test_what_is_too_much_is_counted_while_others_come_and_go(pool: Pool, 
     assert names(folder) == []
 
 
+async def test_what_a_full_disk_lacks_comes_from_the_cache(
+    pool: Pool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a cache that keeps to its limit, on a disk with ten bytes free
+    cache = opened(NodeCache(folder, MIB, pool))
+    for number in range(3):
+        await cache.obtain(f"{number}", gives(b"bytes"), nothing)
+    monkeypatch.setattr("shared.objects.cloud.cache._free_of", lambda _: 10)
+    # When more is wanted, then so much goes, what was used longest ago first
+    cache.trim(free=17)
+    assert names(folder) == ["2"]
+
+
 def opened(cache: NodeCache) -> NodeCache:
     cache.open()
     return cache

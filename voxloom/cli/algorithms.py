@@ -1,10 +1,9 @@
-"""`voxloom deploy`, `ls`, `rm`: algorithms from the command line."""
+"""`voxloom deploy`, `ls`, `export`: algorithms from the command line."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,25 +128,3 @@ def export(
     with connect(ctx) as client:
         path = client.export(name, major, target, minor=minor, checkpoint=checkpoint)
     typer.echo(f"Exported {name} to {path}. Deploy it with `voxloom deploy {path}`.")
-
-
-def rm(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="The algorithm's name.", show_default=False)],
-    major: Annotated[int, typer.Argument(min=0, help="Its major version.", show_default=False)],
-    minor: Annotated[int | None, typer.Option(min=0, help="Only this minor version.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Remove an algorithm from the server, or one minor version of it."""
-    what = f"{name} {major}" if minor is None else f"{name} {major}.{minor}"
-    if not yes:
-        _ask(what)
-    with connect(ctx) as client:
-        said = client.remove(name, major, minor)
-    typer.echo(f"{what}: {said}")
-
-
-def _ask(what: str) -> None:
-    if not sys.stdin.isatty():
-        raise InvalidInput(f"Removing {what} cannot be undone; add --yes to do it without being asked.")
-    typer.confirm(f"Remove {what} from the server for good?", abort=True)

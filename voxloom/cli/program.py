@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from voxloom.cli import algorithms, bundling, doctor, insides, local, operations, runs, saving, servers, training
+from voxloom.cli import (
+    algorithms,
+    bundling,
+    doctor,
+    insides,
+    local,
+    operations,
+    removing,
+    runs,
+    saving,
+    servers,
+    training,
+)
 from voxloom.cli.interrupts import INTERRUPTED
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
@@ -88,7 +100,7 @@ app.command()(runs.logs)
 app.command()(runs.stop)
 app.command()(saving.save)
 app.command()(algorithms.export)
-app.command()(algorithms.rm)
+app.command()(removing.rm)
 app.command()(operations.queues)
 app.command()(operations.workers)
 app.add_typer(bundling.bundle, name="bundle")

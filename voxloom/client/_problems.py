@@ -13,6 +13,7 @@ from voxloom.errors import (
     InvalidInput,
     NotAllowed,
     NotFound,
+    StoreFull,
     StoreUnavailable,
     TooLarge,
     Unavailable,
@@ -27,6 +28,7 @@ _BY_CODE: dict[str, type[VoxloomError]] = {
     "algorithm_not_removable": Conflict,
     "bus_unavailable": BusUnavailable,
     "execution_not_stoppable": Conflict,
+    "storage_full": StoreFull,
     "store_unavailable": StoreUnavailable,
     "training_not_stoppable": Conflict,
 }
@@ -41,6 +43,7 @@ _BY_STATUS: dict[int, type[VoxloomError]] = {
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
+    507: StoreFull,
 }
 
 

@@ -19,7 +19,7 @@ from voxloom.runner.channel import Channel, ChannelClosed, die
 from voxloom.runner.exceptions import TaskStoppedException, text_of
 from voxloom.runner.handler import TaskHandler
 from voxloom.runner.importing import ModuleUnusable, load_runner_class
-from voxloom.runner.limits import NO_PROCESS, is_no_process, no_process
+from voxloom.runner.limits import DISK_FULL, NO_PROCESS, disk_full, is_disk_full, is_no_process, no_process
 from voxloom.runner.link import WorkerLink
 from voxloom.runner.output import Outbox, Output
 from voxloom.runner.sessions import Sessions
@@ -221,6 +221,8 @@ def run_error(error: BaseException) -> RunError:
         return RunError(type=name, message=full_card(message), code=CARD_FULL)
     if is_no_process(error):
         return RunError(type=name, message=no_process(message), code=NO_PROCESS)
+    if is_disk_full(error):
+        return RunError(type=name, message=disk_full(message), code=DISK_FULL, retryable=True)
     if isinstance(error, MemoryError):
         message = message_of(error) or "The run needs more memory than it may have."
         return RunError(type=name, message=message, code=_OUT_OF_MEMORY)

@@ -22,7 +22,7 @@ from services.gateway.logs import shown_log
 from services.gateway.paging import Page, PageQuery, page_answer
 from services.gateway.payloads import json_answer, json_bytes, json_list, read_query
 from services.gateway.routing import Many, Route
-from services.gateway.runs import ask_for, ask_to_stop, find_run
+from services.gateway.runs import NAMING, ask_for, ask_to_stop, find_run
 from shared.records.view import execution_record
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import new_id
@@ -153,12 +153,17 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def _delete_one(request: web.Request) -> None:
-    state = (await find_run(request)).state
+    await delete_record(request, "execution")
+
+
+async def delete_record(request: web.Request, task: Task) -> None:
+    """Of the run of that task that the path names. Raises NotFound, and Conflict where it has not ended."""
+    state = (await find_run(request, task)).state
     if not state.ended:
         raise Conflict(
-            f"The execution has not ended ({state.status}); stop it, and delete its record after that.",
-            code="execution_not_ended",
-            details={"execution_id": state.run, "status": state.status},
+            f"The {task} has not ended ({state.status}); stop it, and delete its record after that.",
+            code=f"{task}_not_ended",
+            details={NAMING[task].identifier: state.run, "status": state.status},
         )
     await _delete(context_of(request), [state.run], project=state.project)
 

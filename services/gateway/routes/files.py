@@ -126,6 +126,7 @@ async def upload_url(request: web.Request) -> web.Response:
     """What is put there is no file yet: it becomes one when it is first asked for."""
     context, name = context_of(request), request.match_info["name"]
     check_name(name)
+    context.room.check()
     if name in await locate_many(context.store, [name]):
         raise Conflict(
             f"There is a file {name[:200]!r} already, and files never change; choose another name, or delete it first.",

@@ -67,6 +67,7 @@ async def get_metrics(request: web.Request) -> web.Response:
         queues=await context.queues.figures(),
         workers=context.workers.count(),
         dead_letters=await context.queues.dead_letters(),
+        disk=context.room.figures,
     )
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 

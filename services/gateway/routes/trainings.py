@@ -12,7 +12,7 @@ from services.gateway.live import LiveRun
 from services.gateway.logs import shown_log
 from services.gateway.paging import Page, page_answer
 from services.gateway.payloads import json_answer, json_bytes, read_query
-from services.gateway.routes.executions import ListQuery, RecordQuery, page_of_runs
+from services.gateway.routes.executions import ListQuery, RecordQuery, delete_record, page_of_runs
 from services.gateway.routing import Many, Route
 from services.gateway.runs import ask, ask_for, ask_to_stop, find_run
 from voxloom.errors import Conflict
@@ -76,6 +76,11 @@ async def go_on(request: web.Request) -> web.Response:
     context = context_of(request)
     run = await ask(context, key_of(request), wanted, lambda: training_of(context, wanted), "continue")
     return json_answer(TrainingResponse(training_id=run))
+
+
+async def delete(request: web.Request) -> web.Response:
+    await delete_record(request, "training")
+    return json_answer(ResponseMessage(detail="Deleted training record"))
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -155,6 +160,15 @@ ROUTES = [
         {200: TrainingRecord},
         _NOT_FOUND,
         query=RecordQuery,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/trainings/{training_id}",
+        delete,
+        "Delete the record of a training that has ended; its checkpoints stay",
+        "Trainings",
+        {200: ResponseMessage},
+        {**_NOT_FOUND, 409: ("training_not_ended",)},
     ),
     _stop("/api/v1/trainings/{training_id}/stop"),
     Route(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from voxloom.errors import BusUnavailable, Misconfigured
+from voxloom.errors import BusFull, BusUnavailable, Misconfigured
 
 _FORBIDDEN = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 
 
 def unavailable(error: Exception) -> BusUnavailable:
     """What to tell the caller. It has no path in it: it may reach people outside."""
-    told = BusUnavailable(f"The bus {_reason(error)}; then try again.")
+    kind = BusFull if is_full(error) else BusUnavailable
+    told = kind(f"The bus {_reason(error)}; then try again.")
     told.__cause__ = error
     return told
 
@@ -38,12 +39,16 @@ def newer(folder: Path, error: Exception) -> Misconfigured:
     )
 
 
+def is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+
+
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "has no room left: free some space on its disk"
+    if is_full(error):
+        return "has no room left: free some space on its disk, or delete files (`voxloom rm files ID...`)"
     name = str(getattr(error, "sqlite_errorname", "")) or type(error).__name__
-    if name == "SQLITE_FULL":
-        return "has no room left: free some space on its disk"
     if name.startswith(_FORBIDDEN):
         return "may not write its journal: give the server's user the right to"
     return f"cannot use its journal ({name}): look at the disk and at the server's log"

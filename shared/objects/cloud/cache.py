@@ -128,15 +128,17 @@ class NodeCache:
                     return
                 await self._until_free(name)
 
-    def trim(self) -> None:
-        """Blocks. Removes the least recently used files beyond the limit, and parts that nobody fetches."""
+    def trim(self, free: int = 0) -> None:
+        """Blocks. Removes the least recently used files beyond the limit, and further ones until `free` bytes of the
+        disk are; and parts that nobody fetches."""
         found = _files(self._folder)
         for path in found:
             if path.suffix == _PART:
                 _remove_part(path)
         total = sum(stat.st_size for stat in found.values())
+        limit = min(self._limit, total - free + _free_of(self._folder)) if free else self._limit
         for path, stat in sorted(found.items(), key=lambda one: one[1].st_atime_ns):
-            if total <= self._limit:
+            if total <= limit:
                 break
             if path.suffix != _PART:
                 path.unlink(missing_ok=True)
@@ -199,6 +201,11 @@ def _boot() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return "any"
+
+
+def _free_of(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

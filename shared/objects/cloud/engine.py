@@ -28,6 +28,7 @@ SMALL = 64 * 1024
 """Bytes up to which an object is fetched anew every time: that is as quick as looking it up."""
 
 _THREADS = 8
+_OWN_DISK = "The disk of this machine that objects are brought to (`data`)"
 _TRIES = 5
 
 
@@ -46,7 +47,7 @@ class Engine:
     async def start(cls, place: S3Place, folder: Path, scratch: Scratch, cache_bytes: int) -> Engine:
         """Raises Misconfigured and StoreUnavailable, and leaves nothing open then."""
         async with AsyncExitStack() as exits:
-            pool = Pool("objects.move", _THREADS)
+            pool = Pool("objects.move", _THREADS, who=_OWN_DISK)
             exits.push_async_callback(pool.close)
             cache = NodeCache(folder / "cache", cache_bytes, pool)
             exits.push_async_callback(asyncio.to_thread, _release, scratch, cache)
@@ -75,6 +76,9 @@ class Engine:
                 continue
             return info
         raise StoreUnavailable("The object is replaced again and again while it is being fetched; try again.")
+
+    async def shed(self, free: int) -> None:
+        await self.pool.run(self._cache.trim, free)
 
     def find_cached(self, spot: Spot, info: ObjectInfo) -> Path | None:
         """Blocks."""

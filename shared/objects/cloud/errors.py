@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.objects.cloud.clocks import wrong_clock
 from shared.objects.refusals import not_found, not_written
-from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable, TooLarge, VoxloomError
+from voxloom.errors import InvalidInput, Misconfigured, StoreFull, StoreUnavailable, TooLarge, VoxloomError
 
 FAILURES = (ClientError, BotoCoreError, aiohttp.ClientError, TimeoutError, ConnectionError)
 
@@ -79,10 +79,18 @@ _UNAVAILABLE = {
     "NoSuchUpload": "has dropped an upload that was under way; try again",
     "InvalidPart": "has lost a part of an upload; try again",
     "InvalidPartOrder": "has lost a part of an upload; try again",
-    "QuotaExceeded": "has no room left; free some space on it",
-    "InsufficientStorage": "has no room left; free some space on it",
-    "XMinioStorageFull": "has no room left; free some space on it",
     "InvalidObjectState": "has archived the object; have it restored first",
+}
+
+_FULL = {
+    "QuotaExceeded",
+    "QuotaExceededException",
+    "InsufficientStorage",
+    "InsufficientCapacity",
+    "StorageFull",
+    "DiskFull",
+    "XMinioStorageFull",
+    "XMinioAdminBucketQuotaExceeded",
 }
 
 _INVALID = {
@@ -177,7 +185,7 @@ def climbs(key: str) -> bool:
 
 
 def is_known(code: str) -> bool:
-    tables = (_MISCONFIGURED, _UNAVAILABLE, _INVALID, _BY_STATUS, ABSENT_CODES, REFUSED_CODES, _TOLD_APART)
+    tables = (_MISCONFIGURED, _UNAVAILABLE, _FULL, _INVALID, _BY_STATUS, ABSENT_CODES, REFUSED_CODES, _TOLD_APART)
     return any(code in table for table in tables)
 
 
@@ -202,6 +210,11 @@ def _by_code(code: str, server: str) -> VoxloomError:
         return Misconfigured(f"The object store at {server} {_MISCONFIGURED[name]}.")
     if name in _INVALID:
         return InvalidInput(f"The object store {_INVALID[name]}.")
+    if name in _FULL:
+        return StoreFull(
+            f"The object store at {server} has no room left; delete files (`voxloom rm files ID...`), or free some "
+            "space on it, then try again."
+        )
     if name in _UNAVAILABLE:
         return StoreUnavailable(f"The object store {_UNAVAILABLE[name]}.")
     log.warning("the object store answered with %s, which is not known here", code)

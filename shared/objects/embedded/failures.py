@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
-from voxloom.errors import StoreUnavailable
+from voxloom.errors import StoreFull, StoreUnavailable
 
 Failure = OSError | sqlite3.Error
 FAILURES = (OSError, sqlite3.Error)
@@ -16,9 +16,10 @@ _SQLITE_FULL = {"SQLITE_FULL"}
 _SQLITE_FORBIDDEN = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"}
 
 
-def unavailable(error: Failure) -> StoreUnavailable:
+def unavailable(error: Failure, who: str = "The object store") -> StoreUnavailable:
     """What to tell the caller. It has no path in it: it may reach people outside."""
-    told = StoreUnavailable(f"The object store {_reason(error)}.")
+    kind = StoreFull if is_full(error) else StoreUnavailable
+    told = kind(f"{who} {_reason(error)}.")
     told.__cause__ = error
     return told
 
@@ -27,16 +28,21 @@ def closed() -> StoreUnavailable:
     return StoreUnavailable("The object store is not open; try again once the server has started.")
 
 
-def _reason(error: Failure) -> str:
+def is_full(error: Failure) -> bool:
+    """Whether it is said of a disk, or a quota, that has no room left."""
     if isinstance(error, OSError):
-        if error.errno in _FULL:
-            return "has no room left; free some space on its disk"
+        return error.errno in _FULL
+    return str(getattr(error, "sqlite_errorname", "")) in _SQLITE_FULL
+
+
+def _reason(error: Failure) -> str:
+    if is_full(error):
+        return "has no room left; free some space on its disk, or delete files (`voxloom rm files ID...`)"
+    if isinstance(error, OSError):
         if error.errno in _FORBIDDEN:
             return "may not write its folder; give the server's user the right to"
         return f"cannot use its disk ({error.strerror or type(error).__name__}); look at the disk and the server's log"
     name = str(getattr(error, "sqlite_errorname", ""))
-    if name in _SQLITE_FULL:
-        return "has no room left; free some space on its disk"
     if name.startswith(tuple(_SQLITE_FORBIDDEN)):
         return "may not write its folder; give the server's user the right to"
     return f"cannot use its database ({name or type(error).__name__}); look at the disk and the server's log"

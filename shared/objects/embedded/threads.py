@@ -23,9 +23,11 @@ log = logging.getLogger("voxloom.objects")
 
 
 class Pool:
-    """Raises StoreUnavailable for what the disk or the database says, and once it is closed."""
+    """Raises StoreUnavailable for what the disk or the database says, and once it is closed. `who` is what is said not
+    to be able."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, who: str = "The object store") -> None:
+        self._who = who
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._loop = asyncio.get_running_loop()
 
@@ -59,7 +61,7 @@ class Pool:
 
     def _submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         try:
-            return self._executor.submit(_translated, partial(work, *args, **kwargs))
+            return self._executor.submit(_translated, partial(work, *args, **kwargs), self._who)
         except RuntimeError:
             raise closed() from None
 
@@ -97,13 +99,13 @@ class Readers(Pool):
         return connection
 
 
-def _translated(work: Callable[[], T]) -> T:
+def _translated(work: Callable[[], T], who: str) -> T:
     try:
         return work()
     except ConnectionError:  # Of a socket that a file is sent to: nothing is wrong here.
         raise
     except FAILURES as error:
-        raise unavailable(error) from error
+        raise unavailable(error, who) from error
 
 
 def _attempt(work: Callable[[], None]) -> None:

@@ -99,6 +99,11 @@ class Learning:
         """A training that was started earlier, by whomever."""
         return Training(self._transport, training_id)
 
+    def delete_training(self, training_id: str) -> None:
+        """Deletes the record of a training that is over; its checkpoints stay. Raises Conflict (`training_not_ended`)
+        before that."""
+        self._transport.request("DELETE", path_of("api", "v1", "trainings", training_id))
+
     def checkpoints(self, *, tags: Sequence[str] = ()) -> list[CheckpointRecord]:
         """All that have these tags."""
         params = {"positive_tags": list(tags)}

@@ -1,0 +1,107 @@
+"""`voxloom rm`: files, records and algorithms go from the server, also where its disk is full."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voxloom.cli.session import connect, find_run
+from voxloom.errors import InvalidInput, Unavailable, VoxloomError
+
+if TYPE_CHECKING:
+    from voxloom.client import Client
+
+ALGORITHMS = "algorithms"
+FORMS = (
+    "Say `voxloom rm NAME MAJOR` for an algorithm, or `voxloom rm files ID...`, `rm executions ID...`, "
+    "`rm trainings ID...`."
+)
+
+Remove = Callable[["Client", str], None]
+
+KINDS: dict[str, Remove] = {
+    "files": lambda client, one: client.delete(one),
+    "executions": lambda client, one: client.delete_execution(find_run(client, one).id),
+    "trainings": lambda client, one: client.delete_training(one),
+    "samples": lambda client, one: client.delete_sample(one),
+    "checkpoints": lambda client, one: _say(client.delete_checkpoint(one)),
+}
+"""What there can be many of, by the word for it."""
+
+
+def rm(
+    ctx: typer.Context,
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME MAJOR | KIND ID...",
+            help=f"An algorithm, by name and major version; or ids of {', '.join(KINDS)}, after that word.",
+            show_default=False,
+        ),
+    ],
+    minor: Annotated[int | None, typer.Option(min=0, help="Of an algorithm, only this minor version.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove an algorithm, files, or the records of runs from the server."""
+    kind, rest = what[0], what[1:]
+    if kind in KINDS and rest:
+        if minor is not None:
+            raise InvalidInput("--minor is for algorithms: voxloom rm algorithms NAME MAJOR --minor N.")
+        _remove_many(ctx, kind, list(dict.fromkeys(rest)), yes=yes)
+        return
+    named = rest if kind == ALGORITHMS and len(what) == 3 else what
+    _remove_algorithm(ctx, *_name_and_major(named), minor, yes=yes)
+
+
+def _name_and_major(named: Sequence[str]) -> tuple[str, int]:
+    """Raises InvalidInput."""
+    if len(named) != 2 or not (named[1].isascii() and named[1].isdecimal()):
+        raise InvalidInput(f"That names nothing to remove. {FORMS}")
+    return named[0], int(named[1])
+
+
+def _remove_algorithm(ctx: typer.Context, name: str, major: int, minor: int | None, *, yes: bool) -> None:
+    what = f"{name} {major}" if minor is None else f"{name} {major}.{minor}"
+    if not yes:
+        _ask(what)
+    with connect(ctx) as client:
+        said = client.remove(name, major, minor)
+    typer.echo(f"{what}: {said}")
+
+
+def _remove_many(ctx: typer.Context, kind: str, ids: Sequence[str], *, yes: bool) -> None:
+    """All that can be, whatever becomes of the others."""
+    if not yes:
+        _ask(f"{len(ids)} {kind if len(ids) > 1 else kind.removesuffix('s')}")
+    removed = 0
+    with connect(ctx) as client:
+        for one in ids:
+            removed += _is_removed(client, kind, one)
+    typer.echo(f"Removed {removed} of {len(ids)} {kind}.")
+    if removed < len(ids):
+        raise typer.Exit(1)
+
+
+def _is_removed(client: Client, kind: str, one: str) -> bool:
+    """Raises Unavailable: then it is no use to go on."""
+    try:
+        KINDS[kind](client, one)
+    except Unavailable:
+        raise
+    except VoxloomError as error:
+        typer.echo(f"{one}: {error.message}", err=True)
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+def _ask(what: str) -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"Removing {what} cannot be undone; add --yes to do it without being asked.")
+    typer.confirm(f"Remove {what} from the server for good?", abort=True)
