@@ -9,10 +9,14 @@ import socket
 import threading
 from typing import NoReturn
 
-from voxloom.runner import frames
+from voxloom.runner import children, frames
 
 LOST_SOCKET = 71
 """The exit code of a runner whose socket was closed by the author's code; the worker is still there."""
+
+
+_LAST_SECS = 2.0
+"""For the end of what runs have started, where the worker is gone. What is left then has another to end it."""
 
 
 class ChannelClosed(ConnectionError):
@@ -70,5 +74,6 @@ def die(error: ChannelClosed | None = None) -> NoReturn:
     if isinstance(error, ChannelClosed) and getattr(error.__cause__, "errno", None) == errno.EBADF:
         os._exit(LOST_SOCKET)
     if os.getpgrp() == os.getpid():
+        children.end_all(seconds=_LAST_SECS)
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -168,6 +168,8 @@ class Ended(Value):
     """Bytes of log that were not sent, because they were over the limit."""
     reusable: bool = True
     """False where the process must not serve another run (its module could not be loaded, say)."""
+    module_changed: bool = False
+    """True where files in `module_dir` are not what they were before the module was loaded."""
 
 
 ToRunner = Run | Stop | Answer | Leave

@@ -24,6 +24,9 @@ def main(arguments: list[str]) -> None:
     import faulthandler
     import resource
 
+    from voxloom.runner import children
+
+    children.adopt()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if len(arguments) > 1:
         resource.setrlimit(resource.RLIMIT_AS, (int(arguments[1]), int(arguments[1])))

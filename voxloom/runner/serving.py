@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import queue
 import resource
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,6 +18,7 @@ from voxloom.runner import frames
 from voxloom.runner.base import BaseRunner, benchmark, execute, make, train
 from voxloom.runner.cards import CARD_FULL, full_card, is_full_card
 from voxloom.runner.channel import Channel, ChannelClosed, die
+from voxloom.runner.cleaning import Cleaner, Verdict
 from voxloom.runner.exceptions import TaskStoppedException, text_of
 from voxloom.runner.handler import TaskHandler
 from voxloom.runner.importing import ModuleUnusable, load_runner_class
@@ -33,6 +36,8 @@ _IMPORT_FAILED = "algorithm_import_failed"
 _OUT_OF_MEMORY = "out_of_memory"
 _MAX_MESSAGE = 4000
 """Characters of an error that go into the record; the log has it whole."""
+
+NOT_USED_AGAIN = "The next run gets a new process"
 
 Outcome = Literal["completed", "failed", "stopped"]
 
@@ -64,6 +69,9 @@ class Host:
         self._runs: queue.SimpleQueue[WorkerLink | None] = queue.SimpleQueue()
         self._link: WorkerLink | None = None
         self._runner: BaseRunner | None = None
+        self._cleaner = Cleaner()
+        self._context = contextvars.copy_context()
+        """As `load_assets` has left it; each run has a copy, and numpy's and decimal's ways to calculate with it."""
 
     def serve(self) -> None:
         """Returns when the worker has no further runs."""
@@ -124,6 +132,7 @@ class Host:
         outcome, given, error = self._outcome_of(lambda: self._run(frame, handler))
         self._keep_session(link)
         link.close()
+        verdict = self._clean(frame)
         self._output.end_run()
         os.chdir(_HOME)
         return frames.Ended(
@@ -135,8 +144,16 @@ class Host:
             error=error,
             peak_memory_bytes=peak_memory(),
             log_dropped=self._outbox.dropped,
-            reusable=self._is_reusable(frame, error),
+            reusable=self._is_reusable(frame, error) and not verdict.reasons,
+            module_changed=verdict.module_changed,
         )
+
+    def _clean(self, frame: frames.Run) -> Verdict:
+        verdict = self._cleaner.clean(frame.scratch)
+        self._output.use_streams()
+        if verdict.reasons:
+            self._outbox.log("INFO", f"{NOT_USED_AGAIN}: {'; '.join(verdict.reasons)}.")
+        return verdict
 
     def _keep_session(self, link: WorkerLink) -> None:
         """A run that has come to its end does not fail because its items cannot be kept."""
@@ -164,17 +181,16 @@ class Host:
             self._outbox.log("WARNING", note)
 
     def _run(self, frame: frames.Run, handler: TaskHandler) -> Given:
-        if self._runner is None:
-            self._runner = make(_import(Path(frame.module_dir)), handler)
-        match frame.task:
-            case "training":
-                train(self._runner, handler, frame.sample_ids, frame.args)
-                return Given()
-            case "benchmark":
-                return Given(data=benchmark(self._runner, handler, frame.args))
-            case "execution":
-                inputs = {"input_dataset_ids": list(frame.input_dataset_ids)}
-                return Given(outputs=execute(self._runner, handler, inputs, frame.args))
+        runner = self._runner or self._context.run(self._load, Path(frame.module_dir), handler)
+        with warnings.catch_warnings():
+            return self._context.copy().run(_perform, runner, frame, handler)
+
+    def _load(self, folder: Path, handler: TaskHandler) -> BaseRunner:
+        self._cleaner.begin(folder)
+        runner = make(_import(folder), handler)
+        self._cleaner.remember()
+        self._runner = runner
+        return runner
 
     def _outcome_of(self, work: Callable[[], Given]) -> tuple[Outcome, Given, RunError | None]:
         try:
@@ -188,6 +204,18 @@ class Host:
     def _log_error(self, error: BaseException) -> None:
         shown = error.__cause__ if isinstance(error, ImportFailed) and error.__cause__ is not None else error
         self._outbox.log("ERROR", self._output.traceback_of(shown))
+
+
+def _perform(runner: BaseRunner, frame: frames.Run, handler: TaskHandler) -> Given:
+    match frame.task:
+        case "training":
+            train(runner, handler, frame.sample_ids, frame.args)
+            return Given()
+        case "benchmark":
+            return Given(data=benchmark(runner, handler, frame.args))
+        case "execution":
+            inputs = {"input_dataset_ids": list(frame.input_dataset_ids)}
+            return Given(outputs=execute(runner, handler, inputs, frame.args))
 
 
 def _import(folder: Path) -> type[BaseRunner]:

@@ -1,0 +1,182 @@
+"""What is done between two runs of a process, so that the next one finds it as if it were new, or another process.
+
+`begin` is called before the algorithm is loaded and `remember` after that: what the author's module and `load_assets`
+have made, threads and processes too, stays on purpose. `clean` is called after every run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import multiprocessing
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from voxloom.runner import children, pools, processstate, threads
+from voxloom.runner.processstate import Kept
+from voxloom.runner.randomness import Randomness
+
+_MOST_NAMES = 5
+CACHE = "__pycache__"
+"""Of Python's and numba's making: what is in there says nothing new."""
+
+Files = dict[str, tuple[int, ...]]
+
+
+class Verdict(NamedTuple):
+    """`reasons` say why the process must not be used again; where there are none, it may be."""
+
+    reasons: list[str]
+    module_changed: bool = False
+
+
+class Cleaner:
+    """Of one process."""
+
+    def __init__(self, kept: tuple[Kept, ...] = processstate.ALL) -> None:
+        self._pid = os.getpid()
+        self._kept = kept
+        self._folder: Path | None = None
+        self._remembered = False
+
+    def begin(self, folder: Path) -> None:
+        """`folder` has the algorithm's modules."""
+        self._folder = folder
+        self._files = files_in(folder)
+        self._randomness = Randomness()
+        self._children: frozenset[int] = frozenset()
+
+    def remember(self) -> None:
+        self._threads = threads.now()
+        self._children = frozenset(children.living()) if children.has_any() else frozenset()
+        self._state = [one.read() for one in self._kept]
+        self._modules = dict(sys.modules)
+        self._randomness.remember()
+        self._remembered = True
+
+    def clean(self, scratch: str) -> Verdict:
+        """Ends what the run has left, and puts back what it has changed. Raises nothing."""
+        if os.getpid() != self._pid:  # a forked child that has returned from the run: nothing here is its own
+            return Verdict([])
+        try:
+            return self._clean(scratch)
+        except BaseException as error:  # noqa: BLE001  # what the author's code has left may break anything
+            return Verdict([f"the process could not be cleaned ({type(error).__name__}: {str(error)[:200]})"])
+
+    def _clean(self, scratch: str) -> Verdict:
+        reasons = self._put_state_back() if self._remembered else []
+        reasons += self._end_threads_and_children()
+        if self._remembered:
+            self._put_modules_back(scratch)
+            self._randomness.put_back()
+        changed = self._changed_files()
+        if changed:
+            reasons.append(f"files beside the module have changed: {_listed(changed)}")
+        return Verdict(reasons, bool(changed))
+
+    # --- what is put back ---------------------------------------------------------------------------------
+
+    def _put_state_back(self) -> list[str]:
+        reasons = []
+        for at, (one, before) in enumerate(zip(self._kept, self._state, strict=True)):
+            if one.read() != before:
+                if not _put_back(one, before):
+                    reasons.append(f"the run has changed {one.name}")
+                self._state[at] = one.read()
+        return reasons
+
+    def _put_modules_back(self, scratch: str) -> None:
+        """Modules that a run has imported stay as those that were imported before, but for what it has written itself:
+        that is gone with its folder."""
+        if sys.modules == self._modules:
+            return
+        places = (scratch, os.path.realpath(scratch), tempfile.gettempdir())
+        for name in [*sys.modules.keys() - self._modules.keys()]:
+            if str(getattr(sys.modules[name], "__dict__", {}).get("__file__")).startswith(places):
+                del sys.modules[name]
+                importlib.invalidate_caches()
+        sys.modules.update(self._modules)
+        self._modules = dict(sys.modules)
+
+    # --- what is ended ------------------------------------------------------------------------------------
+
+    def _end_threads_and_children(self) -> list[str]:
+        before = self._threads if self._remembered else None
+        if (before is None or not threads.left_since(before)) and not self._has_new_children():
+            return []
+        gc.collect()
+        pools.end_loaders(self._children)
+        left = threads.end_new(before, pools.ask_to_end) if before is not None else []
+        return ([f"the run has left {_listed(left)}"] if left else []) + self._end_children()
+
+    def _has_new_children(self) -> bool:
+        """Ended ones are nobody's fault."""
+        if not children.has_any():
+            return False
+        multiprocessing.active_children()  # which reaps its own: it would send signals to their numbers at the end
+        children.reap_ended(self._children, {})
+        return children.has_any() and bool(children.direct(self._children))
+
+    def _end_children(self) -> list[str]:
+        servers = pools.server_pids()
+        ended, unended = children.end_all(self._children | servers)
+        pools.stop_servers(self._children)
+        reasons = [f"the run has left the {_processes(ended)}"] if ended else []
+        return reasons + ([f"the {_processes(unended)} cannot be ended"] if unended else [])
+
+    # --- what is looked at --------------------------------------------------------------------------------
+
+    def _changed_files(self) -> list[str]:
+        if self._folder is None:
+            return []
+        now, before = files_in(self._folder), self._files
+        return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+
+
+def _put_back(one: Kept, before: Any) -> bool:
+    if one.put_back is None:
+        return False
+    with contextlib.suppress(Exception):
+        one.put_back(before)
+        return one.grows or bool(one.read() == before)
+    return False
+
+
+def files_in(folder: Path) -> Files:
+    """What is below `folder`, by names: kind, rights, inode, size and time of each."""
+    return dict(_files_in(str(folder), ""))
+
+
+def _files_in(folder: str, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    try:
+        entries = [*os.scandir(folder)]
+    except OSError:
+        return  # It is gone, or may not be read any more: what was in it is not there.
+    for entry in entries:
+        if entry.name != CACHE:
+            found = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                yield prefix + entry.name, (found.st_mode, found.st_ino)
+                yield from _files_in(entry.path, f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name, (found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _processes(named: Mapping[int, str]) -> str:
+    plural = "process" if len(named) == 1 else "processes"
+    return f"{plural} {_listed([f'{_shown(name)} ({pid})' for pid, name in named.items()])}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(map(_shown, names[:_MOST_NAMES])) + more
+
+
+def _shown(name: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in name)[:200]
