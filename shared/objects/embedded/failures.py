@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
+from shared.sealed.watch import SAID, Gone
 from voxloom.errors import StoreUnavailable
 
 Failure = OSError | sqlite3.Error
@@ -18,7 +19,7 @@ _SQLITE_FORBIDDEN = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLIT
 
 def unavailable(error: Failure) -> StoreUnavailable:
     """What to tell the caller. It has no path in it: it may reach people outside."""
-    told = StoreUnavailable(f"The object store {_reason(error)}.")
+    told = StoreUnavailable(SAID if isinstance(error, Gone) else f"The object store {_reason(error)}.")
     told.__cause__ = error
     return told
 
