@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from shared.expiry import ExpiryClock
 from shared.objects import signing, sweep
 from shared.objects.base import ANYWAY, CHUNK, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Sender, Upload
 from shared.objects.checks import checked_bound, checked_collection, checked_range, checked_tags, is_expiring
@@ -27,8 +28,8 @@ from shared.objects.embedded.blobs import BlobReader, Blobs, BlobSender, Taken, 
 from shared.objects.embedded.changes import Drop, Put, Retag
 from shared.objects.embedded.engine import Engine, in_time
 from shared.objects.embedded.failures import closed
-from shared.objects.embedded.folder import SCRATCH
-from shared.objects.embedded.rows import Draft, Row, address_of, as_text, draft, from_text, info_of
+from shared.objects.embedded.folder import SCRATCH, Clocks
+from shared.objects.embedded.rows import Draft, Now, Row, address_of, as_text, draft, from_text, info_of
 from shared.objects.embedded.writer import Statement
 from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
 
@@ -49,7 +50,8 @@ class LocalObjectStore(ObjectStore):
     """Objects of up to `inline_limit` bytes are kept in the database, but for what is streamed or moved to data-store.
 
     `public_url` is where people reach the gateway, which serves shared/objects/signed.py; it may be set later.
-    `clock` gives seconds since 1970. Besides the port's errors, `open` raises Misconfigured.
+    `clock` gives seconds since 1970, `monotonic` those of a clock that only runs on. Besides the port's errors, `open`
+    raises Misconfigured.
     """
 
     def __init__(
@@ -59,12 +61,15 @@ class LocalObjectStore(ObjectStore):
         inline_limit: int = 64 * 1024,
         public_url: str | None = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.public_url = public_url
         self._folder = folder
         self._inline_limit = inline_limit
         self._clock = clock
+        self._clocks = Clocks(clock, monotonic)
         self._engine: Engine | None = None
+        self._expiry = ExpiryClock(clock(), monotonic)
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
@@ -77,8 +82,8 @@ class LocalObjectStore(ObjectStore):
         return True
 
     async def open(self) -> None:
-        engine = await Engine.start(self._folder)
-        self._engine = engine
+        engine = await Engine.start(self._folder, self._clocks)
+        self._engine, self._expiry = engine, engine.expiry
         self._sweeper = asyncio.create_task(self._keep_swept(engine), name="objects.sweep")
 
     async def close(self) -> None:
@@ -86,6 +91,7 @@ class LocalObjectStore(ObjectStore):
         if engine is None:
             return
         await _end(self._sweeper)
+        await _whatever(engine.keep_clock(), "keep its clock")
         await engine.close()
 
     async def put(
@@ -235,7 +241,7 @@ class LocalObjectStore(ObjectStore):
 
     async def set_tags(self, collection: str, key: str, tags: Mapping[str, str]) -> None:
         good = checked_tags(tags)
-        since = self._time() if is_expiring(good) else None
+        since = self._moment().expiry if is_expiring(good) else None
         with self._now().busy() as engine:
             await engine.write([Retag(address_of(collection, key), as_text(good), since)])
 
@@ -260,7 +266,7 @@ class LocalObjectStore(ObjectStore):
         signing.check_signature(self._now().secret, method, collection, key, query, self._clock())
 
     async def healthy(self) -> bool:
-        statement = ("INSERT OR REPLACE INTO probe VALUES (1, ?)", (self._time(),))
+        statement = ("INSERT OR REPLACE INTO probe VALUES (1, ?)", (round(self._clock() * 1e6),))
         try:
             engine = self._now()
             await engine.write([], [statement])
@@ -271,9 +277,11 @@ class LocalObjectStore(ObjectStore):
         return True
 
     async def sweep(self, now: float | None = None) -> int:
-        """Deletes what has expired at `now` (seconds since 1970). Returns how many objects that were."""
+        """Deletes what has expired at `now`, in seconds since 1970, or by the clock of expiry. Returns how many objects
+        that were."""
         with self._now().busy() as engine:
-            return await sweep.expire(engine.readers, engine.writer, self._time(now))
+            until = engine.expiry.now() if now is None else now
+            return await sweep.expire(engine.readers, engine.writer, round(until * 1e6))
 
     # How these are made of the store's parts.
 
@@ -284,22 +292,26 @@ class LocalObjectStore(ObjectStore):
 
     async def _keep_swept(self, engine: Engine) -> None:
         """Tidies up after a crash, then deletes what expires, for as long as the store is open."""
-        tidy = sweep.clear_leftovers(engine.readers, engine.movers, engine.blobs, self._folder)
+        tidy = sweep.set_aside(engine.readers, engine.movers, engine.blobs, self._folder, engine.expiry.now())
         await _whatever(tidy, "tidy up")
         while True:
-            await _whatever(sweep.expire(engine.readers, engine.writer, self._time()), "delete what has expired")
+            await _whatever(sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now()), "tidy up")
+            await _whatever(self._expire(engine), "delete what has expired")
             await asyncio.sleep(SWEEP_EVERY)
 
-    def _time(self, seconds: float | None = None) -> int:
-        """Microseconds since 1970."""
-        return round((self._clock() if seconds is None else seconds) * 1e6)
+    async def _expire(self, engine: Engine) -> None:
+        await engine.keep_clock()
+        await sweep.expire(engine.readers, engine.writer, round(engine.expiry.now() * 1e6))
+
+    def _moment(self) -> Now:
+        return Now(round(self._clock() * 1e6), round(self._expiry.now() * 1e6))
 
     def _inline(self, collection: str) -> int | None:
         """Up to how many bytes what is streamed or moved in is kept in the database; None: it is always a file."""
         return None if collection == DATA else self._inline_limit
 
     def _small(self, made: Draft, data: bytes) -> Row:
-        return made.row(self._time(), len(data), _digest(data), body=bytes(data))
+        return made.row(self._moment(), len(data), _digest(data), body=bytes(data))
 
     def _take_files(self, blobs: Blobs, collection: str, files: Sequence[FileUpload]) -> Sequence[Row]:
         """Rows for files that are in the store by then."""
@@ -310,7 +322,7 @@ class LocalObjectStore(ObjectStore):
     def _taken(self, made: Draft, taken: Taken) -> Row:
         if taken.body is not None:
             return self._small(made, taken.body)
-        return made.row(self._time(), taken.size, _new_etag(), file=taken.file)
+        return made.row(self._moment(), taken.size, _new_etag(), file=taken.file)
 
     async def _take_in(
         self, engine: Engine, made: Draft, chunks: AsyncIterator[bytes], limit: int | None, condition: Condition
@@ -319,7 +331,7 @@ class LocalObjectStore(ObjectStore):
         size, kept = await engine.take_in(made.address, chunks, inline=inline, limit=limit, condition=condition)
         if isinstance(kept, bytes):
             return await _store(engine, self._small(made, kept), condition)
-        return await _store(engine, made.row(self._time(), size, _new_etag(), file=kept), condition)
+        return await _store(engine, made.row(self._moment(), size, _new_etag(), file=kept), condition)
 
 
 class _LocalSender(Sender):

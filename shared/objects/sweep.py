@@ -7,10 +7,12 @@ import os
 import sqlite3
 from pathlib import Path
 
+from shared.expiry import DAY
 from shared.objects.embedded import table
 from shared.objects.embedded.blobs import Blobs
 from shared.objects.embedded.changes import Expire
 from shared.objects.embedded.folder import clear_left
+from shared.objects.embedded.quarantine import KEEP_SECS, Quarantine
 from shared.objects.embedded.threads import Pool, Readers
 from shared.objects.embedded.writer import Writer
 
@@ -18,6 +20,7 @@ STEP = 200
 """Objects deleted in one go: others' writes come in between."""
 
 _DAY = 86_400_000_000
+"""In microseconds."""
 
 log = logging.getLogger("voxloom.objects")
 
@@ -37,22 +40,39 @@ async def _expire_collection(readers: Readers, writer: Writer, collection: str, 
     return gone
 
 
-async def clear_leftovers(readers: Readers, pool: Pool, blobs: Blobs, folder: Path) -> int:
-    """Removes what a crash has left: files that no object consists of, and old scratch files. Returns the number of
-    the former. Files that are being written now have this opening's mark and are left alone."""
+async def set_aside(readers: Readers, pool: Pool, blobs: Blobs, folder: Path, now: float) -> int:
+    """Sets aside what a crash has left: files that no object consists of. Returns how many those were. Old scratch
+    files go at once. Files that are being written now have this opening's mark and are left alone."""
     await pool.run(clear_left, folder)
-    removed = 0
+    moved = 0
     for shard in blobs.shards:
-        removed += await readers.query(_clear_shard, blobs, shard)
-    if removed:
-        log.info("removed %d files that an earlier crash had left in the object store", removed)
-    return removed
+        moved += await readers.query(_set_shard_aside, blobs, Quarantine(folder), shard, now)
+    if moved:
+        log.warning(
+            "set aside %d files that no object consists of (an earlier crash left them, or the index is not the right "
+            "one): they go in %d days, `voxloom doctor` says what lies there",
+            moved,
+            KEEP_SECS // DAY,
+        )
+    return moved
 
 
-def _clear_shard(connection: sqlite3.Connection, blobs: Blobs, shard: str) -> int:
+async def clear_quarantine(readers: Readers, folder: Path, now: float) -> int:
+    """Removes what was set aside long enough ago, and is still needed by nothing."""
+    return await readers.query(_clear, Quarantine(folder), now)
+
+
+def _set_shard_aside(
+    connection: sqlite3.Connection, blobs: Blobs, quarantine: Quarantine, shard: str, now: float
+) -> int:
     with os.scandir(blobs.path(shard)) as entries:
         files = [f"{shard}/{entry.name}" for entry in entries if not entry.name.endswith(blobs.mark)]
-    kept = table.files_kept(connection, files)
-    orphans = [file for file in files if file not in kept]
-    blobs.remove(orphans)
-    return len(orphans)
+    known = table.files_kept(connection, files)
+    return quarantine.take(blobs, [file for file in files if file not in known], now)
+
+
+def _clear(connection: sqlite3.Connection, quarantine: Quarantine, now: float) -> int:
+    gone = quarantine.clear(lambda files: table.files_kept(connection, files), now)
+    if gone:
+        log.info("removed %d files that no object consists of, set aside %d days ago", gone, KEEP_SECS // DAY)
+    return gone

@@ -84,7 +84,7 @@ class ClockedFooting(LocalFooting):
     """A store whose clock the test moves."""
 
     def new_store(self) -> LocalObjectStore:
-        return LocalObjectStore(self.folder, clock=lambda: self.time)
+        return LocalObjectStore(self.folder, clock=lambda: self.time, monotonic=lambda: self.time)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from shared.bus.embedded.saver import Saver
 from shared.bus.embedded.subscriptions import Consumer, Follower, Listener
 from shared.bus.embedded.writer import Writer
 from shared.bus.working import Worked
+from shared.sealed.watch import Gone
 from voxloom.errors import BusUnavailable
 
 T = TypeVar("T")
@@ -61,9 +62,10 @@ class Engine:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             await self._save_at_end()
-            await self._writer.close()
+            # The writer's connection closes last: only it can leave the journal whole and sealed.
             self._reading.submit(self._claim.reader.close)
             await asyncio.to_thread(self._reading.shutdown)
+            await self._writer.close()
             self._claim.unlock()
 
     async def _save_at_end(self) -> None:
@@ -76,11 +78,20 @@ class Engine:
         self._saver.stop()
 
     async def healthy(self) -> bool:
-        if not self._writer.alive or self._keeper.done():
+        if not self._writer.alive or self._keeper.done() or self.folder_is_gone:
             return False
         if not all(subscription.alive for subscription in self._subscriptions):
             return False
         return not self._writer.failing or await self._can_write()
+
+    @property
+    def folder_is_gone(self) -> bool:
+        """Whether the journal is not where it was opened."""
+        try:
+            self._claim.journal.check_folder()
+        except Gone:
+            return True
+        return False
 
     async def _can_write(self) -> bool:
         try:

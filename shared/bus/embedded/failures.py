@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from shared.sealed.watch import SAID, Gone
 from voxloom.errors import BusFull, BusUnavailable, Misconfigured
 
 _FORBIDDEN = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
@@ -13,7 +14,7 @@ _FORBIDDEN = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"
 def unavailable(error: Exception) -> BusUnavailable:
     """What to tell the caller. It has no path in it: it may reach people outside."""
     kind = BusFull if is_full(error) else BusUnavailable
-    told = kind(f"The bus {_reason(error)}; then try again.")
+    told = kind(SAID if isinstance(error, Gone) else f"The bus {_reason(error)}; then try again.")
     told.__cause__ = error
     return told
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from shared.bus.embedded import segments, tables
 from shared.bus.embedded.segments import Segments
 from shared.bus.embedded.tables import Tables
+from shared.sealed.guard import Guard
 
 FILE = "journal.sqlite"
 VERSION = 1
@@ -23,19 +24,24 @@ class Journal:
     """One connection, for one thread at a time. Raises sqlite3.Error; a write that raises has changed nothing."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        """Raises Damaged, NewerJournal or OSError, too."""
+        self._guard = None if read_only else Guard(folder / FILE)
+        if self._guard is not None:
+            self._guard.inspect()
         self._connection = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False, timeout=10.0)
         self.segments = Segments(self._connection)
         self.tables = Tables(self._connection)
         try:
-            self._prepare(read_only)
+            self._prepare(self._guard)
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
-    def _prepare(self, read_only: bool) -> None:
-        if read_only:
+    def _prepare(self, guard: Guard | None) -> None:
+        if guard is None:
             self._connection.execute("PRAGMA query_only=ON")
             return
+        guard.check(self._connection)
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise NewerJournal(f"it has version {version}, and this program knows {VERSION}")
@@ -43,6 +49,7 @@ class Journal:
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(segments.SCHEMA + tables.SCHEMA)
         self.try_to_write()
+        guard.begin(self._connection)
         self.segments.resume()
 
     def try_to_write(self) -> None:
@@ -72,9 +79,19 @@ class Journal:
         finally:
             self._connection.execute("COMMIT")
 
-    def checkpoint(self) -> None:
-        """Moves the write-ahead log into the database, as far as readers let it."""
-        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    def check_folder(self) -> None:
+        """Raises Gone where the journal is not where it was opened."""
+        if self._guard is not None:
+            self._guard.watch.check()
+
+    def committed(self) -> None:
+        """After every commit, before anybody hears of it."""
+        if self._guard is not None:
+            self._guard.committed(self._connection)
 
     def close(self) -> None:
-        self._connection.close()
+        """The one that writes is the last to close."""
+        if self._guard is not None:
+            self._guard.close(self._connection)
+        else:
+            self._connection.close()

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from shared.bus.embedded.failures import unavailable
 from shared.bus.embedded.journal import Journal
 from shared.bus.embedded.rows import Entry
+from shared.sealed.watch import Gone
 from voxloom.errors import BusUnavailable
 
 T = TypeVar("T")
@@ -125,7 +126,11 @@ class Writer:
     def _perform(self, group: list[Job]) -> Exception | None:
         """One commit for all; nothing that happens in it may end the thread."""
         try:
+            self._journal.check_folder()
             self._commit(group)
+            self._journal.committed()
+        except Gone as error:
+            return error
         except sqlite3.Error as error:
             log.error("a commit of the bus failed: %s", error)
             return error

@@ -62,6 +62,17 @@ class Blobs:
         with self._lock:
             return sorted(self._shards)
 
+    def has_any(self) -> bool:
+        return any(os.listdir(self.path(shard)) for shard in self.shards)
+
+    def sizes(self) -> dict[str, int]:
+        """Of all files that there are."""
+        found: dict[str, int] = {}
+        for shard in self.shards:
+            with os.scandir(self.path(shard)) as entries:
+                found |= {f"{shard}/{entry.name}": entry.stat().st_size for entry in entries}
+        return found
+
     def path(self, file: str) -> Path:
         return self.folder / file
 

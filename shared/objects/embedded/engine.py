@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.objects.base import ANYWAY, Condition
-from shared.objects.embedded import table
+from shared.objects.embedded import kept, table
 from shared.objects.embedded.blobs import Blobs, Replaced
 from shared.objects.embedded.cache import Cache
 from shared.objects.embedded.changes import Change, check_condition
-from shared.objects.embedded.folder import DATABASE, Claim, claim
+from shared.objects.embedded.folder import DATABASE, Claim, Clocks, claim
 from shared.objects.embedded.intake import Intake
 from shared.objects.embedded.rows import Address, Row
 from shared.objects.embedded.threads import Pool, Readers
@@ -40,20 +40,22 @@ class Engine:
 
     def __init__(self, folder: Path, claimed: Claim, blobs: Blobs) -> None:
         self.secret = claimed.secret
+        self.expiry = claimed.expiry
+        self.watch = claimed.guard.watch
         self.blobs = blobs
         self.readers = Readers("objects.read", _READING_THREADS, folder / DATABASE)
         self.movers = Pool("objects.move", _MOVING_THREADS)
-        self.writer = Writer(claimed.connection, on_commit=self._on_commit, on_garbage=self._on_garbage)
+        self.writer = Writer(claimed.connection, claimed.guard, on_commit=self._on_commit, on_garbage=self._on_garbage)
         self._claim = claimed
         self._cache = Cache()
         self._busy = 0
         self._idle = asyncio.Event()
 
     @classmethod
-    async def start(cls, folder: Path) -> Engine:
+    async def start(cls, folder: Path, clocks: Clocks) -> Engine:
         """Raises Misconfigured."""
         blobs = Blobs(folder)
-        return cls(folder, await asyncio.to_thread(claim, folder, blobs), blobs)
+        return cls(folder, await asyncio.to_thread(claim, folder, blobs, clocks), blobs)
 
     async def close(self) -> None:
         """In this order: the writer's connection closes last, which tidies up; its garbage needs the movers; and
@@ -77,6 +79,10 @@ class Engine:
 
     async def write(self, changes: Sequence[Change], statements: Sequence[Statement] = ()) -> None:
         await in_time(self.writer.write(changes, statements))
+
+    async def keep_clock(self) -> None:
+        """A start goes on from what the clock of expiry shows now."""
+        await self.write([], [kept.writing(kept.EXPIRY_CLOCK, kept.as_value(self.expiry.now()))])
 
     async def find(self, address: Address) -> Row:
         """The row, with its body where it has one. Raises NotFound."""
@@ -121,6 +127,7 @@ class Engine:
         to `write` without waiting for anything in between."""
         if condition != ANYWAY:  # It is judged again when it is written; now it may save an upload in vain.
             check_condition(await self._find_any(address), condition, address)
+        await self.movers.run(self.watch.check)
         intake = Intake(self.blobs, self.movers, inline=inline, limit=limit)
         try:
             async for chunk in chunks:

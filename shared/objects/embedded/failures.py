@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
+from shared.sealed.watch import SAID, Gone
 from voxloom.errors import StoreFull, StoreUnavailable
 
 Failure = OSError | sqlite3.Error
@@ -19,7 +20,7 @@ _SQLITE_FORBIDDEN = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLIT
 def unavailable(error: Failure, who: str = "The object store") -> StoreUnavailable:
     """What to tell the caller. It has no path in it: it may reach people outside."""
     kind = StoreFull if is_full(error) else StoreUnavailable
-    told = kind(f"{who} {_reason(error)}.")
+    told = kind(SAID if isinstance(error, Gone) else f"{who} {_reason(error)}.")
     told.__cause__ = error
     return told
 

@@ -1,7 +1,8 @@
 """The store's folder: made, claimed for one process, and left tidy.
 
-objects.sqlite   small objects, and what is known of all
+objects.sqlite   small objects, and what is known of all; objects.sqlite.seal has its checksums
 objects/         the files of large ones
+quarantine/      files that no object seems to consist of, before they go
 tmp/             for workers to write files in that then become objects; emptied at start
 signing.key      what URLs are signed with
 lock             held while a process has the store open
@@ -10,21 +11,32 @@ lock             held while a process has the store open
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 import sqlite3
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from shared.objects.embedded import table
+from shared.expiry import ExpiryClock, begun_at
+from shared.objects.embedded import kept, table
 from shared.objects.embedded.blobs import Blobs, sync_folder
+from shared.objects.embedded.quarantine import Quarantine
+from shared.sealed.guard import Guard
+from shared.sealed.inspection import damaged
 from voxloom.errors import Misconfigured
 
 DATABASE = "objects.sqlite"
 SCRATCH = "tmp"
+KEY = "signing.key"
 _LEFT = "left-"
 _KEY_BYTES = 32
+
+log = logging.getLogger("voxloom.objects")
 
 
 @dataclass(frozen=True)
@@ -33,13 +45,23 @@ class Claim:
 
     lock: int
     connection: sqlite3.Connection
+    guard: Guard
     secret: bytes
+    expiry: ExpiryClock
 
     def release(self) -> None:
         os.close(self.lock)
 
 
-def claim(folder: Path, blobs: Blobs) -> Claim:
+@dataclass(frozen=True)
+class Clocks:
+    """Seconds since 1970, and of a clock that only runs on."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+def claim(folder: Path, blobs: Blobs, clocks: Clocks) -> Claim:
     """Makes the folder ready. Raises Misconfigured, with a sentence for whoever starts the server."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,13 +70,41 @@ def claim(folder: Path, blobs: Blobs) -> Claim:
         raise _unusable(folder, error) from error
     try:
         blobs.prepare()
+        made = _claimed(folder, blobs, clocks, lock)
         _renew_scratch(folder, blobs.mark)
-        return Claim(lock, _database(folder), _secret(folder))
+        return made
     except BaseException as error:
         os.close(lock)
         if isinstance(error, OSError | sqlite3.Error):
             raise _unusable(folder, error) from error
         raise
+
+
+def _claimed(folder: Path, blobs: Blobs, clocks: Clocks, lock: int) -> Claim:
+    guard = Guard(folder / DATABASE)
+    guard.inspect(is_used=blobs.has_any() or (folder / KEY).exists())
+    connection = table.connect(folder / DATABASE)
+    try:
+        guard.check(connection)
+        table.prepare(connection)
+        secret = _secret(folder, connection)
+        expiry = _expiry_clock(connection, clocks)
+        guard.begin(connection)
+        Quarantine(folder).give_back(blobs, partial(table.files_kept, connection))
+        check_files(blobs, table.files(connection))
+    except BaseException:
+        guard.close(connection)
+        raise
+    guard.watch.keep(blobs.folder)
+    return Claim(lock, connection, guard, secret, expiry)
+
+
+def check_files(blobs: Blobs, wanted: Iterable[tuple[str, int]]) -> None:
+    """Whether the files of objects, with their sizes, are there. Raises Damaged for the first that is not."""
+    there = blobs.sizes()
+    for file, size in wanted:
+        if there.get(file) != size:
+            raise damaged(str(blobs.path(file)), "is missing" if file not in there else "has another size than it had")
 
 
 def clear_left(folder: Path) -> None:
@@ -83,26 +133,35 @@ def _renew_scratch(folder: Path, mark: str) -> None:
     scratch.mkdir(mode=0o700)
 
 
-def _database(folder: Path) -> sqlite3.Connection:
-    connection = table.connect(folder / DATABASE)
-    try:
-        table.prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _expiry_clock(connection: sqlite3.Connection, clocks: Clocks) -> ExpiryClock:
+    """Begun, and kept: this is also the first that is written after a start."""
+    known = kept.number(kept.read(connection, kept.EXPIRY_CLOCK))
+    newest = table.newest(connection)
+    start = begun_at(known, None if newest is None else newest / 1e6, clocks.wall())
+    kept.write(connection, kept.EXPIRY_CLOCK, kept.as_value(start))
+    return ExpiryClock(start, clocks.monotonic)
 
 
-def _secret(folder: Path) -> bytes:
-    path = folder / "signing.key"
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return _new_secret(path)
+def _secret(folder: Path, connection: sqlite3.Connection) -> bytes:
+    """The database has a copy, which it knows to be right."""
+    path = folder / KEY
+    copy = kept.read(connection, kept.SIGNING_KEY)
+    found = path.read_bytes() if path.exists() else None
+    if copy is not None and found != copy:
+        log.warning("%s was missing or damaged, and was restored from its copy in %s", path, DATABASE)
+        _write_secret(path, copy)
+        return copy
+    if found is not None and len(found) != _KEY_BYTES:
+        raise damaged(str(path), f"has {len(found)} bytes in place of {_KEY_BYTES}")
+    secret = found or secrets.token_bytes(_KEY_BYTES)
+    if copy is None:
+        kept.write(connection, kept.SIGNING_KEY, secret)
+    if found is None:
+        _write_secret(path, secret)
+    return secret
 
 
-def _new_secret(path: Path) -> bytes:
-    secret = secrets.token_bytes(_KEY_BYTES)
+def _write_secret(path: Path, secret: bytes) -> None:
     temporary = path.with_suffix(".part")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -112,7 +171,6 @@ def _new_secret(path: Path) -> bytes:
         os.fsync(descriptor)
     temporary.rename(path)
     sync_folder(path.parent)
-    return secret
 
 
 def _unusable(folder: Path, error: OSError | sqlite3.Error) -> Misconfigured:

@@ -26,7 +26,7 @@ class Row(NamedTuple):
     size: int
     etag: str
     modified: int
-    """Microseconds since 1970, as is `since`."""
+    """Microseconds since 1970, as is `since`; the latter by the clock of expiry."""
     metadata: str
     tags: str
     since: int | None
@@ -41,6 +41,13 @@ class Row(NamedTuple):
         return self.collection, self.key
 
 
+class Now(NamedTuple):
+    """Microseconds since 1970, by the clock on the wall and by that of expiry."""
+
+    wall: int
+    expiry: int
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """What is known of an object before its bytes are."""
@@ -50,9 +57,9 @@ class Draft:
     tags: str
     expiring: bool
 
-    def row(self, now: int, size: int, etag: str, *, file: str | None = None, body: bytes | None = None) -> Row:
-        since = now if self.expiring else None
-        return Row(*self.address, size, etag, now, self.metadata, self.tags, since, file, body)
+    def row(self, now: Now, size: int, etag: str, *, file: str | None = None, body: bytes | None = None) -> Row:
+        since = now.expiry if self.expiring else None
+        return Row(*self.address, size, etag, now.wall, self.metadata, self.tags, since, file, body)
 
 
 def address_of(collection: str, key: str) -> Address:

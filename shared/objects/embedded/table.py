@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shared.objects.embedded import kept
 from shared.objects.embedded.changes import Fold, not_found
 from shared.objects.embedded.rows import Address, Row
 from voxloom.errors import Misconfigured
@@ -62,6 +63,7 @@ def prepare(connection: sqlite3.Connection) -> None:
         raise Misconfigured("The object store was written by a newer Voxloom; install that version or use other data.")
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    kept.prepare(connection)
 
 
 def load(connection: sqlite3.Connection, wanted: Sequence[Address]) -> dict[Address, Row]:
@@ -125,6 +127,21 @@ def files_kept(connection: sqlite3.Connection, files: Sequence[str]) -> set[str]
         statement = f"SELECT file FROM objects WHERE file IN ({_list(len(some))})"  # noqa: S608 - marks only
         kept.update(file for (file,) in connection.execute(statement, some))
     return kept
+
+
+def files(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """All files that objects consist of, with their sizes."""
+    yield from connection.execute("SELECT file, size FROM objects WHERE file IS NOT NULL")
+
+
+def newest(connection: sqlite3.Connection) -> int | None:
+    """When the newest object was written, in microseconds since 1970; None where there is none that expires."""
+    latest: int | None = None
+    for (collection,) in connection.execute("SELECT collection FROM expiry"):
+        statement = "SELECT max(since) FROM objects WHERE collection = ? AND since IS NOT NULL"
+        (since,) = connection.execute(statement, (collection,)).fetchone()
+        latest = max(filter(None, (latest, since)), default=None)
+    return latest
 
 
 def _upsert(rows: int) -> str:

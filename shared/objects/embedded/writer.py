@@ -19,6 +19,8 @@ from shared.objects.embedded import table
 from shared.objects.embedded.changes import Change, Fold, addresses, files_of
 from shared.objects.embedded.failures import FAILURES, closed, unavailable
 from shared.objects.embedded.rows import Address, Row
+from shared.sealed.guard import Guard
+from shared.sealed.watch import Gone
 from voxloom.errors import StoreUnavailable, VoxloomError
 
 MOST_OPERATIONS = 512
@@ -54,11 +56,13 @@ class Writer:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        guard: Guard,
         *,
         on_commit: Callable[[Touched], None],
         on_garbage: Callable[[list[str]], None],
     ) -> None:
         self._connection = connection
+        self._guard = guard
         self._on_commit = on_commit
         self._on_garbage = on_garbage
         self._loop = asyncio.get_running_loop()
@@ -91,7 +95,7 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._settle, touched, outcomes)
             except RuntimeError:  # The loop is closed: nobody is left to be told, nor to write for.
                 break
-        self._connection.close()
+        self._guard.close(self._connection)
 
     def _next_group(self) -> list[Operation]:
         """Waits for work; empty when there will be none."""
@@ -119,14 +123,18 @@ class Writer:
 
     def _checkpoint(self) -> None:
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:
+            self._guard.checkpoint(self._connection)
+        except FAILURES as error:
             log.warning("the object store's log could not be moved into its database: %s", error)
 
     def _perform(self, group: list[Operation]) -> tuple[Touched, list[tuple[Operation, Outcome]]]:
         """One transaction. Whatever happens, every operation gets an outcome and its files an owner."""
         try:
+            self._guard.watch.check()
             fold, outcomes = self._transact(group)
+            self._guard.committed(self._connection)
+        except Gone as error:
+            return self._undo(group, error)
         except Exception as error:
             # Also the unexpected must reach the callers, and must not end the thread all writes depend on.
             log.exception("a group of %d writes to the object store failed", len(group))
