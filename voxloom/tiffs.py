@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxloom.errors import InvalidInput
+from voxloom.tiffwhole import check_whole, losses_told
 
 Array = NDArray[Any]
 
@@ -42,8 +43,9 @@ def open_tiff(path: Path) -> Array | ColourImage:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with losses_told(path), tifffile.TiffFile(path) as file:
             series = _sole_series(path, file)
+            check_whole(path, file, series)
             return _colours_first(_pixels(path, series, file.byteorder), series.axes)
     except InvalidInput:
         raise
