@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxloom.errors import InvalidInput, NotFound
-from voxloom.tiffs import check_tiff, lay_out_tiff, open_tiff
+from voxloom.imagemeta import ATTRIBUTE, Meta, parse
+from voxloom.tiffmeta import layout
+from voxloom.tiffs import TiffImage, check_tiff, lay_out_tiff, open_tiff
 
 Array = NDArray[Any]
 Kind = Literal["hdf5", "npy", "tiff"]
@@ -74,11 +76,12 @@ def require_file(path: Path) -> Path:
 
 
 @contextmanager
-def open_image(path: Path, dataset: str | None = None) -> Iterator[Source]:
+def open_image(path: Path, dataset: str | None = None, axes: str | None = None) -> Iterator[Source]:
     """The image in a file, not yet in memory where the format allows; valid inside the block.
 
     `dataset` names the one to take from an HDF5 file; without it the file must leave no doubt (`choose_dataset`).
-    A TIFF of one colour image is a `tiffs.ColourImage`, (3, H, W); one of several is (N, 3, H, W).
+    Colours of a TIFF come before height and width; `is_colour` tells one such image from a stack. `axes` says what a
+    TIFF does not. `meta_of` tells what is known of axes and sizes.
     Raises InvalidInput, or NotFound when there is no such file.
     """
     kind = require_kind(require_file(path))
@@ -90,7 +93,27 @@ def open_image(path: Path, dataset: str | None = None) -> Iterator[Source]:
     elif kind == "npy":
         yield _open_npy(path)
     else:
-        yield open_tiff(path)
+        yield open_tiff(path, axes)
+
+
+def is_colour(source: Source) -> bool:
+    """Whether it is one colour image of three axes, which looks like a stack."""
+    return isinstance(source, TiffImage) and source.colour
+
+
+def meta_of(source: Source) -> Meta | None:
+    """What the file of a source says of axes and sizes of voxels; None where it says nothing."""
+    if isinstance(source, h5py.Dataset):
+        return meta_in(source)
+    return source.meta if isinstance(source, TiffImage) else None
+
+
+def meta_in(dataset: h5py.Dataset) -> Meta | None:
+    try:
+        meta = parse(dataset.attrs.get(ATTRIBUTE))
+    except (OSError, RuntimeError, TypeError, ValueError):  # an attribute that h5py has no type for is not ours
+        return None
+    return meta if meta is not None and len(meta.axes) == len(dataset.shape or ()) else None
 
 
 def read_image(path: Path, dataset: str | None = None) -> Array:
@@ -163,13 +186,24 @@ def _open_npy(path: Path) -> Array:
     return array
 
 
-def read_datasets(path: Path) -> dict[str, Any]:
+class Datasets(dict[str, Any]):
+    """What is in an HDF5 file, by the datasets' names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metas: dict[str, Meta] = {}
+        """Of those that have one."""
+
+
+def read_datasets(path: Path) -> Datasets:
     """Every dataset of an HDF5 file by its path inside: arrays, `str` for one string, `list[str]` for several."""
-    values: dict[str, Any] = {}
+    values = Datasets()
 
     def visit(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
             values[name] = _value_of(path, item)
+            if (meta := meta_in(item)) is not None:
+                values.metas[name] = meta
 
     with open_hdf5(path) as file:
         file.visititems(visit)
@@ -192,13 +226,19 @@ def _refuse_foreign(path: Path, dataset: h5py.Dataset) -> None:
 # --- writing ----------------------------------------------------------------------------------------------
 
 
-def write_datasets(path: Path, values: Mapping[str, Any]) -> None:
+def write_datasets(path: Path, values: Mapping[str, Any], metas: Mapping[str, Meta] | None = None) -> None:
     """Writes an HDF5 file that any reader opens: contiguous, no filter. Values are arrays, numbers, strings or
     lists of them; None is left out."""
     with replacing(path) as draft, h5py.File(draft, "w") as file:
         for name, value in values.items():
             if value is not None:
                 put_dataset(file, name, value)
+                put_meta(file[name], (metas or {}).get(name))
+
+
+def put_meta(dataset: h5py.Dataset, meta: Meta | None) -> None:
+    if meta is not None:
+        dataset.attrs[ATTRIBUTE] = meta.text()
 
 
 def put_dataset(file: h5py.File, name: str, value: Any) -> None:
@@ -214,31 +254,36 @@ def put_dataset(file: h5py.File, name: str, value: Any) -> None:
         ) from error
 
 
-def write_image(path: Path, image: Array, dataset: str = "image", *, colour: bool = False) -> None:
+def write_image(
+    path: Path, image: Array, dataset: str = "image", *, colour: bool = False, meta: Meta | None = None
+) -> None:
     """Writes one array in the format that the name's end asks for; nothing is left behind when it fails.
 
     `colour`: the third axis from the end is that of red, green and blue.
     """
     if require_kind(path) == "hdf5":
-        write_datasets(path, {dataset: image})
+        write_datasets(path, {dataset: image}, {} if meta is None else {dataset: meta})
         return
-    with _array_writer(path, image.shape, image.dtype, dataset, colour) as target:
+    with _array_writer(path, image.shape, image.dtype, dataset, colour, meta) as target:
         target[...] = image
 
 
 @contextmanager
-def stack_writer(path: Path, shape: tuple[int, ...], dtype: Any, dataset: str = "image") -> Iterator[Target]:
+def stack_writer(
+    path: Path, shape: tuple[int, ...], dtype: Any, dataset: str = "image", meta: Meta | None = None
+) -> Iterator[Target]:
     """A file for an array of that shape, filled item by item in any order, so that the whole is never in memory.
 
     The file appears under its name when the block is left without an error. Items of (3, H, W) are colour images.
     """
-    with _array_writer(path, shape, np.dtype(dtype), dataset, len(shape) == 4 and shape[1] == 3) as target:
+    colour = len(shape) == 4 and shape[1] == 3
+    with _array_writer(path, shape, np.dtype(dtype), dataset, colour, meta) as target:
         yield target
 
 
 @contextmanager
 def _array_writer(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], dataset: str, colour: bool
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], dataset: str, colour: bool, meta: Meta | None
 ) -> Iterator[Target]:
     kind = require_kind(path)
     if kind == "tiff":
@@ -247,9 +292,14 @@ def _array_writer(
         check_room(path, math.prod(shape) * dtype.itemsize)
         if kind == "hdf5":
             with h5py.File(draft, "w") as file:
-                yield file.create_dataset(dataset, shape=shape, dtype=dtype)
+                made = file.create_dataset(dataset, shape=shape, dtype=dtype)
+                put_meta(made, meta)
+                yield made
             return
-        begin = _lay_out_npy(draft, shape, dtype) if kind == "npy" else lay_out_tiff(draft, shape, dtype, colour)
+        if kind == "npy":
+            begin = _lay_out_npy(draft, shape, dtype)
+        else:
+            begin = lay_out_tiff(draft, shape, dtype, layout(path, shape, dtype, meta, colour=colour))
         with draft.open("r+b", buffering=0) as raw:
             yield _Placed(raw.fileno(), begin, shape, dtype)
 

@@ -33,7 +33,6 @@ from voxloom.runner.handler import Level, TaskHandler
 from voxloom.runner.sessions import DataCache, RunSession
 from voxloom.runner.training import SampleNotFound
 from voxloom.runner.traininghandler import CheckpointInvalid, TrainingHandler
-from voxloom.tiffs import ColourImage
 
 
 class Outputs(list[dict[str, Any]]):
@@ -323,7 +322,7 @@ def _opened(path: Path) -> np.ndarray | Path:
         return path
     with imagefiles.open_image(path) as source:
         pixels = imagefiles.read_item(source, None)
-        return pixels[np.newaxis] if isinstance(source, ColourImage) else pixels
+        return pixels[np.newaxis] if imagefiles.is_colour(source) else pixels
 
 
 def _add_input(link: LocalLink, runner: type[BaseRunner], item: Input) -> str:

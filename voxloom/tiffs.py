@@ -5,7 +5,6 @@ Everything else about image files is in `voxloom.imagefiles`, which alone calls 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxloom.errors import InvalidInput
+from voxloom.imagemeta import Meta, checked_axes
+from voxloom.tiffmeta import axes_of, read_meta
+from voxloom.tiffwhole import check_whole, losses_told
 
 Array = NDArray[Any]
 
+SEPARATE = 2
+"""Planar configuration: one plane for each colour."""
 
-@dataclass(frozen=True)
-class ColourImage:
-    """One image of three axes, colours first: not a stack, though it looks like one."""
 
-    pixels: Array
+class TiffImage:
+    """The pixels of a TIFF, colours before height and width, and what the file says of them."""
+
+    def __init__(self, pixels: Array, meta: Meta | None, *, colour: bool = False) -> None:
+        self.pixels = pixels
+        self.meta = meta
+        self.colour = colour
+        """It is one image of three axes, colours first: not a stack, though it looks like one."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,16 +43,19 @@ class ColourImage:
         return self.pixels[index]
 
 
-def open_tiff(path: Path) -> Array | ColourImage:
-    """The image or stack, mapped where it lies plain in the file, else decoded. Colours come before height and width.
+def open_tiff(path: Path, axes: str | None = None) -> TiffImage:
+    """The image or stack, mapped where it lies plain in the file, else decoded.
 
-    Raises InvalidInput."""
+    `axes`: those of the array as the file has it, in place of what the file says. Raises InvalidInput."""
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with losses_told(path), tifffile.TiffFile(path) as file:
             series = _sole_series(path, file)
-            return _colours_first(_pixels(path, series, file.byteorder), series.axes)
+            check_whole(path, file, series)
+            known = checked_axes(axes, series.shape) if axes is not None else _axes(path, file, series)
+            pixels, known = _colours_first(_pixels(path, series, file.byteorder), known)
+            return TiffImage(pixels, read_meta(file, series.kind, known), colour=known[0] == "s" and len(known) == 3)
     except InvalidInput:
         raise
     except Exception as error:  # a broken file makes tifffile raise whatever comes of its numbers
@@ -60,17 +71,32 @@ def _sole_series(path: Path, file: Any) -> Any:
     return file.series[0]
 
 
+def _axes(path: Path, file: Any, series: Any) -> str:
+    """Raises InvalidInput where nobody can tell slices from colours: tifffile lays three slices out as red, green and
+    blue, unless it is told otherwise."""
+    page = file.pages.first
+    guessed = series.kind == "shaped" and '"axes"' not in str(page.shaped_description)
+    if guessed and series.axes == "SYX" and page.planarconfig == SEPARATE:
+        count = series.shape[0]
+        raise InvalidInput(
+            f"{path} may be {count} slices or one image in {count} colours: tifffile saves both alike. Say --axes zyx for "
+            "slices or --axes syx for colours (axes= in Python), or save it with metadata={'axes': 'ZYX'} or 'SYX'.",
+            code="axes_unknown",
+        )
+    return axes_of(series.axes)
+
+
 def _pixels(path: Path, series: Any, byte_order: str) -> Array:
     if series.dataoffset is None or series.dtype.kind not in "uifcb":
         return np.asarray(series.asarray())
     return np.memmap(path, series.dtype.newbyteorder(byte_order), "r", series.dataoffset, series.shape)
 
 
-def _colours_first(pixels: Array, axes: str) -> Array | ColourImage:
-    if "S" not in axes:
-        return pixels
-    pixels = np.moveaxis(pixels, axes.index("S"), -3)
-    return ColourImage(pixels) if pixels.ndim == 3 else pixels
+def _colours_first(pixels: Array, axes: str) -> tuple[Array, str]:
+    if "s" not in axes:
+        return pixels, axes
+    rest = axes.replace("s", "")
+    return np.moveaxis(pixels, axes.index("s"), -3), f"{rest[:-2]}s{rest[-2:]}"
 
 
 def _no_tiff(path: Path, error: Exception) -> InvalidInput:
@@ -91,16 +117,13 @@ def check_tiff(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
         raise InvalidInput(f"{path} cannot hold an array of shape {shape}: TIFF keeps images; use .npy or .h5.")
 
 
-def lay_out_tiff(draft: Path, shape: tuple[int, ...], dtype: np.dtype[Any], colour: bool) -> int:
+def lay_out_tiff(draft: Path, shape: tuple[int, ...], dtype: np.dtype[Any], how: dict[str, Any]) -> int:
     """Makes a file with room for an array, whose pixels are yet to be written; where they begin.
 
-    `colour`: the third axis from the end is that of red, green and blue.
+    `how`: see `tiffmeta.layout`.
     """
     import tifffile
 
-    layout: dict[str, Any] = {"photometric": "minisblack"}
-    if colour:
-        layout = {"photometric": "rgb", "planarconfig": "separate"}
     begin: int
-    begin, _ = tifffile.imwrite(draft, None, shape=shape, dtype=dtype, returnoffset=True, **layout) or (0, 0)
+    begin, _ = tifffile.imwrite(draft, None, shape=shape, dtype=dtype, returnoffset=True, **how) or (0, 0)
     return begin

@@ -8,8 +8,7 @@ import numpy as np
 from skimage import data
 
 from voxloom.errors import InvalidInput
-from voxloom.imagefiles import Array, open_image, read_item
-from voxloom.tiffs import ColourImage
+from voxloom.imagefiles import Array, is_colour, open_image, read_item
 
 DTYPES = ("uint8", "uint16", "float16", "float32", "float64")
 
@@ -36,7 +35,7 @@ def stack_from(path: Path, dataset: str | None = None) -> Array:
     Raises InvalidInput or NotFound with one sentence that says what to do.
     """
     with open_image(path, dataset) as source:
-        if isinstance(source, ColourImage):
+        if is_colour(source):
             raise InvalidInput(f"{path} is a colour image; convert it to grey first.")
         stack = read_item(source, None).copy()
     if stack.ndim == 2:

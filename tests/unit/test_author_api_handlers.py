@@ -16,6 +16,7 @@ from tests.unit.author_world import Steps, add_sample, learning, within
 from tests.unit.author_world import link as link
 from tests.unit.author_world import names as names
 from voxloom.compat.debugging import DebuggingTaskHandler, DebuggingTrainingHandler, LocalDebugSession, debug
+from voxloom.errors import InvalidInput
 from voxloom.runner import ImageSchema, SegmentationSchema, TaskStoppedException, family
 from voxloom.runner.base import execute, make, train
 from voxloom.runner.context import current_handler
@@ -424,6 +425,17 @@ def test_a_debug_session_loads_by_kind(algorithm: Path, name: str) -> None:
     place = algorithm / f"a.{name.rpartition('_')[2]}"
     with LocalDebugSession() as session:
         assert len(getattr(session, name)(filepath=str(place))) == 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_picture_that_is_cut_is_refused_by_its_name(tmp_path: Path, suffix: str) -> None:
+    place = tmp_path / f"a{suffix}"
+    importlib.import_module("PIL.Image").fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(
+        place
+    )
+    place.write_bytes(place.read_bytes()[:-2000])
+    with LocalDebugSession() as session, pytest.raises(InvalidInput, match=rf"a{suffix} cannot be read \(.*truncated"):
+        session.load_data(place)
 
 
 def hdf5_of(**datasets: Any) -> bytes:

@@ -28,7 +28,7 @@ from voxloom.errors import (
     Unavailable,
     VoxloomError,
 )
-from voxloom.tiffs import ColourImage
+from voxloom.tiffs import TiffImage
 
 # --- the address ------------------------------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ def test_colours_on_the_last_axis_are_not_taken_for_slices(shape: tuple[int, ...
 
 
 def test_a_colour_image_is_one_item_and_no_stack() -> None:
-    assert split(ColourImage(np.zeros((3, 64, 80))), "image", slices=True)[1] is None
+    assert split(TiffImage(np.zeros((3, 64, 80)), None, colour=True), "image", slices=True)[1] is None
 
 
 def test_a_body_is_as_long_as_it_says() -> None:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from voxloom import imagefiles
 from voxloom.errors import InvalidInput, NotFound
-from voxloom.tiffs import ColourImage
 
 VOLUME: np.ndarray[Any, np.dtype[np.uint16]] = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5)
 
@@ -91,10 +90,11 @@ def test_the_colours_of_a_tiff_come_before_height_and_width(tmp_path: Path, orde
     stack = np.arange(2 * 3 * 6 * 5, dtype=np.uint8).reshape(2, 3, 6, 5)
     stored = stack if order == "separate" else np.moveaxis(stack, 1, -1)
     tifffile.imwrite(tmp_path / "stack.tif", stored, photometric="rgb", planarconfig=order)
-    tifffile.imwrite(tmp_path / "one.tif", stored[1], photometric="rgb", planarconfig=order)
+    named = {"axes": "SYX" if order == "separate" else "YXS"}
+    tifffile.imwrite(tmp_path / "one.tif", stored[1], photometric="rgb", planarconfig=order, metadata=named)
     np.testing.assert_array_equal(imagefiles.read_image(tmp_path / "stack.tif"), stack)
     with imagefiles.open_image(tmp_path / "one.tif") as one:
-        assert isinstance(one, ColourImage)
+        assert imagefiles.is_colour(one)
         np.testing.assert_array_equal(one[...], stack[1])
 
 

@@ -134,8 +134,15 @@ def _unexpected(kind: type[BaseException], error: BaseException, trace: Tracebac
     )
 
 
+def _silence(library: str) -> None:
+    """What is wrong with a file we say ourselves; `voxloom.tiffwhole` listens."""
+    logger = logging.getLogger(library)
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+
+
 def start() -> None:
     if not debugging():
         sys.excepthook = _unexpected
-        logging.getLogger("tifffile").disabled = True  # what is wrong with a file we say ourselves
+        _silence("tifffile")
     typer.main.get_command(app)(prog_name="voxloom")

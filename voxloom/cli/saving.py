@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voxloom.cli.follow import View
     from voxloom.client import Client
     from voxloom.client._outputs import Progress
+    from voxloom.imagemeta import Meta
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Part:
 
 class _NotAlike(Exception):
     """The outputs do not make one array."""
+
+
+class _OthersMeta(Exception):
+    """What is known of the first output's axes and sizes does not hold for all."""
 
 
 def save(
@@ -137,50 +142,66 @@ def _save_part(client: Client, part: Part, path: Path, moved: Progress) -> list[
 
 
 def _save_one(client: Client, file_id: str, path: Path, moved: Progress) -> None:
+    from voxloom.client._outputs import is_colour
     from voxloom.imagefiles import kind_of, write_image
 
     if kind_of(path) == "hdf5":
         client.download(file_id, path)
     else:
-        name, image = _array(client, file_id)
-        write_image(path, image, colour=name == "image" and image.ndim == 3 and len(image) == 3)
+        name, image, meta = _array(client, file_id)
+        write_image(path, image, colour=is_colour(name, image), meta=meta)
     moved(1, 1)
 
 
 def _save_stack(client: Client, ids: Sequence[str], path: Path, moved: Progress) -> None:
     """One array of all, of which only a few items are in memory at any time."""
+    if not ids:
+        raise _NotAlike
+    name, first, meta = _array(client, ids[0])
+    try:
+        _write_stack(client, ids, path, moved, (name, first, meta))
+    except _OthersMeta:
+        _write_stack(client, ids, path, moved, (name, first, None))
+
+
+def _write_stack(
+    client: Client, ids: Sequence[str], path: Path, moved: Progress, begin: tuple[str, Any, Meta | None]
+) -> None:
+    """`begin`: name, values and meta of the first. Raises _OthersMeta where that does not tell of all."""
     from voxloom.client._outputs import Tally
     from voxloom.client._sio import parallel
     from voxloom.client._sync.files import AT_ONCE
     from voxloom.imagefiles import stack_writer
+    from voxloom.imagemeta import follows, stack_of
 
-    if not ids:
-        raise _NotAlike
-    name, first = _array(client, ids[0])
-    with stack_writer(path, (len(ids), *first.shape), first.dtype, name) as target:
+    name, first, meta = begin
+    whole = None if meta is None else stack_of(meta, len(ids))
+    with stack_writer(path, (len(ids), *first.shape), first.dtype, name, whole) as target:
         tally = Tally(moved, len(ids))
         target[0] = first
         tally.one_more()
 
         def fill(index: int) -> None:
-            item = _array(client, ids[index])[1]
+            _, item, its = _array(client, ids[index])
             if (item.shape, item.dtype) != (first.shape, first.dtype):
                 raise _NotAlike
+            if meta is not None and not follows(its, meta, index):
+                raise _OthersMeta
             target[index] = item
             tally.one_more()
 
         parallel(fill, range(1, len(ids)), AT_ONCE)
 
 
-def _array(client: Client, file_id: str) -> tuple[str, Any]:
-    """Name and values of the only dataset of a file."""
+def _array(client: Client, file_id: str) -> tuple[str, Any, Meta | None]:
+    """Name, values and meta of the only dataset of a file."""
     from voxloom.client._outputs import sole_array
 
     datasets = client.download(file_id)
     sole = None if isinstance(datasets, Path) else sole_array(datasets)
     if sole is None:
         raise _NotAlike
-    return sole
+    return *sole, getattr(datasets, "metas", {}).get(sole[0])
 
 
 def _save_apart(client: Client, ids: Sequence[str], folder: Path, moved: Progress) -> list[Path]:

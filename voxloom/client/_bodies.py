@@ -14,6 +14,7 @@ import numpy as np
 
 from voxloom import imagefiles
 from voxloom.errors import InvalidInput
+from voxloom.imagemeta import Meta
 
 CHUNK = 1 << 20
 _BIG = 1 << 16
@@ -56,7 +57,7 @@ def _read(file: Any, count: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def hdf5_body(datasets: Mapping[str, Any]) -> Iterator[Body]:
+def hdf5_body(datasets: Mapping[str, Any], metas: Mapping[str, Meta]) -> Iterator[Body]:
     """An HDF5 file of these datasets (contiguous), valid inside the block.
 
     On disk it is an outline: it has room for big arrays and leaves it a hole. Their bytes are sent from memory.
@@ -65,6 +66,8 @@ def hdf5_body(datasets: Mapping[str, Any]) -> Iterator[Body]:
         path = Path(folder) / "upload.h5"
         with h5py.File(path, "w") as file:
             patches = [patch for name, value in datasets.items() if (patch := _put(file, name, value)) is not None]
+            for name in metas.keys() & datasets.keys():
+                imagefiles.put_meta(file[name], metas[name])
         yield Body(path, patches)
 
 

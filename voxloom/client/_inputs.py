@@ -15,7 +15,7 @@ from voxloom import imagefiles
 from voxloom.client._bodies import Body, hdf5_body
 from voxloom.errors import InvalidInput
 from voxloom.ids import is_id
-from voxloom.tiffs import ColourImage
+from voxloom.imagemeta import Meta, item_of
 
 _WIDER_THAN_COLOURS = 16
 """Pixels: images that are wider and higher, with a last axis of 3 or 4, have their colours there."""
@@ -52,6 +52,12 @@ class Item:
     source: imagefiles.Source
     dataset: str
     index: int | None = None
+
+    @property
+    def meta(self) -> Meta | None:
+        """What is known of its axes and sizes."""
+        meta = imagefiles.meta_of(self.source)
+        return meta if meta is None or self.index is None else item_of(meta, self.index, self.source.shape[0])
 
 
 Upload = FileId | WholeFile | Datasets | Item
@@ -180,7 +186,7 @@ def _checked(path: Path, dataset: str | None) -> Path:
 
 def split(source: imagefiles.Source, dataset: str, slices: bool) -> tuple[Sequence[Upload], int | None]:
     """One file per item of the first axis where slices are wanted and there are any; else one file."""
-    if not slices or len(source.shape) == 2 or isinstance(source, ColourImage):
+    if not slices or len(source.shape) == 2 or imagefiles.is_colour(source):
         return [Item(source, dataset)], None
     _check_stack(source.shape)
     return [Item(source, dataset, index) for index in range(source.shape[0])], source.shape[0]
@@ -205,10 +211,10 @@ def open_body(upload: WholeFile | Datasets | Item) -> Iterator[Body]:
     if isinstance(upload, WholeFile):
         yield Body(upload.path)
         return
-    datasets = (
-        upload.values
-        if isinstance(upload, Datasets)
-        else {upload.dataset: imagefiles.read_item(upload.source, upload.index)}
-    )
-    with hdf5_body(datasets) as body:
+    if isinstance(upload, Datasets):
+        datasets, metas = upload.values, getattr(upload.values, "metas", {})
+    else:
+        datasets = {upload.dataset: imagefiles.read_item(upload.source, upload.index)}
+        metas = {} if (meta := upload.meta) is None else {upload.dataset: meta}
+    with hdf5_body(datasets, metas) as body:
         yield body

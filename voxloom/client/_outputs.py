@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voxloom import imagefiles
-from voxloom.errors import RunFailed
+from voxloom.errors import InvalidInput, RunFailed
 from voxloom.models import ExecutionRecord, TrainingRecord
 
 LAST_LINES = 20
@@ -21,6 +22,20 @@ def sole_array(datasets: Mapping[str, Any]) -> tuple[str, imagefiles.Array] | No
         return None
     name, value = next(iter(datasets.items()))
     return (name, value) if isinstance(value, np.ndarray) else None
+
+
+def write_sole(path: Path, datasets: imagefiles.Datasets) -> None:
+    """The array of a file that holds one, with what is known of it, in the format that the path asks for. Raises
+    InvalidInput for a file that holds more."""
+    sole = sole_array(datasets)
+    if sole is None:
+        raise InvalidInput(f"{path} would hold one array, and the file has: {', '.join(datasets)}. Save it as .h5.")
+    name, image = sole
+    imagefiles.write_image(path, image, colour=is_colour(name, image), meta=datasets.metas.get(name))
+
+
+def is_colour(name: str, image: imagefiles.Array) -> bool:
+    return name == "image" and image.ndim == 3 and len(image) == 3
 
 
 def unwrap(datasets: dict[str, Any]) -> Any:

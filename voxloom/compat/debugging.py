@@ -226,5 +226,8 @@ def _with_pillow(path: Path) -> np.ndarray:
         from PIL import Image
     except ImportError:
         raise InvalidInput(f"To read {path.name}, install Pillow (`pip install pillow`), or save it as .tif.") from None
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L"))
+    try:
+        with Image.open(imagefiles.require_file(path)) as image:
+            return np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow makes of a damaged file
+        raise InvalidInput(f"{path} cannot be read ({error}); check that the file is whole.") from error

@@ -337,6 +337,7 @@ def execute(
     """One run; returns the ids of its outputs. Afterwards nothing of the run stays in memory but the assets.
 
     Raises TaskStoppedException, InvalidOutputs, and whatever the author's code raises."""
+    handler.expect_outputs_for(input_data.get("input_dataset_ids"))
     with _serving(runner, handler):
         runner.initialize(handler.device)
         runner.run(input_data, args)

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, get_args
 
 import numpy as np
-from pydantic import ValidationError
 
 from voxloom.compat.absent import gone
 from voxloom.errors import InvalidInput
+from voxloom.imagemeta import Meta
 from voxloom.runner import hdf5
 from voxloom.runner.context import current_handler
 from voxloom.runner.exceptions import (
@@ -31,9 +31,11 @@ from voxloom.runner.exceptions import (
     TaskStoppedException,
     kind_of,
 )
+from voxloom.runner.fileitems import encode_item, read_item
+from voxloom.runner.inheritance import Inheritance
 from voxloom.runner.logger import Level, RunLogger
 from voxloom.runner.plain import plain_dict
-from voxloom.runner.schemas import DataSchema, for_file, from_file, wanted_names
+from voxloom.runner.schemas import DataSchema
 from voxloom.runner.sessions import RunSession
 from voxloom.runner.stacks import Stack
 from voxloom.values import format_time, utc_now
@@ -120,6 +122,8 @@ class TaskHandler:
         self._outputs: list[str] | None = None
         self._failure: BaseException | None = None
         self._ended_at = ""
+        self._inheritance = Inheritance()
+        self._told_of_sizes = False
         self.logger = RunLogger(link.log)
 
     # --- what the run is ---
@@ -178,7 +182,12 @@ class TaskHandler:
         self.check_stopped()
         _check_ids(file_ids, keys)
         paths = self._link.fetch_paths(file_ids) if file_ids else []
-        return [_read(file_id, path, schema, keys, allocate) for file_id, path in zip(file_ids, paths, strict=True)]
+        items = []
+        for file_id, path in zip(file_ids, paths, strict=True):
+            metas: dict[str, Meta] = {}
+            items.append(read_item(file_id, path, schema, keys, allocate, metas))
+            self._inheritance.remember(file_id, items[-1], metas)
+        return items
 
     def post_data(
         self, result: Sequence[Any], pydantic_data_schema: type[DataSchema], parallel: bool = False
@@ -190,15 +199,29 @@ class TaskHandler:
         self.check_stopped()
         if isinstance(result, dict | str) or not hasattr(result, "__iter__"):
             raise InvalidInput("post_data takes a list with one dict per file: put the dict into a list.")
-        encoded = [_encode(index, item, pydantic_data_schema) for index, item in enumerate(result)]
+        encoded = [encode_item(index, item, pydantic_data_schema) for index, item in enumerate(result)]
         if not encoded:
             return []
         staged = self._link.stage(len(encoded))
-        for (_, path), datasets in zip(staged, encoded, strict=True):
-            hdf5.write(path, datasets)
+        for (_, path), datasets, metas in zip(staged, encoded, self._inherited(encoded), strict=True):
+            hdf5.write(path, datasets, metas)
         file_ids = [file_id for file_id, _ in staged]
         self._link.post(file_ids)
         return file_ids
+
+    def _inherited(self, outputs: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, Meta]]:
+        known, told = self._inheritance.of(outputs), self._told_of_sizes
+        self._told_of_sizes |= self._inheritance.lost
+        if self._told_of_sizes and not told:
+            self._link.log(
+                "The outputs have another height or width than the inputs, so the size of their voxels is not known.",
+                "WARNING",
+            )
+        return known
+
+    def expect_outputs_for(self, input_dataset_ids: Any) -> None:
+        """Output i of as many as these inherits axes and voxel size of input i."""
+        self._inheritance.inputs = list(input_dataset_ids or ())
 
     def fetch_asset(self, asset_path: str) -> io.BytesIO:
         """The bytes of one of the algorithm's own files, by its path below the algorithm's folder.
@@ -366,30 +389,3 @@ def _check_ids(file_ids: Any, keys: Sequence[Any]) -> None:
         raise InvalidInput(
             "Keys are names of datasets: for a schema that is not the class's own, call self.task_handler.fetch_data."
         )
-
-
-def _read(
-    file_id: str, path: Path, schema: type[DataSchema], keys: Sequence[str], allocate: hdf5.Allocate
-) -> dict[str, Any]:
-    names = wanted_names(schema, keys)
-    named = dict.fromkeys(names) if keys and names else {}  # a dataset that was named and is absent reads as None
-    try:
-        return from_file(schema, named | hdf5.read(path, names, allocate))
-    except (ValidationError, InvalidInput) as error:
-        error.add_note(f"while reading the file {file_id}{_contents(path)}")
-        raise
-
-
-def _contents(path: Path) -> str:
-    try:
-        return f", which holds {', '.join(hdf5.names_in(path)) or 'no dataset'}"
-    except (InvalidInput, OSError, RuntimeError):  # it is the file that is broken: the error says so
-        return ""
-
-
-def _encode(index: int, item: Any, schema: type[DataSchema]) -> dict[str, Any]:
-    try:
-        return {name: hdf5.encode(name, value) for name, value in for_file(schema, item).items()}
-    except (ValidationError, InvalidInput) as error:
-        error.add_note(f"in item {index} of post_data; nothing has been stored")
-        raise

@@ -1,7 +1,7 @@
 """Values to HDF5 files and back.
 
-One dataset per name at the root: contiguous, no filter, no attributes, in the earliest file format, so that any
-HDF5 library since 1.8 reads it.
+One dataset per name at the root: contiguous, no filter, in the earliest file format, so that any HDF5 library since
+1.8 reads it. No attribute but `voxloom` (`voxloom.imagemeta`), where something is known of an image.
 
 | value                                      | dataset                                     | read as            |
 |--------------------------------------------|---------------------------------------------|--------------------|
@@ -19,13 +19,14 @@ Numbers are read in the byte order of this machine, whatever the file has: micro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from voxloom.imagemeta import ATTRIBUTE, Meta, parse
 from voxloom.runner.exceptions import InvalidDataset, kind_of
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
@@ -50,19 +51,29 @@ def encode(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def write(path: Path, datasets: Mapping[str, np.ndarray]) -> None:
+def write(path: Path, datasets: Mapping[str, np.ndarray], metas: Mapping[str, Meta] | None = None) -> None:
     """A new file with what `encode` has made."""
     with h5py.File(path, "w", libver="earliest", locking=False) as file:
         for name, array in datasets.items():
-            file.create_dataset(name, data=array)
+            made = file.create_dataset(name, data=array)
+            if metas and name in metas:
+                made.attrs[ATTRIBUTE] = metas[name].text()
 
 
-def read(path: Path, names: Iterable[str] | None = None, allocate: Allocate = np.empty) -> dict[str, Any]:
+def read(
+    path: Path,
+    names: Iterable[str] | None = None,
+    allocate: Allocate = np.empty,
+    metas: dict[str, Meta] | None = None,
+) -> dict[str, Any]:
     """The datasets of those names that the file has at its root, or all; groups are passed over.
 
-    Arrays are the caller's own and writable. Raises InvalidDataset if the file is no HDF5 file."""
+    `metas` is filled with what datasets say of their axes and sizes. Arrays are the caller's own and writable. Raises
+    InvalidDataset if the file is no HDF5 file."""
     with _open(path) as file:
         found = {name: file.get(name) for name in (file if names is None else names)}
+        if metas is not None:
+            metas.update(_metas(found))
         return {name: read_dataset(item, allocate) for name, item in found.items() if isinstance(item, h5py.Dataset)}
 
 
@@ -70,6 +81,19 @@ def names_in(path: Path) -> list[str]:
     """The datasets at the root of a file."""
     with _open(path) as file:
         return [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+
+
+def _metas(found: Mapping[str, Any]) -> Iterator[tuple[str, Meta]]:
+    for name, item in found.items():
+        if isinstance(item, h5py.Dataset) and ATTRIBUTE in item.attrs and (meta := parse(_attribute(item))) is not None:
+            yield name, meta
+
+
+def _attribute(dataset: h5py.Dataset) -> Any:
+    try:
+        return dataset.attrs[ATTRIBUTE]
+    except (OSError, TypeError, ValueError):  # of a type that h5py does not know: another program's
+        return None
 
 
 def read_dataset(dataset: h5py.Dataset, allocate: Allocate = np.empty) -> Any:

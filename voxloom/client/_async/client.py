@@ -22,12 +22,13 @@ from voxloom.client._async.runs import AsyncRun
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._bodies import Body
 from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
-from voxloom.client._outputs import Progress
+from voxloom.client._outputs import Progress, write_sole
 from voxloom.client._problems import parse, parse_list
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._values import as_json
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
+from voxloom.imagefiles import kind_of
 from voxloom.models import (
     AlgorithmRecord,
     DeadLetterPage,
@@ -139,9 +140,15 @@ class AsyncClient(AsyncLearning, AsyncLooking):
             return await self._files.send_all(plan.uploads, progress)
 
     async def download(self, file_id: str, path: str | Path | None = None) -> dict[str, Any] | Path:
-        """The file's datasets by name; with `path`, the file is saved there instead and the path returned."""
+        """The file's datasets by name; with `path`, the file is saved there instead and the path returned.
+
+        A `path` that ends in .npy or .tif gets the array of a file that holds one and nothing else.
+        """
         if path is None:
             return await self._files.load(file_id)
+        if kind_of(Path(path)) in ("npy", "tiff"):
+            await in_thread(write_sole, Path(path), await self._files.load(file_id))
+            return Path(path)
         return await self._files.save(file_id, Path(path))
 
     async def download_many(self, file_ids: Sequence[str], folder: str | Path) -> list[Path]:

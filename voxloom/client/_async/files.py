@@ -62,7 +62,7 @@ class AsyncFiles:
             await self._write(route, draft, params)
         return path
 
-    async def load(self, file_id: str) -> dict[str, Any]:
+    async def load(self, file_id: str) -> imagefiles.Datasets:
         with tempfile.TemporaryDirectory(prefix="voxloom-") as folder:
             path = Path(folder) / "download.h5"
             await self._fetch(file_id, path)

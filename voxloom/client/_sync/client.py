@@ -17,7 +17,7 @@ from typing import Any, Self
 from voxloom.client._address import find_address
 from voxloom.client._bodies import Body
 from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
-from voxloom.client._outputs import Progress
+from voxloom.client._outputs import Progress, write_sole
 from voxloom.client._problems import parse, parse_list
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._sio import in_thread, parallel
@@ -30,6 +30,7 @@ from voxloom.client._sync.transport import Transport, path_of
 from voxloom.client._values import as_json
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
+from voxloom.imagefiles import kind_of
 from voxloom.models import (
     AlgorithmRecord,
     DeadLetterPage,
@@ -141,9 +142,15 @@ class Client(Learning, Looking):
             return self._files.send_all(plan.uploads, progress)
 
     def download(self, file_id: str, path: str | Path | None = None) -> dict[str, Any] | Path:
-        """The file's datasets by name; with `path`, the file is saved there instead and the path returned."""
+        """The file's datasets by name; with `path`, the file is saved there instead and the path returned.
+
+        A `path` that ends in .npy or .tif gets the array of a file that holds one and nothing else.
+        """
         if path is None:
             return self._files.load(file_id)
+        if kind_of(Path(path)) in ("npy", "tiff"):
+            in_thread(write_sole, Path(path), self._files.load(file_id))
+            return Path(path)
         return self._files.save(file_id, Path(path))
 
     def download_many(self, file_ids: Sequence[str], folder: str | Path) -> list[Path]:

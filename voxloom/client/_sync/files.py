@@ -62,7 +62,7 @@ class Files:
             self._write(route, draft, params)
         return path
 
-    def load(self, file_id: str) -> dict[str, Any]:
+    def load(self, file_id: str) -> imagefiles.Datasets:
         with tempfile.TemporaryDirectory(prefix="voxloom-") as folder:
             path = Path(folder) / "download.h5"
             self._fetch(file_id, path)
