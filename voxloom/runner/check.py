@@ -14,6 +14,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from voxloom.runner import children
 from voxloom.runner.importing import RUNNER, ModuleUnusable, load_runner_class
 
 LONGEST_TRACE = 30
@@ -99,6 +100,7 @@ def _limit_process(memory: int, seconds: int) -> None:
 
 def main(arguments: list[str]) -> None:
     folder, report, memory, seconds = arguments
+    children.adopt()
     _limit_process(int(memory), int(seconds))
     verdict: dict[str, str | None] = {"fault": None}
     try:
