@@ -66,6 +66,7 @@ class Cleaner:
             return Verdict([f"the process could not be cleaned ({type(error).__name__}: {str(error)[:200]})"])
 
     def _clean(self, scratch: str) -> Verdict:
+        self._caught: dict[int, str] = {}
         reasons = self._put_state_back() if self._remembered else []
         reasons += self._end_threads_and_children()
         if self._remembered:
@@ -116,12 +117,13 @@ class Cleaner:
         if not children.has_any():
             return False
         multiprocessing.active_children()  # which reaps its own: it would send signals to their numbers at the end
-        children.reap_ended(self._children, {})
-        return children.has_any() and bool(children.direct(self._children))
+        children.reap_ended(self._children, self._caught)
+        return bool(self._caught) or children.has_any() and bool(children.direct(self._children))
 
     def _end_children(self) -> list[str]:
         servers = pools.server_pids()
         ended, unended = children.end_all(self._children | servers)
+        ended.update(self._caught)
         pools.stop_servers(self._children)
         reasons = [f"the run has left the {_processes(ended)}"] if ended else []
         return reasons + ([f"the {_processes(unended)} cannot be ended"] if unended else [])
