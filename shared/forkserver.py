@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.processes import Child, Wanted, execute, has_ended, readable
-from voxloom.runner.forkserver import FAILED, LONGEST_MESSAGE
+from voxloom.runner.forkserver import FAILED, LONGEST_MESSAGE, NO_ORPHANS
 
 SUPPORTED = sys.platform == "linux" and hasattr(os, "pidfd_open")
 """Elsewhere a fork of a process that has loaded much is not safe, or its end cannot be waited for."""
@@ -188,9 +188,12 @@ def _files(wanted: Wanted) -> list[int]:
     return [wanted.output, wanted.errors, *([] if wanted.keeps is None else [wanted.keeps])]
 
 
-def begin(descriptor: int, environment: Mapping[str, str], idle: float = IDLE_SECS) -> subprocess.Popen[bytes]:
+def begin(
+    descriptor: int, environment: Mapping[str, str], idle: float = IDLE_SECS, *, adopts: bool = True
+) -> subprocess.Popen[bytes]:
+    more = [] if adopts else [NO_ORPHANS]
     return subprocess.Popen(  # noqa: S603  # our own module
-        [sys.executable, "-P", "-m", "voxloom.runner.forkserver", str(descriptor), str(idle)],
+        [sys.executable, "-P", "-m", "voxloom.runner.forkserver", str(descriptor), str(idle), *more],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -32,7 +32,7 @@ class Template:
     def __init__(self) -> None:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = begin(theirs.fileno(), scrubbed(os.environ), idle=RUN_SECS)
+            self._process = begin(theirs.fileno(), scrubbed(os.environ), idle=RUN_SECS, adopts=False)
 
     def open(self, environment: Mapping[str, str]) -> Line:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -29,6 +29,7 @@ from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
 from services.worker.runlog import RunLog
 from services.worker.sessionitems import SessionItems
+from services.worker.trees import give_back
 from shared import files
 from shared.bus.base import Bus
 from shared.objects.base import EXPIRING, FileUpload, ObjectStore
@@ -137,7 +138,8 @@ class Attempt:
         checkpoint = work.checkpoint_id or ""
         if work.task == "training" and self.number > 1:
             checkpoint = f"{self.run}/{self.number}"  # what it has saved, which nobody else begins with
-        return Key(self.assignment.project, work.algorithm.module, work.algorithm.assets, device.name, checkpoint)
+        tree = self._node.materials.trees.name_of(work.algorithm.module)
+        return Key(self.assignment.project, tree, work.algorithm.assets, device.name, checkpoint)
 
     async def perform(self, device: Device) -> ExecutionFinished:
         """Does it there. A VoxloomError is how the attempt failed; what else is raised is a fault of the worker."""
@@ -188,7 +190,7 @@ class Attempt:
         finally:
             self._process = None
             await self._end_kill()
-            self._node.pool.release(process)
+            await give_back(self._node.pool, process, self._node.materials.trees, module_dir.name)
 
     async def _begin_learning(self, run_files: RunFiles) -> Learning:
         """Raises NotFound where the checkpoint to begin with is gone."""
@@ -203,14 +205,11 @@ class Attempt:
 
     async def _prepare(self) -> tuple[Path, RunnerProcess] | None:
         """The code, and a process to run it in; None if the run was to stop before there were both."""
-        work = self.assignment.work
-        key = self.key_on(self._device)
         try:
             async with asyncio.timeout(None) as self._preparing:
                 if self._called_off():
                     return None
-                module_dir = await self._node.materials.module_dir(work.algorithm)
-                process = await self._acquire(key)
+                module_dir, process = await self._place()
         except TimeoutError:
             if self._called_off():
                 return None
@@ -221,6 +220,16 @@ class Attempt:
             self._node.pool.release(process)
             return None
         return module_dir, process
+
+    async def _place(self) -> tuple[Path, RunnerProcess]:
+        """Anew where another run has changed the folder of the modules meanwhile."""
+        while True:
+            key = self.key_on(self._device)
+            module_dir = await self._node.materials.module_dir(self.assignment.work.algorithm)
+            process = await self._acquire(key)
+            if key == self.key_on(self._device) and key.module == module_dir.name:
+                return module_dir, process
+            self._node.pool.release(process)
 
     async def _acquire(self, key: Key) -> RunnerProcess:
         """Nothing has begun yet: that a process dies before it is ready need not cost the run."""

@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 from messages.executions import AlgorithmPin
 from services.worker.folders import Folders
+from services.worker.trees import Trees
 from shared import algorithms, files
 from shared.objects.base import ObjectStore
 from voxloom.errors import InvalidInput, NotFound
@@ -38,6 +39,7 @@ class Materials:
         self._modules = scratch / "cache" / "modules"
         self._assets = scratch / "cache" / "assets"
         self._folders = Folders(scratch / "runs")
+        self.trees = Trees(self._modules)
         self._indexes: dict[str, dict[str, str]] = {}
         self._present: set[Path] = set()
         self._fetching: dict[Path, asyncio.Task[None]] = {}
@@ -45,8 +47,8 @@ class Materials:
     async def open(self) -> None:
         """Makes its folders, and removes what runs of an earlier life have left."""
         await self._folders.open()
-        for folder in (self._modules, self._assets):
-            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self.trees.open)
+        await asyncio.to_thread(self._assets.mkdir, parents=True, exist_ok=True)
 
     async def close(self) -> None:
         for task in list(self._fetching.values()):
@@ -56,9 +58,13 @@ class Materials:
 
     async def module_dir(self, algorithm: AlgorithmPin) -> Path:
         """The folder with the algorithm's modules. Raises NotFound if the store has them no more."""
-        target = self._modules / _checked_hash(algorithm.module)
-        await self._once(target, lambda: algorithms.fetch_module(self._store, algorithm.module, target))
+        target = self._modules / self.trees.name_of(_checked_hash(algorithm.module))
+        await self._once(target, lambda: self._fetch_module(algorithm.module, target))
         return target
+
+    async def _fetch_module(self, module: str, target: Path) -> None:
+        await algorithms.fetch_module(self._store, module, target)
+        await asyncio.to_thread(self.trees.remember, target.name)
 
     async def has_asset(self, algorithm: AlgorithmPin, path: str) -> bool:
         return path in await self._index(algorithm.assets)

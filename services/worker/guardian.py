@@ -2,7 +2,7 @@
 
 A runner ends by itself when its worker goes away, but cannot while it is stuck in C with the interpreter's lock held,
 and cannot end what it has started once it is dead itself. The guardian sees its standard input close, however the
-worker dies, kills the process groups that it was told of, and removes their folders.
+worker dies, kills the process groups that it was told of with all that is below their leaders, and removes their folders.
 """
 
 from __future__ import annotations
@@ -23,7 +23,25 @@ while read -r word group home; do
       groups=$kept ;;
   esac
 done
-for each in $groups; do kill -KILL "-${each%%:*}"; rm -rf "${each#*:}"; done
+stop_below() {
+  found=" $1 " more=yes
+  while [ -n "$more" ]; do
+    more=
+    for stat in /proc/[0-9]*/stat; do
+      read -r line < "$stat" || continue
+      pid=${line%% *}
+      set -- ${line##*) }
+      case $found in *" $pid "*) continue ;; *" $2 "*) kill -STOP "$pid"; found="$found$pid " more=yes ;; esac
+    done
+  done
+}
+for each in $groups; do
+  kill -STOP "-${each%%:*}"
+  stop_below "${each%%:*}"
+  kill -KILL "-${each%%:*}"
+  for pid in $found; do kill -KILL "$pid"; done
+  rm -rf "${each#*:}"
+done
 """
 
 _log = logging.getLogger("voxloom.worker")

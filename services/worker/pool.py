@@ -98,6 +98,14 @@ class Pool:
             self._aside("kill", process.kill())
         self._refill_soon()
 
+    def end_idle_of(self, module: str) -> bool:
+        """Ends the idle processes of a module; whether others of it are busy."""
+        for key, process in self._idle:
+            if key.module == module:
+                self._aside("kill", process.kill())
+        self._idle = [(key, process) for key, process in self._idle if key.module != module]
+        return any(key.module == module for key in self._busy.values())
+
     async def close(self) -> None:
         """Kills every process, whatever it does."""
         self._closed = True

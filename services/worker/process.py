@@ -149,6 +149,8 @@ class RunnerProcess:
         self._broken: str | None = None
         self._tail = ""
         self.reusable = True
+        self.module_changed = False
+        """Whether there is anything new in the folder of its modules."""
         self.sessions: set[str] = set()
         """Tokens whose items it may hold."""
         self.returncode: int | None = None
@@ -232,6 +234,7 @@ class RunnerProcess:
         finally:
             self._current = None
         self.reusable = self.reusable and ended.reusable
+        self.module_changed = ended.module_changed
         return ended
 
     def stop(self, run: str) -> None:

@@ -17,7 +17,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from voxloom.runner import libraries
+from voxloom.runner import children, libraries
 from voxloom.runner.importing import RUNNER, ModuleUnusable, load_runner_class
 
 LONGEST_TRACE = 30
@@ -105,6 +105,7 @@ def limit_process(memory: int, seconds: int) -> None:
 
 def main(arguments: list[str]) -> None:
     folder, report, memory, seconds, *notes = arguments
+    children.adopt()
     limit_process(int(memory), int(seconds))
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
     if notes:

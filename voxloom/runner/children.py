@@ -195,7 +195,7 @@ def parse_stat(line: bytes) -> Row:
 
 
 def _from_ps() -> Iterator[tuple[int, Row]]:
-    listing = subprocess.Popen(  # noqa: S603  # a constant
+    listing = subprocess.Popen(
         ["/bin/ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "comm="],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -11,22 +11,18 @@ import gc
 import importlib
 import multiprocessing
 import os
-import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from voxloom.runner import children, pools, processstate, threads
+from voxloom.runner.modulefiles import changed, files_in
 from voxloom.runner.processstate import Kept
 from voxloom.runner.randomness import Randomness
 
 _MOST_NAMES = 5
-CACHE = "__pycache__"
-"""Of Python's and numba's making: what is in there says nothing new."""
-
-Files = dict[str, tuple[int, ...]]
 
 
 class Verdict(NamedTuple):
@@ -70,15 +66,16 @@ class Cleaner:
             return Verdict([f"the process could not be cleaned ({type(error).__name__}: {str(error)[:200]})"])
 
     def _clean(self, scratch: str) -> Verdict:
+        self._caught: dict[int, str] = {}
         reasons = self._put_state_back() if self._remembered else []
         reasons += self._end_threads_and_children()
         if self._remembered:
             self._put_modules_back(scratch)
             self._randomness.put_back()
-        changed = self._changed_files()
-        if changed:
-            reasons.append(f"files beside the module have changed: {_listed(changed)}")
-        return Verdict(reasons, bool(changed))
+        files = self._changed_files()
+        if files:
+            reasons.append(f"files beside the module have changed: {_listed(files)}")
+        return Verdict(reasons, bool(files))
 
     # --- what is put back ---------------------------------------------------------------------------------
 
@@ -120,12 +117,13 @@ class Cleaner:
         if not children.has_any():
             return False
         multiprocessing.active_children()  # which reaps its own: it would send signals to their numbers at the end
-        children.reap_ended(self._children, {})
-        return children.has_any() and bool(children.direct(self._children))
+        children.reap_ended(self._children, self._caught)
+        return bool(self._caught) or children.has_any() and bool(children.direct(self._children))
 
     def _end_children(self) -> list[str]:
         servers = pools.server_pids()
         ended, unended = children.end_all(self._children | servers)
+        ended.update(self._caught)
         pools.stop_servers(self._children)
         reasons = [f"the run has left the {_processes(ended)}"] if ended else []
         return reasons + ([f"the {_processes(unended)} cannot be ended"] if unended else [])
@@ -135,8 +133,7 @@ class Cleaner:
     def _changed_files(self) -> list[str]:
         if self._folder is None:
             return []
-        now, before = files_in(self._folder), self._files
-        return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+        return changed(self._files, files_in(self._folder))
 
 
 def _put_back(one: Kept, before: Any) -> bool:
@@ -146,26 +143,6 @@ def _put_back(one: Kept, before: Any) -> bool:
         one.put_back(before)
         return one.grows or bool(one.read() == before)
     return False
-
-
-def files_in(folder: Path) -> Files:
-    """What is below `folder`, by names: kind, rights, inode, size and time of each."""
-    return dict(_files_in(str(folder), ""))
-
-
-def _files_in(folder: str, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    try:
-        entries = [*os.scandir(folder)]
-    except OSError:
-        return  # It is gone, or may not be read any more: what was in it is not there.
-    for entry in entries:
-        if entry.name != CACHE:
-            found = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(found.st_mode):
-                yield prefix + entry.name, (found.st_mode, found.st_ino)
-                yield from _files_in(entry.path, f"{prefix}{entry.name}/")
-            else:
-                yield prefix + entry.name, (found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _processes(named: Mapping[int, str]) -> str:

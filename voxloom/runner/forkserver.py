@@ -7,8 +7,10 @@ Such a child is there within milliseconds, and shares the memory of what was imp
         with its standard output, its standard error, and what else it is to have: "FILE" in the arguments stands for it
     {"reap": 4711}    the exit code of a child that has ended, negative for a signal
 
-What could not be done is answered with "!" and the reason. The process ends when the other end of SOCKET is closed, and
-when for IDLE seconds it has had no child and nothing to do. Its children live on.
+What could not be done is answered with "!" and the reason. The process ends when for IDLE seconds it has had no child
+and nothing to do, and when the other end of SOCKET is closed: then it ends its children, and all that they have
+started. What a child leaves behind when it ends, a daemon in a session of its own say, becomes a child of this process,
+which ends it before it tells how the child has ended. Only where this process itself is killed its children live on.
 """
 
 from __future__ import annotations
@@ -26,9 +28,13 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from voxloom.runner import children
+
 LONGEST_MESSAGE = 128 << 10
 """Bytes; environments are most of it."""
 FILE = "FILE"
+NO_ORPHANS = "no-orphans"
+"""A further argument of a server that leaves to others what its children leave behind."""
 FAILED = b"!"
 
 _MOST_FILES = 8
@@ -41,8 +47,9 @@ def main(arguments: list[str]) -> None:
     """Returns in the server when it is over, and in each child when it has done what it was made for: so that it ends
     as any other process does."""
     mains = _import_all()
-    descriptor, idle = arguments
-    child = Server(socket.socket(fileno=int(descriptor)), mains, float(idle)).serve()
+    descriptor, idle, *others = arguments
+    adopts = NO_ORPHANS not in others and children.adopt()
+    child = Server(socket.socket(fileno=int(descriptor)), mains, float(idle), adopts=adopts).serve()
     if child is not None:
         child()
 
@@ -59,10 +66,13 @@ def _import_all() -> dict[str, ModuleType]:
 
 
 class Server:
-    def __init__(self, requests: socket.socket, mains: dict[str, ModuleType], idle: float) -> None:
+    def __init__(
+        self, requests: socket.socket, mains: dict[str, ModuleType], idle: float, *, adopts: bool = False
+    ) -> None:
         self._requests = requests
         self._mains = mains
         self._idle = idle
+        self._adopts = adopts
         self._children: set[int] = set()
 
     def serve(self) -> Callable[[], object] | None:
@@ -77,6 +87,8 @@ class Server:
                     os.close(file)
             if child is not None:
                 return child
+        if self._adopts:
+            children.end_all()  # The owner is gone: nobody waits for them any more.
         return None
 
     def _next(self) -> tuple[Message, list[int]] | None:
@@ -105,6 +117,8 @@ class Server:
     def _reap(self, pid: int) -> int:
         _, status = os.waitpid(pid, 0)
         self._children.discard(pid)
+        if self._adopts and children.has_any():
+            children.end_all(self._children)
         return os.waitstatus_to_exitcode(status)
 
     def _begin(self, message: Message, reply: int, files: list[int]) -> Callable[[], object]:

@@ -36,7 +36,7 @@ def _tqdm_monitor(thread: threading.Thread) -> bool:
     kind = _loaded("tqdm._monitor", "TMonitor")
     if kind is None or not isinstance(thread, kind):
         return False
-    thread.was_killed.set()  # type: ignore[attr-defined]
+    thread.was_killed.set()
     return True
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import builtins
 import contextlib
 import faulthandler
@@ -84,6 +83,7 @@ def _put_limits_back(before: list[tuple[int, int]]) -> None:
             resource.setrlimit(number, limits)
 
 
+_signal: Any = importlib.import_module("_signal")
 _SIGNALS = tuple(sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 
 
@@ -276,7 +276,7 @@ def loggers() -> dict[str, LoggerState]:
 
 
 def _state(logger: logging.Logger) -> LoggerState:
-    return (*map(tuple, (logger.handlers, logger.filters)), logger.level, logger.propagate, logger.disabled)
+    return tuple(logger.handlers), tuple(logger.filters), logger.level, logger.propagate, logger.disabled
 
 
 def put_loggers_back(before: Mapping[str, LoggerState]) -> None:

@@ -12,6 +12,7 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import mtrand as _global
 
 _KEY_BYTES = 624 * 4
 _MOST_DRAWN = 10_000_000
@@ -48,7 +49,7 @@ def _of_numpy() -> Twister:
 
 def _numpy_now() -> tuple[Any, bytes]:
     """The generator itself and its memory: `get_state` takes a hundred times as long."""
-    generator = np.random.get_bit_generator()
+    generator = _global.get_bit_generator()
     plain = type(generator) is np.random.MT19937
     raw = ctypes.string_at(generator.ctypes.state_address, _KEY_BYTES + 4) if plain else _text(generator).encode()
     return generator, raw
@@ -80,7 +81,7 @@ class Randomness:
 
     def remember(self) -> None:
         self._python = random.getstate() if is_seeded(self._new[0], _of_python()) else None
-        self._generator = np.random.get_bit_generator()
+        self._generator = _global.get_bit_generator()
         chosen = type(self._generator) is not np.random.MT19937 or is_seeded(self._new[1], _of_numpy())
         self._numpy = self._generator.state if chosen else None
         self._torch = _torch_seeded()
@@ -99,7 +100,7 @@ class Randomness:
         self._last = _now()
 
     def _put_numpy_back(self) -> None:
-        np.random.set_bit_generator(self._generator)
+        _global.set_bit_generator(self._generator)
         if self._numpy is None:
             np.random.seed()
         else:

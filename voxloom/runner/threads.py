@@ -36,7 +36,7 @@ def left_since(before: Threads) -> list[str]:
 
 def end_new(before: Threads, ask_to_end: Callable[[threading.Thread], bool]) -> list[str]:
     """Asks those that were not there before to end, where it is known how, and waits a moment for all. What is left."""
-    asked = any([ask_to_end(one) for one in now().known - before.known])
+    asked = [one for one in now().known - before.known if ask_to_end(one)]
     deadline = time.monotonic() + (ASKED_SECS if asked else GRACE_SECS)
     while (left := left_since(before)) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
