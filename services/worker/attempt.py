@@ -176,7 +176,7 @@ class Attempt:
 
     async def _run_author_code(self, run_files: RunFiles, log: RunLog) -> frames.Ended:
         learning = await self._begin_learning(run_files)
-        prepared = await self._prepare()
+        prepared = await self._prepare(run_files)
         if prepared is None:
             return frames.Ended(run=self.run, outcome="stopped")
         module_dir, process = prepared
@@ -201,15 +201,14 @@ class Attempt:
         learning.say_again(before)
         return learning
 
-    async def _prepare(self) -> tuple[Path, RunnerProcess] | None:
+    async def _prepare(self, run_files: RunFiles) -> tuple[Path, RunnerProcess] | None:
         """The code, and a process to run it in; None if the run was to stop before there were both."""
-        work = self.assignment.work
         key = self.key_on(self._device)
         try:
             async with asyncio.timeout(None) as self._preparing:
                 if self._called_off():
                     return None
-                module_dir = await self._node.materials.module_dir(work.algorithm)
+                module_dir = await run_files.tree()
                 process = await self._acquire(key)
         except TimeoutError:
             if self._called_off():

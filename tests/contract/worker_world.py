@@ -202,10 +202,10 @@ async def worker_world(folder: Path, patch: pytest.MonkeyPatch, **settings: Any)
 def make_world(platform: Platform, heard: Heard, folder: Path, patch: pytest.MonkeyPatch) -> WorkerWorld:
     pool = FakePool()
 
-    async def module_dir(materials: Materials, algorithm: object) -> Path:
+    async def tree(materials: Materials, algorithm: object, overlay: object) -> Path:
         return folder
 
-    patch.setattr(Materials, "module_dir", module_dir)
+    patch.setattr(Materials, "tree", tree)
     patch.setattr(module, "SETTLE_SECS", 0.5)
     patch.setattr(module, "Pool", lambda **_: pool)
     return WorkerWorld(Worker(platform), pool, heard)
