@@ -6,7 +6,8 @@ In `algorithm-store`:
     ids/<algorithm id>                                          where its entry lies
 
 in `module-store`, `<sha256>`: the module of a minor version as a zip, named after its files' paths and contents; in
-`asset-store`, `<sha256>`: one asset, and `index/<sha256>`: the assets of a minor version, path → sha256, as JSON.
+`asset-store`, `<sha256>`: one asset, and `index/<sha256>`: the assets of a minor version, path → sha256, as JSON. Of
+files that can be executed, `+x` follows the sha256 there.
 
 An entry is only ever changed by `If-Match`, and never deleted: without minor versions it counts as absent, so that a
 deploy and a removal at the same time cannot undo each other. The contents are shared by whoever has equal ones; what
@@ -22,6 +23,7 @@ import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -37,15 +39,17 @@ from shared.versions import (
     record_of,
     removed_from,
 )
-from voxloom.contents import canonical, digest_of
+from voxloom.contents import EXECUTABLE, canonical, digest_of
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import new_id
+from voxloom.unpack import is_executable
 
 __all__ = [
     "ASSETS",
     "ENTRIES",
     "MODULES",
     "AlgorithmEntry",
+    "AssetIndex",
     "Deploy",
     "Deployed",
     "MinorVersion",
@@ -60,6 +64,7 @@ __all__ = [
     "list_entries",
     "load_by_id",
     "load_entry",
+    "load_index",
     "module_hash",
     "pack_index",
     "pin",
@@ -76,7 +81,7 @@ ASSETS = "asset-store"
 
 
 def module_hash(files: Mapping[str, str]) -> str:
-    """The name of a module, from the sha256 of each of its files by path."""
+    """The name of a module, from the marked sha256 of each of its files by path."""
     return digest_of(files)
 
 
@@ -230,6 +235,8 @@ async def fetch_module(store: ObjectStore, module: str, target: Path) -> None:
 def _place_module(work: Path, target: Path) -> None:
     with zipfile.ZipFile(work / "zip") as archive:  # Packed by the deployer, which has checked every name.
         archive.extractall(work / "files")
+        for info in filter(is_executable, archive.infolist()):
+            (work / "files" / info.filename).chmod(0o755)
     try:
         (work / "files").rename(target)
     except OSError:
@@ -237,10 +244,25 @@ def _place_module(work: Path, target: Path) -> None:
             raise
 
 
+class AssetIndex(NamedTuple):
+    """The assets of a minor version."""
+
+    contents: dict[str, str]
+    """Path → content."""
+    executable: frozenset[str]
+    """The paths of those that can be executed."""
+
+
+async def load_index(store: ObjectStore, assets: str) -> AssetIndex:
+    """Raises NotFound (`object_not_found`)."""
+    index: dict[str, str] = orjson.loads(await store.get(ASSETS, index_key(assets)))
+    contents = {path: content.removesuffix(EXECUTABLE) for path, content in index.items()}
+    return AssetIndex(contents, frozenset(path for path, content in index.items() if content.endswith(EXECUTABLE)))
+
+
 async def asset_index(store: ObjectStore, assets: str) -> dict[str, str]:
     """The assets of a minor version: path → content. Raises NotFound (`object_not_found`)."""
-    index: dict[str, str] = orjson.loads(await store.get(ASSETS, index_key(assets)))
-    return index
+    return (await load_index(store, assets)).contents
 
 
 async def fetch_asset(store: ObjectStore, content: str, target: Path) -> None:

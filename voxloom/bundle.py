@@ -34,6 +34,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _COMPRESSED_UP_TO = 1 << 20
 """Larger files are mostly weights, which do not get smaller; they are stored as they are."""
 _COPY = 1 << 20
+_UNIX = 3
+"""Of what system the modes in a zip are."""
 _JUNK = {"__pycache__", "__MACOSX"}
 
 
@@ -156,18 +158,20 @@ def pack_files(files: dict[str, Path], target: IO[bytes]) -> None:
             _pack_file(archive, path, files[path])
 
 
-def zip_entry(path: str, size: int) -> zipfile.ZipInfo:
+def zip_entry(path: str, size: int, *, executable: bool = False) -> zipfile.ZipInfo:
     """What a zip says of a file of `size` bytes; the same for the same file, whenever and wherever it is packed."""
     entry = zipfile.ZipInfo(path, date_time=_EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED if size <= _COMPRESSED_UP_TO else zipfile.ZIP_STORED
-    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    entry.create_system = _UNIX
+    entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
     entry.file_size = size
     return entry
 
 
 def _pack_file(archive: zipfile.ZipFile, path: str, source: Path) -> None:
     with source.open("rb") as reader:
-        entry = zip_entry(path, os.fstat(reader.fileno()).st_size)
+        told = os.fstat(reader.fileno())
+        entry = zip_entry(path, told.st_size, executable=bool(told.st_mode & stat.S_IXUSR))
         with archive.open(entry, "w") as writer:
             while piece := reader.read(_COPY):
                 writer.write(piece)

@@ -7,9 +7,17 @@ from collections.abc import Mapping
 
 import orjson
 
+EXECUTABLE = "+x"
+"""Follows the sha256 of a file that can be executed; equal bytes without that are another file."""
+
+
+def marked(sha256: str, *, executable: bool) -> str:
+    """What goes into the names of contents for one file."""
+    return sha256 + EXECUTABLE if executable else sha256
+
 
 def canonical(files: Mapping[str, str]) -> bytes:
-    """Files by path → sha256 as JSON; the same for the same files."""
+    """Files by path → sha256, marked, as JSON; the same for the same files."""
     return orjson.dumps(dict(files), option=orjson.OPT_SORT_KEYS)
 
 

@@ -28,6 +28,7 @@ from voxloom.bundle import (
     is_module,
     path_fault,
 )
+from voxloom.contents import marked
 from voxloom.errors import InvalidInput, VoxloomError
 
 LARGEST = 16 << 30
@@ -57,6 +58,11 @@ class Unpacked:
     size: int
     sha256: str
     executable: bool = False
+
+    @property
+    def content(self) -> str:
+        """Its sha256, marked."""
+        return marked(self.sha256, executable=self.executable)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,12 @@ class Seen:
 
     size: int
     sha256: str
+    executable: bool = False
+
+    @property
+    def content(self) -> str:
+        """Its sha256, marked."""
+        return marked(self.sha256, executable=self.executable)
 
 
 @dataclass(frozen=True)
@@ -274,11 +286,10 @@ def _check_budget(entries: Mapping[str, zipfile.ZipInfo], modules: set[str], bud
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path) -> Unpacked:
     place.parent.mkdir(parents=True, exist_ok=True)
-    executable = is_executable(info)
-    mode = 0o755 if executable else 0o644
+    mode = 0o755 if is_executable(info) else 0o644
     with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as writer:
         seen = _copy(archive, info, writer.write)
-    return Unpacked(place, seen.size, seen.sha256, executable)
+    return Unpacked(place, seen.size, seen.sha256, seen.executable)
 
 
 def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, write: Callable[[bytes], object]) -> Seen:
@@ -292,4 +303,4 @@ def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, write: Callable[[byte
             write(piece)
     if size != info.file_size:
         _refuse(f"{info.orig_filename!r} does not have the size that it declares")
-    return Seen(size, digest.hexdigest())
+    return Seen(size, digest.hexdigest(), is_executable(info))

@@ -39,9 +39,9 @@ class Contents:
     async def put(self, algorithm: Algorithm, plain: str, work: Path) -> Content:
         """Stores what is not in the store yet. The files of the assets are moved away; `work` is for the module, and
         `plain` the sha256 of its pyproject without name and version."""
-        hashes = {path: file.sha256 for path, file in algorithm.assets.items()}
+        hashes = {path: file.content for path, file in algorithm.assets.items()}
         assets, index = pack_index(hashes)
-        module = module_hash({path: file.sha256 for path, file in algorithm.module.items()})
+        module = module_hash({path: file.content for path, file in algorithm.module.items()})
         packed = work / "module.zip"
         places = {path: file.place for path, file in algorithm.module.items()}
         await asyncio.to_thread(_pack, places, packed)

@@ -15,12 +15,13 @@ from urllib.parse import quote
 from aiohttp import web
 
 from shared import checkpoints
-from shared.algorithms import ASSETS, MODULES, AlgorithmEntry, MinorVersion, asset_index, find_minor
+from shared.algorithms import ASSETS, MODULES, AlgorithmEntry, MinorVersion, find_minor, load_index
 from shared.objects.base import CHUNK, ObjectStore
 from shared.objects.sending import STALLED_SECS
 from voxloom.bundle import PYPROJECT, zip_entry
 from voxloom.errors import NotAllowed, NotFound, VoxloomError
 from voxloom.identity import with_identity, with_overrides
+from voxloom.unpack import is_executable
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Plan:
     """Of every other asset, its content by its path."""
     sizes: dict[str, int]
     """Of every content."""
+    executable: frozenset[str] = frozenset()
+    """The paths of those assets that can be executed."""
 
 
 async def plan(store: ObjectStore, entry: AlgorithmEntry, minor: str | None, checkpoint_id: str | None) -> Plan:
@@ -46,15 +49,15 @@ async def plan(store: ObjectStore, entry: AlgorithmEntry, minor: str | None, che
     if not entry.about.exportable:
         raise _not_exportable(entry)
     version = find_minor(entry, minor)
-    index = await asset_index(store, version.assets)
-    raw = await store.get(ASSETS, index[PYPROJECT])
+    index = await load_index(store, version.assets)
+    raw = await store.get(ASSETS, index.contents[PYPROJECT])
     pyproject = await asyncio.to_thread(_pyproject, raw, entry, version)
-    assets = {**index, **await _learnt(store, entry, checkpoint_id)}
+    assets = {**index.contents, **await _learnt(store, entry, checkpoint_id)}
     del assets[PYPROJECT]  # What an algorithm says of itself is not learnt.
     sizes = {key: info.size for key, info in (await store.head_many(ASSETS, assets.values())).items()}
     if missing := set(assets.values()) - sizes.keys():
         raise VoxloomError(f"{len(missing)} assets of {entry.name} {entry.major}.{version.minor} are not in the store")
-    return Plan(entry, version, pyproject, assets, sizes)
+    return Plan(entry, version, pyproject, assets, sizes, index.executable)
 
 
 def _pyproject(raw: bytes, entry: AlgorithmEntry, version: MinorVersion) -> bytes:
@@ -142,7 +145,8 @@ async def _zip(store: ObjectStore, plan: Plan, module: Path) -> AsyncIterator[by
     archive = zipfile.ZipFile(cast(IO[bytes], sink), "w")  # It is written to, and flushed; no more than that.
     yield await asyncio.to_thread(_begin, archive, sink, plan, module)
     for path, content in sorted(plan.assets.items()):
-        with archive.open(zip_entry(path, plan.sizes[content]), "w") as writer:
+        entry = zip_entry(path, plan.sizes[content], executable=path in plan.executable)
+        with archive.open(entry, "w") as writer:
             async for piece in store.stream(ASSETS, content):
                 yield await asyncio.to_thread(_add, writer, sink, piece)
     await asyncio.to_thread(archive.close)
@@ -151,10 +155,12 @@ async def _zip(store: ObjectStore, plan: Plan, module: Path) -> AsyncIterator[by
 
 def _begin(archive: zipfile.ZipFile, sink: _Sink, plan: Plan, module: Path) -> bytes:
     """The pyproject and the module, which is bounded."""
-    archive.writestr(zip_entry(PYPROJECT, len(plan.pyproject)), plan.pyproject)
+    own = zip_entry(PYPROJECT, len(plan.pyproject), executable=PYPROJECT in plan.executable)
+    archive.writestr(own, plan.pyproject)
     with zipfile.ZipFile(module) as packed:
         for info in packed.infolist():
-            with packed.open(info) as reader, archive.open(zip_entry(info.filename, info.file_size), "w") as writer:
+            entry = zip_entry(info.filename, info.file_size, executable=is_executable(info))
+            with packed.open(info) as reader, archive.open(entry, "w") as writer:
                 shutil.copyfileobj(reader, writer, CHUNK)
     return sink.take()
 

@@ -138,8 +138,8 @@ class Attempt:
         checkpoint = work.checkpoint_id or ""
         if work.task == "training" and self.number > 1:
             checkpoint = f"{self.run}/{self.number}"  # what it has saved, which nobody else begins with
-        tree = self._node.materials.trees.name_of(work.algorithm.module)
-        return Key(self.assignment.project, tree, work.algorithm.assets, device.name, checkpoint)
+        modules = self._node.materials.trees.generation(work.algorithm.module)
+        return Key(self.assignment.project, modules, work.algorithm.assets, device.name, checkpoint)
 
     async def perform(self, device: Device) -> ExecutionFinished:
         """Does it there. A VoxloomError is how the attempt failed; what else is raised is a fault of the worker."""
@@ -178,7 +178,7 @@ class Attempt:
 
     async def _run_author_code(self, run_files: RunFiles, log: RunLog) -> frames.Ended:
         learning = await self._begin_learning(run_files)
-        prepared = await self._prepare()
+        prepared = await self._prepare(run_files)
         if prepared is None:
             return frames.Ended(run=self.run, outcome="stopped")
         module_dir, process = prepared
@@ -203,13 +203,13 @@ class Attempt:
         learning.say_again(before)
         return learning
 
-    async def _prepare(self) -> tuple[Path, RunnerProcess] | None:
+    async def _prepare(self, run_files: RunFiles) -> tuple[Path, RunnerProcess] | None:
         """The code, and a process to run it in; None if the run was to stop before there were both."""
         try:
             async with asyncio.timeout(None) as self._preparing:
                 if self._called_off():
                     return None
-                module_dir, process = await self._place()
+                module_dir, process = await self._place(run_files)
         except TimeoutError:
             if self._called_off():
                 return None
@@ -221,13 +221,14 @@ class Attempt:
             return None
         return module_dir, process
 
-    async def _place(self) -> tuple[Path, RunnerProcess]:
-        """Anew where another run has changed the folder of the modules meanwhile."""
+    async def _place(self, run_files: RunFiles) -> tuple[Path, RunnerProcess]:
+        """Anew where another run has changed the algorithm's folder meanwhile."""
         while True:
             key = self.key_on(self._device)
-            module_dir = await self._node.materials.module_dir(self.assignment.work.algorithm)
+            module_dir = await run_files.tree()
             process = await self._acquire(key)
-            if key == self.key_on(self._device) and key.module == module_dir.name:
+            made_for = self._node.materials.trees.generation_of(module_dir.name)
+            if key == self.key_on(self._device) and key.module == made_for:
                 return module_dir, process
             self._node.pool.release(process)
 

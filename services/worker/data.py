@@ -3,8 +3,10 @@
 Below the worker's scratch folder, on the store's own filesystem where there is one, so that files are linked and moved
 instead of copied:
 
-    cache/modules/<hash>/     the code of one minor version; shared by all its processes
+    cache/modules/<hash>/     the code of one minor version
     cache/assets/<hash>       one asset
+    cache/trees/<hash>/       an algorithm's folder with both, as it was deployed, or with what a checkpoint has in its
+                              place; shared by all its processes
     runs/<random>/            of one attempt: `work` (working directory and TMPDIR), `in`, `out`
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import stat
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,14 +22,18 @@ from types import MappingProxyType
 
 from messages.executions import AlgorithmPin
 from services.worker.folders import Folders
+from services.worker.treefiles import Asset, build
 from services.worker.trees import Trees
 from shared import algorithms, files
 from shared.objects.base import ObjectStore
+from voxloom.contents import digest_of
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
 
 _MAX_INDEXES = 256
 _MAX_STAGED = 1_000_000
+_AT_ONCE = 256
+"""Assets that are fetched together."""
 EMPTY: Mapping[str, str] = MappingProxyType({})
 _HASH = re.compile(r"[0-9a-f]{16,128}")
 
@@ -39,8 +46,8 @@ class Materials:
         self._modules = scratch / "cache" / "modules"
         self._assets = scratch / "cache" / "assets"
         self._folders = Folders(scratch / "runs")
-        self.trees = Trees(self._modules)
-        self._indexes: dict[str, dict[str, str]] = {}
+        self.trees = Trees(scratch / "cache" / "trees")
+        self._indexes: dict[str, algorithms.AssetIndex] = {}
         self._present: set[Path] = set()
         self._fetching: dict[Path, asyncio.Task[None]] = {}
 
@@ -48,7 +55,8 @@ class Materials:
         """Makes its folders, and removes what runs of an earlier life have left."""
         await self._folders.open()
         await asyncio.to_thread(self.trees.open)
-        await asyncio.to_thread(self._assets.mkdir, parents=True, exist_ok=True)
+        for folder in (self._modules, self._assets):
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
 
     async def close(self) -> None:
         for task in list(self._fetching.values()):
@@ -58,21 +66,54 @@ class Materials:
 
     async def module_dir(self, algorithm: AlgorithmPin) -> Path:
         """The folder with the algorithm's modules. Raises NotFound if the store has them no more."""
-        target = self._modules / self.trees.name_of(_checked_hash(algorithm.module))
-        await self._once(target, lambda: self._fetch_module(algorithm.module, target))
+        target = self._modules / _checked_hash(algorithm.module)
+        await self._once(target, lambda: algorithms.fetch_module(self._store, algorithm.module, target))
         return target
 
-    async def _fetch_module(self, module: str, target: Path) -> None:
-        await algorithms.fetch_module(self._store, module, target)
-        await asyncio.to_thread(self.trees.remember, target.name)
+    async def tree(self, algorithm: AlgorithmPin, overlay: Mapping[str, str] = EMPTY) -> Path:
+        """The algorithm's folder; `overlay` has other contents for some of its assets. Raises NotFound if the store has
+        something of it no more."""
+        generation = self.trees.generation(_checked_hash(algorithm.module))
+        parts = {"module": generation, "assets": algorithm.assets}
+        name = digest_of({**parts, **{f"/{path}": content for path, content in overlay.items()}})
+        target = self.trees.root / name
+        await self._once(target, lambda: self._grow(algorithm, overlay, target, generation))
+        return target
+
+    async def _grow(self, algorithm: AlgorithmPin, overlay: Mapping[str, str], target: Path, generation: str) -> None:
+        """It appears complete or not at all."""
+        module, index = await self.module_dir(algorithm), await self._index(algorithm.assets)
+        contents = {path: overlay.get(path, content) for path, content in index.contents.items()}
+        work = target.with_name(f".{target.name}")
+        try:
+            await asyncio.to_thread(_renew, work)
+            places = await self._place(set(contents.values()), work)
+            assets = [Asset(path, places[one], path in index.executable) for path, one in contents.items()]
+            await asyncio.to_thread(build, module, assets, work / "tree")
+            await asyncio.to_thread((work / "tree").rename, target)
+            await asyncio.to_thread(self.trees.remember, target.name, generation)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+    async def _place(self, contents: Collection[str], folder: Path) -> dict[str, Path]:
+        places = {content: folder / _checked_hash(content) for content in contents}
+        ordered = list(places)
+        for start in range(0, len(ordered), _AT_ONCE):
+            some = {content: places[content] for content in ordered[start : start + _AT_ONCE]}
+            placed = await self._store.checkout_many(algorithms.ASSETS, some)
+            if gone := some.keys() - placed.keys():
+                raise NotFound(
+                    f"The store has no asset {min(gone)} any more; deploy the algorithm again.", code="object_not_found"
+                )
+        return places
 
     async def has_asset(self, algorithm: AlgorithmPin, path: str) -> bool:
-        return path in await self._index(algorithm.assets)
+        return path in (await self._index(algorithm.assets)).contents
 
     async def asset(self, algorithm: AlgorithmPin, path: str, overlay: Mapping[str, str] = EMPTY) -> Path:
         """The local file of an asset, not to be written to; `overlay` has other contents for some of them. Raises
         NotFound (`asset_path_not_found`)."""
-        content = overlay.get(path) or (await self._index(algorithm.assets)).get(path)
+        content = overlay.get(path) or (await self._index(algorithm.assets)).contents.get(path)
         if content is None:
             raise NotFound(
                 f"The algorithm {algorithm.name} {algorithm.major}.{algorithm.minor} has no asset {path!r}.",
@@ -100,10 +141,10 @@ class Materials:
         """Nothing reads the attempt's local files any more: they are removed, by and by."""
         self._folders.give_back(run_files.folder)
 
-    async def _index(self, assets: str) -> dict[str, str]:
+    async def _index(self, assets: str) -> algorithms.AssetIndex:
         index = self._indexes.get(assets)
         if index is None:
-            index = self._indexes[assets] = await algorithms.asset_index(self._store, assets)
+            index = self._indexes[assets] = await algorithms.load_index(self._store, assets)
             while len(self._indexes) > _MAX_INDEXES:
                 del self._indexes[next(iter(self._indexes))]
         return index
@@ -204,6 +245,10 @@ class RunFiles:
         self._allowed.update(file_ids)
         self.posted.extend(file_ids)
 
+    async def tree(self) -> Path:
+        """The algorithm's folder, as this run is to see it."""
+        return await self._materials.tree(self._algorithm, self._overlay)
+
     async def asset(self, path: str) -> Path:
         return await self._materials.asset(self._algorithm, path, self._overlay)
 
@@ -219,6 +264,11 @@ class RunFiles:
         for file_id in targets:
             if files.bytes_key(file_id) not in placed:
                 raise files.file_not_found(file_id)
+
+
+def _renew(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
 
 
 def _check_written(paths: Sequence[Path]) -> None:

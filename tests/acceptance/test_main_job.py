@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import time
 import uuid
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -16,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.acceptance.support import PLUS_ONE, TICKER, Api, algorithm, eventually, generic, hdf5
+from voxloom.bundle import zip_entry
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,47 @@ def test_assets_are_read_by_their_path(api: Api) -> None:
     body = "self.log_message(self.fetch_asset('files/weights.txt').getvalue().decode())"
     deployed = api.deploy(generic("with_asset", body, **{"files/weights.txt": "heavy"}))
     assert "heavy" in api.run(deployed["algorithm_id"])["log"]
+
+
+def test_the_folder_of_an_algorithm_is_as_it_was_deployed(api: Api) -> None:
+    # Given an algorithm that reads, imports and executes what lies beside its Runner.py
+    body = """
+from pathlib import Path
+import subprocess
+import vendored
+home = Path(__file__).parent
+said = subprocess.run([home / "bin/tool"], capture_output=True, text=True, check=True).stdout
+links = [path for path in home.rglob("*") if path.is_symlink()]
+self.log_message(f"{(home / 'files/weights.txt').read_text()} {vendored.inside.__name__} {said} {links}")
+"""
+    native = compiled_module()
+    files: dict[str, str | bytes] = {
+        **generic("whole", body),
+        "vendored/__init__.py": f"from . import {native.name.partition('.')[0]} as inside\n",
+        f"vendored/{native.name}": native.read_bytes(),
+        "bin/tool": "#!/bin/sh\necho from a tool",
+        "files/weights.txt": "heavy",
+    }
+    # When it runs
+    answer = api.http.post("/api/v1/algorithms", content=zipped_with_modes(files, executable={"bin/tool"}))
+    record = api.run(answer.json()["algorithm_id"])
+    # Then all is there, in plain files
+    assert f"heavy vendored.{native.name.partition('.')[0]} from a tool" in record["log"], record["log"]
+    assert "[]" in record["log"]
+
+
+def compiled_module() -> Path:
+    """One of Python's own that can be loaded under another name."""
+    modules = map(importlib.import_module, ("_csv", "_bisect", "_heapq", "_random"))
+    return Path(next(module.__file__ for module in modules if getattr(module, "__file__", None)))
+
+
+def zipped_with_modes(files: Mapping[str, str | bytes], executable: Collection[str]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(zip_entry(path, len(content), executable=path in executable), content)
+    return target.getvalue()
 
 
 def test_a_process_is_kept_warm_with_its_assets_loaded(api: Api) -> None:

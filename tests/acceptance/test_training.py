@@ -18,6 +18,7 @@ from voxloom import Client
 # Learns the mean of its images; an execution gives back what was learnt.
 LEARNER = """
 import time
+from pathlib import Path
 
 import numpy as np
 from voxloom import Runner as Base
@@ -27,6 +28,7 @@ from voxloom.runner import ImageSchema
 class Runner(Base):
     def load_assets(self):
         self.learnt = float(self.fetch_asset("files/mean.txt").getvalue())
+        assert float((Path(__file__).parent / "files/mean.txt").read_text()) == self.learnt
 
     def preprocess(self, input_data, args):
         return self.fetch_data(input_data["input_dataset_ids"], ImageSchema)

@@ -265,12 +265,12 @@ def make_refusable(storm: Storm, patch: pytest.MonkeyPatch, folder: Path) -> Non
             raise StoreUnavailable("full")
         return await put(*args, **more)
 
-    async def module_dir(materials: Materials, algorithm: object) -> Path:
+    async def tree(materials: Materials, algorithm: object, overlay: object) -> Path:
         return folder
 
     patch.setattr(bus, "publish", publish_or_not)
     patch.setattr(store, "put", put_or_not)
-    patch.setattr(Materials, "module_dir", module_dir)
+    patch.setattr(Materials, "tree", tree)
     patch.setattr(worker_module, "Pool", lambda **_: storm.pools[-1])
 
 

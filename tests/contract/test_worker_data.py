@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from services.worker.data import Materials, RunFiles
 from shared import algorithms, files
 from shared.objects.base import ABSENT, FileUpload
 from shared.objects.local import LocalObjectStore
+from voxloom.contents import marked
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
 from voxloom.models import Status, utc_now
@@ -65,7 +67,9 @@ class Node:
         upload = FileUpload(files.bytes_key(file_id), source, metadata)
         await self.store.put_files(files.COLLECTION, [upload])
 
-    async def deploy(self, modules: dict[str, str], assets: dict[str, bytes]) -> AlgorithmPin:
+    async def deploy(
+        self, modules: dict[str, str], assets: dict[str, bytes], executable: Collection[str] = ()
+    ) -> AlgorithmPin:
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             for name, text in modules.items():
@@ -75,7 +79,8 @@ class Node:
         contents = {path: hashlib.sha256(data).hexdigest() for path, data in assets.items()}
         for path, data in assets.items():
             await self.store.put(algorithms.ASSETS, contents[path], data)
-        index, packed_index = algorithms.pack_index(contents)
+        marks = {path: marked(content, executable=path in executable) for path, content in contents.items()}
+        index, packed_index = algorithms.pack_index(marks)
         await self.store.put(algorithms.ASSETS, algorithms.index_key(index), packed_index, condition=ABSENT)
         self.pin = self.pin.model_copy(update={"module": module, "assets": index})
         return self.pin
@@ -101,11 +106,48 @@ async def test_a_module_lies_in_a_folder_of_its_own(node: Node) -> None:
     assert (folder / "pkg" / "sub.py").read_text() == "y = 2\n"
 
 
-async def test_many_runs_that_start_at_once_fetch_a_module_once(node: Node) -> None:
-    pin = await node.deploy({"Runner.py": ""}, {})
-    folders = await asyncio.gather(*(node.materials.module_dir(pin) for _ in range(20)))
+async def test_many_runs_that_start_at_once_put_a_folder_together_once(node: Node) -> None:
+    pin = await node.deploy({"Runner.py": ""}, {"files/w": b"w"})
+    folders = await asyncio.gather(*(node.materials.tree(pin) for _ in range(20)))
     assert len(set(folders)) == 1
-    assert [path.name for path in folders[0].parent.iterdir()] == [pin.module]
+    assert list(folders[0].parent.iterdir()) == [folders[0]]
+
+
+async def test_a_folder_has_modules_and_assets_with_their_modes(node: Node) -> None:
+    pin = await node.deploy({"Runner.py": "", "pkg/sub.py": ""}, {"pkg/data/w": b"w", "bin/tool": b"#!"}, {"bin/tool"})
+    folder = await node.materials.tree(pin)
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert set(found) == {"Runner.py", "pkg/sub.py", "pkg/data/w", "bin/tool"}
+    assert [path for path, place in found.items() if os.access(place, os.X_OK)] == ["bin/tool"]
+
+
+async def test_what_an_algorithm_writes_into_its_folder_the_store_does_not_have(node: Node) -> None:
+    pin = await node.deploy({"Runner.py": ""}, {"files/w": b"w"})
+    (await node.materials.tree(pin) / "files/w").write_bytes(b"spoilt")
+    assert (await (await node.begin()).asset("files/w")).read_bytes() == b"w"
+
+
+async def test_a_checkpoint_has_a_folder_of_its_own_with_its_assets(node: Node) -> None:
+    pin = await node.deploy({"Runner.py": ""}, {"files/a": b"a", "files/b": b"b"})
+    learnt = hashlib.sha256(b"learnt").hexdigest()
+    await node.store.put(algorithms.ASSETS, learnt, b"learnt")
+    plain, other = (
+        await node.materials.tree(pin),
+        await node.materials.tree(pin, {"files/a": learnt, "no/asset": learnt}),
+    )
+    read = [[(folder / "files" / name).read_bytes() for name in "ab"] for folder in (plain, other)]
+    assert read == [[b"a", b"b"], [b"learnt", b"b"]]
+    assert not (other / "no").exists()
+
+
+async def test_a_folder_of_which_the_store_has_lost_something_is_not_half_there(node: Node) -> None:
+    pin = await node.deploy({"Runner.py": ""}, {"files/a": b"a"})
+    content = hashlib.sha256(b"a").hexdigest()
+    await node.store.delete(algorithms.ASSETS, content)
+    with pytest.raises(NotFound):
+        await node.materials.tree(pin)
+    await node.store.put(algorithms.ASSETS, content, b"a")
+    assert (await node.materials.tree(pin) / "files/a").exists()
 
 
 async def test_a_module_that_is_gone_is_not_found_and_asked_for_again(node: Node) -> None:

@@ -20,6 +20,7 @@ from messages.executions import (
     Result,
 )
 from messages.workers import WorkerHeartbeat
+from messages.executions import AlgorithmPin
 from services.worker import service as module
 from services.worker.data import Materials
 from services.worker.pool import Key
@@ -202,10 +203,11 @@ async def worker_world(folder: Path, patch: pytest.MonkeyPatch, **settings: Any)
 def make_world(platform: Platform, heard: Heard, folder: Path, patch: pytest.MonkeyPatch) -> WorkerWorld:
     pool = FakePool()
 
-    async def module_dir(materials: Materials, algorithm: object) -> Path:
+    async def tree(materials: Materials, algorithm: AlgorithmPin, overlay: object) -> Path:
+        materials.trees.remember(folder.name, materials.trees.generation(algorithm.module))
         return folder
 
-    patch.setattr(Materials, "module_dir", module_dir)
+    patch.setattr(Materials, "tree", tree)
     patch.setattr(module, "SETTLE_SECS", 0.5)
     patch.setattr(module, "Pool", lambda **_: pool)
     return WorkerWorld(Worker(platform), pool, heard)

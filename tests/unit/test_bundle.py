@@ -77,7 +77,7 @@ def test_the_same_files_give_the_same_bytes(folder: Path) -> None:
     before = packed(folder)
 
     os.utime(folder / "Runner.py", (1, 1))
-    (folder / "Runner.py").chmod(0o755)
+    (folder / "Runner.py").chmod(0o600)
 
     assert packed(folder) == before
 
@@ -123,6 +123,18 @@ def test_a_name_that_cannot_travel_is_refused(folder: Path, name: str) -> None:
         packed(folder)
 
     assert caught.value.code == "invalid_algorithm_files"
+
+
+def test_what_can_be_executed_can_be_executed_after_a_journey(folder: Path, tmp_path: Path) -> None:
+    (folder / "tool").write_text("#!/bin/sh")
+    plain = unpack(tmp_path, packed(folder))
+    (folder / "tool").chmod(0o755)
+    shutil.rmtree(tmp_path / "target")
+    algorithm = unpack(tmp_path, packed(folder))
+    algorithm.lay_out()
+
+    assert [os.access(algorithm.module_dir / path, os.X_OK) for path in ("tool", "Runner.py")] == [True, False]
+    assert plain.assets["tool"].content != algorithm.assets["tool"].content
 
 
 # --- unpacking --------------------------------------------------------------------------------------------

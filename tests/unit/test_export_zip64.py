@@ -35,7 +35,7 @@ async def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
         archive.writestr("Runner.py", "x = 1\n")
     assets = {"weights/large.bin": "large", "weights/small.bin": "small"}
     sizes = {"large": LARGE, "small": len(PIECE)}
-    plan = cast(Any, SimpleNamespace(pyproject=b"[project]\n", assets=assets, sizes=sizes))
+    plan = cast(Any, SimpleNamespace(pyproject=b"[project]\n", assets=assets, sizes=sizes, executable={"weights/small.bin"}))
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", LIMIT)
     return b"".join([piece async for piece in exporting._zip(cast(Any, Pieces()), plan, module)])
 
@@ -53,3 +53,9 @@ async def test_it_says_so_from_the_large_asset_on(exported: bytes) -> None:
     version, flags = struct.unpack_from("<HH", exported, offset + 4)
     assert (version >= 45, bool(flags & 0x08)) == (True, True)
     assert b"PK\x06\x06" in exported[-200:]
+
+
+async def test_what_can_be_executed_is_marked_so(exported: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(exported)) as archive:
+        marked = [info.filename for info in archive.infolist() if info.external_attr >> 16 & 0o100]
+    assert marked == ["weights/small.bin"]

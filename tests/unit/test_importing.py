@@ -167,3 +167,11 @@ def test_a_relative_import_in_a_compiled_package_is_seen(tmp_path: Path) -> None
     py_compile.compile(str(tmp_path / "pkg/sub.py"), str(tmp_path / "pkg/sub.pyc"), doraise=True)
     (tmp_path / "pkg/sub.py").unlink()
     assert (before, reaches_root(tmp_path / "pkg")) == (True, True)
+
+
+def test_a_folder_of_data_does_not_hide_an_installed_package(tmp_path: Path) -> None:
+    algorithm(tmp_path, Runner="import numpy, wave\nclass Runner:\n    answer = numpy.pi > 3, hasattr(wave, 'open')\n")
+    for name in ("numpy", "wave"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "weights.bin").write_bytes(b"")
+    assert run_python(tmp_path, "print(*Runner.answer)") == "True True"

@@ -42,7 +42,7 @@ def describe(archive: Path, *, limit: int = LARGEST) -> Packed:
         files=len(seen),
         bytes=sum(one.size for one in seen),
         zip_bytes=archive.stat().st_size,
-        module=digest_of({path: one.sha256 for path, one in look.module.items()}),
-        assets=digest_of({path: one.sha256 for path, one in look.assets.items()}),
+        module=digest_of({path: one.content for path, one in look.module.items()}),
+        assets=digest_of({path: one.content for path, one in look.assets.items()}),
         warnings=manifest.warnings,
     )

@@ -32,6 +32,7 @@ FOLDER_VARIABLE = "RUNNER_MODULE_DIR"
 _RELATIVE_IMPORT = re.compile(rb"^[ \t]*from[ \t]*(\.+)", re.MULTILINE)
 _FIRST_MAGIC = {3400: "3.8", 3420: "3.9", 3430: "3.10", 3450: "3.11", 3500: "3.12", 3550: "3.13", 3600: "3.14"}
 _LAST_KNOWN_MAGIC = 3649
+_CODE = (".py", ".pyc", ".so")
 _PYC_HEADER = 16
 """Bytes before the code of a compiled module."""
 
@@ -122,6 +123,7 @@ class _Finder(MetaPathFinder):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._roots = {_module_name(entry): entry for entry in sorted(folder.iterdir()) if _module_name(entry)}
+        self._code: dict[str, bool] = {}
         self._relative: dict[str, bool] = {}
 
     def find_spec(
@@ -131,7 +133,7 @@ class _Finder(MetaPathFinder):
             return self._runner_spec()
         plain = fullname.removeprefix(f"{RUNNER}.")
         root = plain.partition(".")[0]
-        if root not in self._roots:
+        if root not in self._roots or not self._has_code(root):
             return None
         home = f"{RUNNER}.{plain}" if self._belongs_to_runner(root) else plain
         if home != fullname:
@@ -142,6 +144,12 @@ class _Finder(MetaPathFinder):
         source = self.folder / "Runner.py"
         file = source if source.is_file() else self.folder / "Runner.pyc"
         return importlib.util.spec_from_file_location(RUNNER, file, submodule_search_locations=[str(self.folder)])
+
+    def _has_code(self, root: str) -> bool:
+        """Not of a folder of data, which must not hide an installed package of its name."""
+        if root not in self._code:
+            self._code[root] = has_code(self._roots[root])
+        return self._code[root]
 
     def _belongs_to_runner(self, root: str) -> bool:
         if root not in self._relative:
@@ -168,8 +176,13 @@ class _AliasLoader(Loader):
 def _module_name(entry: Path) -> str:
     """The name under which a file or folder can be imported; "" if it cannot."""
     name = entry.name.partition(".")[0]
-    importable = entry.suffix in (".py", ".pyc", ".so") if entry.is_file() else "." not in entry.name
+    importable = entry.suffix in _CODE if entry.is_file() else "." not in entry.name
     return name if importable and name.isidentifier() else ""
+
+
+def has_code(entry: Path) -> bool:
+    """Whether there is anything to import in a file or folder at the algorithm's root."""
+    return entry.is_file() or any(name.endswith(_CODE) for _, _, names in os.walk(entry) for name in names)
 
 
 def reaches_root(entry: Path) -> bool:

@@ -1,0 +1,44 @@
+"""An algorithm's folder, put together from its module and its assets as it was when it was packed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+LINKED_FROM = 1 << 20
+"""Bytes from which on a file is linked to the store's own, where nobody can write to that by mistake."""
+
+
+class Asset(NamedTuple):
+    path: str
+    source: Path
+    executable: bool = False
+
+
+def build(module: Path, assets: Iterable[Asset], tree: Path) -> None:
+    """Makes the folder `tree`. Its modules and small files are copies, which an algorithm may spoil for itself alone.
+    Blocks. Raises OSError."""
+    shutil.copytree(module, tree, copy_function=shutil.copy)
+    for asset in assets:
+        place = tree.joinpath(*asset.path.split("/"))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not _link(asset, place):
+            shutil.copyfile(asset.source, place, follow_symlinks=False)
+            place.chmod(0o755 if asset.executable else 0o644)
+
+
+def _link(asset: Asset, place: Path) -> bool:
+    """Whether it could be linked: not where it is to be executable, which all links to it would be, nor for root, whom
+    no mode keeps from writing."""
+    told = asset.source.lstat()
+    if asset.executable or told.st_size < LINKED_FROM or stat.S_IMODE(told.st_mode) & 0o222 or os.geteuid() == 0:
+        return False
+    try:
+        os.link(asset.source, place, follow_symlinks=False)
+    except OSError:
+        return False  # Of another filesystem, or too many links.
+    return True
