@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from services.gateway.context import context_of
+from services.gateway.payloads import check_names, is_exact
 from services.gateway.problems import Handler
 
 
@@ -55,10 +56,23 @@ class Route:
     """Request headers that make a difference."""
 
     def definition(self) -> web.RouteDef:
+        handler = _exactly(self.handler, self.query) if is_exact(self.path) else self.handler
         if self.method == "GET":
-            return web.get(self.path, self.handler)
+            return web.get(self.path, handler)
         takes_json = isinstance(self.body, type)
-        return web.route(self.method, self.path, _in_turn(self.handler) if takes_json else self.handler)
+        return web.route(self.method, self.path, _in_turn(handler) if takes_json else handler)
+
+
+def _exactly(handler: Handler, query: type[BaseModel] | None) -> Handler:
+    """Names in the query that the route does not know are refused."""
+    known = frozenset(query.model_fields) if query is not None else frozenset()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.query_string:
+            check_names(request.query, known)
+        return await handler(request)
+
+    return handle
 
 
 def _in_turn(handler: Handler) -> Handler:

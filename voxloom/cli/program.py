@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from types import TracebackType
 from typing import Annotated, Any
 
@@ -125,5 +126,6 @@ def _unexpected(kind: type[BaseException], error: BaseException, trace: Tracebac
 def start() -> None:
     if not debugging():
         sys.excepthook = _unexpected
+        warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
         logging.getLogger("tifffile").disabled = True  # what is wrong with a file we say ourselves
     typer.main.get_command(app)(prog_name="voxloom")
