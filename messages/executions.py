@@ -42,6 +42,10 @@ class Work(Value):
     device_warning: str | None = None
     """Why the wanted device could not be asked for; goes into the run's log."""
     checkpoint_id: str | None = None
+    warnings: list[str] = []
+    """What is odd in what the client sent, but no error; goes into the run's log, too."""
+    threads: int | None = None
+    """How many the algorithm wants, 0: one for each core; None: the worker's share for one run."""
     session_token: str
     priority: int = 0
     sample_ids: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -100,12 +102,14 @@ def _names() -> Iterable[str]:
 
 def _serve(names: list[str], *, apart: bool = False, **flags: object) -> None:
     """`apart`: the other services are elsewhere, so broker and store have to be ones that they reach, too."""
-    from shared.settings import load_settings
+    from shared.settings import load_settings, unknown_variables
     from shared.telemetry import configure_logging
 
     try:
         settings = load_settings(**flags)
         configure_logging(settings.log_level)
+        for warning in unknown_variables(os.environ):
+            logging.getLogger("voxloom").warning(warning)
         if apart and not (settings.broker and settings.store):
             raise Misconfigured(
                 "Services apart need a broker and a store that all of them reach: give --broker amqp://… and "

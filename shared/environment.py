@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+)
+"""Where libraries look how many threads they may have; PyTorch goes by the first and the third."""
+
 _PASSED = frozenset(
     {
+        *THREADS,
         "HOME",
         "LANG",
         "LANGUAGE",
         "LD_LIBRARY_PATH",
         "LOGNAME",
-        "MKL_NUM_THREADS",
         "MPLCONFIGDIR",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
         "PATH",
         "TMPDIR",
         "TORCH_HOME",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,7 +17,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from voxloom.errors import Misconfigured
+from voxloom.nearest import hint
+
 MIB = 1 << 20
+FILE = "voxloom.toml"
 
 
 def _default_data() -> Path:
@@ -27,7 +32,7 @@ def _default_data() -> Path:
 class Settings(BaseSettings):
     """One flat table. Sizes are bytes, times are seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="VOXLOOM_", toml_file="voxloom.toml", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="VOXLOOM_", toml_file=FILE, extra="ignore", frozen=True)
 
     # Where.
     data: Path = Field(default_factory=_default_data)
@@ -178,13 +183,33 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
+_OTHERS = frozenset({"VOXLOOM_URL", "VOXLOOM_TOKEN", "VOXLOOM_DEBUG"})
+"""Variables that the client and the command line look at."""
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each `VOXLOOM_*` variable that is no setting: misspelt, or of another version."""
+    known = {f"VOXLOOM_{name.upper()}" for name in Settings.model_fields}
+    given = (name.upper() for name in environment)
+    unknown = sorted(name for name in given if name.startswith("VOXLOOM_") and name not in known | _OTHERS)
+    return [f"The variable {name} is no setting{hint(name, known)}; it is ignored." for name in unknown]
+
+
+def _check_file(place: Path) -> None:
+    """Raises Misconfigured where `voxloom.toml` has keys that are no settings: nobody can be asked what they meant."""
+    if not place.is_file():
+        return
+    known = Settings.model_fields
+    unknown = [key for key in tomllib.loads(place.read_text(encoding="utf-8")) if key not in known]
+    if unknown:
+        named = ", ".join(f"`{key}`{hint(key, known)}" for key in unknown)
+        raise Misconfigured(f"voxloom.toml in this folder has what is no setting: {named}. Correct it, or take it out.")
+
+
 def load_settings(**flags: Any) -> Settings:
     """Settings with the flags that were given (None means: not given). Raises Misconfigured."""
-    from pydantic import ValidationError
-
-    from voxloom.errors import Misconfigured
-
     try:
+        _check_file(Path(FILE))
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"voxloom.toml in this folder is no TOML: {error}. Correct it, or move it away.") from error

@@ -49,6 +49,8 @@ class Description(Value):
     benchmark_outputs: list[Any] = []
     removable: bool = False
     exportable: bool = True
+    strict: bool = False
+    threads: int | None = None
 
 
 class AlgorithmEntry(Value):

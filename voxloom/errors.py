@@ -24,6 +24,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
+class UndeclaredParameter(UserWarning):
+    """A parameter was sent that the algorithm does not declare: misspelt, perhaps."""
+
+
 class VoxloomError(Exception):
     """The root. `code` is for programs and never changes, `message` a sentence for people, `cause` what led to it."""
 

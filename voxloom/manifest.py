@@ -27,6 +27,7 @@ LONGEST_NAME = 128
 LONGEST_NUMBER = 9
 LONGEST_REFUSAL = 4000
 """Characters of all that is wrong together."""
+MOST_THREADS = 1024
 MOST_WARNINGS = 100
 LONGEST_WARNING = 500
 LARGEST_PYPROJECT = tomltext.LARGEST
@@ -48,6 +49,8 @@ _KNOWN = _IGNORED | {
     "removable",
     "exportable",
     "check_importable",
+    "strict",
+    "threads",
 }
 
 
@@ -68,6 +71,10 @@ class Manifest(Value):
     removable: bool = False
     exportable: bool = True
     check_importable: bool = True
+    strict: bool = False
+    """Whether parameters that are not declared are refused."""
+    threads: int | None = None
+    """How many a run wants to have, 0: one for each core; None: its share."""
     dependencies: list[str] = []
     """As [project] has them."""
     warnings: list[str] = []
@@ -197,6 +204,8 @@ def _manifest(document: dict[str, Any], reader: _Reader) -> Manifest:
         removable=reader.truth(tool, "removable", default=False),
         exportable=_exportable(tool, reader),
         check_importable=reader.truth(tool, "check_importable", default=True),
+        strict=reader.truth(tool, "strict", default=False),
+        threads=_threads(tool, reader),
         dependencies=_dependencies(document["project"], reader),
     )
 
@@ -264,6 +273,16 @@ def _devices(tool: Mapping[str, Any], reader: _Reader) -> list[str]:
         reader.problems.append(f"supported_devices is {devices!r}; it must have one or more of {', '.join(DEVICES)}")
         return ["cpu"]
     return list(dict.fromkeys(devices))
+
+
+def _threads(tool: Mapping[str, Any], reader: _Reader) -> int | None:
+    value = tool.get("threads")
+    if value == "all":
+        return 0
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MOST_THREADS):
+        reader.problems.append(f'threads is {value!r}; it must be a whole number from 1 to {MOST_THREADS}, or "all"')
+        return None
+    return value
 
 
 def _tags(tool: Mapping[str, Any], reader: _Reader) -> list[str]:

@@ -217,6 +217,8 @@ class ExecutionRequest(Value):
 
 class ExecutionResponse(Value):
     execution_id: str
+    warnings: list[str] = []
+    """What is odd, but no error: parameters that are not declared."""
 
 
 class ExecutionRecord(Value):
@@ -343,6 +345,8 @@ class TrainingRequest(Value):
 
 class TrainingResponse(Value):
     training_id: str
+    warnings: list[str] = []
+    """What is odd, but no error: parameters that are not declared."""
 
 
 class TrainingRecord(Value):
@@ -424,6 +428,8 @@ class BenchmarkRequest(Value):
 
 class BenchmarkResponse(Value):
     benchmark_id: str
+    warnings: list[str] = []
+    """What is odd, but no error: parameters that are not declared."""
 
 
 class BenchmarkRecord(Value):

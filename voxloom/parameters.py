@@ -18,7 +18,11 @@ from typing import Any, get_args
 
 from voxloom.errors import InvalidInput
 from voxloom.models import Parameter, ParameterConfig, ParameterType
+from voxloom.nearest import hint
 
+_NAMED = 5
+_SHOWN = 80
+"""Characters of a name."""
 TYPES: tuple[str, ...] = get_args(ParameterType)
 _KEYS = {"name", "displayed_name", "description", "config"}
 _CONFIG_KEYS = set(ParameterConfig.model_fields)
@@ -36,17 +40,17 @@ class _Unfit(Exception):
 # --- what is sent -----------------------------------------------------------------------------------------
 
 
-def check_parameters(declared: Sequence[Parameter], sent: Mapping[str, Any]) -> dict[str, Any]:
+def check_parameters(declared: Sequence[Parameter], sent: Mapping[str, Any], *, strict: bool = False) -> dict[str, Any]:
     """What the author's code gets as `args`: what was sent, with the declared defaults filled in.
 
-    Undeclared parameters are passed on as they are. A null counts as not sent where there is a default; a default of
-    None fills nothing.
+    Undeclared parameters are passed on as they are; `strict`: refused. A null counts as not sent where there is a
+    default; a default of None fills nothing.
 
     Raises:
         InvalidInput: `request_validation_error`; `details["errors"]` names every bad parameter.
     """
     args = dict(sent)
-    errors: list[dict[str, Any]] = []
+    errors = [_undeclared(name, declared) for name in undeclared(declared, sent)[:_NAMED]] if strict else []
     for parameter in declared:
         name, config = parameter.name, parameter.config
         if args.get(name) is None:
@@ -60,6 +64,29 @@ def check_parameters(declared: Sequence[Parameter], sent: Mapping[str, Any]) -> 
     if errors:
         raise _refused(errors)
     return args
+
+
+def undeclared(declared: Sequence[Parameter], sent: Mapping[str, Any]) -> list[str]:
+    """Names that were sent and are not declared: misspelt, perhaps."""
+    known = {parameter.name for parameter in declared}
+    return [name for name in sent if name not in known]
+
+
+def warnings(declared: Sequence[Parameter], sent: Mapping[str, Any]) -> list[str]:
+    """A sentence for each parameter that is not declared, as far as anybody would read them."""
+    names = undeclared(declared, sent)
+    known = [parameter.name for parameter in declared]
+    said = [
+        f"The algorithm declares no parameter {name[:_SHOWN]!r}{hint(name, known)}; it is passed on as it is."
+        for name in names[:_NAMED]
+    ]
+    left = len(names) - len(said)
+    return [*said, f"{left} more parameters are not declared."] if left else said
+
+
+def _undeclared(name: str, declared: Sequence[Parameter]) -> dict[str, Any]:
+    known = [parameter.name for parameter in declared]
+    return {"loc": ["additional_parameters", name], "msg": f"is not declared{hint(name, known)}"}
 
 
 def _refused(errors: list[dict[str, Any]]) -> InvalidInput:

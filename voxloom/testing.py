@@ -300,7 +300,8 @@ def _as_a_server(
     """Checked, and with the defaults, where the folder declares parameters."""
     if not (folder / "pyproject.toml").is_file():
         return dict(args or {})
-    return check_parameters(getattr(read_folder(folder), declared), args or {})
+    manifest = read_folder(folder)
+    return check_parameters(getattr(manifest, declared), args or {}, strict=manifest.strict)
 
 
 def _items(inputs: Input | Sequence[Input]) -> Iterable[Input]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from messages.executions import AlgorithmPin, Work
 from messages.trainings import Checkpoint
@@ -14,8 +14,8 @@ from shared.algorithms import AlgorithmEntry, pin
 from shared.samples import files_of
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
-from voxloom.models import BenchmarkRequest, ExecutionRequest, TrainingRequest
-from voxloom.parameters import check_parameters
+from voxloom.models import BenchmarkRequest, ExecutionRequest, Parameter, TrainingRequest
+from voxloom.parameters import check_parameters, warnings
 
 LONGEST_TOKEN = 200
 _NAMED = 20
@@ -35,7 +35,7 @@ async def work_of(context: Context, request: ExecutionRequest, *, strict: bool =
     if missing := await context.files.missing(request.input_dataset_ids):
         raise _files_not_found(missing)
     chosen = await _chosen(context, request)
-    args = check_parameters(chosen.entry.about.additional_parameters, request.additional_parameters)
+    args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
     _check_token(request.session_token)
     devices = choose_devices(chosen.entry, request.execution_device_override)
     if strict and devices.warning is not None:
@@ -44,7 +44,9 @@ async def work_of(context: Context, request: ExecutionRequest, *, strict: bool =
         algorithm=chosen.algorithm,
         input_dataset_ids=request.input_dataset_ids,
         parameters=request.additional_parameters,
-        args=args,
+        args=args.values,
+        warnings=args.warnings,
+        threads=chosen.entry.about.threads,
         devices=devices.classes,
         device_override=request.execution_device_override,
         device_warning=devices.warning,
@@ -65,7 +67,7 @@ async def training_of(context: Context, request: TrainingRequest) -> Work:
         raise refused([{"loc": ["training_data"], "msg": "must name at least one sample"}])
     await _check_samples(context, request.training_data)
     chosen = await _chosen(context, request)
-    args = check_parameters(chosen.entry.about.training_parameters, request.additional_parameters)
+    args = _checked(chosen.entry, chosen.entry.about.training_parameters, request.additional_parameters)
     devices = choose_devices(chosen.entry, None)
     return Work(
         task="training",
@@ -74,7 +76,9 @@ async def training_of(context: Context, request: TrainingRequest) -> Work:
         sample_ids=request.training_data,
         tags=request.tags,
         parameters=request.additional_parameters,
-        args=args,
+        args=args.values,
+        warnings=args.warnings,
+        threads=chosen.entry.about.threads,
         devices=devices.classes,
         checkpoint_id=request.checkpoint_id,
         session_token=new_id(),
@@ -85,20 +89,32 @@ async def training_of(context: Context, request: TrainingRequest) -> Work:
 async def benchmark_of(context: Context, request: BenchmarkRequest) -> Work:
     """Raises NotFound for algorithm, minor version and checkpoint, then InvalidInput for parameters."""
     chosen = await _chosen(context, request)
-    args = check_parameters(chosen.entry.about.additional_parameters, request.additional_parameters)
+    args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
     devices = choose_devices(chosen.entry, request.execution_device_override)
     return Work(
         task="benchmark",
         algorithm=chosen.algorithm,
         input_dataset_ids=[],
         parameters=request.additional_parameters,
-        args=args,
+        args=args.values,
+        warnings=args.warnings,
+        threads=chosen.entry.about.threads,
         devices=devices.classes,
         device_override=request.execution_device_override,
         device_warning=devices.warning,
         checkpoint_id=request.checkpoint_id,
         session_token=new_id(),
     )
+
+
+class _Args(NamedTuple):
+    values: dict[str, Any]
+    warnings: list[str]
+
+
+def _checked(entry: AlgorithmEntry, declared: Sequence[Parameter], sent: Mapping[str, Any]) -> _Args:
+    """Raises InvalidInput."""
+    return _Args(check_parameters(declared, sent, strict=entry.about.strict), warnings(declared, sent))
 
 
 class _Chosen(NamedTuple):

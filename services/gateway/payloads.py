@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_origin
 
 import orjson
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from services.gateway.bodies import read_whole, refuse_encoded
 from voxloom.errors import InvalidInput
+from voxloom.nearest import hint
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -19,6 +20,7 @@ DEEPEST = 64
 MOST_VALUES = 250_000
 """Values in a body. Each is an object in memory, and work for the loop; large data belongs into files."""
 _JSON = "application/json"
+_NAMED = 5
 _ALL_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -26,7 +28,22 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 async def read_json(request: web.Request, model: type[M]) -> M:
     """The body, whatever its content type says. Raises InvalidInput (`request_validation_error`)."""
     refuse_encoded(request)
-    return _checked(model, parse_json(await read_whole(request)))
+    data = parse_json(await read_whole(request))
+    if is_exact(request.path) and isinstance(data, dict):
+        check_names(data, model.model_fields)
+    return _checked(model, data)
+
+
+def is_exact(path: str) -> bool:
+    """Whether names that are not known are refused there: v0 has always ignored them, and its clients send some."""
+    return path.startswith("/api/v1/")
+
+
+def check_names(given: Iterable[str], known: Collection[str]) -> None:
+    """Raises InvalidInput (`request_validation_error`) for names that are not known: misspelt, perhaps."""
+    unknown = [name for name in dict.fromkeys(given) if name not in known]
+    if unknown:
+        raise refused([{"loc": [name], "msg": f"is not known here{hint(name, known)}"} for name in unknown[:_NAMED]])
 
 
 def parse_json(raw: bytes) -> Any:

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from services.gateway.context import context_of
+from services.gateway.payloads import check_names, is_exact
 from services.gateway.problems import Handler
 
 
@@ -63,9 +64,10 @@ class Route:
         return self.method != "DELETE" and not self.path.endswith(_ALWAYS_POSSIBLE)
 
     def definition(self) -> web.RouteDef:
+        handler = _exactly(self.handler, self.query) if is_exact(self.path) else self.handler
         if self.method == "GET":
-            return web.get(self.path, self.handler)
-        handler = _in_turn(self.handler) if isinstance(self.body, type) else self.handler
+            return web.get(self.path, handler)
+        handler = _in_turn(handler) if isinstance(self.body, type) else handler
         return web.route(self.method, self.path, _where_room(handler) if self.grows else _making_way(handler))
 
 
@@ -80,6 +82,18 @@ def _where_room(handler: Handler) -> Handler:
 def _making_way(handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         await context_of(request).room.make_way()
+        return await handler(request)
+
+    return handle
+
+
+def _exactly(handler: Handler, query: type[BaseModel] | None) -> Handler:
+    """Names in the query that the route does not know are refused."""
+    known = frozenset(query.model_fields) if query is not None else frozenset()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.query_string:
+            check_names(request.query, known)
         return await handler(request)
 
     return handle

@@ -14,7 +14,7 @@ from messages.runs import of_task
 from services.gateway.context import Context, context_of
 from services.gateway.idempotency import Once, fingerprint_of, key_of
 from services.gateway.live import LiveRun, LiveView
-from services.gateway.payloads import json_answer, read_json
+from services.gateway.payloads import json_answer, json_bytes, read_json
 from shared.records.ledger import SETTLED_SECS
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import is_id, new_id
@@ -38,6 +38,19 @@ NAMING: dict[Task, Naming] = {
 }
 
 
+class Asked(NamedTuple):
+    """The run's id, and what is odd about what was asked for."""
+
+    run: str
+    warnings: list[str]
+
+    def answer(self, model: type[BaseModel], name: str) -> web.Response:
+        """Most runs have no warnings, and their answers say nothing of them."""
+        if not self.warnings:
+            return json_bytes(b'{"%b":"%b"}' % (name.encode(), self.run.encode()))
+        return json_answer(model.model_validate({name: self.run, "warnings": self.warnings}))
+
+
 async def find_run(request: web.Request, task: Task = "execution") -> LiveRun:
     """The run of that task that the path names. Raises NotFound."""
     naming = NAMING[task]
@@ -54,8 +67,8 @@ async def find_run(request: web.Request, task: Task = "execution") -> LiveRun:
 
 async def ask_for(
     request: web.Request, model: type[M], work_of: Callable[[Context, M], Awaitable[Work]], operation: str
-) -> str:
-    """Publishes the request for a run that the body means, once under an idempotency key; the run's id."""
+) -> Asked:
+    """Publishes the request for a run that the body means, once under an idempotency key."""
     context, key = context_of(request), key_of(request)
     wanted = await read_json(request, model)
     return await ask(context, key, wanted, lambda: work_of(context, wanted), operation)
@@ -63,16 +76,16 @@ async def ask_for(
 
 async def ask(
     context: Context, key: str | None, wanted: BaseModel, work_of: Callable[[], Awaitable[Work]], operation: str
-) -> str:
+) -> Asked:
     """The same for what was read already."""
     if key is None:
         event = await _asked(work_of)
         await context.publish(event)
-        return event.subject
+        return Asked(event.subject, event.work.warnings)
     event = await _AskOnce(wanted, work_of, operation, context.view).event(context.keys, key)
     if not await context.view.knows(event.subject):
         await context.publish(event)
-    return event.subject
+    return Asked(event.subject, event.work.warnings)
 
 
 async def _asked(work_of: Callable[[], Awaitable[Work]]) -> ExecutionRequested:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,13 @@ from messages.workers import Lane
 from services.worker.data import Materials, RunFiles
 from services.worker.devices import Device
 from services.worker.learning import Learning, beginning_of, saved_before
+from services.worker.notes import notes
 from services.worker.outbox import Outbox
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
 from services.worker.runlog import RunLog
 from services.worker.sessionitems import SessionItems
+from services.worker.threads import variables, wanted
 from services.worker.trees import give_back
 from shared import files
 from shared.bus.base import Bus
@@ -61,6 +64,7 @@ class Node:
     materials: Materials
     incarnation: str
     outbox: Outbox
+    cores: int
 
 
 class Attempt:
@@ -266,8 +270,13 @@ class Attempt:
             session_hours=self._node.settings.session_hours,
             scratch=str(run_files.work),
             notes=notes(self.assignment),
+            environment=self._environment(),
             log_limit=self._node.settings.max_log_bytes,
         )
+
+    def _environment(self) -> dict[str, str]:
+        threads = self.assignment.work.threads
+        return {} if threads is None else variables(os.environ, wanted(threads, self._node.cores))
 
     @property
     def _card(self) -> str | None:
@@ -400,14 +409,3 @@ class _Link:
         found = await self._learning.samples(sample_ids)
         self._run_files.allow(one for sample in found for one in file_ids_in(sample["files"]))
         return found
-
-
-def notes(assignment: ExecutionAssigned) -> list[str]:
-    """What the log should say before the author's code begins."""
-    work = assignment.work
-    said = [work.device_warning] if work.device_warning else []
-    if assignment.device_class != work.devices[0]:
-        said.append(f"No worker has a device of class {work.devices[0]}; this runs on {assignment.device_class}.")
-    if assignment.lost:
-        said.append(f"This is attempt {assignment.attempt}: {assignment.lost} before it were lost with their workers.")
-    return said

@@ -38,9 +38,12 @@ class Pool:
     """Hands processes out and takes them back. `warm` idle ones are kept, the longest unused goes first; besides them
     one spare, bound to nothing yet, is kept ready for a key that comes new."""
 
-    def __init__(self, *, warm: int, memory: int | None = None, cores: int | None = None) -> None:
+    def __init__(
+        self, *, warm: int, memory: int | None = None, threads: int | None = None, cores: int | None = None
+    ) -> None:
         self._warm = warm
         self._memory = memory
+        self._threads = threads
         self._cores = cores or os.cpu_count() or 1
         self._guardian: Guardian | None = None
         self._forks = ForkServer()
@@ -180,7 +183,8 @@ class Pool:
     async def _start(self) -> RunnerProcess:
         if self._guardian is None:
             self._guardian = Guardian.start()
-        return await RunnerProcess.start(memory=self._memory, guardian=self._guardian, forks=self._forks)
+        limits = {"memory": self._memory, "threads": self._threads}
+        return await RunnerProcess.start(**limits, guardian=self._guardian, forks=self._forks)
 
     def _evict(self) -> None:
         while len(self._idle) > self._warm:

@@ -157,10 +157,15 @@ class RunnerProcess:
 
     @classmethod
     async def start(
-        cls, *, memory: int | None = None, guardian: Guardian | None = None, forks: ForkServer | None = None
+        cls,
+        *,
+        memory: int | None = None,
+        threads: int | None = None,
+        guardian: Guardian | None = None,
+        forks: ForkServer | None = None,
     ) -> Self:
-        """A process that is ready for its first run. `memory` limits its address space, in bytes; without `forks` it
-        begins from nothing.
+        """A process that is ready for its first run. `memory` limits its address space, in bytes; `threads` is how many
+        libraries are to use, where nobody says otherwise; without `forks` it begins from nothing.
 
         Raises:
             Unavailable: it could not be started.
@@ -170,7 +175,7 @@ class RunnerProcess:
         err_read, err_write = os.pipe()
         try:
             # On the loop: a thread that is starting a process cannot be cancelled.
-            process, home = await spawn(forks, theirs.fileno(), out_write, err_write, memory)
+            process, home = await spawn(forks, theirs.fileno(), out_write, err_write, memory, threads)
         except BaseException as error:
             ours.close()
             os.close(out_read)

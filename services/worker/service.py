@@ -36,6 +36,8 @@ from services.worker.devices import Device, Offer, discover
 from services.worker.outbox import Outbox
 from services.worker.pool import Pool
 from services.worker.reports import Reports
+from services.worker.threads import share
+from shared import cores
 from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.records.ledger import DECISIONS
@@ -89,10 +91,22 @@ class Worker(Service):
         self.incarnation = new_id()
         self._lanes: dict[str, _LaneQueue] = {}
         self._outbox = Outbox(platform.bus)
-        self._pool = Pool(warm=self.settings.warm_processes, memory=self.settings.runner_memory)
+        self._cores = cores.available()
+        self._pool = Pool(
+            warm=self.settings.warm_processes,
+            memory=self.settings.runner_memory,
+            threads=share(self._cores, self.settings.slots),
+        )
         self._materials = Materials(platform.store, platform.store.scratch / "worker")
         self._node = Node(
-            platform.bus, platform.store, self.settings, self._pool, self._materials, self.incarnation, self._outbox
+            platform.bus,
+            platform.store,
+            self.settings,
+            self._pool,
+            self._materials,
+            self.incarnation,
+            self._outbox,
+            self._cores,
         )
         self._attempts: dict[str, Attempt] = {}
         self._reports = Reports(self._outbox)

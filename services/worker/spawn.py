@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Mapping
 
+from services.worker.threads import variables
 from shared import environment as environments
 from shared.forkserver import ForkServer
 from shared.processes import Child, Wanted, execute
@@ -34,13 +35,19 @@ def _make_home() -> str:
     return tempfile.mkdtemp(prefix="voxloom-", dir=base if fit else "/tmp")  # noqa: S108  # mkdtemp makes it ours alone
 
 
-async def spawn(forks: ForkServer | None, sock: int, out: int, err: int, memory: int | None) -> tuple[Child, str]:
+def _threads(threads: int | None) -> dict[str, str]:
+    return {} if threads is None else variables(os.environ, threads)
+
+
+async def spawn(
+    forks: ForkServer | None, sock: int, out: int, err: int, memory: int | None, threads: int | None = None
+) -> tuple[Child, str]:
     """The process, and the folder of its own that goes with it. Raises OSError."""
     home = _make_home()
     wanted = Wanted(
         main="host",
         arguments=[FILE] if memory is None else [FILE, str(memory)],
-        environment={**scrubbed(os.environ), "TMPDIR": home},
+        environment={**_threads(threads), **scrubbed(os.environ), "TMPDIR": home},
         output=out,
         errors=err,
         keeps=sock,

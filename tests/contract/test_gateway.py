@@ -313,6 +313,51 @@ class TestExecutions:
         assert outcome(answer) == (422, "request_validation_error")
         assert answer.json()["details"]["errors"][0]["loc"] == ["additional_parameters", "sigma"]
 
+    async def test_a_parameter_that_is_not_declared_is_answered_with_a_warning(
+        self, client: Client, world: World
+    ) -> None:
+        algorithm_id = await world.deploy(additional_parameters=[{"name": "sigma", "config": {"type": "float"}}])
+        answers = []
+        for name in ("sigma", "sigme"):
+            body = {"algorithm_id": algorithm_id, "input_dataset_ids": [], "additional_parameters": {name: 1.0}}
+            answers.append((await client.post("/api/v0/execute-algorithm", json=body)).json())
+        said = ["The algorithm declares no parameter 'sigme' (did you mean 'sigma'?); it is passed on as it is."]
+        assert [set(answers[0]), answers[1]["warnings"]] == [{"execution_id"}, said]
+        assert world.request_of(answers[1]["execution_id"]).work.warnings == said
+
+    @pytest.mark.parametrize("path", ["/api/v0/execute-algorithm", "/api/v1/executions"])
+    async def test_a_strict_algorithm_refuses_what_it_does_not_declare(
+        self, client: Client, world: World, path: str
+    ) -> None:
+        declared = [{"name": "sigma", "config": {"type": "float"}}]
+        algorithm_id = await world.deploy(additional_parameters=declared, strict=True)
+        body = {"algorithm_id": algorithm_id, "input_dataset_ids": [], "additional_parameters": {"sigme": 1.0}}
+        answer = await client.post(path, json=body)
+        assert outcome(answer) == (422, "request_validation_error")
+        assert "'sigme' is not declared (did you mean 'sigma'?)" in answer.json()["detail"]
+
+    async def test_a_field_that_is_not_known_is_refused_by_v1_and_ignored_by_v0(
+        self, client: Client, world: World
+    ) -> None:
+        body = {"algorithm_id": await world.deploy(), "input_dataset_ids": [], "additional_parameter": {"sigma": 1.0}}
+        answers = [await client.post(path, json=body) for path in ("/api/v0/execute-algorithm", "/api/v1/executions")]
+        assert [answer.status_code for answer in answers] == [200, 422]
+        assert "additional_parameter: is not known here (did you mean 'additional_parameters'?)" in answers[1].text
+
+    @pytest.mark.parametrize(
+        ("path", "code"),
+        [
+            ("/api/v1/executions?statuss=FAILED", 422),
+            ("/api/v1/workers?statuss=FAILED", 422),
+            ("/api/v0/checkpoint/all?statuss=FAILED", 404),
+        ],
+    )
+    async def test_a_query_that_is_not_known_is_refused_by_v1_and_ignored_by_v0(
+        self, client: Client, path: str, code: int
+    ) -> None:
+        answer = await client.get(path)
+        assert (answer.status_code, "statuss: is not known here" in answer.text) == (code, code == 422)
+
     async def test_checks_come_in_the_order_that_clients_know(self, client: Client, world: World) -> None:
         # Given a request in which everything is wrong, when one thing after the other is put right
         algorithm_id = await world.deploy(
@@ -464,7 +509,7 @@ class TestExecutions:
         assert seen == runs[::-1]
 
     async def test_an_empty_list_is_200(self, client: Client) -> None:
-        answer = await client.get("/api/v1/executions", params={"status": "FAILED", "unknown": "ignored"})
+        answer = await client.get("/api/v1/executions", params={"status": "FAILED"})
         assert (answer.status_code, answer.json()) == (200, [])
 
     @pytest.mark.parametrize(

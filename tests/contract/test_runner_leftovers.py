@@ -172,7 +172,10 @@ async def test_what_is_registered_for_the_end_of_the_process_waits_for_it(bench:
 
 ENDS_USE = {
     "a thread": ("threading.Thread(target=time.sleep, args=(600,), name='poller', daemon=True).start()", "'poller'"),
-    "a thread without a name": ("import _thread; _thread.start_new_thread(time.sleep, (600,)); time.sleep(0.1)", "start_new_thread"),
+    "a thread without a name": (
+        "import _thread; _thread.start_new_thread(time.sleep, (600,)); time.sleep(0.1)",
+        "start_new_thread",
+    ),
     "a busy thread pool": (
         "import concurrent.futures as f; sys.kept = f.ThreadPoolExecutor(1); sys.kept.submit(time.sleep, 600)",
         "ThreadPoolExecutor",

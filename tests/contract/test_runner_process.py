@@ -18,6 +18,7 @@ import pytest
 
 from services.worker.guardian import Guardian
 from services.worker.process import RunnerProcess
+from shared.environment import THREADS
 from shared.forkserver import ForkServer
 from voxloom.errors import InvalidInput, NotFound, Unavailable
 from voxloom.models import RunError
@@ -176,6 +177,25 @@ class Bench:
         desk = desk or Desk(self.folder)
         ended = await asyncio.wait_for(process.run(self.frame(module, **changes), desk), DEADLINE)
         return ended, desk
+
+
+async def test_libraries_have_the_threads_that_a_run_may_have(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a process that begins with its share, in the environment of a server that says nothing else
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    process = await RunnerProcess.start(threads=1)
+    bench.processes.append(process)
+    says = """
+    from threadpoolctl import threadpool_info
+    blas = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    return os.environ["OMP_NUM_THREADS"], os.environ["NUMBA_NUM_THREADS"], blas
+    """
+    # When one algorithm says nothing, and then another that it wants three
+    module = bench.module(says)
+    first, _ = await bench.run(module, process)
+    second, _ = await bench.run(module, process, environment=dict.fromkeys(THREADS, "3"))
+    # Then each has what it may have, also of what was loaded long before
+    assert [ended.outputs for ended in (first, second)] == [["('1', '1', {1})"], ["('3', '3', {3})"]]
 
 
 def runner_source(body: str) -> str:

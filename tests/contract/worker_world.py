@@ -12,6 +12,7 @@ import pytest
 
 from messages.base import Event
 from messages.executions import (
+    AlgorithmPin,
     ExecutionAssigned,
     ExecutionCompleted,
     ExecutionFinished,
@@ -20,7 +21,6 @@ from messages.executions import (
     Result,
 )
 from messages.workers import WorkerHeartbeat
-from messages.executions import AlgorithmPin
 from services.worker import service as module
 from services.worker.data import Materials
 from services.worker.pool import Key

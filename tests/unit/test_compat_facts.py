@@ -20,9 +20,9 @@ import pytest
 
 from messages.executions import ExecutionAssigned
 from services.gateway.execute import choose_devices
-from services.worker.attempt import notes
 from services.worker.devices import visible
 from services.worker.folders import Folders
+from services.worker.notes import notes
 from services.worker.pool import Key
 from services.worker.spawn import scrubbed
 from shared.algorithms import ASSETS, AlgorithmEntry, index_key, pack_index

@@ -35,7 +35,9 @@ async def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
         archive.writestr("Runner.py", "x = 1\n")
     assets = {"weights/large.bin": "large", "weights/small.bin": "small"}
     sizes = {"large": LARGE, "small": len(PIECE)}
-    plan = cast(Any, SimpleNamespace(pyproject=b"[project]\n", assets=assets, sizes=sizes, executable={"weights/small.bin"}))
+    plan = cast(
+        Any, SimpleNamespace(pyproject=b"[project]\n", assets=assets, sizes=sizes, executable={"weights/small.bin"})
+    )
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", LIMIT)
     return b"".join([piece async for piece in exporting._zip(cast(Any, Pieces()), plan, module)])
 

@@ -226,3 +226,22 @@ def test_overrides_change_what_they_name() -> None:
 def test_overrides_are_checked_like_the_pyproject(overrides: DeployOverrides) -> None:
     with pytest.raises(InvalidInput):
         apply_overrides(parse(), overrides)
+
+
+@pytest.mark.parametrize(("written", "threads"), [("4", 4), ('"all"', 0), ("1", 1)])
+def test_threads_are_a_number_or_all(written: str, threads: int) -> None:
+    assert parse(f"threads = {written}").threads == threads
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "true", '"many"', "2.0", "100000"])
+def test_another_number_of_threads_is_refused(written: str) -> None:
+    assert "threads is" in refusal(f"threads = {written}").message
+
+
+def test_an_algorithm_can_be_strict() -> None:
+    assert [parse().strict, parse("strict = true").strict] == [False, True]
+
+
+def test_dependencies_are_kept_and_what_is_wrong_with_them_is_a_warning() -> None:
+    assert parse(project=f'{PROJECT}dependencies = ["numpy>=2"]\n').dependencies == ["numpy>=2"]
+    assert any("dependencies" in text for text in parse(project=f"{PROJECT}dependencies = 7\n").warnings)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from shared.settings import load_settings
+from shared.settings import load_settings, unknown_variables
 from voxloom.errors import Misconfigured
 
 
@@ -21,3 +23,26 @@ def test_a_heartbeat_that_is_slower_than_the_lease_allows_is_refused() -> None:
 def test_a_value_of_the_wrong_kind_is_named_with_its_setting() -> None:
     with pytest.raises(Misconfigured, match=r"The setting `heartbeat` is wrong.*VOXLOOM_HEARTBEAT"):
         load_settings(heartbeat="often")
+
+
+def test_a_key_of_the_file_that_is_no_setting_is_refused_with_the_one_that_is_like_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "voxloom.toml").write_text("slot = 2\nzzz = 1\n")
+    with pytest.raises(Misconfigured, match=r"no setting: `slot` \(did you mean 'slots'\?\), `zzz`\. Correct it"):
+        load_settings()
+
+
+def test_a_file_of_settings_alone_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "voxloom.toml").write_text("slots = 2\n")
+    assert load_settings().slots == 2
+
+
+def test_a_variable_that_is_no_setting_is_named_with_the_one_that_is_like_it() -> None:
+    known = {"VOXLOOM_SLOTS": "2", "voxloom_port": "0", "VOXLOOM_URL": "http://localhost", "HOME": "/"}
+    assert unknown_variables(known) == []
+    assert unknown_variables({"VOXLOOM_SLOT": "2"}) == [
+        "The variable VOXLOOM_SLOT is no setting (did you mean 'VOXLOOM_SLOTS'?); it is ignored."
+    ]

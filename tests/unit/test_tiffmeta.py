@@ -169,8 +169,8 @@ ZYX = Meta(axes="zyx", spacing={"z": 2.0, "y": 0.5, "x": 0.25}, unit="micrometer
 def test_equal_meanings_have_equal_bytes() -> None:
     again = parse('{"unit": "micrometer", "v": 1, "spacing": {"x": 0.25, "y": 0.5, "z": 2.0}, "axes": "zyx"}')
     assert again is not None
-    assert again.text() == ZYX.text() == (
-        '{"axes":"zyx","spacing":{"x":0.25,"y":0.5,"z":2.0},"unit":"micrometer","v":1}'
+    assert (
+        again.text() == ZYX.text() == ('{"axes":"zyx","spacing":{"x":0.25,"y":0.5,"z":2.0},"unit":"micrometer","v":1}')
     )
 
 
@@ -185,7 +185,11 @@ def test_what_a_later_version_adds_is_kept() -> None:
     "text",
     [
         *(None, 7, "", "{", "[]", '{"axes":"yx","v":2}', '{"axes":"qq","v":1}', '{"axes":"zz","v":1}', b"\xff"),
-        *('{"axes":"yx","spacing":{"x":0}}', '{"axes":"yx","spacing":{"t":1}}', '{"axes":"yx","a":"%s"}' % ("a" * 40000)),
+        *(
+            '{"axes":"yx","spacing":{"x":0}}',
+            '{"axes":"yx","spacing":{"t":1}}',
+            '{"axes":"yx","a":"%s"}' % ("a" * 40000),
+        ),
     ],
 )
 def test_what_is_none_of_ours_says_nothing(text: object) -> None:

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from types import TracebackType
 from typing import Annotated, Any
 
@@ -144,5 +145,6 @@ def _silence(library: str) -> None:
 def start() -> None:
     if not debugging():
         sys.excepthook = _unexpected
+        warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
         _silence("tifffile")
     typer.main.get_command(app)(prog_name="voxloom")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ import typer
 from voxloom.cli.interrupts import INTERRUPTED, Interrupts
 from voxloom.cli.session import RunId, connect, find_run
 from voxloom.cli.text import printable, tell
+from voxloom.errors import UndeclaredParameter
 
 if TYPE_CHECKING:
     from voxloom.cli.follow import View
@@ -62,16 +64,19 @@ def run(
                 interrupts.hold()
 
         wanted = _resolve(client, algorithm, parameter or [], view)
-        started = client.submit(
-            wanted.record,
-            files,
-            wanted.parameters,
-            minor=wanted.minor,
-            device=None if device is None else device.value,
-            dataset=dataset,
-            checkpoint=checkpoint,
-            progress=uploaded,
-        )
+        with warnings.catch_warnings():
+            if wanted.minor is None:  # That was said already, before the upload.
+                warnings.simplefilter("ignore", UndeclaredParameter)
+            started = client.submit(
+                wanted.record,
+                files,
+                wanted.parameters,
+                minor=wanted.minor,
+                device=None if device is None else device.value,
+                dataset=dataset,
+                checkpoint=checkpoint,
+                progress=uploaded,
+            )
         view.began(f"{wanted.record.algorithm_name} {wanted.version}, run {started.id}")
         ended = _follow(started, view, interrupts)
         if out is None:

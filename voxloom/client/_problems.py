@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -17,6 +19,7 @@ from voxloom.errors import (
     StoreUnavailable,
     TooLarge,
     Unavailable,
+    UndeclaredParameter,
     VoxloomError,
 )
 from voxloom.models import Problem
@@ -130,3 +133,10 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"a value of type {type(value).__name__}")
+
+
+def warn(said: Sequence[str], *, above: int) -> None:
+    """What the server finds odd in a request that it has taken, as Python's warnings; so many calls above is the
+    caller's line."""
+    for text in said:
+        warnings.warn(text, UndeclaredParameter, stacklevel=above + 1)

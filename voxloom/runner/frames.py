@@ -58,6 +58,8 @@ class Run(Value):
     """A folder of this run's own: working directory and, by a link, TMPDIR; emptied afterwards."""
     notes: list[str] = []
     """Warnings of ours that belong into the run's log before anything else."""
+    environment: dict[str, str] = {}
+    """How many threads libraries may have, where the algorithm says that."""
     log_limit: int = 64 << 20
     """Bytes of log that are worth sending; the rest is only counted."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from voxloom.errors import VoxloomError
-from voxloom.runner import frames
+from voxloom.runner import frames, threadlimits
 from voxloom.runner.base import BaseRunner, benchmark, execute, make, train
 from voxloom.runner.cards import CARD_FULL, full_card, is_full_card
 from voxloom.runner.channel import Channel, ChannelClosed, die
@@ -176,6 +176,7 @@ class Host:
         self._temporary.use(frame.scratch)
         # Nothing that asks for cards has been imported before the first run, and all of a process's runs have the same.
         os.environ["CUDA_VISIBLE_DEVICES"] = frame.visible_cards
+        threadlimits.limit(frame.environment)
         reset_peak_memory()
         for note in frame.notes:
             self._outbox.log("WARNING", note)

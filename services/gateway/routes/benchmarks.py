@@ -8,7 +8,7 @@ from services.gateway.context import context_of
 from services.gateway.execute import benchmark_of
 from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.logs import shown_log
-from services.gateway.payloads import json_answer, json_bytes, read_query
+from services.gateway.payloads import json_bytes, read_query
 from services.gateway.routes.executions import RecordQuery
 from services.gateway.routing import Route
 from services.gateway.runs import ask_for, ask_to_stop, find_run
@@ -16,8 +16,8 @@ from voxloom.models import BenchmarkRecord, BenchmarkRequest, BenchmarkResponse,
 
 
 async def benchmark(request: web.Request) -> web.Response:
-    run = await ask_for(request, BenchmarkRequest, benchmark_of, "benchmark-algorithm")
-    return json_answer(BenchmarkResponse(benchmark_id=run))
+    asked = await ask_for(request, BenchmarkRequest, benchmark_of, "benchmark-algorithm")
+    return asked.answer(BenchmarkResponse, "benchmark_id")
 
 
 async def get(request: web.Request) -> web.Response:

@@ -68,13 +68,13 @@ class RecordQuery(Value):
 
 async def execute(request: web.Request) -> web.Response:
     """A device that the algorithm does not support is passed over: some clients always ask for `gpu`."""
-    run = await ask_for(request, ExecutionRequest, work_of, "execute-algorithm")
-    return json_bytes(b'{"execution_id":"%b"}' % run.encode())
+    asked = await ask_for(request, ExecutionRequest, work_of, "execute-algorithm")
+    return asked.answer(ExecutionResponse, "execution_id")
 
 
 async def execute_v1(request: web.Request) -> web.Response:
-    run = await ask_for(request, ExecutionRequest, strict_work_of, "executions")
-    return json_bytes(b'{"execution_id":"%b"}' % run.encode())
+    asked = await ask_for(request, ExecutionRequest, strict_work_of, "executions")
+    return asked.answer(ExecutionResponse, "execution_id")
 
 
 async def get_v0(request: web.Request) -> web.Response:

@@ -26,8 +26,8 @@ from voxloom.models import (
 
 
 async def train(request: web.Request) -> web.Response:
-    run = await ask_for(request, TrainingRequest, training_of, "train-algorithm")
-    return json_answer(TrainingResponse(training_id=run))
+    asked = await ask_for(request, TrainingRequest, training_of, "train-algorithm")
+    return asked.answer(TrainingResponse, "training_id")
 
 
 async def get_v0(request: web.Request) -> web.Response:
@@ -74,8 +74,8 @@ async def go_on(request: web.Request) -> web.Response:
         priority=work.priority,
     )
     context = context_of(request)
-    run = await ask(context, key_of(request), wanted, lambda: training_of(context, wanted), "continue")
-    return json_answer(TrainingResponse(training_id=run))
+    asked = await ask(context, key_of(request), wanted, lambda: training_of(context, wanted), "continue")
+    return asked.answer(TrainingResponse, "training_id")
 
 
 async def delete(request: web.Request) -> web.Response:

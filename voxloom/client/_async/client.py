@@ -23,7 +23,7 @@ from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._bodies import Body
 from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
 from voxloom.client._outputs import Progress, write_sole
-from voxloom.client._problems import parse, parse_list
+from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._values import as_json
 from voxloom.errors import InvalidInput, NotFound
@@ -306,9 +306,10 @@ class AsyncClient(AsyncLearning, AsyncLooking):
     async def _start(self, request: Mapping[str, Any], plan: Plan) -> AsyncRun:
         body = as_json(request, "The parameters")
         response = await self._transport.request("POST", "/api/v0/execute-algorithm", json=body, key=new_id())
-        execution_id = parse(ExecutionResponse, response).execution_id
+        answer = parse(ExecutionResponse, response)
+        warn(answer.warnings, above=3)
         stacked = len(plan.counts) == 1 and plan.counts[0] is not None
-        return AsyncRun(self._transport, execution_id, stacked=stacked, counts=tuple(plan.counts))
+        return AsyncRun(self._transport, answer.execution_id, stacked=stacked, counts=tuple(plan.counts))
 
     async def executions(
         self,

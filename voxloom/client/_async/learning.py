@@ -12,7 +12,7 @@ from voxloom.client._async.runs import AsyncTraining
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._inputs import Given, plan_for_key
 from voxloom.client._outputs import Progress
-from voxloom.client._problems import parse, parse_list
+from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._values import as_json
 from voxloom.errors import NotFound
 from voxloom.ids import new_id
@@ -91,7 +91,9 @@ class AsyncLearning:
         }
         body = as_json(request, "The parameters")
         response = await self._transport.request("POST", "/api/v1/trainings", json=body, key=new_id())
-        return AsyncTraining(self._transport, parse(TrainingResponse, response).training_id)
+        answer = parse(TrainingResponse, response)
+        warn(answer.warnings, above=2)
+        return AsyncTraining(self._transport, answer.training_id)
 
     def training(self, training_id: str) -> AsyncTraining:
         """A training that was started earlier, by whomever."""

@@ -18,7 +18,7 @@ from voxloom.client._address import find_address
 from voxloom.client._bodies import Body
 from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
 from voxloom.client._outputs import Progress, write_sole
-from voxloom.client._problems import parse, parse_list
+from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._sio import in_thread, parallel
 from voxloom.client._sync.files import AT_ONCE, Files
@@ -308,9 +308,10 @@ class Client(Learning, Looking):
     def _start(self, request: Mapping[str, Any], plan: Plan) -> Run:
         body = as_json(request, "The parameters")
         response = self._transport.request("POST", "/api/v0/execute-algorithm", json=body, key=new_id())
-        execution_id = parse(ExecutionResponse, response).execution_id
+        answer = parse(ExecutionResponse, response)
+        warn(answer.warnings, above=3)
         stacked = len(plan.counts) == 1 and plan.counts[0] is not None
-        return Run(self._transport, execution_id, stacked=stacked, counts=tuple(plan.counts))
+        return Run(self._transport, answer.execution_id, stacked=stacked, counts=tuple(plan.counts))
 
     def executions(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from voxloom.client._inputs import Given, plan_for_key
 from voxloom.client._outputs import Progress
-from voxloom.client._problems import parse, parse_list
+from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._sio import in_thread
 from voxloom.client._sync.files import Files
 from voxloom.client._sync.runs import Training
@@ -93,7 +93,9 @@ class Learning:
         }
         body = as_json(request, "The parameters")
         response = self._transport.request("POST", "/api/v1/trainings", json=body, key=new_id())
-        return Training(self._transport, parse(TrainingResponse, response).training_id)
+        answer = parse(TrainingResponse, response)
+        warn(answer.warnings, above=2)
+        return Training(self._transport, answer.training_id)
 
     def training(self, training_id: str) -> Training:
         """A training that was started earlier, by whomever."""
