@@ -110,6 +110,8 @@ class AlgorithmRecord(Value):
     algorithm_minor_version: str
     algorithm_input_queue: str = "voxloom"
     algorithm_type: str
+    input_schema: str = ""
+    """`ImageSchema` where the newest minor version takes its inputs as that has them; empty: not known."""
     algorithm_tags: list[str] = []
     algorithm_description: str = ""
     supported_devices: list[str] = []

@@ -25,9 +25,9 @@ END_SECS = 5.0
 
 async def check_importable(
     forks: ForkServer, module_dir: Path, work: Path, *, timeout: float, memory: int | None
-) -> None:
+) -> str:
     """Imports the algorithm in `module_dir` and makes a Runner, in a process that is gone afterwards with all it has
-    started. `work` is an empty folder of its own.
+    started. `work` is an empty folder of its own. Returns the schema that its inputs must fit, where that is known.
 
     Raises:
         InvalidInput: `algorithm_not_importable`; `details["log"]` has the traceback and what was printed.
@@ -42,7 +42,7 @@ async def check_importable(
         printed = await _finish(output)
     if not ended:
         raise _fault(f"The algorithm cannot be loaded: importing it took longer than {timeout:g} s.", "", printed)
-    _judge(await asyncio.to_thread(_read, report), returncode, printed)
+    return _judge(await asyncio.to_thread(_read, report), returncode, printed)
 
 
 def default_memory() -> int:
@@ -117,11 +117,12 @@ def _read(report: Path) -> dict[str, str | None] | None:
     return verdict
 
 
-def _judge(verdict: dict[str, str | None] | None, returncode: int | None, printed: str) -> None:
+def _judge(verdict: dict[str, str | None] | None, returncode: int | None, printed: str) -> str:
     if verdict is None:
         raise _fault(f"The algorithm cannot be loaded: its process {_ending(returncode)}.", "", printed)
     if verdict.get("fault"):
         raise _fault(str(verdict["fault"]), verdict.get("trace") or "", printed)
+    return str(verdict.get("input_schema") or "")
 
 
 def _ending(returncode: int | None) -> str:

@@ -99,8 +99,7 @@ class Deployer(Service):
         algorithm = await self._unpack(event, work)
         pyproject = await asyncio.to_thread(algorithm.pyproject, LARGEST_PYPROJECT + 1)
         manifest = apply_overrides(parse_manifest(pyproject, algorithm.paths), event.overrides)
-        if manifest.check_importable:
-            await self._check(algorithm, work)
+        input_schema = await self._check(algorithm, work) if manifest.check_importable else ""
         content = await self._contents.put(algorithm, work)
         deploy = Deploy(
             deploy_id=event.subject,
@@ -109,6 +108,7 @@ class Deployer(Service):
             content=content,
             time=event.time,
             merge=event.merge,
+            input_schema=input_schema,
         )
         return manifest, await add_minor(self.store, deploy)
 
@@ -124,11 +124,11 @@ class Deployer(Service):
             ) from None
         return await asyncio.to_thread(_unpack, source, target, self.settings.max_algorithm_bytes)
 
-    async def _check(self, algorithm: Algorithm, work: Path) -> None:
+    async def _check(self, algorithm: Algorithm, work: Path) -> str:
         place = work / "check"
         await asyncio.to_thread(place.mkdir)
         timeout, memory = self.settings.check_timeout, self.settings.runner_memory
-        await check_importable(self._forks, algorithm.module_dir, place, timeout=timeout, memory=memory)
+        return await check_importable(self._forks, algorithm.module_dir, place, timeout=timeout, memory=memory)
 
     @asynccontextmanager
     async def _work_folder(self) -> AsyncIterator[Path]:

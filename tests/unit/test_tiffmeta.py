@@ -123,7 +123,8 @@ def test_a_colour_image_keeps_its_sizes(tmp_path: Path) -> None:
         back = imagefiles.meta_of(source)
         assert imagefiles.is_colour(source)
     assert back is not None
-    assert (back.axes, back.spacing) == ("syx", pytest.approx(meta.spacing))
+    assert back.axes == "syx"
+    assert back.spacing == pytest.approx(meta.spacing)
 
 
 # --- slices or colours ------------------------------------------------------------------------------------
@@ -169,8 +170,8 @@ ZYX = Meta(axes="zyx", spacing={"z": 2.0, "y": 0.5, "x": 0.25}, unit="micrometer
 def test_equal_meanings_have_equal_bytes() -> None:
     again = parse('{"unit": "micrometer", "v": 1, "spacing": {"x": 0.25, "y": 0.5, "z": 2.0}, "axes": "zyx"}')
     assert again is not None
-    assert again.text() == ZYX.text() == (
-        '{"axes":"zyx","spacing":{"x":0.25,"y":0.5,"z":2.0},"unit":"micrometer","v":1}'
+    assert (
+        again.text() == ZYX.text() == ('{"axes":"zyx","spacing":{"x":0.25,"y":0.5,"z":2.0},"unit":"micrometer","v":1}')
     )
 
 
@@ -185,7 +186,11 @@ def test_what_a_later_version_adds_is_kept() -> None:
     "text",
     [
         *(None, 7, "", "{", "[]", '{"axes":"yx","v":2}', '{"axes":"qq","v":1}', '{"axes":"zz","v":1}', b"\xff"),
-        *('{"axes":"yx","spacing":{"x":0}}', '{"axes":"yx","spacing":{"t":1}}', '{"axes":"yx","a":"%s"}' % ("a" * 40000)),
+        *(
+            '{"axes":"yx","spacing":{"x":0}}',
+            '{"axes":"yx","spacing":{"t":1}}',
+            '{"axes":"yx","a":"%s"}' % ("a" * 40000),
+        ),
     ],
 )
 def test_what_is_none_of_ours_says_nothing(text: object) -> None:
@@ -227,7 +232,7 @@ def test_an_output_inherits_what_is_still_true(
 
 
 def test_a_mask_of_a_colour_image_has_its_height_and_width() -> None:
-    colours = Meta(axes="syx", spacing={"y": 0.5, "x": 0.5}, channels=[{"name": "R"}])  # type: ignore[call-arg]
+    colours = Meta(axes="syx", spacing={"y": 0.5, "x": 0.5}, channels=[{"name": "R"}])
     mask = inherited(colours, (3, 8, 9), (8, 9), labels=True)
     assert mask is not None
     assert mask.text() == '{"axes":"yx","spacing":{"x":0.5,"y":0.5},"v":1}'

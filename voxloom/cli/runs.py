@@ -42,6 +42,9 @@ def run(
     ] = None,
     device: Annotated[Device | None, typer.Option(help="In place of the algorithm's default.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The dataset to take from .h5 inputs.")] = None,
+    axes: Annotated[
+        str | None, typer.Option(help="The axes of .tif and .npy inputs where they do not say: zyx, syx (colours).")
+    ] = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="ID", help="A checkpoint to run with.")] = None,
 ) -> None:
     """Run an algorithm on files, show how it goes, and save what comes out.
@@ -69,6 +72,7 @@ def run(
             minor=wanted.minor,
             device=None if device is None else device.value,
             dataset=dataset,
+            axes=axes,
             checkpoint=checkpoint,
             progress=uploaded,
         )
