@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from typer.testing import CliRunner, Result
 
 from tests.unit.client_fake import (
@@ -214,6 +215,49 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(
     assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
     assert said in done.stderr
     assert server.files == {}
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((3, 8, 8), np.int16), "in each of its images, has the dtype int16"),
+        (np.zeros((8, 8), np.uint32), "in.npy has the dtype uint32"),
+        (np.zeros((3, 8, 8), np.int64), "has the dtype int64"),
+        (np.zeros((8, 8), bool), "convert it with .astype('uint8')"),
+        (np.zeros((2, 4, 20, 20), np.uint8), "of red, green, blue and alpha send the first three"),
+        (np.zeros((5, 2, 8, 8), np.uint8), "of 2 channels send one at a time"),
+    ],
+)
+def test_what_an_algorithm_is_known_to_refuse_is_not_sent(
+    cli: Cli, server: FakeServer, tmp_path: Path, image: Any, said: str
+) -> None:
+    server.algorithms = [an_algorithm(schema="ImageSchema")]
+    np.save(tmp_path / "in.npy", image)
+    done = cli("run", "smooth", tmp_path / "in.npy")
+    assert (done.exit_code, said in done.stderr, server.requests[1:]) == (1, True, []), done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["int16", ">u2"])
+def test_where_nothing_is_known_everything_is_sent(cli: Cli, server: FakeServer, tmp_path: Path, dtype: str) -> None:
+    server.algorithms = [an_algorithm(schema="ImageSchema" if dtype == ">u2" else "")]
+    np.save(tmp_path / "in.npy", np.zeros((3, 8, 8), dtype))
+    assert cli("run", "smooth", tmp_path / "in.npy").exit_code == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # tifffile's own, that it will stop doing so
+def test_three_slices_that_may_be_colours_are_asked_about(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((3, 8, 8), np.uint8))
+    asked = cli("run", "smooth", tmp_path / "in.tif")
+    assert (asked.exit_code, "--axes zyx" in asked.stderr, server.files) == (1, True, {})
+    assert cli("run", "smooth", tmp_path / "in.tif", "--axes", "zyx").exit_code == 0
+    assert len(server.bodies[0]["input_dataset_ids"]) == 3
+
+
+def test_times_of_volumes_are_not_taken_for_colours(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
+    told = {"axes": "TZYX"}
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((2, 3, 8, 8), np.uint8), imagej=True, metadata=told)
+    done = cli("run", "smooth", tmp_path / "in.tif")
+    assert (done.exit_code, "Send one t at a time" in done.stderr, server.files) == (1, True, {})
 
 
 def test_ctrl_c_stops_the_run_says_so_and_exits_with_130(server: FakeServer, volume: Path) -> None:
