@@ -168,6 +168,10 @@ def test_outputs_that_do_not_stack_go_into_a_folder_instead(
     done = cli("run", "smooth", volume, "-o", tmp_path / "out.npy")
     assert done.stdout.split() == [str(tmp_path / "out" / f"{index}.h5") for index in range(5)]
     assert sorted(read_datasets(tmp_path / "out" / "0.h5")) == ["features", "size"]
+    assert done.stderr.splitlines()[-1] == (
+        f"The outputs are not one array, which is what {tmp_path / 'out.npy'} could hold: "
+        f"they are in {tmp_path / 'out'} instead."
+    )
 
 
 def test_the_dataset_of_an_hdf5_input_can_be_chosen(cli: Cli, tmp_path: Path, server: FakeServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,14 @@ import typer
 from voxloom.cli.text import printable
 
 if TYPE_CHECKING:
+    from voxloom.client._inputs import Wanted
+    from voxloom.manifest import Manifest
     from voxloom.testing import Outputs
+
+
+Axes = Annotated[
+    str | None, typer.Option(help="The axes of .tif and .npy inputs where they do not say: zyx, syx (colours).")
+]
 
 
 class Kind(StrEnum):
@@ -49,7 +57,7 @@ def new(
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
     typer.echo(f"Made {name}/ with {', '.join(files)}.")
-    typer.echo(f"Next: cd {name}; pytest; voxloom deploy .")
+    typer.echo(f"Next: cd {name}; python -m unittest; voxloom deploy .")
 
 
 def check(
@@ -78,22 +86,58 @@ def debug(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A folder for the outputs.")] = None,
     device: Annotated[str, typer.Option(help="What `self.device` says.")] = "cpu",
+    dataset: Annotated[
+        str | None, typer.Option(help="The dataset to take from .h5 inputs; else what to call .npy and .tif.")
+    ] = None,
+    axes: Axes = None,
 ) -> None:
-    """Run an algorithm in this process on local files, without a server: breakpoints and profilers work."""
+    """Run an algorithm in this process on local files, without a server: breakpoints and profilers work.
+
+    Files are taken apart as `voxloom run` does it: a volume for an Image2... algorithm slice by slice.
+    """
     from voxloom import testing
     from voxloom.cli.values import parse_parameters
+    from voxloom.client._inputs import Wanted
     from voxloom.errors import InvalidInput
     from voxloom.manifest import read_folder
 
     if not (folder / "Runner.py").is_file():
         raise InvalidInput(f"There is no Runner.py in {folder}; name the folder of an algorithm.")
-    declared = read_folder(folder).additional_parameters if (folder / "pyproject.toml").is_file() else []
-    args = parse_parameters(parameter or [], declared)
-    given = list(files or [])
-    outputs = testing.run(folder, given[0] if len(given) == 1 else given, args, device=device)
+    manifest = read_folder(folder) if (folder / "pyproject.toml").is_file() else None
+    args = parse_parameters(parameter or [], manifest.additional_parameters if manifest else [])
+    wanted = Wanted(_kind_of(folder, manifest), dataset, axes)
+    with tempfile.TemporaryDirectory(prefix="voxloom-debug-") as scratch:
+        outputs = testing.run(folder, _as_sent(list(files or []), wanted, Path(scratch)), args, device=device)
     for level, text in outputs.log:
         typer.echo(printable(f"{level} {text}"), err=True)
     _tell(outputs, out)
+
+
+def _kind_of(folder: Path, manifest: Manifest | None) -> str:
+    """What the manifest says, or else the class."""
+    from voxloom import testing
+
+    if manifest is not None and manifest.algorithm_type != Kind.Undefined.value:
+        return manifest.algorithm_type
+    with testing.imported(folder) as runner:
+        return runner.algorithm_type
+
+
+def _as_sent(files: list[Path], wanted: Wanted, scratch: Path) -> list[Path]:
+    """HDF5 files as `voxloom run` would send them."""
+    from voxloom.client._inputs import Item, WholeFile, as_list, plan_inputs
+    from voxloom.imagefiles import read_item, write_datasets
+
+    sent: list[Path] = []
+    with plan_inputs(as_list(files), wanted) as plan:
+        for number, upload in enumerate(plan.uploads):
+            if isinstance(upload, WholeFile):
+                sent.append(upload.path)
+            elif isinstance(upload, Item):
+                metas = {} if (meta := upload.meta) is None else {upload.dataset: meta}
+                sent.append(scratch / f"{number}.h5")
+                write_datasets(sent[-1], {upload.dataset: read_item(upload.source, upload.index)}, metas)
+    return sent
 
 
 def _tell(outputs: Outputs, out: Path | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxloom.cli.interrupts import INTERRUPTED, Interrupts
+from voxloom.cli.local import Axes
 from voxloom.cli.session import RunId, connect, find_run
 from voxloom.cli.text import printable, tell
 
@@ -42,9 +43,7 @@ def run(
     ] = None,
     device: Annotated[Device | None, typer.Option(help="In place of the algorithm's default.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The dataset to take from .h5 inputs.")] = None,
-    axes: Annotated[
-        str | None, typer.Option(help="The axes of .tif and .npy inputs where they do not say: zyx, syx (colours).")
-    ] = None,
+    axes: Axes = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="ID", help="A checkpoint to run with.")] = None,
 ) -> None:
     """Run an algorithm on files, show how it goes, and save what comes out.

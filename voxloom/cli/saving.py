@@ -63,12 +63,17 @@ def save(
 def fetch_outputs(client: Client, run_id: str, parts: Sequence[Part], out: Path, view: View) -> list[Path]:
     """`save_outputs`, which shows how it goes and says what to do where it does not."""
     try:
-        return save_outputs(client, parts, out, lambda done, total: view.moved("saving", done, total))
+        saved = save_outputs(client, parts, out, lambda done, total: view.moved("saving", done, total))
     except (OSError, VoxloomError, KeyboardInterrupt):
         view.say(
             f"Run {run_id} is COMPLETED; its outputs stay on the server. `voxloom save {run_id} OUT` fetches them."
         )
         raise
+    if not is_folder(out) and saved != [out]:
+        view.say(
+            f"The outputs are not one array, which is what {out} could hold: they are in {saved[0].parent} instead."
+        )
+    return saved
 
 
 def check_destination(out: Path) -> None:
