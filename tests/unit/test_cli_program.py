@@ -139,10 +139,24 @@ def test_a_device_that_does_not_exist_is_refused(cli: Cli, volume: Path, server:
 
 
 def test_parameters_device_and_minor_version_reach_the_server(cli: Cli, volume: Path, server: FakeServer) -> None:
-    cli("run", "smooth:1.0", volume, "-p", "sigma=2", "-p", "label=7", "-p", "other=[1]", "--device", "gpu")
+    cli(
+        "run",
+        "smooth:1.0",
+        volume,
+        "-p",
+        "sigma=2",
+        "-p",
+        "label=7",
+        "-p",
+        "other=[1]",
+        "--device",
+        "gpu",
+        "--priority",
+        "7",
+    )
     sent = server.bodies[0]
     assert sent["additional_parameters"] == {"sigma": 2.0, "label": "7", "other": [1]}
-    assert (sent["execution_device_override"], sent["algorithm_minor_version"]) == ("gpu", "0")
+    assert (sent["execution_device_override"], sent["algorithm_minor_version"], sent["priority"]) == ("gpu", "0", 7)
 
 
 def test_a_folder_gets_one_file_per_input(cli: Cli, volume: Path, tmp_path: Path) -> None:

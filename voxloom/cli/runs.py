@@ -45,6 +45,7 @@ def run(
     dataset: Annotated[str | None, typer.Option(help="The dataset to take from .h5 inputs.")] = None,
     axes: Axes = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="ID", help="A checkpoint to run with.")] = None,
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="Of runs that wait, the highest is next.")] = 0,
 ) -> None:
     """Run an algorithm on files, show how it goes, and save what comes out.
 
@@ -73,6 +74,7 @@ def run(
             dataset=dataset,
             axes=axes,
             checkpoint=checkpoint,
+            priority=priority,
             progress=uploaded,
         )
         view.began(f"{wanted.record.algorithm_name} {wanted.version}, run {started.id}")

@@ -261,6 +261,7 @@ class AsyncClient(AsyncLearning, AsyncLooking):
         checkpoint: str | None = None,
         dataset: str | None = None,
         axes: str | None = None,
+        priority: int = 0,
         progress: Progress | None = None,
     ) -> AsyncRun:
         """Starts a run and returns at once when the server has taken it.
@@ -277,6 +278,7 @@ class AsyncClient(AsyncLearning, AsyncLooking):
             dataset: what to read from HDF5 files, and, for algorithms of other types, what to call arrays.
             axes: one letter per axis of an array, TIFF or .npy file, in its order, where it does not say: `zyx` for
                 slices, `syx` for one image in colours (s), `t` for times, `c` for channels, `n` for anything else.
+            priority: -100 to 100; of runs that wait, the highest is next.
             progress: told how many of how many files are uploaded.
 
         What the algorithm is known to refuse is refused before anything is sent.
@@ -300,6 +302,7 @@ class AsyncClient(AsyncLearning, AsyncLooking):
                 "execution_device_override": device,
                 "session_token": session,
                 "checkpoint_id": checkpoint,
+                **({"priority": priority} if priority else {}),
             }
             return await self._start(request, plan)
 
