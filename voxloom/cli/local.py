@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import tempfile
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import printable
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ def new(
     name: Annotated[str, typer.Argument(help="The algorithm's name, and its folder's.", show_default=False)],
     kind: Annotated[Kind, typer.Option("--type", help="What it takes and gives.")] = Kind.Image2Image,
     trainable: Annotated[bool, typer.Option("--trainable", help="It can learn, too.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make the folder of a new algorithm, which deploys as it is and passes its own test."""
     from voxloom.errors import InvalidInput
@@ -56,12 +61,18 @@ def new(
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
+    if as_json:
+        from voxloom.cli.answers import Made
+
+        show(Made(name=name, algorithm_type=kind.value, folder=str(folder), files=list(files)))
+        return
     typer.echo(f"Made {name}/ with {', '.join(files)}.")
     typer.echo(f"Next: cd {name}; python -m unittest; voxloom deploy .")
 
 
 def check(
     source: Annotated[Path, typer.Argument(metavar="FOLDER|ZIP", help="An algorithm.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Say what a deploy would say: whether it can be read and imported, and what to mend."""
     from voxloom.checking import check as look
@@ -71,6 +82,12 @@ def check(
         manifest = look(source, warn=lambda text: typer.echo(f"Warning: {printable(text)}", err=True))
     except InvalidInput as error:
         raise InvalidInput(printable(error.message), code=error.code) from None
+    if as_json:
+        from voxloom.cli.answers import Checked
+
+        version, warnings = f"{manifest.major}.{manifest.minor}", manifest.warnings
+        show(Checked(name=manifest.name, version=version, algorithm_type=manifest.algorithm_type, warnings=warnings))
+        return
     told = f"{manifest.name} {manifest.major}.{manifest.minor} ({manifest.algorithm_type})"
     typer.echo(f"{printable(told)} can be deployed.")
 
@@ -90,6 +107,7 @@ def debug(
         str | None, typer.Option(help="The dataset to take from .h5 inputs; else what to call .npy and .tif.")
     ] = None,
     axes: Axes = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run an algorithm in this process on local files, without a server: breakpoints and profilers work.
 
@@ -106,11 +124,17 @@ def debug(
     manifest = read_folder(folder) if (folder / "pyproject.toml").is_file() else None
     args = parse_parameters(parameter or [], manifest.additional_parameters if manifest else [])
     wanted = Wanted(_kind_of(folder, manifest), dataset, axes)
-    with tempfile.TemporaryDirectory(prefix="voxloom-debug-") as scratch:
+    # What the algorithm prints must not stand among the JSON.
+    printed = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with tempfile.TemporaryDirectory(prefix="voxloom-debug-") as scratch, printed:
         outputs = testing.run(folder, _as_sent(list(files or []), wanted, Path(scratch)), args, device=device)
+    saved = _save(outputs, out)
+    if as_json:
+        _show(outputs, saved)
+        return
     for level, text in outputs.log:
         typer.echo(printable(f"{level} {text}"), err=True)
-    _tell(outputs, out)
+    _tell(outputs)
 
 
 def _kind_of(folder: Path, manifest: Manifest | None) -> str:
@@ -140,14 +164,43 @@ def _as_sent(files: list[Path], wanted: Wanted, scratch: Path) -> list[Path]:
     return sent
 
 
-def _tell(outputs: Outputs, out: Path | None) -> None:
+def _save(outputs: Outputs, out: Path | None) -> list[Path]:
+    """One file for each; none without a folder for them."""
     from voxloom.imagefiles import write_datasets
 
+    if out is None:
+        return []
+    out.mkdir(parents=True, exist_ok=True)
+    places = [out / f"{number}.h5" for number in range(len(outputs))]
+    for place, output in zip(places, outputs, strict=True):
+        write_datasets(place, output)
+    return places
+
+
+def _show(outputs: Outputs, saved: Sequence[Path]) -> None:
+    from voxloom.cli.answers import Array, Debugged, DebugOutput, LogEntry
+
+    places: list[str | None] = [str(path) for path in saved]
+    places += [None] * (len(outputs) - len(saved))
+    told = [
+        DebugOutput(
+            datasets={
+                name: Array(dtype=str(value.dtype), shape=list(value.shape))
+                if hasattr(value, "shape")
+                else repr(value)[:80]
+                for name, value in output.items()
+            },
+            file=place,
+        )
+        for output, place in zip(outputs, places, strict=True)
+    ]
+    log = [LogEntry(level=level, text=text) for level, text in outputs.log]
+    show(Debugged(outputs=told, ids=outputs.ids, log=log))
+
+
+def _tell(outputs: Outputs) -> None:
     for number, output in enumerate(outputs):
         typer.echo(f"output {number}: " + ", ".join(f"{name} {_shape(value)}" for name, value in output.items()))
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            write_datasets(out / f"{number}.h5", output)
     if not outputs:
         typer.echo(f"outputs: {outputs.ids}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxloom.cli.session import RunId, connect, find_run
+from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import printable, tell
 from voxloom.errors import InvalidInput, VoxloomError
 
@@ -45,6 +46,7 @@ def save(
         Path,
         typer.Argument(help="A .h5, .npy or .tif file for all of them, as one stack, or a folder.", metavar="OUT"),
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Save the outputs of a run that has COMPLETED."""
     from voxloom.cli.follow import open_view
@@ -57,7 +59,12 @@ def save(
         if record.status is not Status.COMPLETED:
             raise InvalidInput(f"{printable(describe_end(record))} Only a run that has COMPLETED has outputs.")
         saved = fetch_outputs(client, record.execution_id, parts_of(record.output_dataset_ids, (), ()), out, view)
-    tell(saved)
+    if as_json:
+        from voxloom.cli.answers import Saved
+
+        show(Saved(execution_id=record.execution_id, saved=[str(path) for path in saved]))
+    else:
+        tell(saved)
 
 
 def fetch_outputs(client: Client, run_id: str, parts: Sequence[Part], out: Path, view: View) -> list[Path]:
