@@ -30,6 +30,8 @@ class MinorVersion(Value):
     module_bytes: int = 0
     asset_bytes: int = 0
     asset_count: int = 0
+    input_schema: str = ""
+    """As `AlgorithmRecord.input_schema`."""
     unnamed: str = ""
     """Its assets with name and version taken out of its pyproject: an export of it has the same."""
     deploy_id: str
@@ -96,6 +98,8 @@ class Deploy:
     time: Moment
     merge: bool = False
     """What an older minor version has already is not added again."""
+    input_schema: str = ""
+    """As `AlgorithmRecord.input_schema`."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,7 @@ def _minor_version(minor: str, deploy: Deploy) -> MinorVersion:
         module_bytes=content.module_bytes,
         asset_bytes=content.asset_bytes,
         asset_count=content.asset_count,
+        input_schema=deploy.input_schema,
         unnamed=content.unnamed,
         deploy_id=deploy.deploy_id,
         time=deploy.time,
@@ -253,6 +258,7 @@ def record_of(entry: AlgorithmEntry, checkpoints: Sequence[Checkpoint] = ()) -> 
         latest_algorithm_minor_version=latest,
         algorithm_minor_version=latest,
         algorithm_type=about.algorithm_type,
+        input_schema=entry.latest.input_schema,
         algorithm_tags=about.tags,
         algorithm_description=about.description,
         supported_devices=about.supported_devices,

@@ -70,7 +70,8 @@ def _import_fault(folder: Path, scratch: Path) -> str | None:
     report, notes = scratch / "report.json", scratch / "notes"
     limits = [str(MEMORY), str(int(CHECK_SECS + libraries.LONGEST))]
     command = [sys.executable, "-m", "voxloom.runner.check", str(folder), str(report), *limits, str(notes)]
-    with subprocess.Popen(command, cwd=scratch) as process:  # noqa: S603  # our own module
+    # What the algorithm prints is for people: stdout is ours.
+    with subprocess.Popen(command, cwd=scratch, stdout=2) as process:  # noqa: S603  # our own module
         times = _wait(process, notes)
     if times.own > CHECK_SECS:
         beside = f", beside the time that libraries took ({told})" if (told := times.told()) else ""

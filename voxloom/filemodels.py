@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from voxloom.models import Value
+from voxloom.models import Time, Value
 
 FileKind = Literal["upload", "output"]
 """Who has made a file: a client, or a run."""
@@ -17,7 +17,7 @@ class FileSummary(Value):
     size_bytes: int
     etag: str
     """Of the bytes, as in the header of a download; without quotes."""
-    time_created: str
+    time_created: Time
     kind: FileKind
     project: str
     execution_id: str | None = None
@@ -33,7 +33,7 @@ class FileRecord(FileSummary):
     """deleting: somebody has asked for that, and it was not done yet."""
     sample_ids: list[str]
     """The samples that refer to it; while there are any, it cannot be deleted and does not expire."""
-    expires: str | None = None
+    expires: Time | None = None
     """It may be gone from then on; None: it stays."""
 
 

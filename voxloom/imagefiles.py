@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.imagemeta import ATTRIBUTE, Meta, parse
 from voxloom.tiffmeta import layout
-from voxloom.tiffs import TiffImage, check_tiff, lay_out_tiff, open_tiff
+from voxloom.tiffs import ImageArray, arranged, check_tiff, lay_out_tiff, open_tiff
 
 Array = NDArray[Any]
 Kind = Literal["hdf5", "npy", "tiff"]
@@ -80,32 +80,38 @@ def open_image(path: Path, dataset: str | None = None, axes: str | None = None) 
     """The image in a file, not yet in memory where the format allows; valid inside the block.
 
     `dataset` names the one to take from an HDF5 file; without it the file must leave no doubt (`choose_dataset`).
-    Colours of a TIFF come before height and width; `is_colour` tells one such image from a stack. `axes` says what a
-    TIFF does not. `meta_of` tells what is known of axes and sizes.
+    Colours of a TIFF come before height and width; `is_colour` tells one such image from a stack. `axes` are those of
+    the array in a TIFF or .npy, where the file does not say. `meta_of` tells what is known of axes and sizes.
     Raises InvalidInput, or NotFound when there is no such file.
     """
     kind = require_kind(require_file(path))
     if kind == "hdf5":
+        refuse_axes(axes)
         with open_hdf5(path) as file:
             chosen = file[choose_dataset(path, image_datasets(path, file), dataset)]
             _refuse_foreign(path, chosen)
             yield chosen
     elif kind == "npy":
-        yield _open_npy(path)
+        yield _open_npy(path) if axes is None else arranged(_open_npy(path), axes)
     else:
         yield open_tiff(path, axes)
 
 
+def refuse_axes(axes: str | None) -> None:
+    if axes is not None:
+        raise InvalidInput("Axes can be told of TIFF and .npy files, and of arrays; an HDF5 file is sent as it is.")
+
+
 def is_colour(source: Source) -> bool:
     """Whether it is one colour image of three axes, which looks like a stack."""
-    return isinstance(source, TiffImage) and source.colour
+    return isinstance(source, ImageArray) and source.colour
 
 
 def meta_of(source: Source) -> Meta | None:
     """What the file of a source says of axes and sizes of voxels; None where it says nothing."""
     if isinstance(source, h5py.Dataset):
         return meta_in(source)
-    return source.meta if isinstance(source, TiffImage) else None
+    return source.meta if isinstance(source, ImageArray) else None
 
 
 def meta_in(dataset: h5py.Dataset) -> Meta | None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, FailFast, Field
+from pydantic import BeforeValidator, FailFast, Field, WithJsonSchema
 
 from voxloom.values import Moment as Moment
 from voxloom.values import RunError as RunError
 from voxloom.values import Value as Value
 from voxloom.values import format_time as format_time
 from voxloom.values import utc_now as utc_now
+
+_DATE_TIME = {"type": "string", "format": "date-time"}
+Time = Annotated[str, WithJsonSchema(_DATE_TIME)]
+"""As `format_time` writes it."""
+TimeOrEmpty = Annotated[str, WithJsonSchema({"anyOf": [_DATE_TIME, {"type": "string", "maxLength": 0}]})]
+"""The same, or "" where it has not come yet."""
 
 
 class Status(StrEnum):
@@ -96,7 +102,7 @@ class StorageMetrics(Value):
     module_count: int = 0
     asset_count: int = 0
     checkpoint_count: int = 0
-    last_recomputed_at: str = ""
+    last_recomputed_at: TimeOrEmpty = ""
 
 
 class AlgorithmRecord(Value):
@@ -110,6 +116,8 @@ class AlgorithmRecord(Value):
     algorithm_minor_version: str
     algorithm_input_queue: str = "voxloom"
     algorithm_type: str
+    input_schema: str = ""
+    """`ImageSchema` where the newest minor version takes its inputs as that has them; empty: not known."""
     algorithm_tags: list[str] = []
     algorithm_description: str = ""
     supported_devices: list[str] = []
@@ -151,8 +159,8 @@ class DeployRecord(Value):
     algorithm_name: str | None = None
     algorithm_major_version: str | None = None
     algorithm_minor_version: str | None = None
-    time_started: str | None = None
-    time_completed: str | None = None
+    time_started: Time | None = None
+    time_completed: Time | None = None
     log: str | None = None
     error: RunError | None = None
     warnings: list[str] = []
@@ -236,8 +244,8 @@ class ExecutionRecord(Value):
     output_dataset_ids: list[str] = []
     status: Status
     progress: float = 0.0
-    time_started: str
-    time_completed: str = ""
+    time_started: Time
+    time_completed: TimeOrEmpty = ""
     log: str = ""
     # Ours.
     algorithm_name: str = ""
@@ -264,8 +272,8 @@ class ExecutionSummary(Value):
     algorithm_minor_version: str | None
     status: Status
     progress: float
-    time_started: str
-    time_completed: str
+    time_started: Time
+    time_completed: TimeOrEmpty
     project: str
     attempt: int
     task: Literal["execution", "training", "benchmark"] = "execution"
@@ -326,7 +334,7 @@ class SampleRecord(Value):
     sample_id: str
     files: list[dict[str, list[str]]]
     tags: list[str] = []
-    time_created: str
+    time_created: Time
     project: str = "default"
 
 
@@ -356,8 +364,8 @@ class TrainingRecord(Value):
     algorithm_id: str
     status: Status
     progress: float = 0.0
-    time_started: str
-    time_completed: str | None = None
+    time_started: Time
+    time_completed: Time | None = None
     log: str | None = None
     training_data: list[str]
     additional_parameters: dict[str, Any] | None = None
@@ -392,8 +400,8 @@ class TrainingSummary(Value):
     algorithm_minor_version: str | None
     status: Status
     progress: float
-    time_started: str
-    time_completed: str
+    time_started: Time
+    time_completed: TimeOrEmpty
     project: str
     attempt: int
 
@@ -404,7 +412,7 @@ class CheckpointRecord(Value):
     checkpoint_id: str
     training_id: str
     parent_algorithm_id: str
-    created_at: str
+    created_at: Time
     properties: dict[str, Any]
     tags: list[str] = []
     parent_checkpoint_id: str | None = None
@@ -439,8 +447,8 @@ class BenchmarkRecord(Value):
     algorithm_id: str
     additional_parameters: dict[str, Any]
     status: Status
-    time_started: str
-    time_completed: str = ""
+    time_started: Time
+    time_completed: TimeOrEmpty = ""
     log: str = ""
     data: dict[str, Any] = {}
     # Ours.
@@ -503,7 +511,7 @@ class WorkerRun(Value):
     algorithm_name: str = ""
     algorithm_version: str = ""
     device_class: str = ""
-    since: str = ""
+    since: TimeOrEmpty = ""
 
 
 WorkerState = Literal["live", "draining", "silent", "gone"]
@@ -520,7 +528,7 @@ class WorkerRecord(Value):
     host: str = ""
     pid: int = 0
     version: str = ""
-    started: str = ""
+    started: TimeOrEmpty = ""
     heartbeat_seconds: float | None = None
     """Since the newest heartbeat; None where there was none."""
     lanes: list[WorkerLane] = []
@@ -534,7 +542,7 @@ class DeadLetterSummary(Value):
     dead_letter_id: str
     queue: str
     reason: str
-    time: str
+    time: Time
     parked: bool
     type: str = ""
     """Of the event, where it is one."""

@@ -11,6 +11,8 @@ from voxloom.errors import InvalidInput
 from voxloom.models import AlgorithmType
 
 TYPES: tuple[str, ...] = get_args(AlgorithmType)
+_SEVERAL = ("Image2MultiRegionSegmentation", "Image2Alignment", "Image2Embedding")
+"""Types whose outputs hold more than one array, so that they go into a folder."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 
 
@@ -29,7 +31,8 @@ _IMAGE2IMAGE = _Template(
     "Image2ImageRunner",
     """
         # (N, H, W): one image per file, stacked. What is returned is written as one image per file.
-        result = np.empty_like(data)
+        # Of float32 at least: a factor times a number of 8 or 16 bits may be larger than these can hold.
+        result = np.empty(data.shape, np.result_type(data.dtype, np.float32))
         for index, image in enumerate(data):
             result[index] = image * args.get("factor", 2.0)
             self.set_progress((index + 1) / len(data))
@@ -87,11 +90,13 @@ _EMBEDDING = _Template(
 _GENERIC = _Template(
     "BaseRunner",
     """
+        # One dict of arrays per file.
         self.set_progress(0.5)
-        return [{"volume": item["volume"] * args.get("factor", 2.0)} for item in data]
+        factor = np.float32(args.get("factor", 2.0))
+        return [{name: array * factor for name, array in item.items()} for item in data]
 """,
-    '{"volume": np.ones((2, 3, 4), np.float32)}',
-    'np.testing.assert_allclose(outputs[0]["volume"], 2.0)',
+    '{"image": np.ones((2, 3, 4), np.float32)}',
+    'np.testing.assert_allclose(outputs[0]["image"], 2.0)',
 )
 _TEMPLATES: Mapping[str, _Template] = {
     "Image2Image": _IMAGE2IMAGE,
@@ -105,11 +110,18 @@ _TEMPLATES: Mapping[str, _Template] = {
 }
 _STEPS = """
     def preprocess(self, input_data, args):
-        return self.fetch_data(input_data["input_dataset_ids"], VolumeSchema, "volume")
+        # One dict per file, of all datasets that it holds. A .npy or .tif is sent as one dataset, `image`; another name
+        # is what `voxloom run --dataset NAME` says. Fields of Anything make sure of what is there.
+        return self.fetch_data(input_data["input_dataset_ids"], Anything)
 """
 _LAST_STEP = """
     def postprocess(self, data, args):
-        return self.post_data(data, VolumeSchema)
+        return self.post_data(data, Anything)
+"""
+_SCHEMA = """
+
+class Anything(DataSchema):
+    model_config = ConfigDict(extra="allow")
 """
 _LEARNING = """
     def load_assets(self):
@@ -126,11 +138,10 @@ _LEARNING = """
         self.save_checkpoint({"files/model.json": json.dumps(model).encode()}, model)
 """
 _TRAINING_TEST = """
-
-def test_it_learns():
-    samples = [[{"image": [np.full((4, 4), 3.0, np.float32)]}]]
-    (checkpoint,) = testing.train(FOLDER, samples)
-    assert checkpoint.properties == {"level": 3.0}
+    def test_it_learns(self):
+        samples = [[{"image": [np.full((4, 4), 3.0, np.float32)]}]]
+        (checkpoint,) = testing.train(FOLDER, samples)
+        assert checkpoint.properties == {"level": 3.0}
 """
 
 
@@ -179,13 +190,15 @@ config = {{ type = "float_range", default = 2.0, min = 0.0, max = 100.0, step = 
 
 def _runner(template: _Template, *, trainable: bool) -> str:
     generic = template.base == "BaseRunner"
-    names = sorted({template.base, *(["VolumeSchema"] if generic else []), *(["ImageSchema"] if trainable else [])})
+    names = sorted({template.base, *(["DataSchema"] if generic else []), *(["ImageSchema"] if trainable else [])})
     imports = [
         *(["import json\n"] if trainable else []),
-        *([] if generic and not trainable else ["import numpy as np"]),
+        "import numpy as np",
+        *(["from pydantic import ConfigDict"] if generic else []),
     ]
     return (
         "\n".join([*imports, f"from voxloom.runner import {', '.join(names)}"])
+        + ("\n" + _SCHEMA.rstrip("\n") if generic else "")
         + f"\n\n\nclass Runner({template.base}):"
         + (_LEARNING if trainable else "")
         + (_STEPS if generic else "")
@@ -196,7 +209,8 @@ def _runner(template: _Template, *, trainable: bool) -> str:
 
 
 def _test(template: _Template, *, trainable: bool) -> str:
-    return f"""from pathlib import Path
+    return f"""import unittest
+from pathlib import Path
 
 import numpy as np
 
@@ -205,24 +219,28 @@ from voxloom import testing
 FOLDER = Path(__file__).parent
 
 
-def test_it_runs():
-    images = {template.given}
-    outputs = testing.run(FOLDER, images)
-    {template.then}
+class Test(unittest.TestCase):
+    def test_it_runs(self):
+        images = {template.given}
+        outputs = testing.run(FOLDER, images)
+        {template.then}
 {_TRAINING_TEST if trainable else ""}"""
 
 
 def _readme(name: str, algorithm_type: str, *, trainable: bool) -> str:
-    training = f"voxloom train {name} -d image=FILE       # learn\n" if trainable else ""
+    out = "out" if algorithm_type in _SEVERAL else "out.h5"
+    training = f"{f'voxloom train {name} -d image=FILE':<39} # learn\n" if trainable else ""
     return f"""# {name}
 
 An algorithm of type {algorithm_type}.
 
 ```
-pytest                                  # its own test, without a server
+python -m unittest                      # its own test, without a server; pytest runs it, too
 voxloom check .                         # what a deploy would say
-voxloom debug . FILE -o out             # run it here on a file
+voxloom debug . FILE -o debugged        # run it here on a file: .h5, .npy or .tif
 voxloom deploy .                        # put it on the server
-voxloom run {name} FILE -o out.h5       # run it there
+{f"voxloom run {name} FILE -o {out}":<39} # run it there
 {training}```
+
+`python` is the one that Voxloom is installed in.
 """

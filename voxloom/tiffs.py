@@ -22,8 +22,8 @@ SEPARATE = 2
 """Planar configuration: one plane for each colour."""
 
 
-class TiffImage:
-    """The pixels of a TIFF, colours before height and width, and what the file says of them."""
+class ImageArray:
+    """The pixels of an image, colours before height and width, and what is known of them."""
 
     def __init__(self, pixels: Array, meta: Meta | None, *, colour: bool = False) -> None:
         self.pixels = pixels
@@ -43,7 +43,17 @@ class TiffImage:
         return self.pixels[index]
 
 
-def open_tiff(path: Path, axes: str | None = None) -> TiffImage:
+def arranged(pixels: Array, axes: str) -> ImageArray:
+    """An array whose axes somebody has told. Raises InvalidInput where they cannot be its."""
+    pixels, axes = _colours_first(pixels, checked_axes(axes, pixels.shape))
+    return ImageArray(pixels, Meta(axes=axes), colour=_is_colour(axes))
+
+
+def _is_colour(axes: str) -> bool:
+    return len(axes) == 3 and axes[0] == "s"
+
+
+def open_tiff(path: Path, axes: str | None = None) -> ImageArray:
     """The image or stack, mapped where it lies plain in the file, else decoded.
 
     `axes`: those of the array as the file has it, in place of what the file says. Raises InvalidInput."""
@@ -55,7 +65,7 @@ def open_tiff(path: Path, axes: str | None = None) -> TiffImage:
             check_whole(path, file, series)
             known = checked_axes(axes, series.shape) if axes is not None else _axes(path, file, series)
             pixels, known = _colours_first(_pixels(path, series, file.byteorder), known)
-            return TiffImage(pixels, read_meta(file, series.kind, known), colour=known[0] == "s" and len(known) == 3)
+            return ImageArray(pixels, read_meta(file, series.kind, known), colour=_is_colour(known))
     except InvalidInput:
         raise
     except Exception as error:  # a broken file makes tifffile raise whatever comes of its numbers
@@ -79,8 +89,8 @@ def _axes(path: Path, file: Any, series: Any) -> str:
     if guessed and series.axes == "SYX" and page.planarconfig == SEPARATE:
         count = series.shape[0]
         raise InvalidInput(
-            f"{path} may be {count} slices or one image in {count} colours: tifffile saves both alike. Say --axes zyx for "
-            "slices or --axes syx for colours (axes= in Python), or save it with metadata={'axes': 'ZYX'} or 'SYX'.",
+            f"{path} may be {count} slices or one image in {count} colours: tifffile saves both alike. Say --axes zyx "
+            "for slices, --axes syx for colours (axes= in Python), or save it with metadata={'axes': 'ZYX'} or 'SYX'.",
             code="axes_unknown",
         )
     return axes_of(series.axes)

@@ -24,10 +24,10 @@ BEGIN_SECS = 60.0
 
 async def check_importable(
     forks: ForkServer, algorithm: Algorithm, work: Path, *, timeout: float, memory: int | None, lacks: str = ""
-) -> None:
+) -> str:
     """Imports the algorithm, whose files are laid out, and makes a Runner, in a process that is gone afterwards with
     all it has started. `work` is an empty folder of its own; `lacks` says what may be why it fails. The time that
-    libraries take does not count.
+    libraries take does not count. Returns the schema that its inputs must fit, where that is known.
 
     Raises:
         InvalidInput: `algorithm_not_importable`; `details["log"]` has the traceback and what was printed.
@@ -45,9 +45,10 @@ async def check_importable(
     if not tried.ended:
         times = await asyncio.to_thread(libraries.read, notes)
         raise _fault(_late(timeout, times), "", tried.printed, lacks)
-    _judge(await limited.report_of(report), tried, lacks)
+    input_schema = _judge(await limited.report_of(report), tried, lacks)
     if before != await asyncio.to_thread(_marks, algorithm):
         raise _fault("The algorithm changes its own files while it is imported: write elsewhere.", "", tried.printed)
+    return input_schema
 
 
 def default_memory() -> int:
@@ -72,12 +73,13 @@ def _late(timeout: float, times: libraries.Times) -> str:
     )
 
 
-def _judge(verdict: Any, tried: limited.Tried, lacks: str) -> None:
+def _judge(verdict: Any, tried: limited.Tried, lacks: str) -> str:
     if not isinstance(verdict, dict):
         ending = _ending(tried.returncode)
         raise _fault(f"The algorithm cannot be loaded: its process {ending}.", "", tried.printed, lacks)
     if verdict.get("fault"):
         raise _fault(str(verdict["fault"]), str(verdict.get("trace") or ""), tried.printed, lacks)
+    return str(verdict.get("input_schema") or "")
 
 
 def _ending(returncode: int) -> str:

@@ -111,8 +111,7 @@ class Deployer(Service):
         algorithm = await self._unpack(event, work)
         described = await self._describe(algorithm, work)
         manifest = apply_overrides(described.manifest, event.overrides)
-        if manifest.check_importable:
-            await self._check(algorithm, described.lacks, work)
+        input_schema = await self._check(algorithm, described.lacks, work) if manifest.check_importable else ""
         content = await self._contents.put(algorithm, described.plain, work)
         deploy = Deploy(
             deploy_id=event.subject,
@@ -121,6 +120,7 @@ class Deployer(Service):
             content=content,
             time=event.time,
             merge=event.merge,
+            input_schema=input_schema,
         )
         return manifest, await add_minor(self.store, deploy)
 
@@ -141,12 +141,12 @@ class Deployer(Service):
         await asyncio.to_thread(place.mkdir)
         return await describe(self._forks, algorithm, place)
 
-    async def _check(self, algorithm: Algorithm, lacks: str, work: Path) -> None:
+    async def _check(self, algorithm: Algorithm, lacks: str, work: Path) -> str:
         place = work / "check"
         await asyncio.to_thread(place.mkdir)
         await asyncio.to_thread(algorithm.lay_out)
         timeout, memory = self.settings.check_timeout, self.settings.runner_memory
-        await check_importable(self._forks, algorithm, place, timeout=timeout, memory=memory, lacks=lacks)
+        return await check_importable(self._forks, algorithm, place, timeout=timeout, memory=memory, lacks=lacks)
 
     @asynccontextmanager
     async def _work_folder(self) -> AsyncIterator[Path]:

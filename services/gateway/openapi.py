@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from services.gateway.problems import CONTENT_TYPE as PROBLEM_TYPE
-from services.gateway.routing import Body, Many, Media, Route
+from services.gateway.routing import Anything, Body, Many, Media, Route
 from voxloom import __version__
 from voxloom.models import Problem
 
@@ -32,6 +32,10 @@ _TAKING = {
     415: ("unsupported_content_encoding",),
 }
 """Those of every route that takes a body."""
+
+_TEXT = {"type": "string"}
+_BINARY = {"type": "string", "format": "binary"}
+"""OpenAPI 3.1 needs no schema for bytes, but what makes clients from the document does."""
 
 Schemas = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
@@ -166,9 +170,11 @@ def _problems(route: Route, schemas: Schemas) -> dict[str, Any]:
 def _content(body: Body, schemas: Schemas, mode: JsonSchemaMode) -> dict[str, Any]:
     match body:
         case Media(content_type=content_type, text=text):
-            return {content_type: {"schema": {"type": "string"}} if text else {}}
+            return {content_type: {"schema": _TEXT if text else _BINARY}}
+        case Anything(content_type=content_type):
+            return {content_type: {}}
         case tuple():
-            return {one.content_type: {} for one in body}
+            return {one.content_type: {"schema": _BINARY} for one in body}
         case Many(item=item):
             return {"application/json": {"schema": {"type": "array", "items": schemas[item, mode]}}}
         case None:

@@ -46,7 +46,9 @@ _LARGEST = 1 << 63
 
 class PageQuery(Value):
     limit: Annotated[int, Field(ge=1, le=MOST_ITEMS, description="Items of one page.")] = 100
-    cursor: Annotated[str | None, Field(description="From the `Link` header of the page before.")] = None
+    cursor: Annotated[str | None, Field(description="From the `Link` header of the page before; empty: no such.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def cursor_at(order: str, position: Position) -> str:
 def position_of(query: PageQuery, order: str, *shape: type) -> Position | None:
     """After which position the page begins; None: with the first. Raises InvalidInput for a cursor that `cursor_at` has
     not made for this order, and for one whose parts are not of these types (none given: of any)."""
-    if query.cursor is None:
+    if not query.cursor:
         return None
     position = _unpacked(query.cursor, order)
     if position is None or (shape and tuple(type(part) for part in position) != shape):

@@ -22,7 +22,7 @@ class Many:
 
 @dataclass(frozen=True)
 class Media:
-    """Bytes or text of a content type. `schema` is a JSON schema where there is one."""
+    """Bytes or text of a content type."""
 
     content_type: str
     text: bool = False
@@ -30,16 +30,26 @@ class Media:
 
 _ALWAYS_POSSIBLE = ("/stop", "/replay")
 
-Body = type[BaseModel] | Many | Media | tuple[Media, ...] | None
+
+@dataclass(frozen=True)
+class Anything:
+    """A document without a schema of ours."""
+
+    content_type: str
+
+
+Body = type[BaseModel] | Many | Media | Anything | tuple[Media, ...] | None
 """None: no body. A tuple: one of these."""
 
 HDF5 = Media("application/octet-stream")
 PNG = Media("image/png")
 ZIP = Media("application/zip")
+ZIP_SENT = (ZIP, Media("application/octet-stream"))
+"""A zip in a request: many programs that send bytes know no other type for them."""
 TEXT = Media("text/plain", text=True)
 HTML = Media("text/html", text=True)
 EVENT_STREAM = Media("text/event-stream")
-ANY_JSON = Media("application/json", text=False)
+ANY_JSON = Anything("application/json")
 
 
 @dataclass(frozen=True)

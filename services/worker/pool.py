@@ -20,8 +20,8 @@ _log = logging.getLogger("voxloom.worker")
 
 
 class Key(NamedTuple):
-    """What a process is bound to for its life. `module` is the generation of a module (`Trees`), `assets` a content hash;
-    `checkpoint` says what lies over the assets."""
+    """What a process is bound to for its life. `module` is the generation of a module (`Trees`), `assets` a content
+    hash; `checkpoint` says what lies over the assets."""
 
     project: str
     module: str

@@ -112,6 +112,40 @@ def _read(path: Path) -> np.ndarray:
         return np.asarray(file["image"][()])
 
 
+def test_a_run_keeps_the_voxel_size_unit_and_axes_of_a_tiff(cli: Cli, image_plus: str) -> None:
+    # Given a stack as ImageJ saves it, that says how large a voxel is
+    about = {"axes": "ZYX", "unit": "micron", "spacing": 0.5}
+    stack = np.arange(3 * 8 * 9, dtype=np.uint16).reshape(3, 8, 9)
+    tifffile.imwrite(cli.folder / "in.tif", stack, imagej=True, resolution=(5, 4), metadata=about)
+    # When it is run, and its outputs are saved once more afterwards
+    done = cli("run", image_plus, "in.tif", "-o", "out.tif")
+    assert done.returncode == 0, done.stderr
+    run = done.stderr.partition(", run ")[2].split()[0]
+    later = cli("save", run, "later.ome.tif")
+    assert later.returncode == 0, later.stderr
+    # Then both say what the input said
+    assert _told(cli.folder / "out.tif") == _told(cli.folder / "in.tif") == ("ZYX", "micron", 0.5, (5.0, 4.0))
+    with tifffile.TiffFile(cli.folder / "later.ome.tif") as file:
+        told = str(file.ome_metadata)
+    assert all(f'{one}"' in told for one in ('PhysicalSizeX="0.2', 'PhysicalSizeY="0.25', 'PhysicalSizeZ="0.5'))
+
+
+def _told(path: Path) -> tuple[str, str, float, tuple[float, float]]:
+    with tifffile.TiffFile(path) as file:
+        about = file.imagej_metadata or {}
+        return file.series[0].axes, about["unit"], about["spacing"], file.pages.first.resolution
+
+
+def test_what_the_algorithm_would_refuse_is_refused_before_it_is_sent(cli: Cli, image_plus: str, api: Api) -> None:
+    np.save(cli.folder / "signed.npy", np.zeros((3, 8, 9), np.int16))
+    newest = api.http.get("/api/v1/files", params={"limit": 1}).json()
+    done = cli("run", image_plus, "signed.npy")
+    assert done.returncode == 1
+    assert "has the dtype int16" in done.stderr
+    assert "Nothing was sent; convert it with .astype('float32')" in done.stderr
+    assert api.http.get("/api/v1/files", params={"limit": 1}).json() == newest
+
+
 def test_ls_shows_algorithms_and_runs(cli: Cli, image_plus: str, api: Api) -> None:
     run = api.run(api.deployed(generic("listed", "pass")))["execution_id"]
     listing = cli("ls").stdout

@@ -34,7 +34,9 @@ from voxloom.models import (
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def an_algorithm(name: str = "smooth", major: str = "1", kind: str = "Image2Image") -> AlgorithmRecord:
+def an_algorithm(
+    name: str = "smooth", major: str = "1", kind: str = "Image2Image", schema: str = ""
+) -> AlgorithmRecord:
     return AlgorithmRecord(
         algorithm_id=new_id(),
         algorithm_name=name,
@@ -43,6 +45,7 @@ def an_algorithm(name: str = "smooth", major: str = "1", kind: str = "Image2Imag
         latest_algorithm_minor_version="0",
         algorithm_minor_version="0",
         algorithm_type=kind,
+        input_schema=schema,
         default_device="cpu",
         additional_parameters=[
             Parameter(name="sigma", config=ParameterConfig(type="float", default=1.0)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import unittest
 from pathlib import Path
 
 import h5py
@@ -40,18 +42,19 @@ def test_a_new_algorithm_deploys_without_a_warning_and_passes_its_own_test(
     assert (manifest.name, manifest.algorithm_type, manifest.warnings) == ("mine", kind, [])
     scope: dict[str, object] = {"__file__": str(here / "mine" / "test_mine.py")}
     exec((here / "mine" / "test_mine.py").read_text(), scope)
-    tests = [scope[name] for name in scope if name.startswith("test_")]
-    for test in tests:
-        assert callable(test)
-        test()
-    assert len(tests) == 1 + trainable
+    case = scope["Test"]
+    assert isinstance(case, type)
+    done = unittest.TextTestRunner(io.StringIO()).run(unittest.defaultTestLoader.loadTestsFromTestCase(case))
+    assert (done.testsRun, done.errors, done.failures) == (1 + trainable, [], [])
 
 
-def test_its_test_is_found_by_pytest(here: Path) -> None:
+@pytest.mark.parametrize(("runner", "said"), [("unittest", "OK"), ("pytest", "1 passed")])
+def test_its_test_is_found(here: Path, runner: str, said: str) -> None:
     voxloom("new", "my-own", "--type", "Generic")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=here / "my-own", check=False)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", runner], capture_output=True, text=True, timeout=120, cwd=here / "my-own", check=False
+    )
+    assert said in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "1st", "nul\0", "~", "žluť", "x" * 101, "with space"])
@@ -114,6 +117,31 @@ def test_debugging_runs_it_here_and_saves_what_comes_out(here: Path) -> None:
     assert done.stdout.splitlines() == ["output 0: image float32 (4, 4)", "output 1: image float32 (4, 4)"]
     with h5py.File(here / "out" / "1.h5") as file:
         assert float(file["image"][0, 0]) == 3.0
+
+
+@EVERY_TYPE
+def test_debugging_takes_files_apart_as_a_run_does(here: Path, kind: str) -> None:
+    voxloom("new", "mine", "--type", kind)
+    np.save("scan.npy", np.full((3, 8, 8), 200, np.uint8))
+    done = voxloom("debug", "mine", "scan.npy", "-o", "out")
+    assert done.exit_code == 0, done.output
+    files = {"Image2Alignment": 2, "Generic": 1, "Undefined": 1}.get(kind, 3)
+    assert len(list((here / "out").iterdir())) == files
+
+
+def test_a_new_image_algorithm_does_not_wrap_around(here: Path) -> None:
+    voxloom("new", "mine")
+    (output, *_) = testing.run(here / "mine", np.full((1, 4, 4), 200, np.uint8))
+    assert (output["image"].dtype, float(output["image"].max())) == (np.float32, 400.0)
+
+
+def test_debugging_takes_one_dataset_of_several(here: Path) -> None:
+    voxloom("new", "mine", "--type", "Image2Segmentation")
+    with h5py.File("scan.h5", "w") as file:
+        file["first"], file["second"] = np.zeros((2, 8, 8), np.float32), np.zeros((3, 8, 8), np.float32)
+    asked = voxloom("debug", "mine", "scan.h5")
+    assert (asked.exit_code, "--dataset" in asked.output) == (1, True)
+    assert len(voxloom("debug", "mine", "scan.h5", "--dataset", "second").stdout.splitlines()) == 3
 
 
 def test_debugging_checks_parameters_as_a_server_does(here: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from typer.testing import CliRunner, Result
 
 from tests.unit.client_fake import (
@@ -138,10 +139,24 @@ def test_a_device_that_does_not_exist_is_refused(cli: Cli, volume: Path, server:
 
 
 def test_parameters_device_and_minor_version_reach_the_server(cli: Cli, volume: Path, server: FakeServer) -> None:
-    cli("run", "smooth:1.0", volume, "-p", "sigma=2", "-p", "label=7", "-p", "other=[1]", "--device", "gpu")
+    cli(
+        "run",
+        "smooth:1.0",
+        volume,
+        "-p",
+        "sigma=2",
+        "-p",
+        "label=7",
+        "-p",
+        "other=[1]",
+        "--device",
+        "gpu",
+        "--priority",
+        "7",
+    )
     sent = server.bodies[0]
     assert sent["additional_parameters"] == {"sigma": 2.0, "label": "7", "other": [1]}
-    assert (sent["execution_device_override"], sent["algorithm_minor_version"]) == ("gpu", "0")
+    assert (sent["execution_device_override"], sent["algorithm_minor_version"], sent["priority"]) == ("gpu", "0", 7)
 
 
 def test_a_folder_gets_one_file_per_input(cli: Cli, volume: Path, tmp_path: Path) -> None:
@@ -167,6 +182,10 @@ def test_outputs_that_do_not_stack_go_into_a_folder_instead(
     done = cli("run", "smooth", volume, "-o", tmp_path / "out.npy")
     assert done.stdout.split() == [str(tmp_path / "out" / f"{index}.h5") for index in range(5)]
     assert sorted(read_datasets(tmp_path / "out" / "0.h5")) == ["features", "size"]
+    assert done.stderr.splitlines()[-1] == (
+        f"The outputs are not one array, which is what {tmp_path / 'out.npy'} could hold: "
+        f"they are in {tmp_path / 'out'} instead."
+    )
 
 
 def test_the_dataset_of_an_hdf5_input_can_be_chosen(cli: Cli, tmp_path: Path, server: FakeServer) -> None:
@@ -214,6 +233,49 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(
     assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
     assert said in done.stderr
     assert server.files == {}
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((3, 8, 8), np.int16), "in each of its images, has the dtype int16"),
+        (np.zeros((8, 8), np.uint32), "in.npy has the dtype uint32"),
+        (np.zeros((3, 8, 8), np.int64), "has the dtype int64"),
+        (np.zeros((8, 8), bool), "convert it with .astype('uint8')"),
+        (np.zeros((2, 4, 20, 20), np.uint8), "of red, green, blue and alpha send the first three"),
+        (np.zeros((5, 2, 8, 8), np.uint8), "of 2 channels send one at a time"),
+    ],
+)
+def test_what_an_algorithm_is_known_to_refuse_is_not_sent(
+    cli: Cli, server: FakeServer, tmp_path: Path, image: Any, said: str
+) -> None:
+    server.algorithms = [an_algorithm(schema="ImageSchema")]
+    np.save(tmp_path / "in.npy", image)
+    done = cli("run", "smooth", tmp_path / "in.npy")
+    assert (done.exit_code, said in done.stderr, server.requests[1:]) == (1, True, []), done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["int16", ">u2"])
+def test_where_nothing_is_known_everything_is_sent(cli: Cli, server: FakeServer, tmp_path: Path, dtype: str) -> None:
+    server.algorithms = [an_algorithm(schema="ImageSchema" if dtype == ">u2" else "")]
+    np.save(tmp_path / "in.npy", np.zeros((3, 8, 8), dtype))
+    assert cli("run", "smooth", tmp_path / "in.npy").exit_code == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # tifffile's own, that it will stop doing so
+def test_three_slices_that_may_be_colours_are_asked_about(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((3, 8, 8), np.uint8))
+    asked = cli("run", "smooth", tmp_path / "in.tif")
+    assert (asked.exit_code, "--axes zyx" in asked.stderr, server.files) == (1, True, {})
+    assert cli("run", "smooth", tmp_path / "in.tif", "--axes", "zyx").exit_code == 0
+    assert len(server.bodies[0]["input_dataset_ids"]) == 3
+
+
+def test_times_of_volumes_are_not_taken_for_colours(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
+    told = {"axes": "TZYX"}
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((2, 3, 8, 8), np.uint8), imagej=True, metadata=told)
+    done = cli("run", "smooth", tmp_path / "in.tif")
+    assert (done.exit_code, "Send one t at a time" in done.stderr, server.files) == (1, True, {})
 
 
 def test_ctrl_c_stops_the_run_says_so_and_exits_with_130(server: FakeServer, volume: Path) -> None:

@@ -13,7 +13,7 @@ from tests.unit.client_fake import a_volume
 from voxloom.client._address import find_address
 from voxloom.client._events import EventDecoder, ServerEvent
 from voxloom.client._generate import make_synchronous
-from voxloom.client._inputs import FileId, Item, as_list, open_body, plan_inputs, split
+from voxloom.client._inputs import FileId, Item, Wanted, as_list, open_body, plan_inputs, split
 from voxloom.client._outage import Outage
 from voxloom.client._outputs import Stack
 from voxloom.client._problems import checked, failure_of, should_come_back
@@ -28,7 +28,7 @@ from voxloom.errors import (
     Unavailable,
     VoxloomError,
 )
-from voxloom.tiffs import TiffImage
+from voxloom.tiffs import ImageArray
 
 # --- the address ------------------------------------------------------------------------------------------
 
@@ -193,12 +193,12 @@ def test_a_text_is_a_path_only_where_it_names_a_file(tmp_path: Path, monkeypatch
 
 
 def test_a_path_with_a_slip_in_it_is_missed_here_and_not_sent_as_an_id() -> None:
-    with pytest.raises(NotFound, match=r"no file scna\.tif"), plan_inputs(as_list("scna.tif"), "Image2Image"):
+    with pytest.raises(NotFound, match=r"no file scna\.tif"), plan_inputs(as_list("scna.tif"), Wanted("Image2Image")):
         pass
 
 
 def shapes_of(given: Any, kind: str) -> tuple[list[Any], list[int | None]]:
-    with plan_inputs(as_list(given), kind) as plan:
+    with plan_inputs(as_list(given), Wanted(kind)) as plan:
         items = [one for one in plan.uploads if isinstance(one, Item)]
         return [(one.dataset, one.index) for one in items], plan.counts
 
@@ -222,7 +222,7 @@ def test_an_array_becomes_the_files_its_algorithm_reads(
 
 
 def test_several_inputs_are_planned_one_by_one() -> None:
-    with plan_inputs(["id", *as_list([a_volume(3), a_volume(1)[0]])], "Image2Image") as plan:
+    with plan_inputs(["id", *as_list([a_volume(3), a_volume(1)[0]])], Wanted("Image2Image")) as plan:
         assert plan.counts == [None, 3, None]
         assert plan.uploads[0] == FileId("id")
 
@@ -246,7 +246,7 @@ def test_colours_on_the_last_axis_are_not_taken_for_slices(shape: tuple[int, ...
 
 
 def test_a_colour_image_is_one_item_and_no_stack() -> None:
-    assert split(TiffImage(np.zeros((3, 64, 80)), None, colour=True), "image", slices=True)[1] is None
+    assert split(ImageArray(np.zeros((3, 64, 80)), None, colour=True), "image", slices=True)[1] is None
 
 
 def test_a_body_is_as_long_as_it_says() -> None:

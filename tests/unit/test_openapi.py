@@ -60,6 +60,37 @@ def test_no_parameter_may_be_null(document: dict[str, Any]) -> None:
     assert not [one for one in parameters if "anyOf" in one["schema"] or one["schema"].get("default", ...) is None]
 
 
+def test_bytes_have_a_schema_or_generated_clients_could_not_send_them(document: dict[str, Any]) -> None:
+    binary = {"type": "string", "format": "binary"}
+    upload = document["paths"]["/api/v0/files"]["post"]["requestBody"]["content"]
+    deploy = document["paths"]["/api/v1/algorithms"]["post"]["requestBody"]["content"]
+    download = document["paths"]["/api/v0/files/{file_id}"]["get"]["responses"]["200"]["content"]
+    assert {name: one["schema"] for content in (upload, deploy, download) for name, one in content.items()} == {
+        "application/octet-stream": binary,
+        "application/zip": binary,
+    }
+    bodies = [
+        content
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for content in [operation.get("requestBody", {}).get("content", {})]
+    ]
+    assert all("schema" in one for content in bodies for one in content.values())
+
+
+def test_times_say_that_they_are_times(document: dict[str, Any]) -> None:
+    fields = document["components"]["schemas"]["ExecutionRecord"]["properties"]
+    assert fields["time_started"]["format"] == "date-time"
+    assert fields["time_completed"]["anyOf"][0]["format"] == "date-time"
+    plain = [
+        (model, name)
+        for model, schema in document["components"]["schemas"].items()
+        for name, field in schema.get("properties", {}).items()
+        if re.fullmatch(r"time|time_\w+|\w+_at|since|started|expires", name) and "date-time" not in str(field)
+    ]
+    assert plain == []
+
+
 def test_the_page_for_people_loads_nothing_and_runs_nothing(document: dict[str, Any]) -> None:
     page = docs.page(document).decode()
     assert not re.findall(r"<script|<link|src=|https?://", page)

@@ -40,7 +40,6 @@ def test_what_comes_and_goes_meanwhile_moves_nothing_else() -> None:
     "cursor",
     [
         "made up",
-        "",
         "AAAA",
         "é",
         cursor_at("others:name", ("a", "1")),
@@ -52,6 +51,10 @@ def test_what_comes_and_goes_meanwhile_moves_nothing_else() -> None:
 def test_a_cursor_that_is_not_of_this_list_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidInput, match="leave it out to begin anew"):
         page(PageQuery(cursor=cursor))
+
+
+def test_an_empty_cursor_is_the_first_page() -> None:
+    assert page(PageQuery(cursor="")).items == page(PageQuery()).items
 
 
 def test_a_number_too_large_for_an_index_is_refused() -> None:

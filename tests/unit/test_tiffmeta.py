@@ -123,7 +123,8 @@ def test_a_colour_image_keeps_its_sizes(tmp_path: Path) -> None:
         back = imagefiles.meta_of(source)
         assert imagefiles.is_colour(source)
     assert back is not None
-    assert (back.axes, back.spacing) == ("syx", pytest.approx(meta.spacing))
+    assert back.axes == "syx"
+    assert back.spacing == pytest.approx(meta.spacing)
 
 
 # --- slices or colours ------------------------------------------------------------------------------------
@@ -231,7 +232,7 @@ def test_an_output_inherits_what_is_still_true(
 
 
 def test_a_mask_of_a_colour_image_has_its_height_and_width() -> None:
-    colours = Meta(axes="syx", spacing={"y": 0.5, "x": 0.5}, channels=[{"name": "R"}])  # type: ignore[call-arg]
+    colours = Meta(axes="syx", spacing={"y": 0.5, "x": 0.5}, channels=[{"name": "R"}])
     mask = inherited(colours, (3, 8, 9), (8, 9), labels=True)
     assert mask is not None
     assert mask.text() == '{"axes":"yx","spacing":{"x":0.5,"y":0.5},"v":1}'

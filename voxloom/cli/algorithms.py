@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voxloom.cli.insides import show_files
 from voxloom.cli.session import connect
+from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import printable, show_table
 from voxloom.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from voxloom.models import AlgorithmRecord, ExecutionSummary
 
 
@@ -28,10 +25,14 @@ def deploy(
     major: Annotated[int | None, typer.Option(min=0, help="A major version in place of its own.")] = None,
     removable: Annotated[bool | None, typer.Option(help="Whether anybody may remove it.", show_default=False)] = None,
     exportable: Annotated[bool | None, typer.Option(help="Whether anybody may export it.", show_default=False)] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put an algorithm on the server."""
     with connect(ctx) as client:
         record = client.deploy(path, name=name, major=major, removable=removable, exportable=exportable)
+    if as_json:
+        show(record)
+        return
     for warning in record.warnings:
         typer.echo(f"Warning: {printable(warning)}", err=True)
     version = f"{record.algorithm_major_version}.{record.algorithm_minor_version}"
@@ -53,7 +54,7 @@ def ls(
             "smallest."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the algorithms and the recent runs, or the newest files."""
     if what not in (None, "files"):
@@ -66,16 +67,14 @@ def ls(
         wanted = status.upper() if status is not None else None
         recent = list(client.executions(limit=number, status=wanted, algorithm=algorithm, sort=sort))
     if as_json:
-        typer.echo(json.dumps({"algorithms": _dump(algorithms), "executions": _dump(recent)}, indent=2))
+        from voxloom.cli.answers import Listed
+
+        show(Listed(algorithms=algorithms, executions=recent))
         return
     _show_algorithms(algorithms)
     if number:
         typer.echo()
         _show_executions(recent)
-
-
-def _dump(records: Sequence[BaseModel]) -> list[Any]:
-    return [one.model_dump(mode="json") for one in records]
 
 
 def _show_algorithms(algorithms: list[AlgorithmRecord]) -> None:
@@ -121,10 +120,16 @@ def export(
     ] = None,
     minor: Annotated[int | None, typer.Option(min=0, help="This minor version; else the latest.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="With what this checkpoint has learnt.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Save an algorithm of the server as a zip that can be deployed again."""
     named = re.sub(r"[^\w.-]", "_", name)
     target = out or Path(f"{named}_v{major}.zip")
     with connect(ctx) as client:
         path = client.export(name, major, target, minor=minor, checkpoint=checkpoint)
+    if as_json:
+        from voxloom.cli.answers import FileMade
+
+        show(FileMade(file=str(path)))
+        return
     typer.echo(f"Exported {name} to {path}. Deploy it with `voxloom deploy {path}`.")

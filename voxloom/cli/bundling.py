@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli.session import connect
+from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import printable, show_table
 from voxloom.errors import InvalidInput, Unavailable, VoxloomError
 
@@ -21,7 +22,6 @@ KeyFile = Annotated[Path | None, typer.Option("--key-file", help="The file with 
 PassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", help="A file with the passphrase.", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A bundle.", show_default=False)]
 
 bundle = typer.Typer(no_args_is_help=True, help="Put algorithms into one file, look into it, put them on a server.")
@@ -40,11 +40,17 @@ def _keys(key_file: Path | None, passphrase_file: Path | None, *, least: int = 1
 @bundle.command()
 def keygen(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Make a key, in a file that only you can read."""
     from voxloom.bundles import make_key_file
 
     make_key_file(path)
+    if as_json:
+        from voxloom.cli.answers import FileMade
+
+        show(FileMade(file=str(path)))
+        return
     typer.echo(f"Made {path}. Whoever has it can open what is encrypted with it; without it nobody can.")
 
 
@@ -56,6 +62,7 @@ def build(
     ],
     key_file: KeyFile = None,
     passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put algorithms into one file; with a key or a passphrase, it is encrypted."""
     from voxloom import bundles
@@ -68,6 +75,11 @@ def build(
     for one in packed:
         for warning in one.warnings:
             _warn(f"{one.name}: {warning}")
+    if as_json:
+        from voxloom.cli.answers import BundleMade
+
+        show(BundleMade(file=str(out), encrypted=bool(key_file or passphrase_file), algorithms=list(packed)))
+        return
     names = ", ".join(f"{one.name} {one.version}" for one in packed)
     typer.echo(printable(f"Made {out} with {names}{'' if key_file or passphrase_file else ', not encrypted'}."))
 
@@ -122,14 +134,20 @@ def import_(
     from voxloom.bundles import open_bundle
 
     outcomes: list[dict[str, str]] = []
+    failed = True
     try:
         with open_bundle(file, _keys(key_file, passphrase_file)) as opened, connect(ctx) as client:
             opened.check()  # Nothing is deployed of what is damaged further behind.
             with tempfile.TemporaryDirectory(prefix="voxloom-") as folder:
                 for item in opened.items(Path(folder)):
                     outcomes.append(_deploy(client, item))  # noqa: PERF401 - what came before an error is shown
+        failed = False
+    except VoxloomError as error:
+        error.details["outcomes"] = outcomes
+        raise
     finally:
-        _show(outcomes, as_json=as_json)
+        if not (failed and as_json):  # then the problem has it
+            _show(outcomes, as_json=as_json)
     if any(one["outcome"] == "refused" for one in outcomes):
         raise typer.Exit(1)
 

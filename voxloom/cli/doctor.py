@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ import typer
 
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
+from voxloom.cli.telling import AsJson, show
 from voxloom.errors import Misconfigured, Unavailable, VoxloomError
 
 if TYPE_CHECKING:
@@ -44,12 +45,18 @@ class Finding:
     next_step: str | None = None
 
 
-def doctor(ctx: typer.Context) -> None:
+def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Check this machine and the server; exit code 1 when something needs doing."""
-    sick = False
+    findings: list[Finding] = []
     for finding in examine(ctx):
-        sick = sick or finding.next_step is not None
-        typer.echo(line_of(finding))
+        findings.append(finding)
+        if not as_json:
+            typer.echo(line_of(finding))
+    sick = any(one.next_step is not None for one in findings)
+    if as_json:
+        from voxloom.cli.answers import Examined, FindingTold
+
+        show(Examined(well=not sick, findings=[FindingTold(**asdict(one)) for one in findings]))
     if sick:
         raise typer.Exit(1)
 

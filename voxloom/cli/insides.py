@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from voxloom.cli.session import connect
+from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import columns, printable, show_table
 
 if TYPE_CHECKING:
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
 def info(
     ctx: typer.Context,
     file_id: Annotated[str, typer.Argument(help="The file's id.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what is known of a file, and what is in it."""
     with connect(ctx) as client:
         record, inside = client.file(file_id), client.file_info(file_id)
     if as_json:
-        told = {**record.model_dump(mode="json"), **inside.model_dump(mode="json")}
-        typer.echo(json.dumps(told, indent=2))
+        from voxloom.cli.answers import Info
+
+        show(Info(**{**record.model_dump(), **inside.model_dump()}))
         return
     for line in columns([(name, printable(value)) for name, value in facts_of(record)]):
         typer.echo(line)
@@ -92,7 +94,7 @@ def show_files(ctx: typer.Context, number: int, sort: str | None, *, as_json: bo
         # Which sorts there are, the server says.
         files = list(client.files(limit=number, sort=cast("Any", sort)))
     if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json") for one in files], indent=2))
+        show(files)
     elif not files:
         typer.echo("There are no files yet.")
     else:

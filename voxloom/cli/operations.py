@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli.session import connect
+from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import columns, printable, show_table
 from voxloom.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from voxloom.client import Client
-    from voxloom.models import DeadLetterRecord, DeadLetterSummary, QueueFigures, WorkerRecord
+    from voxloom.models import DeadLetterRecord, DeadLetterSummary, QueueFigures, Replayed, WorkerRecord
 
 AT_ONCE = 1000
 """The most dead letters that a server tells of."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 LetterId = Annotated[str, typer.Argument(help="The dead letter's id.", metavar="ID", show_default=False)]
 
 
@@ -28,7 +28,7 @@ def queues(ctx: typer.Context, as_json: AsJson = False) -> None:
     with connect(ctx) as client:
         report = client.queues()
     if as_json:
-        typer.echo(report.model_dump_json(indent=2))
+        show(report)
         return
     heads = ("QUEUE", "WAITING", "OLDEST", "IN/S", "OUT/S", "CONSUMERS", "DEAD", "PARKED")
     show_table(heads, [_queue_row(one) for one in report.items], flexible="QUEUE")
@@ -68,7 +68,7 @@ def workers(ctx: typer.Context, as_json: AsJson = False) -> None:
     with connect(ctx) as client:
         known = client.workers()
     if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json") for one in known], indent=2))
+        show(known)
         return
     if not known:
         typer.echo("No worker has been heard of. Start one with `voxloom up` or `voxloom serve worker`.")
@@ -106,7 +106,7 @@ def list_dead(
     with connect(ctx) as client:
         page = client.dead_letters(limit=number)
     if as_json:
-        typer.echo(page.model_dump_json(indent=2))
+        show(page)
         return
     if not page.items:
         typer.echo("There are no dead letters.")
@@ -133,7 +133,7 @@ def show_dead(ctx: typer.Context, letter: LetterId, as_json: AsJson = False) -> 
     with connect(ctx) as client:
         record = client.dead_letter(letter)
     if as_json:
-        typer.echo(record.model_dump_json(indent=2))
+        show(record)
         return
     for line in columns([(name, printable(value)) for name, value in _facts_of(record)]):
         typer.echo(line)
@@ -164,40 +164,41 @@ def replay_dead(
     everything: Annotated[
         bool, typer.Option("--all", help=f"All that there are, the oldest {AT_ONCE} at a time.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Give dead letters back to the queues they came from, as new."""
     if bool(letters) == everything:
         raise InvalidInput("Name the dead letters to replay by their ids, or all of them with --all.")
     with connect(ctx) as client:
-        if letters:
-            _replay_named(client, letters)
-        else:
-            _replay_all(client)
-
-
-def _replay_named(client: Client, letters: list[str]) -> None:
-    done = client.replay_many(letters)
-    if done.replayed:
+        done, more = _replay_named(client, letters) if letters else _replay_all(client)
+    if as_json:
+        show(done)
+    elif done.replayed or not letters:
         _tell(done.replayed)
-    if done.not_found:
+    if letters and done.not_found and not as_json:
         raise NotFound(
             f"There is no dead letter {', '.join(map(repr, done.not_found))} with a queue to go back to, or not any "
             "more; `voxloom dead list` shows which there are.",
             code="dead_letter_not_found",
         )
-
-
-def _replay_all(client: Client) -> None:
-    """Each that is there now, once: one that dies again has to be replayed again."""
-    page = client.dead_letters(limit=AT_ONCE)
-    done = client.replay_many(one.dead_letter_id for one in page.items)
-    _tell(done.replayed)
     if done.not_found:
         typer.echo(
             f"{len(done.not_found)} could not be: somebody else replayed them, or their queue is gone.", err=True
         )
-    if page.more:
+    if more:
         typer.echo("There are more; do it again.", err=True)
+    if letters and done.not_found:  # As JSON, which ones they are is told already.
+        raise typer.Exit(1)
+
+
+def _replay_named(client: Client, letters: list[str]) -> tuple[Replayed, bool]:
+    return client.replay_many(letters), False
+
+
+def _replay_all(client: Client) -> tuple[Replayed, bool]:
+    """Each that is there now, once: one that dies again has to be replayed again. Whether there are more."""
+    page = client.dead_letters(limit=AT_ONCE)
+    return client.replay_many(one.dead_letter_id for one in page.items), page.more
 
 
 def _tell(count: int) -> None:

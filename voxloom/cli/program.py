@@ -27,6 +27,7 @@ from voxloom.cli import (
     training,
 )
 from voxloom.cli.interrupts import INTERRUPTED
+from voxloom.cli.telling import AsJson, show, show_problem, wants_json
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
 
@@ -51,7 +52,10 @@ class Program(TyperGroup):
         except (VoxloomError, OSError) as error:
             if debugging() or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 raise
-            typer.echo(sentence_of(error), err=True)
+            if wants_json(ctx):
+                show_problem(error, sentence_of(error))
+            else:
+                typer.echo(sentence_of(error), err=True)
             raise typer.Exit(2 if isinstance(error, Misconfigured) else 1) from None
 
 
@@ -111,8 +115,14 @@ servers.add_to(app)
 
 
 @app.command("version")
-def show_version() -> None:
+def show_version(as_json: AsJson = False) -> None:
     """Show the version of this program."""
+    if as_json:
+        from voxloom import __version__
+        from voxloom.cli.answers import Version
+
+        show(Version(version=__version__))
+        return
     _show_version(True)
 
 

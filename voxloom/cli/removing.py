@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli.session import connect, find_run
+from voxloom.cli.telling import AsJson, show
 from voxloom.errors import InvalidInput, Unavailable, VoxloomError
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ FORMS = (
     "`rm trainings ID...`."
 )
 
-Remove = Callable[["Client", str], None]
+Remove = Callable[["Client", str], object]
 
 KINDS: dict[str, Remove] = {
     "files": lambda client, one: client.delete(one),
     "executions": lambda client, one: client.delete_execution(find_run(client, one).id),
     "trainings": lambda client, one: client.delete_training(one),
     "samples": lambda client, one: client.delete_sample(one),
-    "checkpoints": lambda client, one: _say(client.delete_checkpoint(one)),
+    "checkpoints": lambda client, one: client.delete_checkpoint(one),
 }
 """What there can be many of, by the word for it."""
 
@@ -44,16 +45,17 @@ def rm(
     ],
     minor: Annotated[int | None, typer.Option(min=0, help="Of an algorithm, only this minor version.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove an algorithm, files, or the records of runs from the server."""
     kind, rest = what[0], what[1:]
     if kind in KINDS and rest:
         if minor is not None:
             raise InvalidInput("--minor is for algorithms: voxloom rm algorithms NAME MAJOR --minor N.")
-        _remove_many(ctx, kind, list(dict.fromkeys(rest)), yes=yes)
+        _remove_many(ctx, kind, list(dict.fromkeys(rest)), yes=yes, as_json=as_json)
         return
     named = rest if kind == ALGORITHMS and len(what) == 3 else what
-    _remove_algorithm(ctx, *_name_and_major(named), minor, yes=yes)
+    _remove_algorithm(ctx, *_name_and_major(named), minor, yes=yes, as_json=as_json)
 
 
 def _name_and_major(named: Sequence[str]) -> tuple[str, int]:
@@ -63,42 +65,51 @@ def _name_and_major(named: Sequence[str]) -> tuple[str, int]:
     return named[0], int(named[1])
 
 
-def _remove_algorithm(ctx: typer.Context, name: str, major: int, minor: int | None, *, yes: bool) -> None:
+def _remove_algorithm(
+    ctx: typer.Context, name: str, major: int, minor: int | None, *, yes: bool, as_json: bool
+) -> None:
     what = f"{name} {major}" if minor is None else f"{name} {major}.{minor}"
     if not yes:
         _ask(what)
     with connect(ctx) as client:
         said = client.remove(name, major, minor)
+    if as_json:
+        from voxloom.cli.answers import Done
+
+        show(Done(what=what, said=said))
+        return
     typer.echo(f"{what}: {said}")
 
 
-def _remove_many(ctx: typer.Context, kind: str, ids: Sequence[str], *, yes: bool) -> None:
+def _remove_many(ctx: typer.Context, kind: str, ids: Sequence[str], *, yes: bool, as_json: bool) -> None:
     """All that can be, whatever becomes of the others."""
     if not yes:
         _ask(f"{len(ids)} {kind if len(ids) > 1 else kind.removesuffix('s')}")
-    removed = 0
+    left: dict[str, str] = {}
     with connect(ctx) as client:
         for one in ids:
-            removed += _is_removed(client, kind, one)
-    typer.echo(f"Removed {removed} of {len(ids)} {kind}.")
-    if removed < len(ids):
+            if (fault := _fault_of_removing(client, kind, one)) is not None:
+                left[one] = fault
+                typer.echo(f"{one}: {fault}", err=True)
+    if as_json:
+        from voxloom.cli.answers import Removed
+
+        show(Removed(kind=kind, removed=[one for one in ids if one not in left], left=left))
+    else:
+        typer.echo(f"Removed {len(ids) - len(left)} of {len(ids)} {kind}.")
+    if left:
         raise typer.Exit(1)
 
 
-def _is_removed(client: Client, kind: str, one: str) -> bool:
-    """Raises Unavailable: then it is no use to go on."""
+def _fault_of_removing(client: Client, kind: str, one: str) -> str | None:
+    """Why it was not removed. Raises Unavailable: then it is no use to go on."""
     try:
         KINDS[kind](client, one)
     except Unavailable:
         raise
     except VoxloomError as error:
-        typer.echo(f"{one}: {error.message}", err=True)
-        return False
-    return True
-
-
-def _say(text: str) -> None:
-    typer.echo(text)
+        return error.message
+    return None
 
 
 def _ask(what: str) -> None:

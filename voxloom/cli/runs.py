@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxloom.cli.interrupts import INTERRUPTED, Interrupts
+from voxloom.cli.local import Axes
 from voxloom.cli.session import RunId, connect, find_run
+from voxloom.cli.telling import AsJson, show, show_line
 from voxloom.cli.text import printable, tell
 from voxloom.errors import UndeclaredParameter
 
@@ -44,7 +46,10 @@ def run(
     ] = None,
     device: Annotated[Device | None, typer.Option(help="In place of the algorithm's default.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The dataset to take from .h5 inputs.")] = None,
+    axes: Axes = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="ID", help="A checkpoint to run with.")] = None,
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="Of runs that wait, the highest is next.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Run an algorithm on files, show how it goes, and save what comes out.
 
@@ -74,7 +79,9 @@ def run(
                 minor=wanted.minor,
                 device=None if device is None else device.value,
                 dataset=dataset,
+                axes=axes,
                 checkpoint=checkpoint,
+                priority=priority,
                 progress=uploaded,
             )
         view.began(f"{wanted.record.algorithm_name} {wanted.version}, run {started.id}")
@@ -84,7 +91,12 @@ def run(
         else:
             parts = parts_of(ended.output_dataset_ids, started.counts, files)
             saved = fetch_outputs(client, started.id, parts, out, view)
-    tell(ended.output_dataset_ids if out is None else saved)
+    if as_json:
+        from voxloom.cli.answers import Ran
+
+        show(Ran(execution=ended, saved=[] if out is None else [str(path) for path in saved]))
+    else:
+        tell(ended.output_dataset_ids if out is None else saved)
 
 
 @dataclass(frozen=True)
@@ -158,7 +170,9 @@ def _follow(run: Run, view: View, interrupts: Interrupts) -> ExecutionRecord:
         view.say(f"Run {run.id} is kept by the server and goes on when it does; `voxloom logs -f {run.id}` follows it.")
         raise
     if record.status is not Status.COMPLETED:
-        raise RunFailed(f"{printable(describe_end(record))} See `voxloom logs {run.id}`.")
+        raise RunFailed(
+            f"{printable(describe_end(record))} See `voxloom logs {run.id}`.", details=record.model_dump(mode="json")
+        )
     return record
 
 
@@ -177,13 +191,13 @@ def _interrupt(run: Run, view: View) -> None:
 def status(
     ctx: typer.Context,
     run_id: RunId,
-    as_json: Annotated[bool, typer.Option("--json", help="The whole record as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how a run stands."""
     with connect(ctx) as client:
         record = find_run(client, run_id).record()
     if as_json:
-        typer.echo(record.model_dump_json(indent=2))
+        show(record)
         return
     for name, value in facts_of(record):
         typer.echo(f"{name:<10}  {printable(value)}")
@@ -212,22 +226,24 @@ def logs(
     ctx: typer.Context,
     run_id: RunId,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a run has said."""
     with connect(ctx) as client:
         found = find_run(client, run_id)
+        write = _write_lines if as_json else _write
         if follow:
-            _follow_log(found)
+            _follow_log(found, write)
         else:
-            _write(found.log())
+            write(found.log())
 
 
-def _follow_log(run: Run) -> None:
+def _follow_log(run: Run, write: Callable[[str], None]) -> None:
     from voxloom.client import LogUpdate
 
     for update in run.watch():
         if isinstance(update, LogUpdate):
-            _write(update.text)
+            write(update.text)
 
 
 def _write(text: str) -> None:
@@ -235,9 +251,21 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def stop(ctx: typer.Context, run_id: RunId) -> None:
+def _write_lines(text: str) -> None:
+    from voxloom.cli.answers import Line
+
+    for line in text.splitlines():
+        show_line(Line(line=line))
+
+
+def stop(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> None:
     """Stop a run."""
     with connect(ctx) as client:
         found = find_run(client, run_id)
-        found.stop()
+        said = found.stop()
+    if as_json:
+        from voxloom.cli.answers import Done
+
+        show(Done(what=found.id, said=said))
+        return
     typer.echo(f"Asked the server to stop run {found.id}.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxloom.cli.session import RunId, connect, find_run
+from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import printable, tell
 from voxloom.errors import InvalidInput, VoxloomError
 
@@ -45,6 +46,7 @@ def save(
         Path,
         typer.Argument(help="A .h5, .npy or .tif file for all of them, as one stack, or a folder.", metavar="OUT"),
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Save the outputs of a run that has COMPLETED."""
     from voxloom.cli.follow import open_view
@@ -57,18 +59,28 @@ def save(
         if record.status is not Status.COMPLETED:
             raise InvalidInput(f"{printable(describe_end(record))} Only a run that has COMPLETED has outputs.")
         saved = fetch_outputs(client, record.execution_id, parts_of(record.output_dataset_ids, (), ()), out, view)
-    tell(saved)
+    if as_json:
+        from voxloom.cli.answers import Saved
+
+        show(Saved(execution_id=record.execution_id, saved=[str(path) for path in saved]))
+    else:
+        tell(saved)
 
 
 def fetch_outputs(client: Client, run_id: str, parts: Sequence[Part], out: Path, view: View) -> list[Path]:
     """`save_outputs`, which shows how it goes and says what to do where it does not."""
     try:
-        return save_outputs(client, parts, out, lambda done, total: view.moved("saving", done, total))
+        saved = save_outputs(client, parts, out, lambda done, total: view.moved("saving", done, total))
     except (OSError, VoxloomError, KeyboardInterrupt):
         view.say(
             f"Run {run_id} is COMPLETED; its outputs stay on the server. `voxloom save {run_id} OUT` fetches them."
         )
         raise
+    if not is_folder(out) and saved != [out]:
+        view.say(
+            f"The outputs are not one array, which is what {out} could hold: they are in {saved[0].parent} instead."
+        )
+    return saved
 
 
 def check_destination(out: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from voxloom.cli.interrupts import INTERRUPTED, Interrupts
 from voxloom.cli.session import connect
+from voxloom.cli.telling import AsJson, show, show_line
 from voxloom.cli.text import printable, tell
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def train(
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="ID", help="A checkpoint to begin with.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="For the training and its checkpoints.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train an algorithm on files or samples, show how it goes, and print the ids of its checkpoints.
 
@@ -58,7 +60,10 @@ def train(
         started = client.train(record, samples, parameters, checkpoint=checkpoint, tags=tag or [])
         view.began(f"{record.algorithm_name} {record.algorithm_version}, training {started.id}")
         ended = _follow(started, view, interrupts)
-    tell(ended.output_checkpoint_ids)
+    if as_json:
+        show(ended)
+    else:
+        tell(ended.output_checkpoint_ids)
 
 
 def _entry_of(data: list[str]) -> dict[str, list[Path]]:
@@ -92,7 +97,9 @@ def _follow(training: Training, view: View, interrupts: Interrupts) -> TrainingR
         _interrupt(training, view)
         raise typer.Exit(INTERRUPTED) from None
     if record.status is not Status.COMPLETED:
-        raise RunFailed(f"{printable(describe_end(record))} {record.log or ''}".strip())
+        raise RunFailed(
+            f"{printable(describe_end(record))} {record.log or ''}".strip(), details=record.model_dump(mode="json")
+        )
     return record
 
 
@@ -138,14 +145,14 @@ def _interrupt(training: Training, view: View) -> None:
 
 def checkpoints(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="The whole records as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the checkpoints that trainings have saved, the newest last."""
     with connect(ctx) as client:
         found = client.checkpoints()
     for one in found:
         if as_json:
-            typer.echo(one.model_dump_json())
+            show_line(one)
         else:
             properties = " ".join(f"{name}={value}" for name, value in one.properties.items())
             name = f"{one.algorithm_name} {one.algorithm_major_version}.{one.algorithm_minor_version}"

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from voxloom import imagefiles
+from voxloom import imagefiles, imagerules
 from voxloom.client._bodies import Body, hdf5_body
 from voxloom.errors import InvalidInput
 from voxloom.ids import is_id
-from voxloom.imagemeta import Meta, item_of
+from voxloom.imagemeta import COLOURS, Meta, item_of
+from voxloom.tiffs import arranged
 
 _WIDER_THAN_COLOURS = 16
 """Pixels: images that are wider and higher, with a last axis of 3 or 4, have their colours there."""
@@ -102,18 +103,33 @@ def _looks_like_path(text: str) -> bool:
     return imagefiles.kind_of(Path(text)) is not None or Path(text).is_file()
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What an algorithm takes, and what its caller says of the inputs."""
+
+    algorithm_type: str
+    dataset: str | None = None
+    """What to read from an HDF5 file, and, for types that take no slices, what to write."""
+    axes: str | None = None
+    """Of arrays, .npy and TIFF files."""
+    schema: str = ""
+    """`AlgorithmRecord.input_schema`."""
+
+
 @contextmanager
-def plan_inputs(given: Sequence[Given], algorithm_type: str, dataset: str | None = None) -> Iterator[Plan]:
+def plan_inputs(given: Sequence[Given], wanted: Wanted) -> Iterator[Plan]:
     """The files that the inputs become, valid inside the block (it holds the local files open).
 
     For a type that takes slices, an array of three axes (or four: colour) becomes one file per item of its first
-    axis. `dataset` names what is read from an HDF5 file, and, for other types, what is written.
+    axis. Raises InvalidInput for what the algorithm would refuse.
     """
     with ExitStack() as opened:
         uploads: list[Upload] = []
         counts: list[int | None] = []
         for one in given:
-            mine, count = _plan_one(one, algorithm_type, dataset, opened)
+            mine, count = _plan_one(one, wanted, opened)
+            if wanted.schema == imagerules.SCHEMA:
+                _check_image(_name_of(one), mine)
             uploads += mine
             counts.append(count)
         yield Plan(uploads, counts)
@@ -122,7 +138,7 @@ def plan_inputs(given: Sequence[Given], algorithm_type: str, dataset: str | None
 @contextmanager
 def plan_whole(given: Sequence[Given], dataset: str) -> Iterator[Plan]:
     """One file for each, whatever its axes."""
-    with plan_inputs(as_list(list(given)), "Undefined", None) as plan:
+    with plan_inputs(as_list(list(given)), Wanted("Undefined")) as plan:
         uploads = [replace(one, dataset=dataset) if isinstance(one, Item) else one for one in plan.uploads]
         yield Plan(uploads, plan.counts)
 
@@ -149,22 +165,51 @@ def _plan_for_key(given: Given, key: str, opened: ExitStack) -> Sequence[Upload]
     return split(opened.enter_context(imagefiles.open_image(given)), key, slices=True)[0]
 
 
-def _plan_one(
-    given: Given, algorithm_type: str, dataset: str | None, opened: ExitStack
-) -> tuple[Sequence[Upload], int | None]:
+def _plan_one(given: Given, wanted: Wanted, opened: ExitStack) -> tuple[Sequence[Upload], int | None]:
     if isinstance(given, str):
         return [FileId(given)], None
     if isinstance(given, Mapping):
         return [Datasets(given)], None
-    slices = takes_slices(algorithm_type)
-    target = dataset_for(algorithm_type) if slices else dataset or "image"
+    slices = takes_slices(wanted.algorithm_type)
+    target = dataset_for(wanted.algorithm_type) if slices else wanted.dataset or "image"
     if not isinstance(given, Path):
-        return split(np.asanyarray(given), target, slices)
+        pixels = np.asanyarray(given)
+        return split(pixels if wanted.axes is None else arranged(pixels, wanted.axes), target, slices)
     if imagefiles.require_kind(imagefiles.require_file(given)) != "hdf5":
-        return split(opened.enter_context(imagefiles.open_image(given)), target, slices)
+        return split(opened.enter_context(imagefiles.open_image(given, axes=wanted.axes)), target, slices)
+    imagefiles.refuse_axes(wanted.axes)
     if not slices:
-        return [WholeFile(_checked(given, dataset))], None
-    return _plan_hdf5(given, dataset, target, opened)
+        return [WholeFile(_checked(given, wanted.dataset))], None
+    return _plan_hdf5(given, wanted.dataset, target, opened)
+
+
+def _name_of(given: Given) -> str:
+    return str(given) if isinstance(given, Path) else "An input"
+
+
+def _check_image(name: str, uploads: Sequence[Upload]) -> None:
+    """Raises InvalidInput where the first of them, which all others are like, is no image to the algorithm."""
+    if (told := _first_image(uploads)) is None:
+        return
+    shape, dtype = told
+    if (fault := imagerules.shape_fault(shape) or imagerules.dtype_fault(dtype)) is not None:
+        which = "" if len(uploads) == 1 else ", in each of its images,"
+        advice = imagerules.advice(shape, dtype)
+        raise InvalidInput(f"{name}{which} {fault}. Nothing was sent; {advice}.", code="input_not_taken")
+
+
+def _first_image(uploads: Sequence[Upload]) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Shape and dtype, in the byte order that runners get; None where there is no image, or it is not known here."""
+    first = uploads[0] if uploads else None
+    source: Any = None
+    if isinstance(first, Datasets):
+        source = first.values.get("image")
+    elif isinstance(first, Item) and first.dataset == "image":
+        source = first.source
+    if not hasattr(source, "dtype"):
+        return None
+    shape = source.shape[1:] if isinstance(first, Item) and first.index is not None else source.shape
+    return shape, np.dtype(source.dtype).newbyteorder("=")
 
 
 def _plan_hdf5(path: Path, wanted: str | None, target: str, opened: ExitStack) -> tuple[Sequence[Upload], int | None]:
@@ -189,6 +234,7 @@ def split(source: imagefiles.Source, dataset: str, slices: bool) -> tuple[Sequen
     if not slices or len(source.shape) == 2 or imagefiles.is_colour(source):
         return [Item(source, dataset)], None
     _check_stack(source.shape)
+    _check_axes(source)
     return [Item(source, dataset, index) for index in range(source.shape[0])], source.shape[0]
 
 
@@ -202,6 +248,16 @@ def _check_stack(shape: tuple[int, ...]) -> None:
         raise InvalidInput(
             f"An input of shape {shape} looks like colours on the last axis; put them before height and width: "
             "(1, 3, H, W) for one image, (N, 3, H, W) for several."
+        )
+
+
+def _check_axes(source: imagefiles.Source) -> None:
+    """Raises InvalidInput where the items of a stack are stacks themselves, and may look like colours."""
+    meta = imagefiles.meta_of(source)
+    if meta is not None and len(meta.axes) == 4 and meta.axes[1] not in COLOURS:
+        raise InvalidInput(
+            f"An input has the axes {', '.join(meta.axes)} and the shape {source.shape}: that is more than one stack "
+            f"of images. Send one {meta.axes[0]} at a time."
         )
 
 

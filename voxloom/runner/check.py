@@ -1,10 +1,10 @@
 """Tries whether an algorithm can be loaded: `python -m voxloom.runner.check FOLDER REPORT MEMORY SECONDS [NOTES]`.
 
 The folder is the algorithm's as it was deployed. What came of it is written to the file REPORT as JSON,
-`{"fault": null}` or `{"fault": "a sentence", "trace": "lines"}`; a process that ends without a report has been ended by
-the algorithm's own code, or by a limit: MEMORY bytes of address space, SECONDS of processor time. What the code prints
-goes to standard output and error, as always. NOTES is a file that says how long libraries took
-(voxloom.runner.libraries). On SIGUSR1 it prints where it is.
+`{"fault": null, "input_schema": "ImageSchema"}` or `{"fault": "a sentence", "trace": "lines"}`; a process that ends
+without a report has been ended by the algorithm's own code, or by a limit: MEMORY bytes of address space, SECONDS of
+processor time. What the code prints goes to standard output and error, as always. NOTES is a file that says how long
+libraries took (voxloom.runner.libraries). On SIGUSR1 it prints where it is.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class Fault(Exception):
         self.trace = trace
 
 
-def check(folder: Path) -> None:
-    """Imports the algorithm, and makes a Runner of it. Raises Fault."""
+def check(folder: Path) -> str:
+    """Imports the algorithm, and makes a Runner of it. The schema that its inputs must fit, where the class leaves
+    reading them to its family; else empty. Raises Fault."""
     try:
         runner = load_runner_class(folder)
     except ModuleUnusable as error:
@@ -45,6 +46,7 @@ def check(folder: Path) -> None:
         raise Fault(f"Runner.py cannot be imported: {_told(error, folder)}", _trace(error, folder)) from None
     _check_class(runner)
     _make(runner, folder)
+    return input_schema_of(runner)
 
 
 def _check_class(runner: type) -> None:
@@ -55,6 +57,18 @@ def _check_class(runner: type) -> None:
             f"The class {RUNNER} in Runner.py is no runner: derive it from voxloom.Runner or one of its family, "
             "for example voxloom.runner.Image2ImageRunner."
         )
+
+
+def input_schema_of(runner: type) -> str:
+    """`ImageSchema`, or nothing where the author reads inputs in a way of their own: what they take is not known."""
+    from voxloom.runner.family import _FamilyRunner
+    from voxloom.runner.schemas import ImageSchema
+
+    if not issubclass(runner, _FamilyRunner) or runner.input_schema is not ImageSchema:
+        return ""
+    reading = ("run", "preprocess_base", "preprocess", "fetch_data", "_fetch_stack")
+    own = any(getattr(runner, name) is not getattr(_FamilyRunner, name) for name in reading)
+    return "" if own else ImageSchema.__name__
 
 
 def _make(runner: type, folder: Path) -> None:
@@ -112,7 +126,7 @@ def main(arguments: list[str]) -> None:
         libraries.watch(Path(folder), Path(notes[0]))
     verdict: dict[str, str | None] = {"fault": None}
     try:
-        check(Path(folder))
+        verdict["input_schema"] = check(Path(folder))
     except Fault as fault:
         verdict = {"fault": fault.message, "trace": fault.trace}
     Path(report).write_text(json.dumps(verdict), encoding="utf-8", errors="backslashreplace")

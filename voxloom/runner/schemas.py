@@ -14,6 +14,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from voxloom.imagerules import dtype_fault, shape_fault
+
 __all__ = [
     "AlignmentSchema",
     "DataSchema",
@@ -25,8 +27,6 @@ __all__ = [
     "SegmentationSchema",
     "VolumeSchema",
 ]
-
-_IMAGE_DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "float16", "float32", "float64"))
 
 
 class DataSchema(BaseModel):
@@ -76,13 +76,8 @@ class ImageSchema(DataSchema):
     @field_validator("image")
     @classmethod
     def _check_image(cls, image: np.ndarray) -> np.ndarray:
-        if image.ndim != 2 and not (image.ndim == 3 and image.shape[0] == 3):
-            raise ValueError(f"image has the shape {image.shape}: it must be (H, W), or (3, H, W) for colour")
-        if image.dtype not in _IMAGE_DTYPES:
-            raise ValueError(
-                f"image has the dtype {_name_of(image.dtype)}: it must be uint8, uint16, float16, float32 or float64, "
-                "in native byte order"
-            )
+        if (fault := shape_fault(image.shape) or dtype_fault(image.dtype)) is not None:
+            raise ValueError(f"image {fault}")
         return image
 
 
@@ -136,10 +131,6 @@ class EmbeddingSchema(DataSchema):
     features: np.ndarray
     input_size: tuple[Any, ...]
     original_size: tuple[Any, ...]
-
-
-def _name_of(dtype: np.dtype) -> str:
-    return dtype.name if dtype.isnative else f"{dtype.name} ({dtype.str})"
 
 
 def _check_rows_of_three(name: str, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -18,7 +18,7 @@ from services.gateway.idempotency import Digest, fingerprint_of, key_of
 from services.gateway.intake import read_through, store_body
 from services.gateway.paging import PageQuery, page_answer, page_of
 from services.gateway.payloads import json_answer, read_query
-from services.gateway.routing import ZIP, Many, Route
+from services.gateway.routing import ZIP_SENT, Many, Route
 from shared.algorithms import AlgorithmEntry
 from shared.records.store import DEPLOYS
 from shared.records.view import deploy_record
@@ -338,7 +338,7 @@ ROUTES = [
         {200: DeployRecord, 202: DeployRecord},
         {400: _BAD_ALGORITHM, 422: ("idempotency_key_reused",)},
         query=UploadQuery,
-        body=ZIP,
+        body=ZIP_SENT,
         headers=(IDEMPOTENCY_KEY,),
     ),
     Route(

@@ -21,7 +21,7 @@ from voxloom.client._async.pages import pages
 from voxloom.client._async.runs import AsyncRun
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._bodies import Body
-from voxloom.client._inputs import Given, Plan, as_list, plan_inputs, plan_whole
+from voxloom.client._inputs import Given, Plan, Wanted, as_list, plan_inputs, plan_whole
 from voxloom.client._outputs import Progress, write_sole
 from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._selector import Selector, parse_selector, select
@@ -260,6 +260,8 @@ class AsyncClient(AsyncLearning, AsyncLooking):
         session: str | None = None,
         checkpoint: str | None = None,
         dataset: str | None = None,
+        axes: str | None = None,
+        priority: int = 0,
         progress: Progress | None = None,
     ) -> AsyncRun:
         """Starts a run and returns at once when the server has taken it.
@@ -274,14 +276,24 @@ class AsyncClient(AsyncLearning, AsyncLooking):
             checkpoint: the id of a checkpoint to run with.
             session: the token of an earlier run (`record().session_token`), to share its items.
             dataset: what to read from HDF5 files, and, for algorithms of other types, what to call arrays.
+            axes: one letter per axis of an array, TIFF or .npy file, in its order, where it does not say: `zyx` for
+                slices, `syx` for one image in colours (s), `t` for times, `c` for channels, `n` for anything else.
+            priority: -100 to 100; of runs that wait, the highest is next.
             progress: told how many of how many files are uploaded.
+
+        What the algorithm is known to refuse is refused before anything is sent.
         """
         given = as_list(inputs)
         selector = Selector() if isinstance(algorithm, AlgorithmRecord) else parse_selector(algorithm)
         record = await self._record_for(algorithm, selector, given)
-        kind = "Undefined" if record is None else record.algorithm_type
+        if record is None:
+            wanted = Wanted("Undefined", dataset, axes)
+        else:
+            # What older minor versions take, only the server knows.
+            newest = minor is None and selector.minor is None
+            wanted = Wanted(record.algorithm_type, dataset, axes, record.input_schema if newest else "")
         with ExitStack() as opened:
-            plan = await in_thread(opened.enter_context, plan_inputs(given, kind, dataset))
+            plan = await in_thread(opened.enter_context, plan_inputs(given, wanted))
             request = {
                 "algorithm_id": selector.algorithm_id if record is None else record.algorithm_id,
                 "algorithm_minor_version": selector.minor if minor is None else str(minor),
@@ -290,6 +302,7 @@ class AsyncClient(AsyncLearning, AsyncLooking):
                 "execution_device_override": device,
                 "session_token": session,
                 "checkpoint_id": checkpoint,
+                **({"priority": priority} if priority else {}),
             }
             return await self._start(request, plan)
 
