@@ -226,3 +226,10 @@ def test_overrides_change_what_they_name() -> None:
 def test_overrides_are_checked_like_the_pyproject(overrides: DeployOverrides) -> None:
     with pytest.raises(InvalidInput):
         apply_overrides(parse(), overrides)
+
+
+def test_outputs_of_a_benchmark_are_read_like_parameters_and_what_is_none_is_left_out() -> None:
+    manifest = parse('benchmark_outputs = [{name = "run_time", config = {type = "float"}}, "speed"]')
+
+    assert [(one.displayed_name, one.config.options) for one in manifest.benchmark_outputs] == [("Run time", [])]
+    assert any("benchmark_outputs[1]" in warning and "left out" in warning for warning in manifest.warnings)
