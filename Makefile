@@ -19,7 +19,7 @@ LOOPS = --kills $(KILLS) --runs $(RUNS) --seeds $(SEEDS) --rounds $(ROUNDS) --fr
 AT_ONCE := -n 3 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos broker lint bench build lock clean
+.PHONY: help demo up test chaos broker compox lint bench build lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -30,7 +30,7 @@ demo: $(RUN_STAMP) ## run two ready-made algorithms on micrographs, or on yours:
 up: $(RUN_STAMP) ## start the server; flags in ARGS: make up ARGS="--port 6000"
 	@$(BIN)/voxloom up $(ARGS)
 
-test: $(DEV_STAMP) broker ## run the tests; pytest's flags in ARGS: make test ARGS="-k client"
+test: $(DEV_STAMP) broker compox ## run the tests; pytest's flags in ARGS: make test ARGS="-k client"
 	@$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 chaos: $(DEV_STAMP) broker ## kills, freezes, lost disks, storms in long loops: make chaos KILLS=200 RUNS=500 SEEDS=200 ROUNDS=20
@@ -45,6 +45,9 @@ lint: $(DEV_STAMP) ## what must hold before a commit: style, types, imports, gen
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m voxloom.client._generate --check
+
+compox: $(DEV_STAMP) # Compox's wheel, of which the tests use the models of its answers; in a folder of its own
+	@$(BIN)/python -m tests.compoxmodels
 
 bench: $(DEV_STAMP) ## measure
 	@$(BIN)/python -m benchmarks $(ARGS)

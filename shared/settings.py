@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     max_json_bytes: int = 16 * MIB
     max_file_bytes: int = 1 << 40
     max_algorithm_bytes: int = 16 << 30
+    cpu_fallback: bool = True
+    """Whether the processor does where no worker has the device that an algorithm wants, also for one that does not say
+    that it supports `cpu`; if not, such runs fail after `no_device_timeout`."""
     deploy_roots: list[Path] = []
     bundles: list[Path] = []
     """Imported when the gateway starts: bundles, and folders of which every `.vxb` is one."""

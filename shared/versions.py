@@ -16,6 +16,7 @@ from messages.trainings import Checkpoint
 from voxloom.errors import NotAllowed, NotFound
 from voxloom.manifest import Manifest
 from voxloom.models import AlgorithmRecord, Moment, Parameter, StorageMetrics, Value, format_time
+from voxloom.parameters import read_declarations, shown
 
 REMEMBERED_DEPLOYS = 64
 """So many deploys are known by id after they were taken in, for the case that they are delivered again."""
@@ -263,15 +264,20 @@ def record_of(entry: AlgorithmEntry, checkpoints: Sequence[Checkpoint] = ()) -> 
         algorithm_description=about.description,
         supported_devices=about.supported_devices,
         default_device=about.default_device,
-        additional_parameters=about.additional_parameters,
-        training_parameters=about.training_parameters,
-        benchmark_outputs=about.benchmark_outputs,
+        additional_parameters=[shown(one) for one in about.additional_parameters],
+        training_parameters=[shown(one) for one in about.training_parameters],
+        benchmark_outputs=[shown(one) for one in _readable(about.benchmark_outputs)],
         removable=about.removable,
         exportable=about.exportable,
         checkpoints=[one.checkpoint_id for one in checkpoints],
         storage_metrics=_metrics(entry, checkpoints),
         project=entry.project,
     )
+
+
+def _readable(outputs: list[Any]) -> list[Parameter]:
+    """Entries of an earlier version have them as their pyproject does."""
+    return read_declarations(outputs, "benchmark_outputs")[0]
 
 
 def _metrics(entry: AlgorithmEntry, checkpoints: Sequence[Checkpoint]) -> StorageMetrics:

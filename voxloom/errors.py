@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_THEIR_NAMES = {"code": "DEFAULT_CODE", "http_status": "DEFAULT_HTTP_STATUS", "retryable": "DEFAULT_RETRYABLE"}
+
 
 class UndeclaredParameter(UserWarning):
     """A parameter was sent that the algorithm does not declare: misspelt, perhaps."""
@@ -34,6 +36,19 @@ class VoxloomError(Exception):
     code: str = "error"
     http_status: int = 500
     retryable: bool = False
+
+    # What those three are called where authors derive from Compox's exceptions.
+    DEFAULT_CODE = code
+    DEFAULT_HTTP_STATUS = http_status
+    DEFAULT_RETRYABLE = retryable
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for name, theirs in _THEIR_NAMES.items():
+            if theirs in vars(cls):
+                setattr(cls, name, getattr(cls, theirs))
+            else:
+                setattr(cls, theirs, getattr(cls, name))
 
     def __init__(
         self,
@@ -52,6 +67,11 @@ class VoxloomError(Exception):
         self.details: dict[str, Any] = dict(details or {})
         self.retryable = type(self).retryable if retryable is None else retryable
         self.cause = cause
+
+    def to_response_body(self) -> dict[str, Any]:
+        """What an HTTP answer says of it."""
+        body: dict[str, Any] = {"detail": self.message, "code": self.code, "retryable": self.retryable}
+        return {**body, "details": self.details} if self.details else body
 
 
 class InvalidInput(VoxloomError, ValueError):

@@ -67,7 +67,7 @@ class Manifest(Value):
     default_device: str = "cpu"
     additional_parameters: list[Parameter] = []
     training_parameters: list[Parameter] = []
-    benchmark_outputs: list[Any] = []
+    benchmark_outputs: list[Parameter] = []
     removable: bool = False
     exportable: bool = True
     check_importable: bool = True
@@ -299,7 +299,8 @@ def _description(tool: Mapping[str, Any], reader: _Reader) -> str:
     return description
 
 
-def _benchmark_outputs(tool: Mapping[str, Any], reader: _Reader) -> list[Any]:
+def _benchmark_outputs(tool: Mapping[str, Any], reader: _Reader) -> list[Parameter]:
+    """They are for people to read, so one that cannot be read does not keep an algorithm from being deployed."""
     raw = tool.get("benchmark_outputs", [])
     try:
         json.dumps(raw, allow_nan=False)
@@ -309,7 +310,9 @@ def _benchmark_outputs(tool: Mapping[str, Any], reader: _Reader) -> list[Any]:
     if not isinstance(raw, list):
         reader.problems.append("benchmark_outputs must be a list")
         return []
-    return raw
+    outputs, problems, warnings = read_declarations(raw, "benchmark_outputs")
+    reader.warnings += [*warnings, *(f"{problem}; it was left out" for problem in problems)]
+    return outputs
 
 
 def _exportable(tool: Mapping[str, Any], reader: _Reader) -> bool:

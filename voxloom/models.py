@@ -67,13 +67,17 @@ ParameterType = Literal[
 ]
 
 
+def _list_if_none(value: Any) -> Any:
+    return [] if value is None else value
+
+
 class ParameterConfig(Value):
     """How one parameter may be set. `adjustable` is a hint for user interfaces, never a reason to refuse."""
 
     type: ParameterType
     default: Any = None
-    adjustable: bool = True
-    options: list[Any] | None = None
+    adjustable: bool = False
+    options: Annotated[list[Any], BeforeValidator(_list_if_none)] = []
     min: int | float | None = None
     max: int | float | None = None
     step: int | float | None = None
@@ -124,7 +128,7 @@ class AlgorithmRecord(Value):
     default_device: str
     additional_parameters: list[Parameter] = []
     training_parameters: list[Parameter] = []
-    benchmark_outputs: list[Any] = []
+    benchmark_outputs: list[Parameter] = []
     removable: bool = False
     exportable: bool = True
     checkpoints: list[str] = []

@@ -108,8 +108,8 @@ def _fit(config: ParameterConfig, value: Any) -> Any:
     if form == "list":
         return _fit_list(base, config, value)
     fitted = _fit_one(base, value)
-    if form == "enum" and not _among(fitted, config.options or []):
-        raise _Unfit(f"one of {_listed(config.options or [])}")
+    if form == "enum" and not _among(fitted, config.options):
+        raise _Unfit(f"one of {_listed(config.options)}")
     if base in ("int", "float") and not _within(fitted, config):
         raise _Unfit(f"{_WORDS[base]} {_bounds(config)}")
     return fitted
@@ -118,7 +118,7 @@ def _fit(config: ParameterConfig, value: Any) -> Any:
 def _fit_list(base: str, config: ParameterConfig, value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise _Unfit(f"a list, each item {_WORDS[base]}")
-    options = _flat(config.options or [])
+    options = _flat(config.options)
     known = {_told_apart(option) for option in options}
     fitted = []
     for index, item in enumerate(value):
@@ -194,6 +194,22 @@ def _flat(options: Sequence[Any]) -> list[Any]:
     return [item for option in options for item in (option if isinstance(option, list) else [option])]
 
 
+# --- what is shown ----------------------------------------------------------------------------------------
+
+
+def shown(parameter: Parameter) -> Parameter:
+    """The parameter as clients of Compox can read it: each option of a list is a list itself, and only numbers with a
+    fraction have `decimal_precision`. What may be sent stays the same."""
+    base, _, form = parameter.config.type.partition("_")
+    config = parameter.config
+    update: dict[str, Any] = {}
+    if form == "list" and not all(isinstance(option, list) for option in config.options):
+        update["options"] = [option if isinstance(option, list) else [option] for option in config.options]
+    if base != "float" and config.decimal_precision is not None:
+        update["decimal_precision"] = None
+    return parameter.model_copy(update={"config": config.model_copy(update=update)}) if update else parameter
+
+
 # --- what is declared -------------------------------------------------------------------------------------
 
 
@@ -245,8 +261,8 @@ def _optional_text(item: dict[str, Any], key: str) -> str:
 
 
 def _displayed(name: str) -> str:
-    words = name.replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
+    words = " ".join(name.replace("_", " ").replace("-", " ").split())
+    return words[:1].upper() + words[1:] or name
 
 
 def _config(raw: dict[str, Any]) -> ParameterConfig:
@@ -268,7 +284,7 @@ def _config(raw: dict[str, Any]) -> ParameterConfig:
 
 
 def _adjustable(raw: dict[str, Any]) -> bool:
-    value = raw.get("adjustable", True)
+    value = raw.get("adjustable", False)
     if not isinstance(value, bool):
         raise _Unfit("`adjustable` must be true or false")
     return value
@@ -281,10 +297,10 @@ def _precision(raw: dict[str, Any]) -> int | None:
     return value
 
 
-def _options(base: str, form: str, raw: dict[str, Any]) -> list[Any] | None:
+def _options(base: str, form: str, raw: dict[str, Any]) -> list[Any]:
     options = raw.get("options")
     if options is None and form != "enum":
-        return None
+        return []
     if not isinstance(options, list) or (form == "enum" and not options):
         raise _Unfit("`options` must be a list, and an enum needs at least one")
     try:

@@ -28,6 +28,7 @@ from voxloom.manifest import read_folder
 from voxloom.parameters import check_parameters
 from voxloom.runner import base, hdf5, importing
 from voxloom.runner.base import BaseRunner, execute, make
+from voxloom.runner.benchmarkhandler import BenchmarkHandler
 from voxloom.runner.exceptions import AssetNotFound, FileUnknown, TaskStoppedException, kind_of
 from voxloom.runner.handler import Level, TaskHandler
 from voxloom.runner.sessions import DataCache, RunSession
@@ -200,6 +201,9 @@ class LocalLink:
     def set_progress(self, progress: float) -> None:
         self.progress.append(progress)
 
+    def send_log(self) -> None:
+        """All lines are there at once."""
+
     def log(self, text: str, level: Level) -> None:
         self.lines.append((level, text))
 
@@ -281,7 +285,7 @@ def benchmark(
             return benchmark(runner_class, args, device=device, assets=assets or runner)
     with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
         link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
-        return base.benchmark(make(runner, TaskHandler(link)), TaskHandler(link), args)
+        return base.benchmark(make(runner, TaskHandler(link)), BenchmarkHandler(link), args)
 
 
 def _add_entry(link: LocalLink, entry: Mapping[str, Sequence[Input]]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ Runner processes import this and not the models of REST: to make those takes a t
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
@@ -30,6 +30,10 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+RunStatus = Literal["PENDING", "STARTED", "RUNNING", "COMPLETED", "FAILED", "STOPPED"]
+"""Those of voxloom.models.Status."""
+
+
 class RunError(Value):
     """Why a run failed. `type` is the exception's class name, `code` one of docs/errors.md."""
 
@@ -37,3 +41,5 @@ class RunError(Value):
     message: str
     code: str
     retryable: bool = False
+    details: dict[str, Any] | None = None
+    """What the exception says for programs, where it says so."""

@@ -27,6 +27,8 @@ class Devices(NamedTuple):
 
     classes: list[str]
     warning: str | None
+    passed_over: bool = False
+    """Whether the one that was asked for will not do."""
 
 
 async def work_of(context: Context, request: ExecutionRequest, *, strict: bool = False) -> Work:
@@ -37,8 +39,8 @@ async def work_of(context: Context, request: ExecutionRequest, *, strict: bool =
     chosen = await _chosen(context, request)
     args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
     _check_token(request.session_token)
-    devices = choose_devices(chosen.entry, request.execution_device_override)
-    if strict and devices.warning is not None:
+    devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=context.settings.cpu_fallback)
+    if strict and devices.passed_over:
         raise _unsupported_device(chosen.entry, request.execution_device_override or "")
     return Work(
         algorithm=chosen.algorithm,
@@ -68,7 +70,7 @@ async def training_of(context: Context, request: TrainingRequest) -> Work:
     await _check_samples(context, request.training_data)
     chosen = await _chosen(context, request)
     args = _checked(chosen.entry, chosen.entry.about.training_parameters, request.additional_parameters)
-    devices = choose_devices(chosen.entry, None)
+    devices = choose_devices(chosen.entry, None, fall_back=context.settings.cpu_fallback)
     return Work(
         task="training",
         algorithm=chosen.algorithm,
@@ -90,7 +92,7 @@ async def benchmark_of(context: Context, request: BenchmarkRequest) -> Work:
     """Raises NotFound for algorithm, minor version and checkpoint, then InvalidInput for parameters."""
     chosen = await _chosen(context, request)
     args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
-    devices = choose_devices(chosen.entry, request.execution_device_override)
+    devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=context.settings.cpu_fallback)
     return Work(
         task="benchmark",
         algorithm=chosen.algorithm,
@@ -158,22 +160,23 @@ async def _check_samples(context: Context, sample_ids: Sequence[str]) -> None:
         )
 
 
-def choose_devices(entry: AlgorithmEntry, override: str | None) -> Devices:
+def choose_devices(entry: AlgorithmEntry, override: str | None, *, fall_back: bool = True) -> Devices:
     """A device that the algorithm does not support runs on its default one, with a warning: some clients always ask
-    for `gpu`. An algorithm that supports `cpu` can also do without what it prefers."""
+    for `gpu`. `fall_back`: where no worker has what it wants the processor does, whatever it says it supports; so an
+    algorithm that knows cards alone runs on a server without any, and also where `cpu` is asked for."""
     about = entry.about
-    wanted, warning = about.default_device, None
-    if override is not None:
-        asked = override.strip().lower()
-        if asked in about.supported_devices:
-            wanted = asked
-        else:
-            warning = (
-                f"The device {override[:40]!r} was asked for, but {entry.name} {entry.major} supports "
-                f"{', '.join(about.supported_devices)}; it runs on its default device {wanted!r}."
-            )
-    spare = ["cpu"] if wanted != "cpu" and "cpu" in about.supported_devices else []
-    return Devices([wanted, *spare], warning)
+    possible = [*about.supported_devices, *(["cpu"] if fall_back else [])]
+    asked = None if override is None else override.strip().lower()
+    wanted = asked if asked in possible else about.default_device
+    spare = ["cpu"] if wanted != "cpu" and "cpu" in possible else []
+    if asked is None or override is None or asked in about.supported_devices:
+        return Devices([wanted, *spare], None)
+    where = "it runs there all the same" if asked == wanted else f"it runs on its default device {wanted!r}"
+    warning = (
+        f"The device {override[:40]!r} was asked for, but {entry.name} {entry.major} supports "
+        f"{', '.join(about.supported_devices)}; {where}."
+    )
+    return Devices([wanted, *spare], warning, passed_over=asked != wanted)
 
 
 def _unsupported_device(entry: AlgorithmEntry, asked: str) -> InvalidInput:

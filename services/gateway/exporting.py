@@ -82,7 +82,11 @@ def _not_exportable(entry: AlgorithmEntry) -> NotAllowed:
     return NotAllowed(
         f"The algorithm {entry.name!r} {entry.major} is not exportable; deploy it with exportable = true if it may be.",
         code="algorithm_not_exportable",
-        details={"algorithm_id": entry.algorithm_id},
+        details={
+            "algorithm_id": entry.algorithm_id,
+            "algorithm_name": entry.name,
+            "algorithm_major_version": entry.major,
+        },
     )
 
 

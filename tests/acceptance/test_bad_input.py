@@ -244,6 +244,23 @@ def test_an_override_that_the_algorithm_does_not_support_runs_on_its_default_wit
     assert "WARNING" in record["log"]
 
 
+@pytest.mark.parametrize("override", [None, "cpu"])
+def test_an_algorithm_for_devices_that_nobody_has_runs_on_the_processor_with_a_warning(
+    api: Api, override: str | None
+) -> None:
+    elsewhere = generic("elsewhere", "pass", toml='supported_devices = ["mps"]')
+    record = api.run(api.deployed(elsewhere), execution_device_override=override)
+    assert (record["status"], record["resolved_execution_device"]) == ("COMPLETED", "cpu")
+    assert "WARNING" in record["log"]
+
+
+def test_what_an_authors_exception_says_for_programs_is_in_the_record(api: Api) -> None:
+    raised = "raise CompoxTaskError('dark', details={'mean': 0.5, 'file': None})"
+    body = f"from compox.exceptions import CompoxTaskError\n{raised}"
+    error = api.run(api.deployed(generic("dark", body)))["error"]
+    assert (error["code"], error["details"]) == ("task_error", {"mean": 0.5, "file": None})
+
+
 def test_stopping_what_has_ended_says_so(api: Api, noop: str) -> None:
     run = api.run(noop)["execution_id"]
     answer = api.stop(run)

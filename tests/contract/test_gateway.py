@@ -520,7 +520,7 @@ class TestExecutions:
 
 
 class TestLogs:
-    async def test_lines_show_while_it_runs_in_v1_but_not_in_v0(self, client: Client, world: World) -> None:
+    async def test_lines_show_while_it_runs(self, client: Client, world: World) -> None:
         run = await execute(client, await world.deploy())
         await world.start(run)
         world.log(run, 0, "early\n")
@@ -530,7 +530,7 @@ class TestLogs:
 
         await eventually(shown)
         assert (await record(client, run))["log"] == "early\n"
-        assert (await client.get(f"/api/v0/executions/{run}")).json()["log"] == ""
+        assert (await client.get(f"/api/v0/executions/{run}")).json()["log"] == "early\n"
 
     async def test_after_the_end_the_log_is_the_records(self, client: Client, world: World) -> None:
         run = await execute(client, await world.deploy())

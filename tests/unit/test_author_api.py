@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.unit.author_world import names as names
 from voxloom import errors, runner, testing
 from voxloom.runner import AssetNotFound, BaseRunner, ImageSchema, InvalidOutputs, NoRun, family
 from voxloom.runner.base import execute, make, train
+from voxloom.runner.context import current_runner_context
 from voxloom.runner.exceptions import CheckpointError, FileUnknown, NoSession, NoTraining, NotTrainable, StateError
 from voxloom.runner.handler import TaskHandler
 from voxloom.runner.training import KeysDiffer, SampleNotFound, TrainingDataset
@@ -513,6 +516,36 @@ def test_runner_context_has_the_runs_own_attributes(link: LocalLink) -> None:
         return self.runner_context
 
     assert within(link, step, Mine) == {"initial": 1, "set_here": 3}
+
+
+def test_runner_context_is_live_and_what_is_set_in_it_is_set_on_the_runner(link: LocalLink) -> None:
+    class Mine(Steps):
+        def load_assets(self) -> None:
+            self.model = 2
+
+    def step(self: Any) -> Any:
+        context = self.runner_context
+        context["a"] = 1
+        self.b = 2
+        found: Any = current_runner_context.get({})
+        found["c"] = 3
+        del context["b"]
+        with pytest.raises(AttributeError, match="model"):
+            context["model"] = 3
+        return self.a, self.c, hasattr(self, "b"), isinstance(context, dict), json.dumps(context), context | {"d": 4}
+
+    whole = {"a": 1, "c": 3}
+    assert within(link, step, Mine) == (1, 3, False, True, json.dumps(whole), {**whole, "d": 4})
+
+
+def test_a_runner_context_that_was_kept_stays_as_the_run_has_left_it(link: LocalLink) -> None:
+    def step(self: Any) -> Any:
+        self.a = 1
+        return self.runner_context
+
+    kept = within(link, step)
+    kept["b"] = 2
+    assert (pickle.loads(pickle.dumps(kept)), len(kept)) == ({"a": 1, "b": 2}, 2)
 
 
 def test_task_handler_is_the_runs_and_there_is_none_outside(link: LocalLink) -> None:

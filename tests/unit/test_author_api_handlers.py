@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from voxloom.runner.sessions import DataCache, TaskSession
 from voxloom.runner.tempstore import TempStore
 from voxloom.runner.training import KeysDiffer, SampleManifest, TrainingDataset, TrainingSample
 from voxloom.runner.traininghandler import TrainingHandler
-from voxloom.testing import LocalLink
+from voxloom.testing import LocalLink, benchmark
 
 IMAGE = np.arange(6, dtype=np.uint8).reshape(2, 3)
 ONE = {"input_dataset_ids": ["one"]}
@@ -138,10 +140,65 @@ def test_status_outputs_and_the_time_of_the_end_are_read(link: LocalLink) -> Non
     assert (handler.status, handler.output_dataset_ids, handler.time_completed[:2]) == ("COMPLETED", ["a"], "20")
 
 
-@pytest.mark.parametrize("name", ["status", "output_dataset_ids", "time_completed"])
-def test_they_cannot_be_set(link: LocalLink, name: str) -> None:
-    with pytest.raises(AttributeError):
-        setattr(TaskHandler(link), name, "FAILED")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("status", "FAILED"),
+        ("output_dataset_ids", ["a"]),
+        ("time_completed", "2026-11-21 02:57:03"),
+        ("session_token", "another"),
+        ("state", {"loss": 0.5}),
+    ],
+)
+def test_they_can_be_set_and_are_read_as_they_were_set(link: LocalLink, name: str, value: Any) -> None:
+    handler = TrainingHandler(link)
+    setattr(handler, name, value)
+    assert getattr(handler, name) == value
+
+
+def test_a_status_that_there_is_not_is_refused(link: LocalLink) -> None:
+    with pytest.raises(ValueError, match="RUNNING"):
+        TaskHandler(link).status = "DONE"
+
+
+def test_outputs_that_were_set_are_what_an_overridden_run_gives(link: LocalLink) -> None:
+    class Mine(Steps):
+        def run(self, input_data: dict[str, Any], args: dict[str, Any] | None = None) -> None:
+            self.task_handler.output_dataset_ids = ["mine"]
+            self.task_handler.status = "COMPLETED"
+
+    assert execute(make(Mine, TaskHandler(link)), TaskHandler(link), ONE) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "status", "progress"),
+    [("mark_as_completed", "COMPLETED", 1.0), ("mark_as_failed", "FAILED", 1.0), ("mark_as_stopped", "STOPPED", 0.25)],
+)
+def test_a_handler_follows_its_marks(link: LocalLink, mark: str, status: str, progress: float) -> None:
+    handler = TrainingHandler(link)
+    handler.progress = 0.25
+    with suppress(TaskStoppedException):
+        getattr(handler, mark)()
+    assert (handler.status, handler.progress, handler.time_completed[:2]) == (status, progress, "20")
+
+
+def test_a_stop_is_no_failure(link: LocalLink) -> None:
+    handler = TaskHandler(link)
+    handler.mark_as_failed(TaskStoppedException())
+    assert handler.status == "RUNNING"
+
+
+def test_trainings_and_benchmarks_whose_run_is_overridden_mark_their_end(link: LocalLink) -> None:
+    class Mine(Steps):
+        def run_training(self, training_data: Any, args: dict[str, Any] | None = None) -> None:
+            self.save_checkpoint({"files/weights.bin": b"learnt"})
+            self.task_handler.mark_as_completed()  # type: ignore[call-arg]
+
+        def run_benchmark(self, args: dict[str, Any] | None = None) -> None:
+            self.task_handler.mark_as_completed({"seconds": np.float32(0.5)})
+
+    assert len(train(make(Mine, TrainingHandler(link)), TrainingHandler(link), ["s"])) == 1
+    assert benchmark(Mine) == {"seconds": 0.5}
 
 
 def test_mark_as_completed_makes_an_overridden_run_work(link: LocalLink) -> None:
@@ -353,6 +410,25 @@ def test_a_task_session(no_sessions: None) -> None:
 def test_a_task_session_mints_a_token_and_the_sixth_pushes_one_out(no_sessions: None) -> None:
     tokens = [TaskSession(max_number_of_data_caches=5).session_token for _ in range(6)]
     assert (len(tokens[0]), list(TaskSession.data_caches)) == (36, tokens[1:])
+
+
+def test_a_task_session_outlives_its_with_block(no_sessions: None) -> None:
+    with TaskSession("t") as session:
+        session.add_item(1, "a")
+    assert TaskSession("t")["a"] == 1
+
+
+def test_a_task_session_that_is_older_than_its_hours_is_gone(
+    no_sessions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a session that was begun now
+    TaskSession("t").add_item(1, "a")
+    # When an hour and a second have passed
+    later = time.monotonic() + 3601
+    monkeypatch.setattr("voxloom.runner.sessions.time.monotonic", lambda: later)
+    # Then it is there for those that ask for two hours, and not for those that ask for one
+    assert "a" in TaskSession("t", expire_hours=2)
+    assert "a" not in TaskSession("t", expire_hours=1)
 
 
 def test_a_task_session_that_is_not_there_says_so(no_sessions: None) -> None:

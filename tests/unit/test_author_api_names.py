@@ -113,14 +113,23 @@ class FakeTorch:
             is_available = staticmethod(lambda: False)
 
 
-@pytest.mark.parametrize(
-    ("torch", "told"), [(FakeTorch, ((True, 2), True, False)), (None, ((None, None), False, False))]
-)
-def test_devices_are_what_torch_sees(names: None, monkeypatch: pytest.MonkeyPatch, torch: Any, told: Any) -> None:
+@pytest.mark.parametrize(("torch", "told"), [(FakeTorch, (True, False)), (None, (False, False))])
+def test_what_torch_can_use_is_what_torch_says(
+    names: None, monkeypatch: pytest.MonkeyPatch, torch: Any, told: Any
+) -> None:
     utils = importlib.import_module("compox.server_utils")
     monkeypatch.setitem(importlib.import_module("sys").modules, "torch", torch)
-    asked = ("check_system_gpu_availability", "check_torch_with_cuda_available", "check_mps_availability")
-    assert tuple(getattr(utils, name)() for name in asked) == told
+    assert (utils.check_torch_with_cuda_available(), utils.check_mps_availability()) == told
+
+
+@pytest.mark.parametrize(("cards", "told"), [(2, (True, 2)), (0, (False, 0)), (None, (None, None))])
+def test_cards_are_the_drivers_with_torch_or_without(
+    names: None, monkeypatch: pytest.MonkeyPatch, cards: int | None, told: Any
+) -> None:
+    utils = importlib.import_module("compox.server_utils")
+    monkeypatch.setitem(importlib.import_module("sys").modules, "torch", None)
+    monkeypatch.setattr("voxloom.compat.cards.count", lambda: cards)
+    assert utils.check_system_gpu_availability() == told
 
 
 @pytest.mark.parametrize(
@@ -131,8 +140,8 @@ def test_devices_are_what_torch_sees(names: None, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_a_server_util_that_is_not_here_names_what_to_use(names: None, name: str) -> None:
-    with pytest.raises(AttributeError, match=rf"{name}.* here\. Use \w"):
-        getattr(importlib.import_module("compox.server_utils"), name)
+    with pytest.raises(ImportError, match=rf"{name}.* here\. Use \w"):
+        exec(f"from compox.server_utils import {name}")
 
 
 @pytest.mark.parametrize(

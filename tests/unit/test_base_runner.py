@@ -550,3 +550,18 @@ def in_thread(call: Callable[[], Any]) -> None:
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_steps_of_the_base_class_take_args_by_name_or_not_at_all(link: LocalLink) -> None:
+    class Calling(Steps):
+        def preprocess(self, input_data: dict[str, Any], args: Any) -> Any:
+            BaseRunner.preprocess(self, input_data, args=args)  # type: ignore[call-arg]
+            BaseRunner.inference(self, data=None)  # type: ignore[call-arg]
+            return super().preprocess(input_data, args)
+
+    assert run(make(Calling, TaskHandler(link)), link) == ["a", "b"]
+
+
+def test_a_base_step_still_refuses_what_it_does_not_know(link: LocalLink) -> None:
+    with pytest.raises(TypeError, match="other"):
+        Steps().train([], other=1)  # type: ignore[call-arg]

@@ -17,7 +17,8 @@ import pytest
 import tifffile
 
 from voxloom import compat, errors, runner, testing
-from voxloom.runner import base, context, importing, tempstore, training, traininghandler
+from voxloom.compat.cards import count
+from voxloom.runner import base, context, exceptions, importing, tempstore, training, traininghandler
 
 FAMILY = [
     "Image2ImageRunner",
@@ -35,7 +36,7 @@ NAMES: list[tuple[str, str, Any]] = [
     *(("algorithm_utils.io_schemas", name, getattr(runner, name)) for name in SCHEMAS),
     ("algorithm_utils.runner_context", "current_runner_context", context.current_runner_context),
     ("exceptions", "CompoxError", errors.VoxloomError),
-    ("exceptions", "CompoxAssetError", runner.AssetNotFound),
+    ("exceptions", "CompoxAssetError", exceptions.AssetError),
     ("tasks.TaskHandler", "TaskHandler", runner.TaskHandler),
     ("tasks.TaskHandler", "TaskStoppedException", runner.TaskStoppedException),
     ("tasks.context_handler", "current_handler", context.current_handler),
@@ -111,16 +112,16 @@ def test_what_debugging_needs_is_there(names: None, module: str, name: str) -> N
 
 
 def test_what_the_runner_api_raises_is_caught_by_the_names_of_old(names: None) -> None:
-    exceptions = importlib.import_module("compox.exceptions")
+    theirs = importlib.import_module("compox.exceptions")
     pairs = [
-        (runner.AssetNotFound("x"), exceptions.CompoxAssetError),
-        (traininghandler.CheckpointInvalid("x"), exceptions.CompoxCheckpointError),
-        (training.SampleNotFound("x"), exceptions.CompoxNotFoundError),
-        (training.KeysDiffer("x"), exceptions.CompoxTrainingError),
-        (runner.NoRun("x"), exceptions.CompoxStateError),
+        (runner.AssetNotFound("x"), theirs.CompoxAssetError),
+        (traininghandler.CheckpointInvalid("x"), theirs.CompoxCheckpointError),
+        (training.SampleNotFound("x"), theirs.CompoxNotFoundError),
+        (training.KeysDiffer("x"), theirs.CompoxTrainingError),
+        (runner.NoRun("x"), theirs.CompoxStateError),
     ]
     assert all(isinstance(error, kind) and isinstance(error, (ValueError, errors.NotFound)) for error, kind in pairs)
-    raised = exceptions.CompoxExecutionError("said", details={"a": 1})
+    raised = theirs.CompoxExecutionError("said", details={"a": 1})
     assert (raised.message, raised.details, raised.retryable) == ("said", {"a": 1}, False)
 
 
@@ -129,9 +130,88 @@ def test_server_utils_tell_devices_and_make_ids(names: None) -> None:
     assert [utils.generate_uuid(version)[14] for version in (1, 4)] == ["1", "4"]
     available, count = utils.check_system_gpu_availability()
     assert (available is None) == (count is None)
+    with pytest.raises(ImportError, match=r"functools\.lru_cache"):
+        exec("from compox.server_utils import weak_lru")
     assert {utils.check_torch_with_cuda_available(), utils.check_mps_availability()} <= {True, False}
-    with pytest.raises(AttributeError, match=r"functools\.lru_cache"):
-        _ = utils.weak_lru
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = utils.nothing_like_it
+
+
+@pytest.mark.parametrize(
+    "name", ["deploy_from_zip", "find_py_files", "calculate_etag", "check_if_zip_is_importable", "parse_pyproject_toml"]
+)
+def test_the_deployers_class_says_what_to_use_for_what_it_lacks(names: None, name: str) -> None:
+    deployer = importlib.import_module("compox.algorithm_utils.AlgorithmDeployer").AlgorithmDeployer
+    with pytest.raises(AttributeError, match=rf"no '{name}' here\. Use "):
+        getattr(deployer, name)
+
+
+def test_the_deployers_class_makes_ids(names: None) -> None:
+    deployer = importlib.import_module("compox.algorithm_utils.AlgorithmDeployer").AlgorithmDeployer
+    assert [deployer.generate_uuid(version)[14] for version in (1, 4)] == ["1", "4"]
+
+
+def test_an_exception_of_an_authors_own_has_the_defaults_that_its_class_says(names: None) -> None:
+    theirs = importlib.import_module("compox.exceptions")
+
+    class TooDark(theirs.CompoxConfiguredError):  # type: ignore[misc, name-defined]
+        DEFAULT_CODE = "too_dark"
+        DEFAULT_HTTP_STATUS = 418
+        DEFAULT_RETRYABLE = True
+
+    body = {"detail": "said", "code": "too_dark", "retryable": True, "details": {"mean": 3}}
+    raised = TooDark("said", details={"mean": 3})
+    assert (raised.http_status, raised.to_response_body()) == (418, body)
+    assert theirs.CompoxTaskError.DEFAULT_CODE == theirs.CompoxTaskError("x").code == "task_error"
+
+
+@pytest.mark.parametrize("name", ["Asset", "Checkpoint", "Training", "State", "Storage", "Server"])
+def test_errors_of_runs_are_the_servers_as_http_has_it(names: None, name: str) -> None:
+    raised = getattr(importlib.import_module("compox.exceptions"), f"Compox{name}Error")("said")
+    assert (raised.http_status, raised.code) == (500, f"{name.lower()}_error")
+
+
+def test_a_failure_is_told_with_its_details_and_its_cause(names: None) -> None:
+    theirs = importlib.import_module("compox.exceptions")
+    error = theirs.CompoxTaskError("said", details={"where": Path("x"), "mean": np.float32(0.5)}, cause=OSError("full"))
+    told = theirs.error_failure_payload(error)
+    assert told["details"] == {"where": repr(Path("x")), "mean": 0.5}
+    assert told["cause"] == {"type": "OSError", "message": "full"}
+    assert theirs.error_failure_payload(KeyError("a"))["code"] == "KeyError"
+    assert theirs.error_metadata("full")["_emergency_storage_error_code"] == "storage_error"
+
+
+class Driver:
+    """What libnvidia-ml answers."""
+
+    def __init__(self, cards: int, code: int = 0) -> None:
+        self._cards, self._code = cards, code
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802  # its name
+        return self._code
+
+    def nvmlShutdown(self) -> int:  # noqa: N802  # its name
+        return 0
+
+    def nvmlDeviceGetCount_v2(self, found: Any) -> int:  # noqa: N802  # its name
+        found._obj.value = self._cards
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("cards", "shown", "seen"),
+    [(2, None, 2), (2, "1", 1), (2, "0,1", 2), (1, "", 0), (1, "GPU-a,GPU-b", 1)],
+)
+def test_the_driver_tells_the_cards_of_which_some_may_be_hidden(cards: int, shown: str | None, seen: int) -> None:
+    environment = {} if shown is None else {"CUDA_VISIBLE_DEVICES": shown}
+    assert count(lambda name: Driver(cards), environment) == seen
+
+
+def test_without_a_driver_nobody_can_tell() -> None:
+    def load(name: str) -> Any:
+        raise OSError(f"{name}: no such file")
+
+    assert (count(load, {}), count(lambda name: Driver(1, code=9) if "ml" in name else load(name), {})) == (None, None)
 
 
 def test_the_import_for_debugging_is_light() -> None:
@@ -231,6 +311,27 @@ def test_files_can_be_planted_and_read_as_objects(names: None, algorithm: Path, 
     assert (handler.task_id, int(h5py.File(tmp_path / "out.h5")["image"][0, 0])) == ("task", 6)
     with pytest.raises(AttributeError, match="TaskStoppedException"):
         _ = handler.stop_request
+
+
+def test_assets_are_the_algorithms_and_not_what_lies_where_one_works(
+    names: None, algorithm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a folder that one works in, with files of other weights and one that the algorithm has not
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "offset.txt").write_text("wrong")
+    (tmp_path / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    handler = importlib.import_module("compox.tasks.DebuggingTaskHandler").DebuggingTaskHandler("task")
+    # When an algorithm of another folder fetches its assets
+    handler.fetch_algorithm(algorithm)
+    try:
+        assert handler.fetch_asset("files/offset.txt").getvalue() == b"5"
+        # Then what is not its own is not there, unless it is named in full
+        with pytest.raises(FileNotFoundError):
+            handler.fetch_asset("mine.txt")
+        assert handler.fetch_asset(str(tmp_path / "mine.txt")).getvalue() == b"mine"
+    finally:
+        handler.close()
 
 
 def test_what_is_no_algorithm_is_an_import_error(tmp_path: Path) -> None:

@@ -29,22 +29,32 @@ def entry(supported: list[str], default: str) -> AlgorithmEntry:
 
 
 @pytest.mark.parametrize(
-    ("supported", "default", "override", "classes", "warned"),
+    ("supported", "default", "override", "classes", "warned", "passed_over"),
     [
-        (["cpu"], "cpu", None, ["cpu"], False),
-        (["cpu", "gpu"], "gpu", None, ["gpu", "cpu"], False),
-        (["gpu"], "gpu", None, ["gpu"], False),
-        (["cpu", "gpu"], "gpu", "cpu", ["cpu"], False),
-        (["cpu", "gpu"], "cpu", " GPU ", ["gpu", "cpu"], False),
-        (["cpu"], "cpu", "gpu", ["cpu"], True),
-        (["cpu", "gpu"], "gpu", "cuda", ["gpu", "cpu"], True),
+        (["cpu"], "cpu", None, ["cpu"], False, False),
+        (["cpu", "gpu"], "gpu", None, ["gpu", "cpu"], False, False),
+        (["gpu"], "gpu", None, ["gpu", "cpu"], False, False),
+        (["gpu"], "gpu", "cpu", ["cpu"], True, False),
+        (["gpu"], "gpu", "mps", ["gpu", "cpu"], True, True),
+        (["cpu", "gpu"], "gpu", "cpu", ["cpu"], False, False),
+        (["cpu", "gpu"], "cpu", " GPU ", ["gpu", "cpu"], False, False),
+        (["cpu"], "cpu", "gpu", ["cpu"], True, True),
+        (["cpu", "gpu"], "gpu", "cuda", ["gpu", "cpu"], True, True),
     ],
 )
 def test_the_wanted_device_comes_first_and_what_is_not_supported_is_warned_of(
-    supported: list[str], default: str, override: str | None, classes: list[str], warned: bool
+    supported: list[str], default: str, override: str | None, classes: list[str], warned: bool, passed_over: bool
 ) -> None:
     devices = choose_devices(entry(supported, default), override)
-    assert (devices.classes, devices.warning is not None) == (classes, warned)
+    assert (devices.classes, devices.warning is not None, devices.passed_over) == (classes, warned, passed_over)
+
+
+@pytest.mark.parametrize(("override", "passed_over"), [(None, False), ("cpu", True)])
+def test_where_falling_back_is_off_an_algorithm_for_cards_waits_for_one(
+    override: str | None, passed_over: bool
+) -> None:
+    devices = choose_devices(entry(["gpu"], "gpu"), override, fall_back=False)
+    assert (devices.classes, devices.passed_over) == (["gpu"], passed_over)
 
 
 @pytest.mark.parametrize("block", [0, 512, 1024, 65536])

@@ -245,3 +245,10 @@ def test_an_algorithm_can_be_strict() -> None:
 def test_dependencies_are_kept_and_what_is_wrong_with_them_is_a_warning() -> None:
     assert parse(project=f'{PROJECT}dependencies = ["numpy>=2"]\n').dependencies == ["numpy>=2"]
     assert any("dependencies" in text for text in parse(project=f"{PROJECT}dependencies = 7\n").warnings)
+
+
+def test_outputs_of_a_benchmark_are_read_like_parameters_and_what_is_none_is_left_out() -> None:
+    manifest = parse('benchmark_outputs = [{name = "run_time", config = {type = "float"}}, "speed"]')
+
+    assert [(one.displayed_name, one.config.options) for one in manifest.benchmark_outputs] == [("Run time", [])]
+    assert any("benchmark_outputs[1]" in warning and "left out" in warning for warning in manifest.warnings)

@@ -8,7 +8,7 @@ import pytest
 
 from voxloom.errors import InvalidInput
 from voxloom.models import Parameter
-from voxloom.parameters import check_parameters, read_declarations
+from voxloom.parameters import check_parameters, read_declarations, shown
 
 
 def declared(**config: Any) -> list[Parameter]:
@@ -187,11 +187,32 @@ def test_unknown_keys_warn() -> None:
     assert ["'mni'" in warnings[0], "'unit'" in warnings[1]] == [True, True]
 
 
-@pytest.mark.parametrize(("name", "shown"), [("min_size", "Min size"), ("sigma", "Sigma"), ("DPI", "DPI")])
+@pytest.mark.parametrize(
+    ("name", "shown"), [("min_size", "Min size"), ("sigma", "Sigma"), ("DPI", "DPI"), ("max-size__px", "Max size px")]
+)
 def test_the_displayed_name_comes_from_the_name(name: str, shown: str) -> None:
     parameters, _, _ = read_declarations([{"name": name, "config": {"type": "int"}}], "x")
 
     assert parameters[0].displayed_name == shown
+
+
+def test_what_is_not_declared_is_not_adjustable_and_has_no_options() -> None:
+    config = declared(type="int")[0].config
+
+    assert (config.adjustable, config.options) == (False, [])
+
+
+@pytest.mark.parametrize("options", [[1, 2, 3], [[1], [2, 3]]])
+def test_options_of_a_list_are_shown_as_lists_and_allow_the_same(options: list[Any]) -> None:
+    told = [shown(one) for one in declared(type="int_list", options=options)]
+
+    assert all(isinstance(option, list) for option in told[0].config.options)
+    assert check_parameters(told, {"p": [1, 3]}) == {"p": [1, 3]}
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("int", None), ("float", 2)])
+def test_only_fractions_are_shown_with_a_precision(kind: str, precision: int | None) -> None:
+    assert shown(declared(type=kind, decimal_precision=2)[0]).config.decimal_precision == precision
 
 
 def test_an_enum_without_default_has_its_first_option() -> None:

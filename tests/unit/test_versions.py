@@ -209,3 +209,15 @@ def test_a_merge_adds_nothing_that_any_minor_version_has(content: str, minor: st
     before = deployed(*"ab")
     came = deploy_to(before, replace(deploy(7, content), merge=True), "id-7")
     assert (came.minor, came.changed, came.entry.algorithm_id) == (minor, changed, before.algorithm_id)
+
+
+def test_an_entry_of_an_earlier_version_is_shown_as_clients_expect_it() -> None:
+    # Given an entry as it was written when options could be null and benchmark outputs were as in the pyproject
+    old = deployed("a").model_dump(mode="json")
+    old["about"]["additional_parameters"] = [{"name": "p", "config": {"type": "int", "options": None}}]
+    old["about"]["benchmark_outputs"] = [{"name": "seconds", "config": {"type": "float"}}, "speed"]
+    # When it is shown
+    record = record_of(AlgorithmEntry.model_validate(old))
+    # Then what has a form has all of it, and what has none is left out
+    assert record.additional_parameters[0].config.options == []
+    assert [one.displayed_name for one in record.benchmark_outputs] == ["Seconds"]

@@ -26,6 +26,16 @@ INSTEAD = {
     "AlgorithmManager": "`voxloom ls`, `voxloom rm NAME MAJOR [--minor N]`, or GET /api/v0/algorithm/all",
     "pydantic_models": "voxloom.models",
     "routers": "the routes of the server: docs/rest.md",
+    "parse_pyproject_toml": "AlgorithmDeployer(folder).manifest, or `voxloom check FOLDER`",
+    "check_if_zip_is_importable": "`voxloom check FOLDER`, or voxloom.check(folder)",
+    **dict.fromkeys(
+        ("find_py_files", "find_pyc_files", "find_other_than_py_files"),
+        "voxloom.bundle.list_folder(folder): all files that a deploy takes",
+    ),
+    **dict.fromkeys(
+        ("calculate_etag", "get_py_files_hashes", "process_path_to_dict_key"),
+        "nothing: the server names contents by itself",
+    ),
     "store_algorithm": "`voxloom deploy FOLDER`, or Client().deploy(...)",
     "deploy_from_zip": "`voxloom deploy ZIP`, or Client().deploy(...)",
 }
@@ -36,6 +46,13 @@ def gone(where: str, name: str) -> AttributeError:
     instead = INSTEAD.get(name)
     hint = f" Use {instead}." if instead else ""
     return AttributeError(f"{where} has no {name!r} here.{hint}")
+
+
+def missing(module: str, name: str) -> Exception:
+    """What `__getattr__` of a module raises. Where it is known what to use instead, that is an ImportError: of an
+    AttributeError `from module import name` would say nothing but that the name is not there."""
+    error = gone(module, name)
+    return ImportError(str(error), name=module) if name in INSTEAD else error
 
 
 def refuse(module: str) -> ImportError:

@@ -166,9 +166,11 @@ class _Local(TaskHandler):
             self._home = None
 
     def fetch_asset(self, path_to_asset: str) -> io.BytesIO:
-        """From a file of the algorithm, or any local file. Raises FileNotFoundError."""
-        if Path(path_to_asset).is_file():
-            return io.BytesIO(Path(path_to_asset).read_bytes())
+        """From a file of the algorithm, by its path below its folder; by an absolute path, or before an algorithm is
+        fetched, from any local file. Raises FileNotFoundError."""
+        place = Path(path_to_asset)
+        if place.is_absolute() or self._home is None:
+            return io.BytesIO(place.read_bytes())
         try:
             return super().fetch_asset(path_to_asset)
         except KeyError as error:

@@ -8,10 +8,18 @@ from typing import Any
 
 from voxloom.bundle import PYPROJECT
 from voxloom.compat.absent import gone
+from voxloom.compat.uuids import generate_uuid
 from voxloom.manifest import read_folder
 
 
-class AlgorithmDeployer:
+class _Absent(type):
+    """What Compox's class has, and this one has not, says what to use also where no object has been made."""
+
+    def __getattr__(cls, name: str) -> Any:
+        raise gone(cls.__name__, name)
+
+
+class AlgorithmDeployer(metaclass=_Absent):
     """Reads and checks the folder; deploying it is for `voxloom deploy` and the client.
 
     Raises FileNotFoundError without a pyproject.toml, KeyError without name or version, else InvalidInput (ValueError).
@@ -24,6 +32,8 @@ class AlgorithmDeployer:
         self.algorithm_name = self.manifest.name
         self.algorithm_major_version = self.manifest.major
         self.algorithm_minor_version = self.manifest.minor
+
+    generate_uuid = staticmethod(generate_uuid)
 
     def __getattr__(self, name: str) -> Any:
         raise gone(type(self).__name__, name)

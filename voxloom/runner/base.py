@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from voxloom.errors import InvalidInput
-from voxloom.runner.context import current_handler, current_runner_context
+from voxloom.runner.benchmarkhandler import BenchmarkHandler, found_data
+from voxloom.runner.byname import by_name
+from voxloom.runner.context import RunContext, current_handler, current_runner_context
 from voxloom.runner.exceptions import NoBenchmark, NoRun, NoTraining, NotTrainable
 from voxloom.runner.handler import TaskHandler
-from voxloom.runner.plain import plain_dict
 from voxloom.runner.schemas import DataSchema
 from voxloom.runner.training import TrainingDataset
 from voxloom.runner.traininghandler import LocalSamples, TrainingHandler, TrainingWithoutCheckpoint
@@ -33,11 +34,12 @@ _READ_ONLY = frozenset({"device", "runner_context", "task_handler"})
 class _Inside:
     """What a runner keeps beside its author's attributes, which have `__dict__` to themselves."""
 
-    __slots__ = ("assigned", "device", "handler", "initializing", "locked")
+    __slots__ = ("assigned", "context", "device", "handler", "initializing", "locked")
 
     def __init__(self) -> None:
         self.device = "cpu"
         self.handler: TaskHandler | None = None
+        self.context: RunContext | None = None
         self.locked: frozenset[str] = frozenset()
         self.initializing = False
         self.assigned: set[str] | None = None
@@ -70,24 +72,29 @@ class BaseRunner(ABC):
         say, as attributes: those are locked afterwards."""
 
     @abstractmethod
+    @by_name
     def preprocess(self, input_data: dict[str, Any], args: Any, /) -> Any:
         """`input_data` is `{"input_dataset_ids": [...]}`; what is returned goes to `inference`.
 
         `args` are the run's parameters: one dict for all three steps, never None."""
 
     @abstractmethod
+    @by_name
     def inference(self, data: Any, args: Any, /) -> Any:
         """What is returned goes to `postprocess`."""
 
     @abstractmethod
+    @by_name
     def postprocess(self, data: Any, args: Any, /) -> list[str]:
         """Returns the ids of the run's outputs, as `post_data` gives them; input ids and free texts are fine too."""
 
+    @by_name
     def train(self, training_data: list[str], args: Any, /) -> None:
         """Where the algorithm can be trained: learn from the samples of these ids (`get_training_dataset`), and save
         what was learnt with `save_checkpoint`, once at least."""
         raise NotTrainable(f"{type(self).__name__} cannot be trained: it defines no train(self, training_data, args).")
 
+    @by_name
     def benchmark(self, args: Any, /) -> dict[str, Any] | None:
         """Where the algorithm can measure itself: returns figures, as JSON has them."""
         raise NoBenchmark(f"{type(self).__name__} has no benchmark: it defines no benchmark(self, args).")
@@ -202,9 +209,13 @@ class BaseRunner(ABC):
         return self._voxloom.device
 
     @property
-    def runner_context(self) -> dict[str, Any]:
-        """A copy of this run's own attributes: those that `load_assets` has not set."""
-        return {name: value for name, value in self.__dict__.items() if name not in self._voxloom.locked}
+    def runner_context(self) -> RunContext:
+        """This run's own attributes, live: those that `load_assets` has not set."""
+        inside = self._voxloom
+        if inside.context is None:
+            inside.context = RunContext(self)
+        inside.context.note(self._of_run())
+        return inside.context
 
     @property
     def _locked_attributes(self) -> set[str]:
@@ -249,6 +260,8 @@ class BaseRunner(ABC):
                 for name, value in self.__dict__.items()
                 if name in inside.assigned or before.get(name, absent) is not value
             )
+            if inside.context is not None:
+                inside.context.drop(inside.locked)
         finally:
             inside.assigned = None
 
@@ -272,11 +285,16 @@ class BaseRunner(ABC):
     def run_training(self, training_data: Sequence[str], args: dict[str, Any] | None = None) -> None:
         self.task_handler.check_stopped()
         self.train(list(training_data), args or {})
+        if isinstance(self.task_handler, TrainingHandler):
+            self.task_handler.mark_as_completed()
 
-    def run_benchmark(self, args: dict[str, Any] | None = None) -> dict[str, Any]:
-        """What `benchmark` has found, as JSON has it."""
+    def run_benchmark(self, args: dict[str, Any] | None = None) -> Any:
+        """`benchmark`; what it has found goes to `task_handler.mark_as_completed`, and is returned, too."""
         self.task_handler.check_stopped()
-        return plain_dict(self.benchmark(args or {}) or {}, "what benchmark returned")
+        found = found_data(self.benchmark(args or {}))
+        if isinstance(self.task_handler, BenchmarkHandler):
+            self.task_handler.mark_as_completed(found)
+        return found
 
     # --- attributes ---
 
@@ -286,10 +304,15 @@ class BaseRunner(ABC):
         super().__setattr__(name, value)
         if self._voxloom.assigned is not None:
             self._voxloom.assigned.add(name)
+        elif self._voxloom.context is not None:
+            self._voxloom.context.note({name: value})
 
     def __delattr__(self, name: str) -> None:
-        if not self._passes_over(name, "deleted"):
-            super().__delattr__(name)
+        if self._passes_over(name, "deleted"):
+            return
+        super().__delattr__(name)
+        if self._voxloom.context is not None:
+            self._voxloom.context.drop([name])
 
     def __getstate__(self) -> tuple[dict[str, Any], str, frozenset[str]]:
         """For pools of child processes: attributes travel, the run does not."""
@@ -312,8 +335,14 @@ class BaseRunner(ABC):
         )
 
     def _forget_run(self) -> None:
-        for name in self.runner_context:
-            self.__dict__.pop(name, None)
+        for name in self._of_run():
+            del self.__dict__[name]
+        if self._voxloom.context is not None:
+            self._voxloom.context.drop(self._voxloom.context)
+
+    def _of_run(self) -> dict[str, Any]:
+        locked = self._voxloom.locked
+        return {name: value for name, value in self.__dict__.items() if name not in locked}
 
 
 Runner = BaseRunner
@@ -366,40 +395,26 @@ def train(
 def benchmark(runner: BaseRunner, handler: TaskHandler, args: dict[str, Any] | None = None) -> dict[str, Any]:
     """What the algorithm finds of itself. Raises TaskStoppedException, NotPlain, and whatever the author's code
     raises."""
+    assert isinstance(handler, BenchmarkHandler)
     with _serving(runner, handler):
         runner.initialize(handler.device)
         found = runner.run_benchmark(args)
-    handler.raise_failure()
-    return found
+    return handler.given_data() or found_data(found)
 
 
 @contextmanager
 def _serving(runner: BaseRunner, handler: TaskHandler) -> Iterator[None]:
-    token, context = current_handler.set(handler), current_runner_context.set(_RunContext(runner))
+    token, context = current_handler.set(handler), current_runner_context.set(runner.runner_context)
     runner._voxloom.handler = handler
     try:
         yield
     finally:
         runner._voxloom.handler = None
+        runner.runner_context.detach()
+        runner._voxloom.context = None
         runner._forget_run()
         current_handler.reset(token)
         current_runner_context.reset(context)
-
-
-class _RunContext(Mapping[str, Any]):
-    """A run's own attributes as they are at the moment."""
-
-    def __init__(self, runner: BaseRunner) -> None:
-        self._runner = runner
-
-    def __getitem__(self, name: str) -> Any:
-        return self._runner.runner_context[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._runner.runner_context)
-
-    def __len__(self) -> int:
-        return len(self._runner.runner_context)
 
 
 def _check_class(runner_class: Any) -> None:

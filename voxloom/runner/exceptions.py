@@ -8,7 +8,8 @@ VoxloomError
     │   └── RunMarkedFailed   the author's code has said so, without a reason
     └── StorageError
 InvalidInput (a ValueError)
-├── AssetNotFound *           also a KeyError
+├── AssetError *
+│   └── AssetNotFound         also a KeyError
 ├── FileUnknown *             also a KeyError: there is no such file, or it is not this run's
 ├── InvalidDataset            a file or a value that no dataset can be read from or written to
 ├── InvalidShape              also an AssertionError: shapes or counts that do not fit together
@@ -48,7 +49,10 @@ class TaskStoppedException(BaseException):
 
 
 class RunnerError(VoxloomError):
+    """Of a run, never of a request: as HTTP would have it, the server's fault."""
+
     code = "server_error"
+    http_status = 500
 
 
 class DomainError(RunnerError):
@@ -65,7 +69,11 @@ class FileUnknown(StorageError, InvalidInput, KeyError):
     __str__ = Exception.__str__  # KeyError would show the message in quotes
 
 
-class AssetNotFound(DomainError, InvalidInput, KeyError):
+class AssetError(DomainError, InvalidInput):
+    code = "asset_error"
+
+
+class AssetNotFound(AssetError, KeyError):
     code = "asset_path_not_found"
 
     __str__ = Exception.__str__  # KeyError would show the message in quotes

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from voxloom.runner.base import BaseRunner
+from voxloom.runner.byname import by_name
 from voxloom.runner.exceptions import InvalidShape, WrongType, kind_of
 from voxloom.runner.schemas import (
     AlignmentSchema,
@@ -49,6 +50,7 @@ class _FamilyRunner(BaseRunner):
         self._remember(stack)
         return stack
 
+    @by_name
     def inference(self, data: Any, args: Any, /) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no inference: that is where the algorithm goes.")
 

@@ -23,12 +23,10 @@ from voxloom.errors import InvalidInput
 from voxloom.imagemeta import Meta
 from voxloom.runner import hdf5
 from voxloom.runner.context import current_handler
+from voxloom.runner.ending import Ending
 from voxloom.runner.exceptions import (
     AssetNotFound,
-    InvalidOutputs,
     NoSession,
-    RunMarkedFailed,
-    TaskStoppedException,
     kind_of,
 )
 from voxloom.runner.fileitems import encode_item, read_item
@@ -38,9 +36,8 @@ from voxloom.runner.plain import plain_dict
 from voxloom.runner.schemas import DataSchema
 from voxloom.runner.sessions import RunSession
 from voxloom.runner.stacks import Stack
-from voxloom.values import format_time, utc_now
 
-__all__ = ["LEVELS", "Level", "Link", "TaskHandler", "checked_outputs", "checked_progress", "normal_asset_path"]
+__all__ = ["LEVELS", "Level", "Link", "TaskHandler", "checked_progress", "normal_asset_path"]
 
 LARGEST_STATE = 1 << 20
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -49,8 +46,8 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 class Link(Protocol):
     """The side of a run that moves files and news. Every method may be called from any thread of the runner.
 
-    `set_progress` and `log` are news: they return at once and never raise, since a failure to report is no reason
-    to fail a run. The others wait for their answer and raise what went wrong.
+    `set_progress`, `send_log` and `log` are news: they return at once and never raise, since a failure to report is no
+    reason to fail a run. The others wait for their answer and raise what went wrong.
     """
 
     @property
@@ -103,11 +100,14 @@ class Link(Protocol):
     def set_progress(self, progress: float) -> None:
         """`progress` is in [0, 1]."""
 
+    def send_log(self) -> None:
+        """Sends the lines that have gathered, unless some were sent a moment ago: then these follow by themselves."""
+
     def log(self, text: str, level: Level) -> None:
         """`text` without a newline at its end, but maybe of several lines. DEBUG does not reach the record."""
 
 
-class TaskHandler:
+class TaskHandler(Ending):
     """One run, as its author sees it. It comes with the run; what Compox takes to make one is refused."""
 
     def __init__(self, link: Link, *others: Any, **more: Any) -> None:
@@ -116,12 +116,10 @@ class TaskHandler:
                 f"A {type(self).__name__} comes with its run, as self.task_handler: use self.fetch_data, "
                 "self.post_data and self.fetch_asset, or to debug, DebuggingTaskHandler."
             )
+        super().__init__()
         self._link = link
-        self._progress = 0.0
+        self._session_token = link.session_token
         self._state: dict[str, Any] = {}
-        self._outputs: list[str] | None = None
-        self._failure: BaseException | None = None
-        self._ended_at = ""
         self._inheritance = Inheritance()
         self._told_of_sizes = False
         self.logger = RunLogger(link.log)
@@ -134,28 +132,16 @@ class TaskHandler:
 
     @property
     def session_token(self) -> str:
-        return self._link.session_token
+        return self._session_token
+
+    @session_token.setter
+    def session_token(self, session_token: str) -> None:
+        """Changes what is read here alone: the run's session stays the one that it has begun with."""
+        self._session_token = session_token
 
     @property
     def device(self) -> str:
         return self._link.device
-
-    @property
-    def output_dataset_ids(self) -> list[str]:
-        """What the run has given back; empty until it has completed."""
-        return self._outputs or []
-
-    @property
-    def status(self) -> str:
-        """As the record will have it: RUNNING, until the run is marked as something else."""
-        if self._failure is not None:
-            return "FAILED"
-        return "RUNNING" if self._outputs is None else "COMPLETED"
-
-    @property
-    def time_completed(self) -> str:
-        """When it was marked as completed or failed; empty before that."""
-        return self._ended_at
 
     # --- data ---
 
@@ -276,6 +262,10 @@ class TaskHandler:
         """What was set last; empty before that."""
         return self._state
 
+    @state.setter
+    def state(self, state: Mapping[str, Any]) -> None:
+        self.set_state(state)
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Replaces what the run says of itself: losses, scores, the epoch. It shows while the run goes on.
 
@@ -300,40 +290,15 @@ class TaskHandler:
         self._link.log(str(message), logging_level)
 
     def update_log(self) -> None:
-        """Lines are sent as they come: nothing waits for this call."""
+        """Shows the log so far in the run's record. That happens by itself a few times a second, too; this does not
+        wait for it: before a call into compiled code that stops all threads, say."""
+        self._link.send_log()
 
     # --- the end ---
 
     def check_stopped(self) -> None:
         """Raises TaskStoppedException once after a stop."""
         self._link.check_stopped()
-
-    def mark_as_completed(self, output_dataset_ids: Any) -> None:
-        """Hands the run's outputs over. Raises InvalidOutputs unless they are a list of str."""
-        self._outputs = checked_outputs(output_dataset_ids)
-        self._ended_at = format_time(utc_now())
-
-    def mark_as_failed(self, e: BaseException | None = None) -> None:
-        """The run will end FAILED for this reason, whatever it still does."""
-        self._failure = e or RunMarkedFailed("The algorithm has marked its run as failed, without a reason.")
-        self._ended_at = format_time(utc_now())
-
-    def mark_as_stopped(self) -> None:
-        """Ends the run as STOPPED. Raises TaskStoppedException."""
-        raise TaskStoppedException
-
-    def given_outputs(self) -> list[str]:
-        """What an execution has come to. Raises what it was marked as failed with, and InvalidOutputs for none."""
-        self.raise_failure()
-        if self._outputs is None:
-            raise InvalidOutputs(
-                "The run has given no outputs: where `run` is overridden, it must call super().run(...)."
-            )
-        return self._outputs
-
-    def raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
     def set_as_current_handler(self) -> None:
         """Makes this the handler of runners that were given none, in this thread."""
@@ -359,17 +324,6 @@ def checked_progress(progress: Any) -> float:
     if not 0.0 <= number <= 1.0:
         raise InvalidInput(f"Progress must be a number from 0 to 1, not {progress!r}.")
     return number
-
-
-def checked_outputs(outputs: Any) -> list[str]:
-    """What `postprocess` returned, as a list; free text is as good as a file's id."""
-    wish = "return a list of ids, for example what self.post_data(...) returns"
-    if not isinstance(outputs, list | tuple):
-        raise InvalidOutputs(f"postprocess returned {kind_of(outputs)}: {wish}.")
-    for index, item in enumerate(outputs):
-        if not isinstance(item, str):
-            raise InvalidOutputs(f"postprocess returned a list whose item {index} is {kind_of(item)}: {wish}.")
-    return list(outputs)
 
 
 def normal_asset_path(path: str) -> str:

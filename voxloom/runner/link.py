@@ -124,6 +124,12 @@ class WorkerLink:
         if not self._over:
             self._outbox.set_progress(progress)
 
+    def send_log(self) -> None:
+        try:
+            self._outbox.hurry()
+        except OSError:
+            return  # The worker is gone; the thread that reads the socket sees it, too.
+
     def log(self, text: str, level: Level) -> None:
         if level != "DEBUG":
             self._outbox.log(level, text)

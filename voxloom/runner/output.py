@@ -66,6 +66,7 @@ class Outbox:
         self._size = 0
         self._left = 0
         self._sending = False
+        self._flushed = 0.0
         self._told = 0.0
         self.in_child = False
         self.dropped = 0
@@ -120,11 +121,16 @@ class Outbox:
         with self._lock:
             if self._run is None or self._sending:
                 return
-            self._sending = True
+            self._sending, self._flushed = True, time.monotonic()
             try:
                 self._send_pending(self._run)
             finally:
                 self._sending = False
+
+    def hurry(self) -> None:
+        """As `flush`, unless that was done within the last INTERVAL: then a batch is under way."""
+        if time.monotonic() - self._flushed >= INTERVAL:
+            self.flush()
 
     def _send_pending(self, run: str) -> None:
         if self._text:

@@ -16,9 +16,11 @@ from typing import Any, Literal, NamedTuple
 from voxloom.errors import VoxloomError
 from voxloom.runner import frames, threadlimits
 from voxloom.runner.base import BaseRunner, benchmark, execute, make, train
+from voxloom.runner.benchmarkhandler import BenchmarkHandler
 from voxloom.runner.cards import CARD_FULL, full_card, is_full_card
 from voxloom.runner.channel import Channel, ChannelClosed, die
 from voxloom.runner.cleaning import Cleaner, Verdict
+from voxloom.runner.details import details_of
 from voxloom.runner.exceptions import TaskStoppedException, text_of
 from voxloom.runner.handler import TaskHandler
 from voxloom.runner.importing import ModuleUnusable, load_runner_class
@@ -38,6 +40,12 @@ _MAX_MESSAGE = 4000
 """Characters of an error that go into the record; the log has it whole."""
 
 NOT_USED_AGAIN = "The next run gets a new process"
+
+_HANDLERS: dict[str, type[TaskHandler]] = {
+    "execution": TaskHandler,
+    "training": TrainingHandler,
+    "benchmark": BenchmarkHandler,
+}
 
 Outcome = Literal["completed", "failed", "stopped"]
 
@@ -128,7 +136,7 @@ class Host:
     def _serve_run(self, link: WorkerLink) -> frames.Ended:
         frame = link.frame
         self._begin(frame)
-        handler = TrainingHandler(link) if frame.task == "training" else TaskHandler(link)
+        handler = _HANDLERS[frame.task](link)
         outcome, given, error = self._outcome_of(lambda: self._run(frame, handler))
         self._keep_session(link)
         link.close()
@@ -239,6 +247,14 @@ def checked_class(runner_class: type) -> type[BaseRunner]:
 
 def run_error(error: BaseException) -> RunError:
     """What the record says of an exception that came out of a run."""
+    try:
+        details = details_of(error)
+    except Exception:  # noqa: BLE001  # the author's code
+        details = None
+    return _run_error(error).model_copy(update={"details": details})
+
+
+def _run_error(error: BaseException) -> RunError:
     name = type(error).__name__
     message = message_of(error) or name
     if isinstance(error, ImportFailed):

@@ -44,6 +44,7 @@ class DataCache:
         """Those that had to go because there were too many."""
         self.removed_keys_memory: set[str] = set()
         """Those that had to go because they were too large together."""
+        self.created = time.monotonic()
         self.written: dict[str, str] = {}
         """The names of the contents that were written down or read last, by key."""
 
@@ -219,7 +220,8 @@ class RunSession:
 
 
 class TaskSession:
-    """A session of this process alone, as Compox has it, for debugging."""
+    """A session of this process alone, as Compox has it, for debugging. Making one ends those that are older than its
+    `expire_hours`; leaving its `with` block ends nothing."""
 
     data_caches: ClassVar[OrderedDict[str, DataCache]] = OrderedDict()
 
@@ -235,6 +237,8 @@ class TaskSession:
         self.session_token = session_token or str(uuid.uuid1())
         self.not_implemented = not_implemented
         caches = type(self).data_caches
+        for old in [one for one, cache in caches.items() if _age_of(cache) > expire_hours * 3600]:
+            del caches[old]
         if self.session_token not in caches:
             caches[self.session_token] = DataCache(max_cache_size, max_cache_memory_mb)
         caches.move_to_end(self.session_token)
@@ -274,4 +278,8 @@ class TaskSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.clear_cache()
+        """What is in it stays for the next session with its token."""
+
+
+def _age_of(cache: DataCache) -> float:
+    return time.monotonic() - cache.created

@@ -127,6 +127,13 @@ class TrainingHandler(TaskHandler):
             for sample in local_samples
         ]
 
+    # --- the end ---
+
+    def mark_as_completed(self, output_dataset_ids: Any = None) -> None:
+        """A training comes to its checkpoints, so there is nothing to hand over. One that saves none fails all the
+        same."""
+        self._mark("COMPLETED")
+
     # --- checkpoints ---
 
     @property

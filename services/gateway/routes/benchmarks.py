@@ -26,7 +26,7 @@ async def get(request: web.Request) -> web.Response:
     run = await find_run(request, "benchmark")
     if query.wait and not run.state.ended:
         await context.view.wait_until_ended(run, query.wait)
-    log = await shown_log(context, run) if run.state.ended else ""
+    log = await shown_log(context, run)
     return json_bytes(context.shown.json(run.state, log=log, progress=run.progress))
 
 

@@ -79,7 +79,7 @@ async def execute_v1(request: web.Request) -> web.Response:
 
 async def get_v0(request: web.Request) -> web.Response:
     run = await find_run(request)
-    log = await shown_log(context_of(request), run) if run.state.ended else ""
+    log = await shown_log(context_of(request), run)
     return json_bytes(context_of(request).shown.json(run.state, log=log, progress=run.progress))
 
 
@@ -197,7 +197,7 @@ ROUTES = [
         "GET",
         "/api/v0/executions/{execution_id}",
         get_v0,
-        "The record of an execution; its log is empty until the end",
+        "The record of an execution as it is now, with the log so far",
         "Executions",
         {200: ExecutionRecord},
         _NOT_FOUND,

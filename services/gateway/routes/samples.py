@@ -66,7 +66,7 @@ async def _check_files(context: Context, sample: SampleRecord) -> None:
             f"{len(missing)} of the files are not there: {', '.join(repr(one[:80]) for one in missing[:20])}. "
             "Upload them first.",
             code="sample_input_files_not_found",
-            details={"missing_file_ids": missing},
+            details={"file_ids": missing, "missing_file_ids": missing},
         )
 
 

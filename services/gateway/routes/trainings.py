@@ -32,7 +32,7 @@ async def train(request: web.Request) -> web.Response:
 
 async def get_v0(request: web.Request) -> web.Response:
     run = await find_run(request, "training")
-    return await _record(request, run, log=run.state.ended)
+    return await _record(request, run)
 
 
 async def get(request: web.Request) -> web.Response:
@@ -40,12 +40,12 @@ async def get(request: web.Request) -> web.Response:
     run = await find_run(request, "training")
     if query.wait and not run.state.ended:
         await context_of(request).view.wait_until_ended(run, query.wait)
-    return await _record(request, run, log=True)
+    return await _record(request, run)
 
 
-async def _record(request: web.Request, run: LiveRun, *, log: bool) -> web.Response:
+async def _record(request: web.Request, run: LiveRun) -> web.Response:
     context = context_of(request)
-    text = await shown_log(context, run) if log else ""
+    text = await shown_log(context, run)
     return json_bytes(context.shown.json(run.state, log=text, progress=run.progress, told=run.told))
 
 
@@ -135,7 +135,7 @@ ROUTES = [
         "GET",
         "/api/v0/training/{training_id}",
         get_v0,
-        "The record of a training; its log is empty until the end",
+        "The record of a training as it is now, with the log so far",
         "Trainings",
         {200: TrainingRecord},
         _NOT_FOUND,

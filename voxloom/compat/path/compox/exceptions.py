@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from voxloom.errors import NotFound, VoxloomError
+from typing import Any
+
+from voxloom.errors import Conflict, NotFound, VoxloomError
+from voxloom.runner.details import json_safe
 from voxloom.runner.exceptions import (
-    AssetNotFound,
+    AssetError,
     CheckpointError,
     DomainError,
     RunnerError,
@@ -14,12 +17,13 @@ from voxloom.runner.exceptions import (
     TrainingError,
 )
 
-CompoxError = VoxloomError
+CompoxError = CompoxConfiguredError = VoxloomError
+CompoxConflictError = Conflict
 CompoxNotFoundError = NotFound
 CompoxServerError = RunnerError
 CompoxDomainError = DomainError
 CompoxStorageError = StorageError
-CompoxAssetError = AssetNotFound
+CompoxAssetError = AssetError
 CompoxCheckpointError = CheckpointError
 CompoxStateError = StateError
 CompoxTrainingError = TrainingError
@@ -33,6 +37,9 @@ __all__ = [
     "CompoxTrainingError",
     "TaskStoppedException",
     "CompoxClientError",
+    "CompoxConfiguredError",
+    "error_failure_payload",
+    "error_metadata",
     "CompoxServerError",
     "CompoxValidationError",
     "CompoxConflictError",
@@ -56,11 +63,6 @@ class CompoxClientError(VoxloomError):
 
 class CompoxValidationError(CompoxClientError):
     code = "validation_error"
-
-
-class CompoxConflictError(VoxloomError):
-    code = "conflict"
-    http_status = 409
 
 
 class CompoxConfigurationError(CompoxServerError):
@@ -93,3 +95,27 @@ class CompoxBundleError(CompoxDomainError):
 
 class CompoxExecutionError(CompoxDomainError):
     code = "execution_error"
+
+
+def error_failure_payload(exc: BaseException | str) -> dict[str, Any]:
+    """What a record says of a failure: `type`, `message`, `code`; of an error of this tree also its `details`,
+    `retryable` and `http_status`; and its cause."""
+    if isinstance(exc, str):
+        return {"type": "error", "message": exc, "code": "error"}
+    kind = type(exc).__name__
+    told: dict[str, Any] = {"type": kind, "message": str(exc), "code": getattr(exc, "code", kind)}
+    cause = exc.__cause__
+    if isinstance(exc, VoxloomError):
+        told |= {"details": json_safe(exc.details), "retryable": exc.retryable, "http_status": exc.http_status}
+        cause = exc.cause
+    return told if cause is None else {**told, "cause": {"type": type(cause).__name__, "message": str(cause)}}
+
+
+def error_metadata(exc: BaseException | str) -> dict[str, Any]:
+    """The same under the names of the records that Compox keeps where its store fails. Here there are none such."""
+    told = error_failure_payload(exc)
+    return {
+        "_emergency_storage_error": told["message"],
+        "_emergency_storage_error_code": "storage_error" if isinstance(exc, str) else told["code"],
+        "_emergency_storage_retryable": told.get("retryable", False),
+    }

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import uuid
 from typing import Any
 
-
-def generate_uuid(version: int = 1) -> str:
-    """A new id of that version, 1 or 4."""
-    from voxloom.ids import new_id
-
-    if version not in (1, 4):
-        raise ValueError(f"There are ids of version 1 and 4 here, not of {version}.")
-    return new_id() if version == 1 else str(uuid.uuid4())
+from voxloom.compat.uuids import generate_uuid as generate_uuid
 
 
 def check_system_gpu_availability() -> tuple[bool | None, int | None]:
-    """Whether this process sees cards, and how many; None where nobody can tell."""
-    torch = _torch()
-    if torch is None:
-        return None, None
-    return bool(torch.cuda.is_available()), int(torch.cuda.device_count())
+    """Whether this process sees cards, and how many, as the driver says; None where there is no driver to ask."""
+    from voxloom.compat.cards import count
+
+    cards = count()
+    return (None, None) if cards is None else (cards > 0, cards)
 
 
 def check_torch_with_cuda_available() -> bool:
@@ -42,6 +34,6 @@ def _torch() -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    from voxloom.compat.absent import gone
+    from voxloom.compat.absent import missing
 
-    raise gone("compox.server_utils", name)
+    raise missing("compox.server_utils", name)
