@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,12 +16,21 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from voxloom.limits import HOW, parse_duration
+
 MIB = 1 << 20
 
 
 def _default_data() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(base) / "voxloom"
+
+
+def _duration(value: Any) -> float:
+    seconds = parse_duration(value)
+    if seconds is None:
+        raise ValueError(HOW)
+    return seconds
 
 
 class Settings(BaseSettings):
@@ -116,6 +125,8 @@ class Settings(BaseSettings):
     """Unused for so long, a session counts as empty."""
     runner_memory: int | None = None
     """Address space of a runner process; None: no limit."""
+    max_wall_time: Annotated[float, BeforeValidator(_duration)] | None = None
+    """Seconds, or "10m", that an attempt at a run may take; an algorithm may say less of itself. None: no limit."""
     max_log_bytes: int = 64 * MIB
     check_timeout: float = 20.0
     """How long an algorithm may take to import when it is deployed."""

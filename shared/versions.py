@@ -49,6 +49,7 @@ class Description(Value):
     benchmark_outputs: list[Any] = []
     removable: bool = False
     exportable: bool = True
+    wall_time: float | None = None
 
 
 class AlgorithmEntry(Value):

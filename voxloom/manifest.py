@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from voxloom.bundle import COMPILED_RUNNER, PYPROJECT, RUNNER, list_folder, pack_folder
 from voxloom.errors import InvalidInput
+from voxloom.limits import Limits, read_limits
 from voxloom.models import AlgorithmType, DeployOverrides, DeviceClass, Parameter, Value
 from voxloom.parameters import read_declarations
 
@@ -44,6 +45,7 @@ _KNOWN = _IGNORED | {
     "removable",
     "exportable",
     "check_importable",
+    "limits",
 }
 
 
@@ -64,6 +66,8 @@ class Manifest(Value):
     removable: bool = False
     exportable: bool = True
     check_importable: bool = True
+    wall_time: float | None = None
+    """Seconds that one attempt may take."""
     warnings: list[str] = []
     """What is odd, but no error: one sentence each, for the deploy's log."""
 
@@ -189,6 +193,7 @@ def _manifest(document: dict[str, Any], reader: _Reader) -> Manifest:
         removable=reader.truth(tool, "removable", default=False),
         exportable=_exportable(tool, reader),
         check_importable=reader.truth(tool, "check_importable", default=True),
+        wall_time=reader.limits(tool).wall_time,
     )
 
 
@@ -331,6 +336,12 @@ class _Reader:
             self.problems.append(f"{key} is {value!r}; it must be one of {', '.join(options)}")
             return default
         return str(value)
+
+    def limits(self, section: Mapping[str, Any]) -> Limits:
+        limits, problems, warnings = read_limits(section.get("limits", {}))
+        self.problems += problems
+        self.warnings += warnings
+        return limits
 
     def parameters(self, section: Mapping[str, Any], key: str) -> list[Parameter]:
         parameters, problems, warnings = read_declarations(section.get(key, []), key)

@@ -187,6 +187,30 @@ async def test_a_fault_of_the_worker_ends_the_run_and_not_the_worker(world: Work
     await world.begin("b")
 
 
+async def test_a_run_that_takes_too_long_is_stopped_and_has_failed_and_its_slot_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker_world(tmp_path, monkeypatch, max_wall_time=0.05) as world:
+        process = await world.begin("r")
+        finished = await world.report("r")
+        assert (process.asked, finished.outcome) == (True, "failed")
+        assert finished.result.error is not None
+        assert (finished.result.error.code, finished.result.error.type) == ("limit_exceeded", "LimitExceeded")
+        assert "wall_time allows (0.05 s)" in finished.result.log
+        await world.begin("next")
+
+
+async def test_a_run_that_takes_too_long_and_does_not_listen_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker_world(tmp_path, monkeypatch, max_wall_time=0.05) as world:
+        world.pool.deaf = True
+        process = await world.begin("r")
+        finished = await world.report("r")
+        assert process.killed
+        assert (finished.outcome, finished.result.error and finished.result.error.code) == ("failed", "limit_exceeded")
+
+
 async def test_a_worker_whose_disk_is_full_offers_nothing_until_there_is_room(
     world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
