@@ -102,7 +102,10 @@ class Settings(BaseSettings):
     heartbeat: float = 1.0
     lease: float = 2.5
     claim_timeout: float = 10.0
-    max_lost: int = 3
+    max_lost: Annotated[int, Field(ge=1)] = 10
+    """Attempts lost with their workers, after their code had begun, before a run is given up."""
+    alone_after_lost: Annotated[int, Field(ge=1)] = 3
+    """After so many it is tried alone: nothing else runs on that worker meanwhile."""
     no_device_timeout: float = 60.0
     """A run whose device classes no worker offers fails after so long."""
 

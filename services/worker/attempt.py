@@ -26,6 +26,7 @@ from services.worker.devices import Device
 from services.worker.learning import Learning, beginning_of, saved_before
 from services.worker.limits import WallTime
 from services.worker.outbox import Outbox
+from services.worker.outputs import check_outputs
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
 from services.worker.runlog import RunLog
@@ -45,6 +46,8 @@ from voxloom.runner.output import format_lines
 INLINE_LOG = 16 << 10
 """Characters of log that travel in the report itself; a longer log lies in the store beside it."""
 PROCESS_TRIES = 3
+SAID_SECS = 5.0
+"""How long a later attempt waits until it is known that it begins: not for ever, the bus may be away."""
 
 Outcome = Literal["completed", "failed", "stopped", "released"]
 
@@ -165,7 +168,9 @@ class Attempt:
 
     async def _end_of(self, run_files: RunFiles, log: RunLog) -> frames.Ended:
         try:
-            return await self._run_author_code(run_files, log)
+            ended = await self._run_author_code(run_files, log)
+            check_outputs(ended.outputs, {*run_files.posted, *self.assignment.work.input_dataset_ids})
+            return ended
         except VoxloomError as error:
             log.append(format_lines(time.time(), "ERROR", error.message))
             return self._failed(error)
@@ -193,7 +198,7 @@ class Attempt:
         module_dir, process = prepared
         try:
             self._process = process
-            self._node.outbox.put(self._started(), soon=True)
+            await self._say_started()
             link = _Link(self, run_files, log, learning, process)
             self._wall_time.begin()
             return await process.run(self._frame(module_dir, run_files), link)
@@ -202,6 +207,14 @@ class Attempt:
             self._process = None
             await self._end_kill()
             self._node.pool.release(process)
+
+    async def _say_started(self) -> None:
+        """Only a loss after this counts, and a run that brings the whole server down must not do so for ever: a later
+        attempt begins when it is known to have begun."""
+        first = self.number == 1
+        self._node.outbox.put(self._started(), soon=first)
+        if not first:
+            await self._node.outbox.drained(SAID_SECS)
 
     async def _begin_learning(self, run_files: RunFiles) -> Learning:
         """Raises NotFound where the checkpoint to begin with is gone."""
