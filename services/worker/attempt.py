@@ -106,6 +106,7 @@ class Attempt:
         if self.stopping:
             return
         self.stopping = True
+        self._wall_time.cancel()
         self._give_up_preparing()
         if self._process is not None:
             self._ask_to_stop(self._process)
@@ -197,8 +198,10 @@ class Attempt:
             return frames.Ended(run=self.run, outcome="stopped")
         module_dir, process = prepared
         try:
-            self._process = process
             await self._say_started()
+            if self._called_off():
+                return frames.Ended(run=self.run, outcome="stopped")
+            self._process = process
             link = _Link(self, run_files, log, learning, process)
             self._wall_time.begin()
             return await process.run(self._frame(module_dir, run_files), link)
