@@ -52,6 +52,8 @@ class Work(Value):
     """What a training learns from."""
     tags: list[str] = []
     """Of a training, and of the checkpoints that it saves."""
+    wall_time: float | None = None
+    """Seconds that an attempt may take, as the algorithm has it; a worker may allow less."""
 
 
 class Result(Value):

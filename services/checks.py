@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -32,6 +33,11 @@ def platform() -> list[Seen]:
     if settings.store:
         looks.append(_look("object store", address_of(settings.store), lambda: _try_store(settings)))
     return asyncio.run(_all(looks)) if looks else []
+
+
+def data_folder() -> Path:
+    """Of a server that would be started here. Raises Misconfigured."""
+    return load_settings().data
 
 
 def address_of(url: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from voxloom.errors import Misconfigured
+from voxloom.limits import HOW, parse_duration
 from voxloom.nearest import hint
 
 MIB = 1 << 20
@@ -27,6 +28,13 @@ FILE = "voxloom.toml"
 def _default_data() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(base) / "voxloom"
+
+
+def _duration(value: Any) -> float:
+    seconds = parse_duration(value)
+    if seconds is None:
+        raise ValueError(HOW)
+    return seconds
 
 
 class Settings(BaseSettings):
@@ -101,7 +109,10 @@ class Settings(BaseSettings):
     heartbeat: float = 1.0
     lease: float = 2.5
     claim_timeout: float = 10.0
-    max_lost: int = 3
+    max_lost: Annotated[int, Field(ge=1)] = 10
+    """Attempts lost with their workers, after their code had begun, before a run is given up."""
+    alone_after_lost: Annotated[int, Field(ge=1)] = 3
+    """After so many it is tried alone: nothing else runs on that worker meanwhile."""
     no_device_timeout: float = 60.0
     """A run whose device classes no worker offers fails after so long."""
 
@@ -124,6 +135,8 @@ class Settings(BaseSettings):
     """Unused for so long, a session counts as empty."""
     runner_memory: int | None = None
     """Address space of a runner process; None: no limit."""
+    max_wall_time: Annotated[float, BeforeValidator(_duration)] | None = None
+    """Seconds, or "10m", that an attempt at a run may take; an algorithm may say less of itself. None: no limit."""
     max_log_bytes: int = 64 * MIB
     check_timeout: float = 20.0
     """How long an algorithm may take to import when it is deployed."""

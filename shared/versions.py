@@ -54,6 +54,7 @@ class Description(Value):
     exportable: bool = True
     strict: bool = False
     threads: int | None = None
+    wall_time: float | None = None
 
 
 class AlgorithmEntry(Value):

@@ -16,6 +16,7 @@ from typing import Any, get_args
 from voxloom import tomltext
 from voxloom.bundle import COMPILED_RUNNER, PYPROJECT, RUNNER, list_folder, pack_folder
 from voxloom.errors import InvalidInput
+from voxloom.limits import Limits, read_limits
 from voxloom.models import AlgorithmType, DeployOverrides, DeviceClass, Parameter, Value
 from voxloom.parameters import read_declarations
 
@@ -51,6 +52,7 @@ _KNOWN = _IGNORED | {
     "check_importable",
     "strict",
     "threads",
+    "limits",
 }
 
 
@@ -77,6 +79,8 @@ class Manifest(Value):
     """How many a run wants to have, 0: one for each core; None: its share."""
     dependencies: list[str] = []
     """As [project] has them."""
+    wall_time: float | None = None
+    """Seconds that one attempt may take."""
     warnings: list[str] = []
     """What is odd, but no error: one sentence each, for the deploy's log."""
 
@@ -207,6 +211,7 @@ def _manifest(document: dict[str, Any], reader: _Reader) -> Manifest:
         strict=reader.truth(tool, "strict", default=False),
         threads=_threads(tool, reader),
         dependencies=_dependencies(document["project"], reader),
+        wall_time=reader.limits(tool).wall_time,
     )
 
 
@@ -371,6 +376,12 @@ class _Reader:
             self.problems.append(f"{key} is {value!r}; it must be one of {', '.join(options)}")
             return default
         return str(value)
+
+    def limits(self, section: Mapping[str, Any]) -> Limits:
+        limits, problems, warnings = read_limits(section.get("limits", {}))
+        self.problems += problems
+        self.warnings += warnings
+        return limits
 
     def parameters(self, section: Mapping[str, Any], key: str) -> list[Parameter]:
         parameters, problems, warnings = read_declarations(section.get(key, []), key)

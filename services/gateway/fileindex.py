@@ -22,6 +22,7 @@ from services.gateway.paging import Page, PageQuery, cursor_at, position_of
 from shared.files import COLLECTION, Located, locate_many
 from shared.objects.base import ObjectInfo, ObjectStore, list_all
 from voxloom.filemodels import FileKind
+from voxloom.ids import is_id
 
 LISTED_SECS = 600.0
 """How long a listing of the store is good: what is missed in the stream is found after that."""
@@ -91,7 +92,8 @@ class FileIndex:
         if isinstance(event, FileCommitted):
             self._new.add(event.subject)
         elif isinstance(event, ExecutionCompleted):
-            self._new.update(event.result.outputs)
+            # Algorithms may return texts, too: those name nothing. What a run has made has an id of ours.
+            self._new.update(filter(is_id, event.result.outputs))
         elif isinstance(event, FileDeleted):
             self._forget([event.subject])
         if len(self._new) > MOST_NEW:

@@ -47,6 +47,10 @@ class Metrics:
             "voxloom_bus_dead_letters",
             "Messages that nobody could handle (the embedded broker tells of 1000 at most).",
         )
+        self._age = self._gauge(
+            "voxloom_bus_queues_age_seconds",
+            "Since the broker has last told how its queues are; grows while it is away.",
+        )
         self._disk = {
             name: self._gauge(f"voxloom_disk_{name}", text)
             for name, text in (
@@ -79,6 +83,7 @@ class Metrics:
         workers: Mapping[WorkerState, int],
         dead_letters: int,
         disk: Figures,
+        queues_age: float = 0.0,
     ) -> bytes:
         for status, count in runs.items():
             self._runs.labels(status).set(count)
@@ -93,6 +98,7 @@ class Metrics:
         for state, count in workers.items():
             self._workers.labels(state).set(count)
         self._dead.set(dead_letters)
+        self._age.set(queues_age)
         for gauge, value in zip(self._disk.values(), disk, strict=True):
             gauge.set(value)
         return generate_latest(self._registry)

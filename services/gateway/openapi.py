@@ -22,6 +22,7 @@ _ANYWHERE = {
     500: ("internal_error",),
     403: ("host_not_allowed",),
     503: ("bus_unavailable", "store_unavailable", "answer_timeout", "stopping", "server_busy"),
+    507: ("storage_full",),
 }
 """Problems that every route may answer with."""
 
@@ -156,8 +157,6 @@ def _problems(route: Route, schemas: Schemas) -> dict[str, Any]:
     taking = {} if route.body is None else _TAKING
     for status, codes in [*route.problems.items(), *_ANYWHERE.items(), *changing.items(), *taking.items()]:
         problems[status] = (*problems.get(status, ()), *codes)
-    if route.grows and route.method != "GET":
-        problems[507] = (*problems.get(507, ()), "storage_full")
     return {
         str(status): {
             "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}",

@@ -71,7 +71,7 @@ class Route:
     def grows(self) -> bool:
         """Whether it makes something that takes room, so that it is refused on a full disk. What else changes
         something makes room, or lets go on what is there: that is always possible."""
-        return self.method != "DELETE" and not self.path.endswith(_ALWAYS_POSSIBLE)
+        return self.method not in ("GET", "DELETE") and not self.path.endswith(_ALWAYS_POSSIBLE)
 
     def definition(self) -> web.RouteDef:
         handler = _exactly(self.handler, self.query) if is_exact(self.path) else self.handler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ PAUSE_SECS = 2.0
 PATIENCE_SECS = 10.0
 OLD_SECS = 3 * PAUSE_SECS
 """Figures that are older are not shown: they are asked for anew."""
+FIRST_SECS = 1.0
 MOST_DEAD_LETTERS = 1000
 """So many are looked at, at most."""
 DEAD, PARKED = "dead", "parked"
@@ -32,6 +34,13 @@ class DeadCount(NamedTuple):
     parked: int
 
 
+class Known(NamedTuple):
+    figures: list[QueueFigures]
+    dead_letters: int
+    age: float
+    """Seconds since the broker told; infinite where it never has."""
+
+
 class Sampler:
     def __init__(self, bus: Bus, watch: QueueWatch) -> None:
         self._bus = bus
@@ -39,12 +48,16 @@ class Sampler:
         self._sampled = float("-inf")
         self._dead: DeadCount | None = None
         """Where the broker counts them."""
+        self._dead_known = 0
+        self._looked = asyncio.Event()
 
     async def run(self) -> None:
         """Until it is cancelled. A broker that is away is looked at again when it is back."""
         while True:
             try:
                 await self._sample()
+                self._dead_known = await self.dead_letters()
+                self._looked.set()
             except Unavailable as error:
                 log.debug("the queues cannot be looked at now: %s", error)
             await asyncio.sleep(PAUSE_SECS)
@@ -54,6 +67,14 @@ class Sampler:
         self._watch.sample(one for one in stats if one.name not in (DEAD, PARKED))
         self._dead = dead_count(stats)
         self._sampled = time.monotonic()
+
+    async def known(self) -> Known:
+        """As of the last look: nobody waits for a broker that is away. Only the first look is waited for, a little."""
+        if not self._looked.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_SECS):
+                    await self._looked.wait()
+        return Known(self._watch.report(), self._dead_known, time.monotonic() - self._sampled)
 
     async def figures(self) -> list[QueueFigures]:
         """Of the queues alone. Raises BusUnavailable."""

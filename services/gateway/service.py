@@ -35,6 +35,7 @@ from services.gateway.loss import ask_again
 from services.gateway.metrics import Metrics
 from services.gateway.problems import NoHttpNoise
 from services.gateway.queuewatch import QueueWatch
+from services.gateway.reach import is_open_to_others, shown_host, warning
 from services.gateway.sampling import Sampler
 from services.gateway.uploads import Uploads
 from services.gateway.workers import Workers
@@ -236,7 +237,9 @@ class Gateway(Service):
             raise Misconfigured(
                 f"Port {port} on {host} {why}; choose another with --port (0 takes a free one), or stop what uses it."
             ) from error
-        self.url = f"{listener.scheme}://{_in_url(host)}:{listener.port}"
+        self.url = f"{listener.scheme}://{shown_host(host)}:{listener.port}"
+        if is_open_to_others(host):
+            self.log.warning("%s", warning(self.url))
 
     async def faults(self) -> list[str]:
         """What keeps the gateway from doing its work; nothing when all is well."""
@@ -246,12 +249,3 @@ class Gateway(Service):
         if self._view.closed:
             faults.append("the server is stopping")
         return faults
-
-
-def _in_url(host: str) -> str:
-    """The host as somebody on this machine can use it in a URL."""
-    if host in ("", "0.0.0.0"):  # noqa: S104 - told apart here, not listened on
-        return "127.0.0.1"
-    if host == "::":
-        return "[::1]"
-    return f"[{host}]" if ":" in host else host

@@ -45,7 +45,7 @@ class Dispatcher:
     """
 
     def __init__(self, settings: Settings, *, epoch: int, instance: str, began: datetime = _LONG_AGO) -> None:
-        self.state = State()
+        self.state = State(settings.alone_after_lost)
         self.epoch = epoch
         self.caught_up = True
         """Whether all that was said up to now has been heard, as far as one can tell."""
@@ -92,7 +92,8 @@ class Dispatcher:
         worker_id = stage.worker_id or ""
         if stage.incarnation not in self.state.workers:
             self.state.workers[stage.incarnation] = Worker(stage.incarnation, worker_id, now)
-        return Lease(stage.incarnation, worker_id, stage.device_class or "cpu", now, claimed=True)
+        began = known.began is not None and known.began.attempt == known.attempt
+        return Lease(stage.incarnation, worker_id, stage.device_class or "cpu", now, claimed=True, began=began)
 
     # what clients ask
 
@@ -131,7 +132,7 @@ class Dispatcher:
         job = self.state.jobs.get(event.subject)
         if job is not None and _is_current(job, event.attempt, event.incarnation):
             assert job.lease is not None
-            job.lease.claimed = True
+            job.lease.claimed = job.lease.began = True
         return []
 
     def on_finished(self, event: ExecutionFinished, now: float) -> list[Event]:
@@ -292,11 +293,12 @@ class Dispatcher:
         return decisions
 
     def _lose_attempt(self, job: Job, now: float) -> list[Event]:
-        job.lost += 1
+        job.lost += job.lease is not None and job.lease.began
         worker_id = job.lease.worker_id if job.lease else "?"
         verdict = after_loss(job, self._settings.max_lost)
         if verdict == "again":
-            return [self._requeue(job, f"worker {worker_id} went away", now)]
+            next_one = "; it is tried alone next" if self.state.is_suspect(job) else ""
+            return [self._requeue(job, f"worker {worker_id} went away{next_one}", now)]
         error = _worker_lost(worker_id, job.lost) if verdict == "failed" else None
         return [self._end(job, verdict, Result(error=error, log=f"{error.message}\n" if error else ""), now)]
 

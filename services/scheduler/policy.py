@@ -19,12 +19,15 @@ class Choice:
 
 
 def next_choice(state: State) -> Choice | None:
-    """The one assignment to make now; None if nothing fits. Takes the job out of its line.
+    """The one assignment to make now; None if nothing fits. Takes the job out of its line, or keeps a worker for one
+    that is to be tried alone: those come first, as others wait for them.
 
     Among lines that find a worker, the project with the fewest running runs comes first, then the higher priority, then
     the older run. The worker is the one that has the run's session, where it has room, else the one with the most free
     slots.
     """
+    if (alone := _alone(state)) is not None:
+        return alone
     while True:
         best = min(_candidates(state), default=None, key=lambda candidate: candidate[0])
         if best is None:
@@ -33,6 +36,32 @@ def next_choice(state: State) -> Choice | None:
         job = state.take(devices, project)
         if job is not None and job.lease is None:
             return Choice(job, _at_home(state, job, device_class) or worker, device_class)
+
+
+def _alone(state: State) -> Choice | None:
+    """A run that may bring its worker down goes to one that has nothing else. One that is to have it is kept for it:
+    what runs there ends, and nothing new begins."""
+    for job in sorted(state.suspects.values(), key=lambda job: (-job.work.priority, job.order)):
+        device_class = next(filter(state.offered, job.devices), None)
+        worker = _worker_for(state, job, device_class) if device_class is not None else None
+        if worker is None or device_class is None:
+            continue
+        if not worker.runs and worker.offers(device_class):
+            return Choice(job, worker, device_class)
+        if worker.kept_for is None:
+            state.keep(worker, job)
+    return None
+
+
+def _worker_for(state: State, job: Job, device_class: str) -> Worker | None:
+    """The one that is kept for it, or else one that others leave soonest."""
+    keeper = state.keeper(job)
+    if keeper is not None and keeper.offers(device_class):
+        return keeper
+    if keeper is not None:
+        state.keep(keeper, None)
+    free = [one for one in state.workers.values() if one.kept_for is None and one.offers(device_class)]
+    return min(free, key=lambda one: len(one.runs), default=None)
 
 
 def _at_home(state: State, job: Job, device_class: str) -> Worker | None:
@@ -78,7 +107,7 @@ After = Literal["stopped", "failed", "again"]
 
 
 def after_loss(job: Job, max_lost: int) -> After:
-    """What becomes of a run whose attempt was lost with its worker; `job.lost` counts this one."""
+    """What becomes of a run whose attempt was lost with its worker; `job.lost` counts this one if it had begun."""
     if job.stop_requested:
         return "stopped"
     return "failed" if job.lost >= max_lost else "again"

@@ -32,6 +32,8 @@ class Lease:
     device_class: str
     since: float
     claimed: bool = False
+    began: bool = False
+    """Whether the author's code has: only then may it be what has brought the worker down."""
     missed: int = 0
     """Heartbeats in a row that did not list a claimed run."""
 
@@ -47,6 +49,7 @@ class Job:
     order: int
     attempt: int = 0
     lost: int = 0
+    """Attempts that were lost after their code had begun."""
     stop_requested: bool = False
     lease: Lease | None = None
     queued: float = 0.0
@@ -87,12 +90,19 @@ class Worker:
     lanes: dict[str, LaneState] = field(default_factory=dict)
     draining: bool = False
     runs: set[str] = field(default_factory=set)
+    kept_for: str | None = None
+    """The run that is tried there alone, or is to be as soon as all others there have ended."""
     beating_since: datetime | None = None
     """When it said the first heartbeat that was heard here, by its own clock."""
 
     def room(self, device_class: str) -> int:
         lane = self.lanes.get(device_class)
-        return 0 if lane is None or self.draining else lane.capacity - lane.load
+        return 0 if lane is None or self.draining or self.kept_for is not None else lane.capacity - lane.load
+
+    def offers(self, device_class: str) -> bool:
+        """Whether it takes runs of that class, now or once others have ended."""
+        lane = self.lanes.get(device_class)
+        return lane is not None and lane.slots > 0 and not self.draining
 
     def free(self, device_class: str) -> int:
         """Slots that a run would begin in at once; below 1 it would wait for another to end."""
@@ -144,9 +154,13 @@ class Waiting:
 class State:
     """Jobs and workers, kept consistent with each other. No decisions are made here."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone_after: int = 3) -> None:
+        """`alone_after`: a run with so many lost attempts is tried alone."""
+        self._alone_after = alone_after
         self.jobs: dict[str, Job] = {}
         self.waiting: dict[tuple[str, ...], Waiting] = {}
+        self.suspects: dict[str, Job] = {}
+        """Runs that wait to be tried alone."""
         self.workers: dict[str, Worker] = {}
         self.running: Counter[str] = Counter()
         """Leased runs by project."""
@@ -174,7 +188,23 @@ class State:
     def enqueue(self, job: Job, now: float) -> None:
         """Into the line, at the place that its age gives it."""
         job.queued = now
+        if self.is_suspect(job):
+            self.suspects[job.run] = job
+            return
         self.waiting.setdefault(job.devices, Waiting()).push(job)
+
+    def is_suspect(self, job: Job) -> bool:
+        """Whether it may be what brings its workers down: others are to be spared."""
+        return job.lost >= self._alone_after
+
+    def keep(self, worker: Worker, job: Job | None) -> None:
+        """For that run alone; None: for all again."""
+        worker.kept_for = None if job is None else job.run
+        self.index(worker)
+
+    def keeper(self, job: Job) -> Worker | None:
+        """The worker that is kept for a run."""
+        return next((one for one in self.workers.values() if one.kept_for == job.run and not one.draining), None)
 
     def take(self, devices: tuple[str, ...], project: str) -> Job | None:
         """The first of a project's line; None if that run has ended while it waited."""
@@ -190,6 +220,7 @@ class State:
 
     def lease(self, job: Job, worker: Worker, device_class: str, now: float) -> None:
         job.attempt += 1
+        self.suspects.pop(job.run, None)
         self._hold(job, Lease(worker.incarnation, worker.worker_id, device_class, now))
         self._settle_session(job, worker)
 
@@ -220,11 +251,15 @@ class State:
             worker.runs.discard(job.run)
             if lease.device_class in worker.lanes:
                 worker.lanes[lease.device_class].load -= 1
+            if worker.kept_for == job.run:
+                worker.kept_for = None
             self.index(worker)
 
     def settle(self, job: Job, now: float) -> None:
         """It has ended."""
         self.release(job)
+        if self.suspects.pop(job.run, None) is not None and (keeper := self.keeper(job)) is not None:
+            self.keep(keeper, None)
         del self.jobs[job.run]
         self.settled[job.run] = now
 
@@ -234,6 +269,8 @@ class State:
         worker = self.workers.get(lease.incarnation)
         if worker is not None:
             worker.runs.add(job.run)
+            if self.is_suspect(job):
+                worker.kept_for = job.run
             if lease.device_class in worker.lanes:
                 worker.lanes[lease.device_class].load += 1
             self.index(worker)

@@ -25,8 +25,10 @@ from messages.workers import Lane
 from services.worker.data import Materials, RunFiles
 from services.worker.devices import Device
 from services.worker.learning import Learning, beginning_of, saved_before
+from services.worker.limits import WallTime
 from services.worker.notes import notes
 from services.worker.outbox import Outbox
+from services.worker.outputs import check_outputs
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
 from services.worker.runlog import RunLog
@@ -40,6 +42,7 @@ from shared.records.store import COLLECTIONS, RecordStore, log_key
 from shared.samples import file_ids_in
 from shared.settings import Settings
 from voxloom.errors import Unavailable, VoxloomError
+from voxloom.limits import narrower
 from voxloom.models import RunError
 from voxloom.runner import frames
 from voxloom.runner.output import format_lines
@@ -47,6 +50,8 @@ from voxloom.runner.output import format_lines
 INLINE_LOG = 16 << 10
 """Characters of log that travel in the report itself; a longer log lies in the store beside it."""
 PROCESS_TRIES = 3
+SAID_SECS = 5.0
+"""How long a later attempt waits until it is known that it begins: not for ever, the bus may be away."""
 
 Outcome = Literal["completed", "failed", "stopped", "released"]
 
@@ -86,6 +91,8 @@ class Attempt:
         self._killer: asyncio.TimerHandle | None = None
         self._killing: asyncio.Task[None] | None = None
         self._overdue = False
+        limit = narrower(assignment.work.wall_time, node.settings.max_wall_time)
+        self._wall_time = WallTime(limit, self._on_time_over)
         self._progress = 0.0
         self._state: dict[str, Any] = {}
 
@@ -104,6 +111,7 @@ class Attempt:
         if self.stopping:
             return
         self.stopping = True
+        self._wall_time.cancel()
         self._give_up_preparing()
         if self._process is not None:
             self._ask_to_stop(self._process)
@@ -122,8 +130,15 @@ class Attempt:
     def _called_off(self) -> bool:
         return self.stopping or self.releasing
 
+    def _on_time_over(self) -> None:
+        """Like a stop, but the run has failed, whatever it still comes to."""
+        if self._process is not None and not self._called_off():
+            self._ask_to_stop(self._process)
+
     def _ask_to_stop(self, process: RunnerProcess) -> None:
         process.stop(self.run)
+        if self._killer is not None:  # It was asked before, for another reason.
+            return
         self._killer = asyncio.get_running_loop().call_later(self._node.settings.grace, self._kill_overdue)
 
     def _kill_overdue(self) -> None:
@@ -160,7 +175,9 @@ class Attempt:
 
     async def _end_of(self, run_files: RunFiles, log: RunLog) -> frames.Ended:
         try:
-            return await self._run_author_code(run_files, log)
+            ended = await self._run_author_code(run_files, log)
+            check_outputs(ended.outputs, {*run_files.posted, *self.assignment.work.input_dataset_ids})
+            return ended
         except VoxloomError as error:
             log.append(format_lines(time.time(), "ERROR", error.message))
             return self._failed(error)
@@ -187,14 +204,26 @@ class Attempt:
             return frames.Ended(run=self.run, outcome="stopped")
         module_dir, process = prepared
         try:
+            await self._say_started()
+            if self._called_off():
+                return frames.Ended(run=self.run, outcome="stopped")
             self._process = process
-            self._node.outbox.put(self._started(), soon=True)
             link = _Link(self, run_files, log, learning, process)
+            self._wall_time.begin()
             return await process.run(self._frame(module_dir, run_files), link)
         finally:
+            self._wall_time.cancel()
             self._process = None
             await self._end_kill()
             await give_back(self._node.pool, process, self._node.materials.trees, module_dir.name)
+
+    async def _say_started(self) -> None:
+        """Only a loss after this counts, and a run that brings the whole server down must not do so for ever: a later
+        attempt begins when it is known to have begun."""
+        first = self.number == 1
+        self._node.outbox.put(self._started(), soon=first)
+        if not first:
+            await self._node.outbox.drained(SAID_SECS)
 
     async def _begin_learning(self, run_files: RunFiles) -> Learning:
         """Raises NotFound where the checkpoint to begin with is gone."""
@@ -302,17 +331,21 @@ class Attempt:
     def _outcome(self, ended: frames.Ended) -> Outcome:
         if self.releasing and ended.outcome != "completed":
             return "released"
+        if self._wall_time.over:
+            return "failed"
         return "stopped" if self._overdue and ended.outcome == "failed" else ended.outcome
 
     async def _result(self, ended: frames.Ended, log: RunLog, run_files: RunFiles, seconds: float) -> Result:
         if self._overdue:
             text = f"It did not stop within {self._node.settings.grace:g} s of being asked and was killed."
             log.append(format_lines(time.time(), "WARNING", text))
+        if (over := self._wall_time.error) is not None:
+            log.append(format_lines(time.time(), "ERROR", over.message))
         log.add_dropped(ended.log_dropped)
         text, key = await self._keep_log(log)
         stopped = self._outcome(ended) in ("stopped", "released")
         return Result(
-            outputs=ended.outputs,
+            outputs=[] if over else ended.outputs,
             progress=max(self._progress, ended.progress),
             device=self._device.kind,
             card=self._card,
@@ -321,7 +354,7 @@ class Attempt:
             staged=len(run_files.posted),
             run_seconds=seconds,
             peak_memory_bytes=ended.peak_memory_bytes,
-            error=None if stopped else ended.error,
+            error=None if stopped else over or ended.error,
             state=self._state,
             data=ended.data,
         )

@@ -18,6 +18,7 @@ import pytest
 
 from messages.deploys import AlgorithmDeleteRequested, DeployRequested
 from messages.executions import ExecutionStopRequested
+from services.gateway.reach import shown_host
 from services.gateway.service import Gateway
 from shared.files import COLLECTION, post
 from shared.objects.base import list_all
@@ -737,6 +738,23 @@ class TestLife:
         assert 'voxloom_runs{status="PENDING"} 1.0' in text
         assert 'voxloom_bus_queue_waiting{queue="recorder"}' in text
         assert "process_resident_memory_bytes" in text
+
+    async def test_metrics_answer_without_a_bus_with_what_was_known(self, client: Client, world: World) -> None:
+        await client.get("/metrics")
+        await world.bus.close()
+        answer = await client.get("/metrics")
+        assert answer.status_code == 200
+        assert 'voxloom_bus_queue_waiting{queue="recorder"}' in answer.text
+
+    async def test_who_listens_everywhere_is_warned_and_told_where(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with platform_at(tmp_path, host="0.0.0.0") as platform:
+            gateway = Gateway(platform)
+            await gateway.start()
+            await gateway.stop()
+        assert gateway.url.startswith(f"http://{shown_host('0.0.0.0')}:")
+        assert f"Everybody who can reach {gateway.url} can run code" in caplog.text
 
 
 class TestEverywhere:

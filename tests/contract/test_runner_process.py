@@ -487,6 +487,12 @@ ENDS = {
     "abort": ("os.abort()", "runner_killed", "SIGABRT"),
     "SIGKILL": ("os.kill(os.getpid(), 9)", "runner_killed", "out of memory"),
     "MemoryError": ("raise MemoryError", "out_of_memory", "memory"),
+    "full disk": ("open('/dev/full', 'wb', buffering=0).write(b'x')", "storage_full", "disk of the worker is full"),
+    "full disk, as HDF5 has it": (
+        "raise OSError('cannot write (errno = 28, error message = \\'No space left on device\\')')",
+        "storage_full",
+        "voxloom rm",
+    ),
     "wrong return": ("self.postprocess = lambda data, args: None", "invalid_outputs", "None"),
     "closed descriptors": ("os.closerange(3, 200)", "runner_broken", "file descriptor"),
 }

@@ -7,17 +7,20 @@ import errno
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from messages.base import Event
 from messages.executions import ExecutionFinished, ExecutionStarted
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
 from services.worker import devices, service
 from services.worker.service import Replaced
 from tests.contract.platform_support import open_platform
-from tests.contract.worker_world import WorkerWorld, make_world, until, worker_world
+from tests.contract.worker_world import FakeProcess, WorkerWorld, make_world, until, worker_world
 from voxloom.errors import Unavailable
+from voxloom.runner import frames
 
 
 @pytest.fixture
@@ -185,6 +188,69 @@ async def test_a_fault_of_the_worker_ends_the_run_and_not_the_worker(world: Work
     assert (await world.report("a")).outcome == "failed"
     world.pool.error = None
     await world.begin("b")
+
+
+async def test_outputs_that_are_no_files_of_the_run_stay_as_text(world: WorkerWorld) -> None:
+    process = await world.begin("r")
+    process.end(outputs=["../../x", "a text"])
+    finished = await world.report("r")
+    assert (finished.outcome, finished.result.outputs) == ("completed", ["../../x", "a text"])
+
+
+async def test_too_many_outputs_that_are_no_files_of_the_run_are_how_it_fails(world: WorkerWorld) -> None:
+    process = await world.begin("r")
+    process.end(outputs=["x"] * 100_000)
+    finished = await world.report("r")
+    assert (finished.outcome, finished.result.outputs) == ("failed", [])
+    assert finished.result.error is not None
+    assert finished.result.error.code == "invalid_outputs"
+    assert "more than 1000 texts" in finished.result.log
+
+
+async def test_a_later_attempt_begins_when_it_is_known_to_have_begun(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a bus that tells when it has kept the start of a run
+    happened: list[str] = []
+    publish, run = type(world.worker.bus).publish, FakeProcess.run
+
+    async def noting_publish(self: Any, *events: Event) -> None:
+        await publish(self, *events)
+        happened.extend("known" for event in events if isinstance(event, ExecutionStarted))
+
+    async def noting_run(self: FakeProcess, frame: frames.Run, link: object) -> frames.Ended:
+        happened.append("begun")
+        return await run(self, frame, link)
+
+    monkeypatch.setattr(type(world.worker.bus), "publish", noting_publish)
+    monkeypatch.setattr(FakeProcess, "run", noting_run)
+    # When a second attempt is made, then its code begins after that
+    await world.begin("r", attempt=2)
+    assert happened == ["known", "begun"]
+
+
+async def test_a_run_that_takes_too_long_is_stopped_and_has_failed_and_its_slot_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker_world(tmp_path, monkeypatch, max_wall_time=0.05) as world:
+        process = await world.begin("r")
+        finished = await world.report("r")
+        assert (process.asked, finished.outcome) == (True, "failed")
+        assert finished.result.error is not None
+        assert (finished.result.error.code, finished.result.error.type) == ("limit_exceeded", "LimitExceeded")
+        assert "wall_time allows (0.05 s)" in finished.result.log
+        await world.begin("next")
+
+
+async def test_a_run_that_takes_too_long_and_does_not_listen_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker_world(tmp_path, monkeypatch, max_wall_time=0.05) as world:
+        world.pool.deaf = True
+        process = await world.begin("r")
+        finished = await world.report("r")
+        assert process.killed
+        assert (finished.outcome, finished.result.error and finished.result.error.code) == ("failed", "limit_exceeded")
 
 
 async def test_a_worker_whose_disk_is_full_offers_nothing_until_there_is_room(

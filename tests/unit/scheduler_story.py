@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from messages.base import Event
-from messages.executions import AlgorithmPin, ExecutionFinished, ExecutionRequested, Work
+from messages.executions import AlgorithmPin, ExecutionFinished, ExecutionRequested, ExecutionStarted, Work
 from messages.workers import Holding, Lane, WorkerHeartbeat, WorkerStarted
 from services.scheduler.dispatcher import Dispatcher
 from tests.given import Given
@@ -44,6 +44,12 @@ def heartbeat(incarnation: str, *holding: tuple[str, int], worker_id: str = "w1"
 def finished(run: str, outcome: str, attempt: int = 1, incarnation: str = "i1", **result: Any) -> ExecutionFinished:
     return ExecutionFinished.model_validate(
         {"subject": run, "attempt": attempt, "incarnation": incarnation, "outcome": outcome, "result": result}
+    )
+
+
+def started(run: str, attempt: int = 1, incarnation: str = "i1") -> ExecutionStarted:
+    return ExecutionStarted(
+        subject=run, attempt=attempt, epoch=1, worker_id="w1", incarnation=incarnation, device_class="cpu", device="cpu"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import socket
@@ -14,7 +15,8 @@ from typing import Any, cast
 import pytest
 import typer
 
-from voxloom.cli import doctor, runs, servers
+from shared.settings import load_settings
+from voxloom.cli import datafolder, doctor, runs, servers
 from voxloom.cli.doctor import Finding, line_of
 from voxloom.cli.follow import PlainView
 from voxloom.cli.interrupts import Interrupts
@@ -276,7 +278,19 @@ def test_the_data_folder_is_the_one_the_server_takes(monkeypatch: pytest.MonkeyP
     (tmp_path / "voxloom.toml").write_text('data = "/from/file"')
     assert doctor.data_folder() == Path("/from/file")
     monkeypatch.setenv("VOXLOOM_DATA", "/from/env")
-    assert doctor.data_folder() == Path("/from/env")
+    assert doctor.data_folder() == Path("/from/env") == load_settings().data
+    monkeypatch.setenv("VOXLOOM_DATA", "beside")
+    assert doctor.data_folder() == tmp_path / "beside" == load_settings().data
+    assert doctor.data_folder(Path("/from/flag")) == Path("/from/flag")
+
+
+def test_a_folder_that_a_server_uses_is_told_from_one_that_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "bus").mkdir()
+    with (tmp_path / "bus" / "lock").open("w") as lock:
+        assert datafolder.is_used(tmp_path) is False
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert datafolder.is_used(tmp_path) is True
+    assert datafolder.is_used(tmp_path, locks=tmp_path / "not there") is None
 
 
 def test_a_port_that_another_program_has_is_a_problem() -> None:

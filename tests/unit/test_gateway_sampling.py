@@ -110,6 +110,41 @@ async def test_a_report_tells_which_queues_dead_letters_came_from() -> None:
     assert [(one.name, one.waiting, one.dead, one.parked) for one in report.items] == [("ingest", 2, 1, 1)]
 
 
+class SilentBus(CountingBus):
+    """A broker that is away: it never answers."""
+
+    async def stats(self, *also: str) -> list[QueueStats]:
+        await asyncio.Event().wait()
+        return []
+
+
+async def test_what_is_known_is_told_while_the_broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a sampler that has looked once
+    monkeypatch.setattr(sampling, "PAUSE_SECS", 0.0)
+    bus = CountingBus(letter())
+    watch = QueueWatch()
+    sampler = Sampler(bus, watch)
+    running = asyncio.create_task(sampler.run())
+    try:
+        before = await sampler.known()
+        # When the broker goes away, then what it told is told again, with its age
+        monkeypatch.setattr(CountingBus, "stats", SilentBus.stats)
+        known = await sampler.known()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert [(one.name, one.waiting) for one in known.figures] == [("ingest", 2)]
+    assert (known.dead_letters, known.age >= before.age) == (1, True)
+
+
+async def test_without_a_first_answer_nothing_is_known_and_nobody_waits_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sampling, "FIRST_SECS", 0.01)
+    known = await Sampler(SilentBus(), QueueWatch()).known()
+    assert (known.figures, known.dead_letters, known.age) == ([], 0, float("inf"))
+
+
 async def test_a_cancel_that_comes_together_with_the_answer_is_not_lost() -> None:
     # Given a question that waits
     answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()

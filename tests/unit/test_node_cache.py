@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from shared.objects.cloud.cache import Fetch, NodeCache, Part, Write
 from shared.objects.embedded.threads import Pool
-from voxloom.errors import StoreUnavailable
+from voxloom.errors import StoreFull, StoreUnavailable
 
 MIB = 1 << 20
 WITHIN = 20.0
@@ -139,6 +140,19 @@ async def test_what_a_full_disk_lacks_comes_from_the_cache(
     # When more is wanted, then so much goes, what was used longest ago first
     cache.trim(free=17)
     assert names(folder) == ["2"]
+
+
+async def test_a_full_disk_of_this_machine_is_told_from_a_full_store() -> None:
+    pool = Pool("tests.move", 1, who="The disk of this machine")
+    try:
+        with pytest.raises(StoreFull, match="The disk of this machine has no room left"):
+            await pool.run(fail, OSError(errno.ENOSPC, "No space left on device"))
+    finally:
+        await pool.close()
+
+
+def fail(error: Exception) -> None:
+    raise error
 
 
 def opened(cache: NodeCache) -> NodeCache:

@@ -27,7 +27,7 @@ from services.scheduler.policy import after_loss, after_report
 from services.scheduler.state import Job
 from shared.records.ledger import Ledger, review
 from shared.settings import Settings
-from tests.unit.scheduler_story import Story, finished, heartbeat, kinds, lane, requested, work, worker_started
+from tests.unit.scheduler_story import Story, finished, heartbeat, kinds, lane, requested, started, work, worker_started
 
 
 def test_a_run_goes_to_a_worker_with_room() -> None:
@@ -228,6 +228,7 @@ def test_three_lost_attempts_fail_the_run() -> None:
     story.hear(requested("a"))
     for number in range(1, 5):
         story.hear(worker_started(f"i{number}", "w1"))
+        story.hear(started("a", number, f"i{number}"))
     (end,) = [event for event in story.said if isinstance(event, ExecutionFailed)]
     assert end.result.error is not None
     assert end.result.error.code == "worker_lost"

@@ -10,7 +10,7 @@ from messages.base import Event
 from messages.executions import ExecutionAssigned, ExecutionFailed, ExecutionStopRequested
 from messages.workers import WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.dispatcher import MISSED_HEARTBEATS, SETTLED_SECS
-from tests.unit.scheduler_story import Story, finished, heartbeat, kinds, lane, requested, worker_started
+from tests.unit.scheduler_story import Story, finished, heartbeat, kinds, lane, requested, started, worker_started
 from voxloom.models import utc_now
 
 
@@ -210,6 +210,7 @@ def test_every_loss_counts_once_however_many_signs_of_it_there_are() -> None:
     # Given a worker that is replaced, and whose silence and last words come to notice as well
     story = Story(max_lost=3, lease=2.5)
     story.hear(worker_started("i1", "w1"), requested("a"), heartbeat("i1", ("a", 1)))
+    story.hear(started("a"))
     story.hear(worker_started("i2", "w1"))
     story.hear(*[heartbeat("i1")] * 10, finished("a", "failed", incarnation="i1"))
     story.hear(WorkerStopped(subject="i1", worker_id="w1"))
@@ -230,5 +231,6 @@ def test_a_run_that_brings_its_workers_down_is_given_up_with_a_reason() -> None:
     story.hear(requested("a"))
     for number in range(2):
         story.hear(worker_started(f"i{number}", f"w{number}"))
+        story.hear(started("a", number + 1, f"i{number}"))
         story.wait(3.0)
     assert [type(event) for event in story.said if event.verb == "failed"] == [ExecutionFailed]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
 import socket
 import subprocess
@@ -13,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxloom.cli import datafolder
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
 from voxloom.cli.telling import AsJson, show
@@ -45,10 +45,17 @@ class Finding:
     next_step: str | None = None
 
 
-def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
+def doctor(
+    ctx: typer.Context,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The server's data folder, where it was started with --data.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check this machine and the server; exit code 1 when something needs doing."""
     findings: list[Finding] = []
-    for finding in examine(ctx):
+    for finding in examine(ctx, data):
         findings.append(finding)
         if not as_json:
             typer.echo(line_of(finding))
@@ -67,11 +74,11 @@ def line_of(finding: Finding) -> str:
     return f"problem  {finding.what}: {finding.seen}. {finding.next_step}"
 
 
-def examine(ctx: typer.Context) -> Iterator[Finding]:
+def examine(ctx: typer.Context, data: Path | None = None) -> Iterator[Finding]:
     yield check_python(sys.version_info[:3])
     yield check_libraries(LIBRARIES)
     yield from check_settings(Path("voxloom.toml"))
-    yield check_folder(data_folder())
+    yield from check_data(data)
     yield from check_platform()
     with connect(ctx) as client:
         yield from check_server(client)
@@ -96,23 +103,23 @@ def check_libraries(names: tuple[str, ...], load: Callable[[str], object] = impo
     return Finding("libraries", f"all {len(names)} can be imported")
 
 
-def data_folder() -> Path:
-    """Where a server of this machine keeps its data, unless told otherwise: as the server itself finds it."""
-    told = os.environ.get("VOXLOOM_DATA") or _told_in_file(Path("voxloom.toml"))
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(told).expanduser() if told else Path(base) / "voxloom"
-
-
-def _told_in_file(settings: Path) -> str | None:
-    import tomllib
-
-    if not settings.is_file():
-        return None
+def data_folder(told: Path | None = None) -> Path:
+    """The one named, or the one that a server started here would take. Raises Misconfigured for settings that cannot
+    be."""
     try:
-        told = tomllib.loads(settings.read_text()).get("data")
-    except ValueError:
-        return None
-    return told if isinstance(told, str) else None
+        of_server = load("data_folder", CHECKS)
+    except Misconfigured:
+        of_server = None
+    return datafolder.find(told, of_server)
+
+
+def check_data(told: Path | None) -> Iterator[Finding]:
+    try:
+        folder = data_folder(told)
+    except Misconfigured as error:
+        yield Finding("data folder", "cannot be found", str(error))
+        return
+    yield check_folder(folder)
 
 
 def check_settings(file: Path) -> Iterator[Finding]:
@@ -138,7 +145,7 @@ def check_folder(folder: Path) -> Finding:
     except OSError as error:
         return Finding("data folder", f"{folder}: {error.strerror}", "Give it to your user, or set VOXLOOM_DATA.")
     free = shutil.disk_usage(place).free
-    seen = f"{folder}, {free / 2**30:.1f} GiB free"
+    seen = f"{folder}, {free / 2**30:.1f} GiB free{datafolder.use_of(folder)}"
     return Finding("data folder", seen, None if free >= LEAST_FREE_BYTES else "Make room, or set VOXLOOM_DATA.")
 
 

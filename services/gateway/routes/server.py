@@ -60,13 +60,16 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def get_metrics(request: web.Request) -> web.Response:
+    """What is known, at once: a broker that is away is what they are asked for."""
     context = context_of(request)
+    queues = await context.queues.known()
     body = context.metrics.render(
         runs=context.catalog.count(),
         unfinished=context.view.unfinished,
-        queues=await context.queues.figures(),
+        queues=queues.figures,
+        queues_age=queues.age,
         workers=context.workers.count(),
-        dead_letters=await context.queues.dead_letters(),
+        dead_letters=queues.dead_letters,
         disk=context.room.figures,
     )
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
