@@ -227,7 +227,7 @@ class Attempt:
             key = self.key_on(self._device)
             module_dir = await self._node.materials.module_dir(self.assignment.work.algorithm)
             process = await self._acquire(key)
-            if key == self.key_on(self._device) and key.module == module_dir.name:
+            if key == self.key_on(self._device):
                 return module_dir, process
             self._node.pool.release(process)
 
