@@ -118,7 +118,7 @@ class Cleaner:
             return False
         multiprocessing.active_children()  # which reaps its own: it would send signals to their numbers at the end
         children.reap_ended(self._children, self._caught)
-        return bool(self._caught) or children.has_any() and bool(children.direct(self._children))
+        return bool(self._caught) or (children.has_any() and bool(children.direct(self._children)))
 
     def _end_children(self) -> list[str]:
         servers = pools.server_pids()
