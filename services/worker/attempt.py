@@ -229,7 +229,7 @@ class Attempt:
             process = await self._acquire(key)
             if key == self.key_on(self._device):
                 return module_dir, process
-            self._node.pool.release(process)
+            self._node.pool.release(process, reusable=False)
 
     async def _acquire(self, key: Key) -> RunnerProcess:
         """Nothing has begun yet: that a process dies before it is ready need not cost the run."""
