@@ -260,10 +260,9 @@ class Attempt:
             key = self.key_on(self._device)
             module_dir = await run_files.tree()
             process = await self._acquire(key)
-            made_for = self._node.materials.trees.generation_of(module_dir.name)
-            if key == self.key_on(self._device) and key.module == made_for:
+            if key == self.key_on(self._device):
                 return module_dir, process
-            self._node.pool.release(process)
+            self._node.pool.release(process, reusable=False)
 
     async def _acquire(self, key: Key) -> RunnerProcess:
         """Nothing has begun yet: that a process dies before it is ready need not cost the run."""

@@ -2,8 +2,8 @@
 
 A runner ends by itself when its worker goes away, but cannot while it is stuck in C with the interpreter's lock held,
 and cannot end what it has started once it is dead itself. The guardian sees its standard input close, however the
-worker dies, kills the process groups that it was told of, with all that is below their leaders, and
-removes their folders.
+worker dies, kills the process groups that it was told of and all that is below their leaders, and removes their
+folders.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tests import forking
 from tests.contract.test_runner_process import DEADLINE, WORKER, Bench, Desk, is_running, runner_source, until
 from tests.contract.test_runner_process import bench as bench
 from tests.contract.test_runner_process import killed_later as killed_later
-from voxloom.runner import frames
+from voxloom.runner import children, frames, processstate
 
 NOTICE = "The next run gets a new process"
 
@@ -168,6 +168,11 @@ async def test_what_is_registered_for_the_end_of_the_process_waits_for_it(bench:
     assert (ended.reusable, there, ended_file.exists()) == (True, False, True)
 
 
+def test_the_authors_guide_names_all_that_is_looked_at() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "authors.md").read_text()
+    assert [one.name for one in processstate.ALL if one.name not in guide] == []
+
+
 # --- what ends the use of a process -----------------------------------------------------------------------
 
 ENDS_USE = {
@@ -285,6 +290,25 @@ async def test_no_process_of_a_run_outlives_it(bench: Bench, body: str, killed_l
     assert [pid for pid in left(desk.log) if is_running(pid)] == [], desk.log
     assert (ended.outcome, ended.reusable) == ("completed", False)
     assert "the run has left the process" in desk.log
+
+
+def test_where_there_is_no_proc_the_table_of_processes_is_what_ps_says() -> None:
+    said = "    1     0 Ss   /sbin/launchd\n  312     1 Z    (sleep)\n  313   312 R+   /usr/bin/a tool\n"
+    assert dict(children.parse_ps(said)) == {
+        1: children.Row(0, False, "launchd"),
+        312: children.Row(1, True, "(sleep)"),
+        313: children.Row(312, False, "a tool"),
+    }
+
+
+def test_a_process_may_be_called_anything() -> None:
+    assert children.parse_stat(b"7 (a ) S 1 (b) Z 5 7 7") == children.Row(5, True, "a ) S 1 (b")
+
+
+def test_what_is_spared_is_spared_with_all_below_it() -> None:
+    parents = {2: 1, 3: 2, 4: 1, 5: 4, 6: 9}
+    table = {pid: children.Row(parent, False, "") for pid, parent in parents.items()}
+    assert children.below(table, 1, {4}) == {2, 3}
 
 
 HOPPER = """

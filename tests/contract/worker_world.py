@@ -48,6 +48,7 @@ class FakeProcess:
         self.deaf = deaf
         self.asked = False
         self.killed = False
+        self.module_changed = False
         self.sessions: set[str] = set()
         self.frame: frames.Run | None = None
         self._ended: asyncio.Future[frames.Ended] = asyncio.get_running_loop().create_future()
@@ -58,7 +59,9 @@ class FakeProcess:
 
     async def run(self, frame: frames.Run, link: object) -> frames.Ended:
         self.frame = frame
-        return await self._ended
+        ended = await self._ended
+        self.module_changed = ended.module_changed
+        return ended
 
     def end(self, outcome: str = "completed", **more: Any) -> None:
         assert self.frame is not None
@@ -87,6 +90,8 @@ class FakePool:
         self.keys: list[Key] = []
         self.warm: set[str] = set()
         """Devices on which a process waits that has all loaded."""
+        self.given_up: list[str] = []
+        """Modules whose idle processes were ended."""
         self.busy = 0
 
     def prespawn(self) -> None: ...
@@ -105,6 +110,10 @@ class FakePool:
 
     def release(self, process: FakeProcess, *, reusable: bool = True) -> None:
         self.busy -= 1
+
+    def end_idle_of(self, module: str) -> bool:
+        self.given_up.append(module)
+        return False
 
     def end_all(self) -> None:
         """Every process completes, if it has something to do."""
