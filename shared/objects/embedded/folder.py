@@ -18,6 +18,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,7 +92,8 @@ def _claimed(folder: Path, blobs: Blobs, clocks: Clocks, lock: int) -> Claim:
         expiry = _expiry_clock(connection, clocks)
         guard.begin(connection)
         Quarantine(folder).give_back(blobs, partial(table.files_kept, connection))
-        check_files(blobs, table.files(connection))
+        with closing(table.files(connection)) as wanted:
+            check_files(blobs, wanted)
     except BaseException:
         guard.close(connection)
         raise

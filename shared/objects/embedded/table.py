@@ -7,7 +7,7 @@ writes is a handful of statements over many rows. Their sizes are powers of two,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,7 +129,7 @@ def files_kept(connection: sqlite3.Connection, files: Sequence[str]) -> set[str]
     return kept
 
 
-def files(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+def files(connection: sqlite3.Connection) -> Generator[tuple[str, int], None, None]:
     """All files that objects consist of, with their sizes."""
     yield from connection.execute("SELECT file, size FROM objects WHERE file IS NOT NULL")
 
