@@ -304,6 +304,7 @@ class LocalObjectStore(ObjectStore):
         while True:
             await _whatever(sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now()), "tidy up")
             await _whatever(self._expire(engine), "delete what has expired")
+            await _whatever(engine.back_up(), "back up its database")
             await asyncio.sleep(SWEEP_EVERY)
 
     async def _expire(self, engine: Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,9 @@ from shared.objects.local import LocalObjectStore
 from tests.contract.object_store_behaviour import DATA, RECORDS, pieces
 
 QUEUE = Queue(name="recorder", bindings=("#",), policy=KEEP)
-RECORDS_EACH = 40
-MESSAGES_EACH = 30
-PLACES = (0.0, 0.2, 0.45, 0.7, 0.999)
+RECORDS_EACH = 12
+MESSAGES_EACH = 16
+PLACES = (0.0, 0.3, 0.7, 0.999)
 """Where a bit is flipped, as shares of a file."""
 
 
@@ -30,14 +30,6 @@ class Content:
     small: Mapping[str, bytes]
     large: Mapping[str, bytes]
     messages: int
-
-
-@dataclass
-class Damage:
-    """`do` damages the file at a path; `older` is a copy of it from an earlier time, if it was there then."""
-
-    name: str
-    do: Callable[[Path, Path], None]
 
 
 @dataclass

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,8 +44,18 @@ class Finding:
     next_step: str | None = None
 
 
-def doctor(ctx: typer.Context) -> None:
+Repair = Annotated[
+    bool,
+    typer.Option("--repair", help="Mend a damaged data folder, with the server stopped. Nothing is deleted."),
+]
+
+
+def doctor(ctx: typer.Context, repair: Repair = False) -> None:
     """Check this machine and the server; exit code 1 when something needs doing."""
+    if repair:
+        for what, seen, _ in load("platform", CHECKS)(repair=True):
+            typer.echo(f"{what}: {seen}")
+        return
     sick = False
     for finding in examine(ctx):
         sick = sick or finding.next_step is not None
