@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from services import folders
 from shared.bus import topology
 from shared.platform import make_bus, make_store
 from shared.settings import Settings, load_settings
@@ -23,16 +24,19 @@ class Seen(NamedTuple):
     next_step: str | None
 
 
-def platform() -> list[Seen]:
-    """Broker and store of a server that would be started here; nothing where they are embedded. Raises Misconfigured
-    for settings that cannot be."""
-    settings = load_settings()
+def platform(*, data: Path | None = None, repair: bool = False) -> list[Seen]:
+    """Broker and store of a server that would be started here, and the data folder of what is embedded; `repair`: what
+    was mended in that folder, and no more. Raises Misconfigured for settings that cannot be."""
+    settings = load_settings() if data is None else load_settings(data=data)
+    if repair:
+        return [Seen(*line) for line in folders.repair(settings)]
     looks: list[Coroutine[Any, Any, Seen]] = []
     if settings.broker:
         looks.append(_look("broker", address_of(settings.broker.get_secret_value()), lambda: _try_bus(settings)))
     if settings.store:
         looks.append(_look("object store", address_of(settings.store), lambda: _try_store(settings)))
-    return asyncio.run(_all(looks)) if looks else []
+    there = asyncio.run(_all(looks)) if looks else []
+    return there + [Seen(*line) for line in folders.look(settings)]
 
 
 def data_folder() -> Path:

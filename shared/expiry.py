@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 DAY = 86_400.0
 APART_SECS = DAY / 24
@@ -28,3 +29,6 @@ class ExpiryClock:
 
     def now(self) -> float:
         return self._start + self._monotonic() - self._begun
+
+    def moment(self) -> datetime:
+        return datetime.fromtimestamp(self.now(), UTC)

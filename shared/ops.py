@@ -35,7 +35,8 @@ async def platform_faults(platform: Platform) -> list[str]:
         "the broker does not answer, takes nothing, or has lost one of our subscriptions": bus,
         "the object store does not answer": store,
     }
-    return full + [fault for fault, well in checks.items() if not well]
+    complaints = {platform.bus.complaint(), platform.store.complaint()} - {None}
+    return full + [fault for fault, well in checks.items() if not well] + sorted(filter(None, complaints))
 
 
 class Ops:

@@ -44,7 +44,7 @@ from shared.versions import Deploy, Deployed, removed_from
 from voxloom.errors import InvalidInput, NotAllowed, NotFound, StoreFull, Unavailable, VoxloomError
 from voxloom.ids import new_id
 from voxloom.manifest import Manifest, apply_overrides
-from voxloom.models import RunError, utc_now
+from voxloom.models import RunError
 from voxloom.unpack import Algorithm, unpack_zip
 
 SWEEP_SECS = 3600.0
@@ -61,6 +61,7 @@ class Deployer(Service):
 
     async def on_start(self) -> None:
         self.keep(await self.bus.consume(topology.DEPLOYER, self.handle))
+        self._clock = await self.store.expiry_clock()
         self.spawn("sweep", self._keep_swept())
 
     async def on_stop(self) -> None:
@@ -185,7 +186,7 @@ class Deployer(Service):
 
     async def _keep_swept(self) -> None:
         while True:
-            await self.sweep(utc_now())
+            await self.sweep(self._clock.moment())
             await asyncio.sleep(SWEEP_SECS)
 
     async def sweep(self, now: datetime) -> None:

@@ -47,7 +47,6 @@ from shared.samples import KnownSamples
 from shared.service import Platform, Service
 from voxloom.errors import Misconfigured, Unavailable
 from voxloom.ids import new_id
-from voxloom.models import utc_now
 
 LIVE = (
     *(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in ("progressed", "logged")),
@@ -96,6 +95,7 @@ class Gateway(Service):
         self._runner: web.AppRunner | None = None
 
     async def on_start(self) -> None:
+        self._clock = await self.store.expiry_clock()
         snapshot = await self._records.load_snapshot()
         await self._load_rows(snapshot)
         since = snapshot.time - OVERLAP if snapshot else datetime.fromtimestamp(0, UTC)
@@ -176,7 +176,7 @@ class Gateway(Service):
     def _forget_expired(self) -> None:
         days = self.settings.execution_expire_days
         if days is not None:
-            self._catalog.forget_before(utc_now() - timedelta(days=days))
+            self._catalog.forget_before(self._clock.moment() - timedelta(days=days))
 
     # --- HTTP ---------------------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class Ingest(Service):
         await self._inspectors.warm_up()
         self.keep(await self.bus.consume(topology.INGEST, self.handle))
         self.keep(await self.bus.consume(topology.SWEEPER, self.sweep))
+        self._clock = await self.store.expiry_clock()
         self.spawn("upkeep", self._keep_up())
 
     async def on_stop(self) -> None:
@@ -156,17 +157,19 @@ class Ingest(Service):
 
     async def _keep_up(self) -> None:
         while True:
-            await self.keep_up(utc_now())
+            await self.keep_up(utc_now(), self._clock.moment())
             await asyncio.sleep(UPKEEP_SECS)
 
-    async def keep_up(self, now: datetime) -> None:
-        """One round of upkeep; what the store cannot do now is done the next time."""
+    async def keep_up(self, now: datetime, expiry: datetime | None = None) -> None:
+        """One round of upkeep; what the store cannot do now is done the next time. What is removed goes by the clock
+        of `expiry`, which may be behind."""
+        old = expiry or now
         try:
-            removed = await sweep_forgotten(self.store, now) + await sweep_uploads(self.store, now)
+            removed = await sweep_forgotten(self.store, old) + await sweep_uploads(self.store, old)
             snapshot = await self._records.load_snapshot()
             if snapshot is not None:
                 await hold_files(self.store, snapshot.runs, await self._samples.all(), now)
-                removed += await sweep_late(self.store, self._records, {run.run for run in snapshot.runs}, now)
+                removed += await sweep_late(self.store, self._records, {run.run for run in snapshot.runs}, old)
         except Unavailable as error:
             self.log.warning("upkeep of files has to wait: %s", error)
             return

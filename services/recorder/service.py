@@ -17,6 +17,7 @@ from messages.base import Event
 from messages.executions import RecordsDeleted, RecordsDeleteRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
+from shared.expiry import ExpiryClock
 from shared.records.ledger import Ledger, living, review
 from shared.records.store import AnotherWriter, DamagedRecords, RecordStore
 from shared.service import Platform, Service
@@ -39,6 +40,8 @@ SNAPSHOT_SHARE = 0.05
 ALONE_SECS = 1.0
 """Within so long of a write that was good nobody else can have taken over and removed what it wrote."""
 RETRY_SECS = 1.0
+CLOCK_SECS = 600.0
+"""How often the clock of expiry is kept."""
 
 
 class Recorder(Service):
@@ -48,6 +51,7 @@ class Recorder(Service):
         super().__init__(platform)
         self._records = RecordStore(platform.store)
         self._ledger = Ledger()
+        self._clock = ExpiryClock(time.time())
         self._loaded = False
         self._alone_at = 0.0
         self._snapshot_segment = 0
@@ -60,6 +64,7 @@ class Recorder(Service):
         self.spawn("write-behind", self._write_behind())
         self.spawn("snapshots", self._keep_snapshots())
         self.spawn("search", self._keep_searching())
+        self.spawn("expiry", self._keep_clock())
 
     async def on_stop(self) -> None:
         if not self._loaded or self.failed.done():
@@ -113,6 +118,7 @@ class Recorder(Service):
         self._alone_at = time.monotonic()
         self._ledger = await self._records.load_ledger()
         self._snapshot_segment = self._ledger.segment
+        self._clock = await self.store.expiry_clock()
         self._loaded = True
         self._to_write.set()
 
@@ -203,7 +209,16 @@ class Recorder(Service):
     def _expired(self) -> datetime | None:
         """What ended before has no record any more."""
         days = self.settings.execution_expire_days
-        return None if days is None else utc_now() - timedelta(days=days)
+        return None if days is None else self._clock.moment() - timedelta(days=days)
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_SECS)
+            try:
+                if self._loaded:
+                    await self.store.keep_expiry_clock()
+            except Unavailable as error:
+                self.log.warning("the clock of expiry could not be kept: %s", error)
 
     async def _keep_searching(self) -> None:
         while True:

@@ -181,3 +181,7 @@ class Bus(ABC):
     @abstractmethod
     async def healthy(self) -> bool:
         """Whether a publish would succeed and every subscription made here is alive."""
+
+    def complaint(self) -> str | None:
+        """What is wrong with the bus and only people can mend, in a few words."""
+        return None

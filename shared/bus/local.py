@@ -26,6 +26,7 @@ from shared.bus.embedded.engine import Engine
 from shared.bus.embedded.failures import closed
 from shared.bus.embedded.folder import Claim, claim
 from shared.bus.embedded.rows import DeadRow, Entry
+from shared.sealed.watch import FOLDER_GONE
 from voxloom.errors import InvalidInput, TooLarge
 
 MOST_BODY_BYTES = 128 << 20
@@ -147,6 +148,9 @@ class LocalBus(Bus):
 
     async def healthy(self) -> bool:
         return self._running is not None and await self._running.healthy()
+
+    def complaint(self) -> str | None:
+        return FOLDER_GONE if self._running is not None and self._running.folder_is_gone else None
 
 
 async def _claimed(folder: Path) -> Claim:

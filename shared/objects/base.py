@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from shared.expiry import ExpiryClock
 from voxloom.errors import NotFound, VoxloomError
 
 COLLECTIONS = (
@@ -223,6 +225,14 @@ class ObjectStore(ABC):
     async def set_expiry(self, collection: str, days: float | None) -> None:
         """From now on objects tagged EXPIRING go after `days`; None: they stay."""
 
+    async def expiry_clock(self) -> ExpiryClock:
+        """What all that hides or removes things after a time goes by."""
+        return ExpiryClock(time.time())
+
+    async def keep_expiry_clock(self) -> None:
+        """So that the next start goes on from there; one process does that now and then."""
+        return
+
     @abstractmethod
     async def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
         """A URL under which anybody can get or put this one object for `expires` seconds."""
@@ -230,6 +240,10 @@ class ObjectStore(ABC):
     @abstractmethod
     async def healthy(self) -> bool:
         """Whether a small read and write would succeed now."""
+
+    def complaint(self) -> str | None:
+        """What is wrong with the store and only people can mend, in a few words."""
+        return None
 
 
 async def list_all(

@@ -31,6 +31,7 @@ from shared.objects.embedded.failures import closed
 from shared.objects.embedded.folder import SCRATCH, Clocks
 from shared.objects.embedded.rows import Draft, Now, Row, address_of, as_text, draft, from_text, info_of
 from shared.objects.embedded.writer import Statement
+from shared.sealed.watch import FOLDER_GONE
 from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
 
 DATA = "data-store"
@@ -254,6 +255,9 @@ class LocalObjectStore(ObjectStore):
         with self._now().busy() as engine:
             await engine.write([], [statement])
 
+    async def expiry_clock(self) -> ExpiryClock:
+        return self._now().expiry
+
     async def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
         address_of(collection, key)
         if self.public_url is None:
@@ -276,6 +280,9 @@ class LocalObjectStore(ObjectStore):
             return False
         return True
 
+    def complaint(self) -> str | None:
+        return FOLDER_GONE if self._engine is not None and self._engine.watch.missing() is not None else None
+
     async def sweep(self, now: float | None = None) -> int:
         """Deletes what has expired at `now`, in seconds since 1970, or by the clock of expiry. Returns how many objects
         that were."""
@@ -297,6 +304,7 @@ class LocalObjectStore(ObjectStore):
         while True:
             await _whatever(sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now()), "tidy up")
             await _whatever(self._expire(engine), "delete what has expired")
+            await _whatever(engine.back_up(), "back up its database")
             await asyncio.sleep(SWEEP_EVERY)
 
     async def _expire(self, engine: Engine) -> None:

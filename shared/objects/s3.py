@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from shared.expiry import ExpiryClock
 from shared.objects.base import ANYWAY, AT_ONCE, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Sender, Upload
 from shared.objects.checks import checked_bound, checked_collection, checked_metadata, checked_range, checked_tags
-from shared.objects.cloud import deletions, downloads, files, lifecycle, selftest
+from shared.objects.cloud import deletions, downloads, expiry, files, lifecycle, selftest
 from shared.objects.cloud.connection import body_of
 from shared.objects.cloud.crew import crew
 from shared.objects.cloud.engine import Engine
@@ -53,6 +54,7 @@ class S3ObjectStore(ObjectStore):
         self._cache_bytes = cache_bytes
         self._scratch = Scratch(folder / "scratch")
         self._engine: Engine | None = None
+        self._expiry: ExpiryClock | None = None
 
     @property
     def scratch(self) -> Path:
@@ -195,6 +197,14 @@ class S3ObjectStore(ObjectStore):
 
     async def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:
         return await self._now().presigner.sign(method, self._spot(collection, key), expires)
+
+    async def expiry_clock(self) -> ExpiryClock:
+        if self._expiry is None:
+            self._expiry = await expiry.load(self)
+        return self._expiry
+
+    async def keep_expiry_clock(self) -> None:
+        await expiry.keep(self, await self.expiry_clock())
 
     async def healthy(self) -> bool:
         try:

@@ -122,7 +122,7 @@ def _judge_log(found: Found, seal: Seal, base: Base, mark: Mark, name: str) -> V
     log = found.wal
     if base.state is State.CLOSED:
         if not log.is_empty:
-            raise damaged(f"{name}-wal", f"does not belong to {name}, which was closed without one")
+            raise damaged(f"{name}-wal", f"does not go with {name}.seal, which says that there was none")
         return _with_sums(seal, name)
     if log.salts is not None and (log.salts == mark.salts or wal.follows(log.salts, mark.salts)):
         complete = log.salts != mark.salts or log.frames >= mark.frames
@@ -131,7 +131,7 @@ def _judge_log(found: Found, seal: Seal, base: Base, mark: Mark, name: str) -> V
     if base.state is State.OPENING:
         return _by_opening(log, mark, name)
     if not _is_moved(base, mark):
-        raise _cut(name, log) if log.size else damaged(f"{name}-wal", "is missing")
+        raise _cut(name, log) if log.size else damaged(f"{name}-wal", f"is missing, or {name}.seal is an older one")
     return Verdict(sums=_has_sums(seal), log_aside=bool(log.size), note=_aside(name) if log.size else None)
 
 
@@ -191,7 +191,7 @@ def _check_pages(database: Path, seal: Seal, elsewhere: Container[int]) -> None:
     bad = 0
     for page, found in page_sums(database, seal.base.page_size):
         if page not in elsewhere and seal.sums.get(page) != found:
-            raise damaged(str(database), f"does not agree with its checksums in {seal_of(database).name} (page {page})")
+            raise damaged(str(database), f"does not agree with its checksums in {seal_of(database)} (page {page})")
         bad = page
     lost = [page for page in range(bad + 1, seal.base.pages + 1) if page not in elsewhere]
     if lost:

@@ -41,6 +41,10 @@ class Wal:
     """Commits behind the first frame that does not verify: of the same log, by their salts."""
     pages: frozenset[int] = frozenset()
     """The pages that `frames` bring."""
+    verified: int = 0
+    """Frames before the first that does not verify."""
+    total: Sum = (0, 0)
+    """The checksum up to there."""
 
     @property
     def is_empty(self) -> bool:
@@ -83,6 +87,22 @@ def checksum(data: bytes, start: Sum, *, little: bool) -> Sum:
     return _carried(start, _share(words[np.newaxis, :])[0], len(words) // 2)
 
 
+def is_header(data: bytes) -> bool:
+    return _start_of(data) is not None
+
+
+def is_frame(data: bytes, log: Wal, *, little: bool) -> bool:
+    """Whether this would be the next frame behind those of the log that verify."""
+    _, _, *salts, first, second = FRAME.unpack(data[: FRAME.size])
+    if tuple(salts) != log.salts:
+        return False
+    return checksum(data[:_SUMMED_OF_FRAME] + data[FRAME.size :], log.total, little=little) == (first, second)
+
+
+def is_little(header: bytes) -> bool:
+    return int(HEADER.unpack(header)[0]) == _MAGIC
+
+
 def _start_of(header: bytes) -> Sum | None:
     if len(header) < HEADER.size:
         return None
@@ -119,14 +139,16 @@ def _scanned(size: int, header: bytes, start: Sum, blocks: Iterator[NDArray[np.u
             _take(scan, pages > 0, (stated[0], stated[1]), share, page_size)
             numbers.append(number)
     own = (salts[0], salts[1])
-    return Wal(size, own, page_size, scan.frames, scan.beyond, frozenset(numbers[: scan.frames]))
+    pages = frozenset(numbers[: scan.frames])
+    return Wal(size, own, page_size, scan.frames, scan.beyond, pages, scan.count, scan.total)
 
 
 def _take(scan: _Scan, commits: bool, stated: Sum, share: Sum, page_size: int) -> None:
     """One more frame; `commits`: it ends a transaction."""
-    scan.total = _carried(scan.total, share, (_SUMMED_OF_FRAME + page_size) // 8)
-    scan.valid = scan.valid and scan.total == stated
+    found = _carried(scan.total, share, (_SUMMED_OF_FRAME + page_size) // 8)
+    scan.valid = scan.valid and found == stated
     if scan.valid:
+        scan.total = found
         scan.count += 1
         scan.frames = scan.count if commits else scan.frames
     else:

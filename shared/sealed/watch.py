@@ -10,6 +10,8 @@ from pathlib import Path
 SAID = "The data folder was moved, deleted or replaced under the running server; put it back, or restart the server."
 """What callers are told. It has no path in it: it may reach people outside."""
 
+FOLDER_GONE = "the data folder was moved, deleted or replaced under the running server"
+
 log = logging.getLogger("voxloom.folder")
 
 

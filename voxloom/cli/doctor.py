@@ -51,14 +51,18 @@ def doctor(
         Path | None,
         typer.Option(help="The server's data folder, where it was started with --data.", show_default=False),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend a damaged data folder, with the server stopped. Nothing is deleted."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check this machine and the server; exit code 1 when something needs doing."""
     findings: list[Finding] = []
-    for finding in examine(ctx, data):
+    for finding in mend(data) if repair else examine(ctx, data):
         findings.append(finding)
         if not as_json:
-            typer.echo(line_of(finding))
+            typer.echo(f"{finding.what}: {finding.seen}" if repair else line_of(finding))
     sick = any(one.next_step is not None for one in findings)
     if as_json:
         from voxloom.cli.answers import Examined, FindingTold
@@ -66,6 +70,12 @@ def doctor(
         show(Examined(well=not sick, findings=[FindingTold(**asdict(one)) for one in findings]))
     if sick:
         raise typer.Exit(1)
+
+
+def mend(data: Path | None) -> Iterator[Finding]:
+    """What was mended in the data folder. Raises Misconfigured where nothing could be, or a server uses it."""
+    for what, seen, _ in load("platform", CHECKS)(data=data, repair=True):
+        yield Finding(what, seen)
 
 
 def line_of(finding: Finding) -> str:
@@ -79,7 +89,7 @@ def examine(ctx: typer.Context, data: Path | None = None) -> Iterator[Finding]:
     yield check_libraries(LIBRARIES)
     yield from check_settings(Path("voxloom.toml"))
     yield from check_data(data)
-    yield from check_platform()
+    yield from check_platform(data)
     with connect(ctx) as client:
         yield from check_server(client)
     yield check_runner([sys.executable, "-c", "import voxloom.runner.base"])
@@ -149,10 +159,10 @@ def check_folder(folder: Path) -> Finding:
     return Finding("data folder", seen, None if free >= LEAST_FREE_BYTES else "Make room, or set VOXLOOM_DATA.")
 
 
-def check_platform() -> Iterator[Finding]:
+def check_platform(data: Path | None = None) -> Iterator[Finding]:
     """Whether a server that is started here reaches its broker and its store, where they are others'."""
     try:
-        findings = load("platform", CHECKS)()
+        findings = load("platform", CHECKS)(data=data)
     except Misconfigured as error:
         yield Finding("broker and store", "cannot be looked at", str(error))
         return

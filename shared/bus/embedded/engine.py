@@ -287,6 +287,8 @@ class Engine:
                 await self.delete_queue(queue.name)
 
     async def _tidy(self) -> None:
+        if self.folder_is_gone:  # Looked at here, too, so that the log says it when nobody writes.
+            return
         await self.drop_expired()
         now = time.time()
         for queue in self.queues:

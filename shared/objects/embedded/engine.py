@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.objects.base import ANYWAY, Condition
-from shared.objects.embedded import kept, table
+from shared.objects.embedded import backup, kept, table
 from shared.objects.embedded.blobs import Blobs, Replaced
 from shared.objects.embedded.cache import Cache
 from shared.objects.embedded.changes import Change, check_condition
@@ -45,8 +45,16 @@ class Engine:
         self.blobs = blobs
         self.readers = Readers("objects.read", _READING_THREADS, folder / DATABASE)
         self.movers = Pool("objects.move", _MOVING_THREADS)
-        self.writer = Writer(claimed.connection, claimed.guard, on_commit=self._on_commit, on_garbage=self._on_garbage)
+        self.writer = Writer(
+            claimed.connection,
+            claimed.guard,
+            claimed.manifest,
+            on_commit=self._on_commit,
+            on_garbage=self._on_garbage,
+        )
         self._claim = claimed
+        self._folder = folder
+        self._born = claimed.born
         self._cache = Cache()
         self._busy = 0
         self._idle = asyncio.Event()
@@ -61,6 +69,7 @@ class Engine:
         """In this order: the writer's connection closes last, which tidies up; its garbage needs the movers; and
         nobody else may come in before all is done."""
         await self._drain()
+        await self._backup_at_stop()
         await self.readers.close()
         await self.writer.close()
         await self.movers.close()
@@ -79,6 +88,19 @@ class Engine:
 
     async def write(self, changes: Sequence[Change], statements: Sequence[Statement] = ()) -> None:
         await in_time(self.writer.write(changes, statements))
+
+    async def back_up(self, *, after: float = backup.EVERY_SECS) -> None:
+        """Makes a backup of the database where the last one is so old."""
+        now = self.expiry.now()
+        if await self.movers.run(backup.is_due, self._folder, self._born, now, after=after):
+            await self.movers.run(backup.make, self._folder, self._folder / DATABASE, now)
+
+    async def _backup_at_stop(self) -> None:
+        try:
+            if (self._folder / DATABASE).stat().st_size <= backup.AT_STOP_BYTES:
+                await self.back_up(after=backup.AT_STOP_SECS)
+        except (StoreUnavailable, OSError) as error:
+            log.warning("no backup at this stop: %s", error)
 
     async def keep_clock(self) -> None:
         """A start goes on from what the clock of expiry shows now."""

@@ -2,6 +2,7 @@
 
 objects.sqlite   small objects, and what is known of all; objects.sqlite.seal has its checksums
 objects/         the files of large ones
+objects.manifest what those files are, for a repair; backups/ has the database of earlier days
 quarantine/      files that no object seems to consist of, before they go
 tmp/             for workers to write files in that then become objects; emptied at start
 signing.key      what URLs are signed with
@@ -17,7 +18,8 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,7 @@ from pathlib import Path
 from shared.expiry import ExpiryClock, begun_at
 from shared.objects.embedded import kept, table
 from shared.objects.embedded.blobs import Blobs, sync_folder
+from shared.objects.embedded.manifest import Manifest
 from shared.objects.embedded.quarantine import Quarantine
 from shared.sealed.guard import Guard
 from shared.sealed.inspection import damaged
@@ -48,8 +51,12 @@ class Claim:
     guard: Guard
     secret: bytes
     expiry: ExpiryClock
+    manifest: Manifest
+    born: float
+    """When the store was made, or first opened by a version that asks; by the clock of expiry."""
 
     def release(self) -> None:
+        self.manifest.close()
         os.close(self.lock)
 
 
@@ -89,14 +96,23 @@ def _claimed(folder: Path, blobs: Blobs, clocks: Clocks, lock: int) -> Claim:
         table.prepare(connection)
         secret = _secret(folder, connection)
         expiry = _expiry_clock(connection, clocks)
+        born = _born(connection, expiry.now())
         guard.begin(connection)
         Quarantine(folder).give_back(blobs, partial(table.files_kept, connection))
-        check_files(blobs, table.files(connection))
+        with closing(table.files(connection)) as wanted:
+            check_files(blobs, wanted)
     except BaseException:
         guard.close(connection)
         raise
     guard.watch.keep(blobs.folder)
-    return Claim(lock, connection, guard, secret, expiry)
+    return Claim(lock, connection, guard, secret, expiry, _manifest(folder, connection), born)
+
+
+def _manifest(folder: Path, connection: sqlite3.Connection) -> Manifest:
+    made = Manifest(folder)
+    (count,) = connection.execute("SELECT count(*) FROM objects WHERE file IS NOT NULL").fetchone()
+    made.open(table.with_files(connection), count)
+    return made
 
 
 def check_files(blobs: Blobs, wanted: Iterable[tuple[str, int]]) -> None:
@@ -111,6 +127,16 @@ def clear_left(folder: Path) -> None:
     """Removes what earlier openings left in `tmp`."""
     for path in folder.glob(f"{_LEFT}*"):
         shutil.rmtree(path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Claims the folder for a while, without opening anything in it. Raises Misconfigured while somebody has it."""
+    descriptor = _lock(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lock(folder: Path) -> int:
@@ -140,6 +166,13 @@ def _expiry_clock(connection: sqlite3.Connection, clocks: Clocks) -> ExpiryClock
     start = begun_at(known, None if newest is None else newest / 1e6, clocks.wall())
     kept.write(connection, kept.EXPIRY_CLOCK, kept.as_value(start))
     return ExpiryClock(start, clocks.monotonic)
+
+
+def _born(connection: sqlite3.Connection, now: float) -> float:
+    known = kept.number(kept.read(connection, kept.BORN))
+    if known is None:
+        kept.write(connection, kept.BORN, kept.as_value(now))
+    return now if known is None else known
 
 
 def _secret(folder: Path, connection: sqlite3.Connection) -> bytes:

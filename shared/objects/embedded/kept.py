@@ -6,7 +6,7 @@ import sqlite3
 
 EXPIRY_CLOCK = "expiry-clock"
 SIGNING_KEY = "signing-key"
-BACKED_UP = "backed-up"
+BORN = "born"
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
 _WRITE = "INSERT OR REPLACE INTO kept VALUES (?, ?)"

@@ -7,7 +7,7 @@ writes is a handful of statements over many rows. Their sizes are powers of two,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,7 @@ CREATE INDEX objects_file ON objects (file) WHERE file IS NOT NULL;
 CREATE TABLE expiry (collection TEXT PRIMARY KEY, days REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE probe (id INTEGER PRIMARY KEY, time INTEGER NOT NULL);
 """
+COLUMNS = ("collection", "key", "size", "etag", "modified", "metadata", "tags", "since", "file", "body")
 _WITHOUT_BODY = "collection, key, size, etag, modified, metadata, tags, since, file"
 _WHOLE = f"{_WITHOUT_BODY}, body"
 
@@ -53,9 +54,9 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def prepare(connection: sqlite3.Connection) -> None:
+def prepare(connection: sqlite3.Connection, *, mode: str = "WAL") -> None:
     """Makes the tables, or checks that they are ours. Raises Misconfigured."""
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_mode = {mode}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 67108864")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -88,6 +89,13 @@ def save(connection: sqlite3.Connection, fold: Fold) -> None:
         connection.execute(_upsert(len(rows)), _flat(row[:10] for row in rows))
     for row in fold.retagged():
         connection.execute("UPDATE objects SET tags = ?, since = ? WHERE id = ?", (row.tags, row.since, row.id))
+
+
+def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Many rows, in a transaction of its own."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(_upsert(1), (row[:10] for row in rows))
+    connection.execute("COMMIT")
 
 
 def whole(connection: sqlite3.Connection, address: Address) -> Row:
@@ -129,9 +137,16 @@ def files_kept(connection: sqlite3.Connection, files: Sequence[str]) -> set[str]
     return kept
 
 
-def files(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+def files(connection: sqlite3.Connection) -> Generator[tuple[str, int], None, None]:
     """All files that objects consist of, with their sizes."""
     yield from connection.execute("SELECT file, size FROM objects WHERE file IS NOT NULL")
+
+
+def with_files(connection: sqlite3.Connection) -> Iterator[Row]:
+    """The rows of all objects that have a file."""
+    statement = f"SELECT {_WITHOUT_BODY} FROM objects WHERE file IS NOT NULL"  # noqa: S608 - column names only
+    for values in connection.execute(statement).fetchall():
+        yield Row(*values)
 
 
 def newest(connection: sqlite3.Connection) -> int | None:

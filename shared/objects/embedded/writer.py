@@ -18,6 +18,7 @@ from typing import Any
 from shared.objects.embedded import table
 from shared.objects.embedded.changes import Change, Fold, addresses, files_of
 from shared.objects.embedded.failures import FAILURES, closed, unavailable
+from shared.objects.embedded.manifest import Manifest
 from shared.objects.embedded.rows import Address, Row
 from shared.sealed.guard import Guard
 from shared.sealed.watch import Gone
@@ -57,12 +58,14 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         guard: Guard,
+        manifest: Manifest,
         *,
         on_commit: Callable[[Touched], None],
         on_garbage: Callable[[list[str]], None],
     ) -> None:
         self._connection = connection
         self._guard = guard
+        self._manifest = manifest
         self._on_commit = on_commit
         self._on_garbage = on_garbage
         self._loop = asyncio.get_running_loop()
@@ -133,6 +136,7 @@ class Writer:
             self._guard.watch.check()
             fold, outcomes = self._transact(group)
             self._guard.committed(self._connection)
+            self._note(fold.written())
         except Gone as error:
             return self._undo(group, error)
         except Exception as error:
@@ -144,6 +148,13 @@ class Writer:
         self._doubtful = []
         touched: Touched = {address: row if row and row.id is None else None for address, row in fold.after.items()}
         return touched, outcomes
+
+    def _note(self, rows: Sequence[Row]) -> None:
+        """The commit stands whatever happens here."""
+        try:
+            self._manifest.add(rows)
+        except OSError as error:
+            log.warning("what files there are could not be noted: %s", error)
 
     def _transact(self, group: list[Operation]) -> tuple[Fold, list[tuple[Operation, Outcome]]]:
         connection = self._connection
