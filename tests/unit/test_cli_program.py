@@ -255,6 +255,13 @@ def test_what_an_algorithm_is_known_to_refuse_is_not_sent(
     assert (done.exit_code, said in done.stderr, server.requests[1:]) == (1, True, []), done.stderr
 
 
+def test_an_hdf5_image_that_would_be_refused_is_not_sent(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
+    server.algorithms = [an_algorithm(schema="ImageSchema")]
+    write_image(tmp_path / "in.h5", np.zeros((8, 8), np.int16))
+    done = cli("run", "smooth", tmp_path / "in.h5")
+    assert (done.exit_code, "in.h5 has the dtype int16" in done.stderr, server.requests[1:]) == (1, True, [])
+
+
 @pytest.mark.parametrize("dtype", ["int16", ">u2"])
 def test_where_nothing_is_known_everything_is_sent(cli: Cli, server: FakeServer, tmp_path: Path, dtype: str) -> None:
     server.algorithms = [an_algorithm(schema="ImageSchema" if dtype == ">u2" else "")]

@@ -201,6 +201,9 @@ def _check_image(name: str, uploads: Sequence[Upload]) -> None:
 def _first_image(uploads: Sequence[Upload]) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
     """Shape and dtype, in the byte order that runners get; None where there is no image, or it is not known here."""
     first = uploads[0] if uploads else None
+    if isinstance(first, WholeFile):
+        with imagefiles.open_hdf5(first.path) as file:  # `_plan_hdf5` has found the dataset
+            return file["image"].shape, file["image"].dtype.newbyteorder("=")
     source: Any = None
     if isinstance(first, Datasets):
         source = first.values.get("image")
