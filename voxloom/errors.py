@@ -9,6 +9,7 @@
     ├── Unavailable            a part we stand on does not answer; try again    503
     │   ├── BusUnavailable
     │   └── StoreUnavailable
+    ├── Damaged                bytes are not those that were stored             500
     ├── Misconfigured          a setting or the machine is not as it must be    exit code 2
     └── RunFailed              a run ended FAILED or was STOPPED                (client side)
 
@@ -85,6 +86,12 @@ class BusUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     code = "store_unavailable"
+
+
+class Damaged(VoxloomError):
+    """Bytes do not have the digest that was written down when they were stored: trying again does not help."""
+
+    code = "object_damaged"
 
 
 class Misconfigured(VoxloomError):

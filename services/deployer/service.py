@@ -37,7 +37,7 @@ from shared.objects.base import EXPIRING
 from shared.records.store import DEPLOYS, pack_segment, unpack_segment
 from shared.service import Platform, Service
 from shared.versions import Deploy, Deployed, removed_from
-from voxloom.errors import InvalidInput, NotAllowed, NotFound, Unavailable, VoxloomError
+from voxloom.errors import Damaged, InvalidInput, NotAllowed, NotFound, Unavailable, VoxloomError
 from voxloom.manifest import LARGEST_PYPROJECT, Manifest, apply_overrides, parse_manifest
 from voxloom.models import RunError, utc_now
 from voxloom.unpack import Algorithm, unpack_zip
@@ -122,6 +122,8 @@ class Deployer(Service):
                 code="deployment_zip_not_found",
                 http_status=400,
             ) from None
+        except Damaged as error:
+            raise InvalidInput(f"{error.message} Deploy it again.", code=error.code, http_status=400) from None
         return await asyncio.to_thread(_unpack, source, target, self.settings.max_algorithm_bytes)
 
     async def _check(self, algorithm: Algorithm, work: Path) -> None:

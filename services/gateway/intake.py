@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
-from services.gateway.bodies import check_size, chunks_of, refuse_encoded
+from services.gateway.bodies import check_size, chunks_of
+from shared.bodies import check_file_body, digest_said
 from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore
 from voxloom.errors import InvalidInput, TooLarge
 
@@ -72,15 +73,16 @@ async def store_body(
     limit: int,
     metadata: Mapping[str, str] | None = None,
 ) -> ObjectInfo:
-    """Raises TooLarge, if possible before a byte is read."""
-    refuse_encoded(request)
+    """Raises TooLarge, if possible before a byte is read, and InvalidInput where it is not as its headers say."""
+    check_file_body(request.headers)
     check_size(request, limit)
-    return await store.put_stream(collection, key, chunks, limit=limit, metadata=metadata, tags=EXPIRING)
+    digest = digest_said(request.headers)
+    return await store.put_stream(collection, key, chunks, limit=limit, digest=digest, metadata=metadata, tags=EXPIRING)
 
 
 async def read_through(request: web.Request, chunks: AsyncIterator[bytes], *, limit: int) -> None:
     """Takes in the body and keeps nothing. Raises TooLarge."""
-    refuse_encoded(request)
+    check_file_body(request.headers)
     check_size(request, limit)
     size = 0
     async for chunk in chunks:

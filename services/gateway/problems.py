@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from voxloom.errors import TooLarge, VoxloomError
+from voxloom.errors import Damaged, TooLarge, VoxloomError
 from voxloom.ids import new_id
 from voxloom.models import Problem
 
@@ -52,7 +52,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def problem_of(error: VoxloomError) -> web.Response:
-    if error.http_status >= 500 and not error.retryable:
+    if error.http_status >= 500 and not error.retryable and not isinstance(error, Damaged):
         return _internal(None, error)
     return problem(error.http_status, error.code, error.message, retryable=error.retryable, details=error.details)
 
