@@ -88,7 +88,15 @@ class Settings(BaseSettings):
     """With what those pages may ask."""
     cors_headers: list[str] = ["*"]
     """Which headers they may send; `*`: any."""
-    cors_expose: list[str] = ["Content-Length", "Content-Range", "ETag", "Link", "Location", "Retry-After"]
+    cors_expose: list[str] = [
+        "Content-Length",
+        "Content-Range",
+        "ETag",
+        "Link",
+        "Location",
+        "Repr-Digest",
+        "Retry-After",
+    ]
     """Which headers of answers they may read."""
     tls_certificate: Path | None = None
     """PEM, with those between it and the authority; None: no TLS."""

@@ -11,6 +11,7 @@
     │   │   └── BusFull        its disk is full                                507
     │   └── StoreUnavailable
     │       └── StoreFull      its disk, or the store, is full                 507
+    ├── Damaged                bytes are not those that were stored             500
     ├── Misconfigured          a setting or the machine is not as it must be    exit code 2
     └── RunFailed              a run ended FAILED or was STOPPED                (client side)
 
@@ -121,6 +122,12 @@ class BusFull(BusUnavailable):
 class StoreFull(StoreUnavailable):
     code = "storage_full"
     http_status = 507
+
+
+class Damaged(VoxloomError):
+    """Bytes do not have the digest that was written down when they were stored: trying again does not help."""
+
+    code = "object_damaged"
 
 
 class Misconfigured(VoxloomError):

@@ -35,6 +35,8 @@ class FileRecord(FileSummary):
     """The samples that refer to it; while there are any, it cannot be deleted and does not expire."""
     expires: Time | None = None
     """It may be gone from then on; None: it stays."""
+    digest: str | None = None
+    """`sha-256:<hex>` of the bytes. None: it is not known; an output's comes a moment after its run has ended."""
 
 
 class Statistics(Value):

@@ -15,8 +15,10 @@ from pydantic import TypeAdapter
 from shared.algorithms import ASSETS, ENTRIES, MODULES, asset_index, index_key, list_entries, module_hash, pack_index
 from shared.checkpoints import list_checkpoints
 from shared.objects.base import FileUpload, ObjectStore, list_all
+from shared.objects.hashing import digest_at
 from shared.versions import Content
 from voxloom.bundle import PYPROJECT, pack_files
+from voxloom.digests import named
 from voxloom.errors import NotFound
 from voxloom.models import Moment
 from voxloom.unpack import Algorithm, Unpacked
@@ -45,10 +47,12 @@ class Contents:
         packed = work / "module.zip"
         places = {path: file.place for path, file in algorithm.module.items()}
         await asyncio.to_thread(_pack, places, packed)
+        digest = await asyncio.to_thread(digest_at, packed)
+        places_of_assets = _by_content(algorithm.assets.values())
         async with self._lock:
             doubtful = await self._load_ledger()
-            await self._put_files(MODULES, {module: packed}, doubtful)
-            await self._put_files(ASSETS, _by_content(algorithm.assets.values()), doubtful)
+            await self._put_files(MODULES, {module: packed}, {module: digest}, doubtful)
+            await self._put_files(ASSETS, places_of_assets, {name: named(name) for name in places_of_assets}, doubtful)
             await self._store.put(ASSETS, index_key(assets), index)
         return Content(
             module=module,
@@ -59,7 +63,9 @@ class Contents:
             unnamed=pack_index({**hashes, PYPROJECT: plain})[0],
         )
 
-    async def _put_files(self, collection: str, places: Mapping[str, Path], doubtful: Iterable[str]) -> None:
+    async def _put_files(
+        self, collection: str, places: Mapping[str, Path], digests: Mapping[str, str], doubtful: Iterable[str]
+    ) -> None:
         """Stores the files under their keys. What is there is left alone, but for what may be swept at any time: put
         again, it is young."""
         keys = list(places)
@@ -67,7 +73,7 @@ class Contents:
             some = keys[start : start + _AT_ONCE]
             there = await asyncio.gather(*(self._is_there(collection, key) for key in some))
             missing = [
-                FileUpload(key, places[key])
+                FileUpload(key, places[key], digest=digests[key])
                 for key, present in zip(some, there, strict=True)
                 if not present or _name(collection, key) in doubtful
             ]

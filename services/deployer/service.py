@@ -41,7 +41,7 @@ from shared.records.store import DEPLOYS, pack_segment, unpack_segment
 from shared.room import full_disk
 from shared.service import Platform, Service
 from shared.versions import Deploy, Deployed, removed_from
-from voxloom.errors import InvalidInput, NotAllowed, NotFound, StoreFull, Unavailable, VoxloomError
+from voxloom.errors import Damaged, InvalidInput, NotAllowed, NotFound, StoreFull, Unavailable, VoxloomError
 from voxloom.ids import new_id
 from voxloom.manifest import Manifest, apply_overrides
 from voxloom.models import RunError
@@ -135,6 +135,8 @@ class Deployer(Service):
                 code="deployment_zip_not_found",
                 http_status=400,
             ) from None
+        except Damaged as error:
+            raise InvalidInput(f"{error.message} Deploy it again.", code=error.code, http_status=400) from None
         return await asyncio.to_thread(_unpack, source, target, self.settings.max_algorithm_bytes)
 
     async def _describe(self, algorithm: Algorithm, work: Path) -> Described:

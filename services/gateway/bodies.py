@@ -75,14 +75,3 @@ def check_size(request: web.Request, limit: int) -> None:
     """Raises TooLarge where the body says itself that it is."""
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(f"The body has {request.content_length} bytes; {limit} are allowed.")
-
-
-def refuse_encoded(request: web.Request) -> None:
-    """Bodies come as they are: what a packed one grows to is known too late. Raises InvalidInput."""
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.strip().lower() != "identity":
-        raise InvalidInput(
-            f"A body with Content-Encoding {encoding[:40]!r} is not taken; send it as it is.",
-            code="unsupported_content_encoding",
-            http_status=415,
-        )

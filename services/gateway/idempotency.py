@@ -10,9 +10,10 @@ Refusals are not kept: nothing has happened, so the same key may be tried again.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -21,12 +22,14 @@ from aiohttp import web
 
 from messages.base import DEFAULT_PROJECT, Event
 from services.gateway.payloads import refused
-from shared.objects.base import ABSENT, EXPIRING, Condition, ObjectStore
+from shared.objects.base import ABSENT, EXPIRING, Condition, ObjectInfo, ObjectStore
 from shared.records.store import COLLECTION, pack_segment, unpack_segment
-from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable
+from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable, VoxloomError
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
+_HASHED_AT_ONCE = 1 << 20
+"""Bytes; a thread does it."""
 
 E = TypeVar("E", bound=Event)
 
@@ -50,21 +53,35 @@ def fingerprint_of(operation: str, content: Any) -> str:
 
 
 class Digest:
-    """The hash of bytes that pass."""
+    """Of a body: its size and hash, by which it is known again."""
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._size = 0
+        self.text = ""
+
+    def note(self, info: ObjectInfo) -> None:
+        """The body is this object now."""
+        if info.digest is None:
+            raise VoxloomError(f"the object store has not hashed {info.key!r} while it came in")
+        self.text = f"{info.size}-{info.digest.partition(':')[2]}"
 
     async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Passes a body on that is not stored, and knows its hash afterwards."""
+        digest, size, pieces, held = hashlib.sha256(), 0, list[bytes](), 0
         async for chunk in chunks:
-            self._hash.update(chunk)
-            self._size += len(chunk)
+            size += len(chunk)
+            pieces.append(chunk)
+            held += len(chunk)
+            if held >= _HASHED_AT_ONCE:
+                await asyncio.to_thread(_update, digest, pieces)
+                pieces, held = [], 0
             yield chunk
+        _update(digest, pieces)
+        self.text = f"{size}-{digest.hexdigest()}"
 
-    @property
-    def text(self) -> str:
-        return f"{self._size}-{self._hash.hexdigest()}"
+
+def _update(digest: hashlib._Hash, pieces: Sequence[bytes]) -> None:
+    for piece in pieces:
+        digest.update(piece)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
-from services.gateway.bodies import check_size, chunks_of, refuse_encoded
+from services.gateway.bodies import check_size, chunks_of
 from services.gateway.context import context_of
+from shared.bodies import check_file_body, digest_said
 from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore
 from shared.room import while_room
 from voxloom.errors import InvalidInput, TooLarge
@@ -74,16 +75,17 @@ async def store_body(
     limit: int,
     metadata: Mapping[str, str] | None = None,
 ) -> ObjectInfo:
-    """Raises TooLarge, if possible before a byte is read, and StoreFull."""
-    refuse_encoded(request)
+    """Raises TooLarge, if possible before a byte is read, StoreFull, and InvalidInput where it is not as its headers
+    say."""
+    check_file_body(request.headers)
     check_size(request, limit)
-    roomy = while_room(chunks, context_of(request).room)
-    return await store.put_stream(collection, key, roomy, limit=limit, metadata=metadata, tags=EXPIRING)
+    roomy, digest = while_room(chunks, context_of(request).room), digest_said(request.headers)
+    return await store.put_stream(collection, key, roomy, limit=limit, digest=digest, metadata=metadata, tags=EXPIRING)
 
 
 async def read_through(request: web.Request, chunks: AsyncIterator[bytes], *, limit: int) -> None:
     """Takes in the body and keeps nothing. Raises TooLarge."""
-    refuse_encoded(request)
+    check_file_body(request.headers)
     check_size(request, limit)
     size = 0
     async for chunk in chunks:

@@ -9,7 +9,8 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from services.gateway.bodies import read_whole, refuse_encoded
+from services.gateway.bodies import read_whole
+from shared.bodies import check_body
 from voxloom.errors import InvalidInput
 from voxloom.nearest import hint
 
@@ -27,7 +28,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 async def read_json(request: web.Request, model: type[M]) -> M:
     """The body, whatever its content type says. Raises InvalidInput (`request_validation_error`)."""
-    refuse_encoded(request)
+    check_body(request.headers)
     data = parse_json(await read_whole(request))
     if is_exact(request.path) and isinstance(data, dict):
         check_names(data, model.model_fields)

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from shared.room import refusals
-from voxloom.errors import BusFull, StoreFull, TooLarge, VoxloomError
+from voxloom.errors import BusFull, Damaged, StoreFull, TooLarge, VoxloomError
 from voxloom.ids import new_id
 from voxloom.models import Problem
 
@@ -55,7 +55,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def problem_of(error: VoxloomError) -> web.Response:
-    if error.http_status >= 500 and not error.retryable:
+    if error.http_status >= 500 and not error.retryable and not isinstance(error, Damaged):
         return _internal(None, error)
     return problem(error.http_status, error.code, error.message, retryable=error.retryable, details=error.details)
 

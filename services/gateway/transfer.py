@@ -7,7 +7,7 @@ from aiohttp import web
 from services.gateway.problems import problem
 from shared import ranges
 from shared.objects.base import ObjectInfo, ObjectStore
-from shared.objects.sending import send_body
+from shared.objects.sending import digest_headers, send_body
 
 _SAFE = {"Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
 
@@ -24,6 +24,7 @@ async def send_object(
         response.set_status(304)
         await response.prepare(request)
         return response
+    response.headers.update(await digest_headers(store, collection, info))
     start, stop = _apply(response, selection, info.size)
     response.content_length = stop - start
     await response.prepare(request)

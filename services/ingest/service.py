@@ -34,7 +34,7 @@ from shared.objects.base import EXPIRING, FileUpload
 from shared.records.store import RecordStore
 from shared.samples import KnownSamples
 from shared.service import Platform, Service
-from voxloom.errors import InvalidInput, NotFound, StoreFull, Unavailable, VoxloomError
+from voxloom.errors import Damaged, InvalidInput, NotFound, StoreFull, Unavailable, VoxloomError
 from voxloom.models import DatasetInfo, RunError, utc_now
 
 UPKEEP_SECS = 3600.0
@@ -117,16 +117,33 @@ class Ingest(Service):
             info = await self.store.checkout(files.COLLECTION, source, place)
         except NotFound:
             raise refused("its bytes are not there any more; upload it again") from None
+        except Damaged:
+            raise refused("its bytes are not those that came any more; look at the disk and upload it again") from None
         return await self._inspectors.inspect(place) if info.etag == event.etag else None
 
     async def _settle(self, event: FileUploaded, place: Path) -> FileUploaded:
         """Puts bytes that came through a URL where nobody can change them any more."""
         if not event.staged:
             return event
-        upload = FileUpload(files.bytes_key(event.subject), place, {"project": event.project}, EXPIRING)
+        upload = FileUpload(
+            files.bytes_key(event.subject),
+            place,
+            {"project": event.project},
+            EXPIRING,
+            digest=await self._staged_digest(event.staged, event.etag),
+            settled=True,  # It is what was checked out, which nobody writes to.
+        )
         (info,) = await self.store.put_files(files.COLLECTION, [upload])
         await self.store.delete(files.COLLECTION, event.staged)
         return event.model_copy(update={"etag": info.etag, "size": info.size})
+
+    async def _staged_digest(self, key: str, etag: str) -> str | None:
+        """None where it is not known: it is computed then."""
+        try:
+            info = await self.store.head(files.COLLECTION, key)
+        except NotFound:
+            return None
+        return info.digest if info.etag == etag else None
 
     async def _drop(self, event: FileUploaded) -> None:
         if event.staged:

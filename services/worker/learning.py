@@ -15,6 +15,7 @@ from services.worker.outbox import Outbox
 from shared import checkpoints, samples
 from shared.algorithms import ASSETS
 from shared.objects.base import FileUpload, ObjectStore
+from voxloom.digests import named
 from voxloom.errors import InvalidInput
 from voxloom.ids import new_id
 from voxloom.models import utc_now
@@ -76,7 +77,9 @@ class Learning:
         places = {path: Path(place) for path, place in assets.items()}
         hashes, sizes = await asyncio.to_thread(_hashes, places, self._scratch)
         # Put again even if they are there: what nobody has referred to for long may be swept at any moment.
-        uploads = {hashes[path]: FileUpload(hashes[path], place) for path, place in places.items()}
+        uploads = {
+            hashes[path]: FileUpload(hashes[path], place, digest=named(hashes[path])) for path, place in places.items()
+        }
         await self._store.put_files(ASSETS, list(uploads.values()))
         checkpoint = self._new(hashes, sizes, properties)
         await checkpoints.save(self._store, checkpoint)

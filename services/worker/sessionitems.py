@@ -15,6 +15,7 @@ from pathlib import Path
 
 from shared.objects.base import ABSENT, EXPIRING, Condition, FileUpload, ObjectStore
 from shared.records.store import COLLECTION
+from voxloom.digests import named
 from voxloom.errors import Conflict, InvalidInput, NotFound
 from voxloom.models import Moment, Value, utc_now
 
@@ -66,7 +67,10 @@ class SessionItems:
         """The contents first, then the index that names them, then what it does not name any more goes."""
         places = {key: Path(place) for key, place in items.items()}
         names = await asyncio.to_thread(_names, places, self._scratch)
-        uploads = {names[key]: FileUpload(self._prefix + names[key], places[key], tags=EXPIRING) for key in places}
+        uploads = {
+            name: FileUpload(self._prefix + name, places[key], tags=EXPIRING, digest=named(name))
+            for key, name in names.items()
+        }
         await self._store.put_files(COLLECTION, list(uploads.values()))
         while True:
             condition = await self._unchanged()

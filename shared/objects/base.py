@@ -50,6 +50,8 @@ class ObjectInfo:
     modified: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Written with the object and never changed; short ASCII."""
+    digest: str | None = None
+    """`sha-256:<hex>` of the bytes. None: it is not known, or not yet, or `digest` has to be asked for it."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class FileUpload:
     path: Path
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    digest: str | None = None
+    """Of the file's bytes, where the caller knows it."""
+    settled: bool = False
+    """Nobody can change the file any more. Other files are copied where somebody might."""
 
 
 class Sender(ABC):
@@ -158,16 +164,17 @@ class ObjectStore(ABC):
         chunks: AsyncIterator[bytes],
         *,
         limit: int | None = None,
+        digest: str | None = None,
         condition: Condition = ANYWAY,
         metadata: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        """Stores what the iterator yields, with bounded memory; TooLarge past `limit` bytes. If the iterator
-        raises or the call is cancelled, nothing is stored."""
+        """Stores what the iterator yields, with bounded memory; TooLarge past `limit` bytes, and InvalidInput
+        (`digest_mismatch`) where `digest` is another. If it raises or is cancelled, nothing is stored."""
 
     @abstractmethod
     async def put_files(self, collection: str, files: Sequence[FileUpload]) -> list[ObjectInfo]:
-        """Moves whole files into the store; all are stored when it returns."""
+        """Moves whole files into the store; all are stored when it returns. Their digests may be known later only."""
 
     @abstractmethod
     async def get(self, collection: str, key: str) -> bytes:
@@ -191,13 +198,21 @@ class ObjectStore(ABC):
         at any time. Raises NotFound, unless it returns None for all."""
         return None
 
+    async def digest(self, collection: str, info: ObjectInfo) -> str | None:
+        """Of an object that `head` has told of; None where nobody knows it."""
+        return info.digest
+
     @abstractmethod
-    async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:
+    async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
         """Places the object at the local path `target`, as a link where possible. It must not be written to; it
-        stays readable when the object is deleted."""
+        stays readable when the object is deleted.
+
+        With `check`, raises Damaged where the bytes do not have the object's digest. One machine looks once.
+        """
 
     async def checkout_many(self, collection: str, targets: Mapping[str, Path]) -> dict[str, ObjectInfo]:
-        """Checks out every object, named by its key, to a path of its own. Returns those that are there."""
+        """Checks out every object, named by its key, to a path of its own. Returns those that are there. Raises
+        Damaged."""
         return await _those_there(targets, lambda key: self.checkout(collection, key, targets[key]))
 
     @abstractmethod

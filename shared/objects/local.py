@@ -8,13 +8,13 @@ move in threads of their own and never pass through the database.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -24,14 +24,18 @@ from shared.objects import signing, sweep
 from shared.objects.base import ANYWAY, CHUNK, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Sender, Upload
 from shared.objects.checks import checked_bound, checked_collection, checked_range, checked_tags, is_expiring
 from shared.objects.embedded import table
-from shared.objects.embedded.blobs import BlobReader, Blobs, BlobSender, Taken, place
+from shared.objects.embedded.aside import end, whatever
+from shared.objects.embedded.blobs import BlobReader, Blobs, BlobSender, Taken
 from shared.objects.embedded.changes import Drop, Put, Retag
+from shared.objects.embedded.digesting import LOOK_BACK_SECS, Checks, Late, place_body
 from shared.objects.embedded.engine import Engine, in_time
 from shared.objects.embedded.failures import closed
 from shared.objects.embedded.folder import SCRATCH, Clocks
-from shared.objects.embedded.rows import Draft, Now, Row, address_of, as_text, draft, from_text, info_of
+from shared.objects.embedded.rows import Draft, Now, Row, address_of, as_text, draft, etag_of, from_text, info_of
+from shared.objects.embedded.sending import FileSender
 from shared.objects.embedded.writer import Statement
 from shared.sealed.watch import FOLDER_GONE
+from voxloom.digests import digest_of
 from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
 
 DATA = "data-store"
@@ -71,7 +75,10 @@ class LocalObjectStore(ObjectStore):
         self._clocks = Clocks(clock, monotonic)
         self._engine: Engine | None = None
         self._expiry = ExpiryClock(clock(), monotonic)
+        self._late: Late | None = None
+        self._checks = Checks()
         self._sweeper: asyncio.Task[None] | None = None
+        self._digester: asyncio.Task[None] | None = None
 
     @property
     def scratch(self) -> Path:
@@ -85,14 +92,19 @@ class LocalObjectStore(ObjectStore):
     async def open(self) -> None:
         engine = await Engine.start(self._folder, self._clocks)
         self._engine, self._expiry = engine, engine.expiry
+        self._late = Late(engine.blobs, self._checks, engine.write, partial(self._without_digest, engine))
         self._sweeper = asyncio.create_task(self._keep_swept(engine), name="objects.sweep")
+        self._digester = asyncio.create_task(self._late.run(), name="objects.digest")
 
     async def close(self) -> None:
         engine, self._engine = self._engine, None
-        if engine is None:
+        late, self._late = self._late, None
+        if engine is None or late is None:
             return
-        await _end(self._sweeper)
-        await _whatever(engine.keep_clock(), "keep its clock")
+        await end(self._sweeper)
+        await end(self._digester)
+        await late.close()
+        await whatever(engine.keep_clock(), "keep its clock")
         await engine.close()
 
     async def put(
@@ -109,7 +121,7 @@ class LocalObjectStore(ObjectStore):
         with self._now().busy() as engine:
             if len(data) <= self._inline_limit:
                 return await _store(engine, self._small(made, data), condition)
-            return await self._take_in(engine, made, _once(data), None, condition)
+            return await self._take_in(engine, made, _once(data), condition)
 
     async def put_many(self, collection: str, uploads: Sequence[Upload]) -> None:
         made = [(draft(collection, one.key, one.metadata, one.tags), one.data) for one in uploads]
@@ -120,7 +132,7 @@ class LocalObjectStore(ObjectStore):
                 some = small[first : first + _UPLOADS_AT_ONCE]
                 await engine.write([Put(self._small(one, data)) for one, data in some])
             for one, data in large:
-                await self._take_in(engine, one, _once(data), None, ANYWAY)
+                await self._take_in(engine, one, _once(data), ANYWAY)
 
     async def put_stream(
         self,
@@ -129,13 +141,14 @@ class LocalObjectStore(ObjectStore):
         chunks: AsyncIterator[bytes],
         *,
         limit: int | None = None,
+        digest: str | None = None,
         condition: Condition = ANYWAY,
         metadata: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
         made = draft(collection, key, metadata, tags)
         with self._now().busy() as engine:
-            return await self._take_in(engine, made, chunks, limit, condition)
+            return await self._take_in(engine, made, chunks, condition, limit=limit, digest=digest)
 
     async def put_files(self, collection: str, files: Sequence[FileUpload]) -> list[ObjectInfo]:
         with self._now().busy() as engine:
@@ -143,7 +156,9 @@ class LocalObjectStore(ObjectStore):
             take = partial(self._take_files, engine.blobs, collection, files)
             rows = await engine.movers.obtain(engine.blobs.give_up, take)
             await engine.write([Put(row) for row in rows])
-            await _whatever(engine.movers.run(_remove, files), "remove files that are now objects")
+            if self._late is not None:
+                self._late.add(rows)
+            await whatever(engine.movers.run(_remove, files), "remove files that are now objects")
             return await engine.movers.run(_infos_of, rows)
 
     async def get(self, collection: str, key: str) -> bytes:
@@ -193,14 +208,22 @@ class LocalObjectStore(ObjectStore):
         if reader is None:
             os.close(own)
             return None
-        return _LocalSender(engine, info_of(row), BlobSender(reader, own))
+        return FileSender(engine.movers, info_of(row), BlobSender(reader, own))
 
-    async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:
+    async def digest(self, collection: str, info: ObjectInfo) -> str | None:
+        row = await self._now().find(address_of(collection, info.key))
+        if row.etag != info.etag:
+            return info.digest
+        return row.digest if row.body is None else digest_of(row.body)
+
+    async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
         engine = self._now()
         check_out = partial(engine.blobs.check_out, target=target)
         row, _ = await engine.with_file(address_of(collection, key), check_out)
         if row.body is not None:
-            await engine.movers.run(place, target, row.body)
+            await engine.movers.run(place_body, target, row)
+        elif check and row.digest is not None:
+            await engine.movers.run(self._checks.check_all, [(row, target)])
         return info_of(row)
 
     async def checkout_many(self, collection: str, targets: Mapping[str, Path]) -> dict[str, ObjectInfo]:
@@ -216,7 +239,10 @@ class LocalObjectStore(ObjectStore):
         files = {key: row.file for key, at in addresses.items() if (row := rows.get(at)) is not None and row.file}
         wanted = [(file, targets[key]) for key, file in files.items()]
         linked = await engine.movers.run(engine.blobs.check_out_many, wanted) if wanted else []
-        infos = {key: info_of(rows[addresses[key]]) for key, done in zip(files, linked, strict=True) if done}
+        placed = {key: rows[addresses[key]] for key, done in zip(files, linked, strict=True) if done}
+        infos = {key: info_of(row) for key, row in placed.items()}
+        if infos:
+            await engine.movers.run(self._checks.check_all, [(row, targets[key]) for key, row in placed.items()])
         # Those in the database, and those that were replaced this very moment.
         rest = {key: targets[key] for key, at in addresses.items() if at in rows and key not in infos}
         infos |= await super().checkout_many(collection, rest)
@@ -300,16 +326,21 @@ class LocalObjectStore(ObjectStore):
     async def _keep_swept(self, engine: Engine) -> None:
         """Tidies up after a crash, then deletes what expires, for as long as the store is open."""
         tidy = sweep.set_aside(engine.readers, engine.movers, engine.blobs, self._folder, engine.expiry.now())
-        await _whatever(tidy, "tidy up")
+        await whatever(tidy, "tidy up")
         while True:
-            await _whatever(sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now()), "tidy up")
-            await _whatever(self._expire(engine), "delete what has expired")
-            await _whatever(engine.back_up(), "back up its database")
+            await whatever(sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now()), "tidy up")
+            await whatever(self._expire(engine), "delete what has expired")
+            await whatever(engine.back_up(), "back up its database")
             await asyncio.sleep(SWEEP_EVERY)
 
     async def _expire(self, engine: Engine) -> None:
         await engine.keep_clock()
         await sweep.expire(engine.readers, engine.writer, round(engine.expiry.now() * 1e6))
+
+    async def _without_digest(self, engine: Engine, most: int) -> Sequence[Row]:
+        """Files that came lately, of which a former opening has not come to note the digest."""
+        since = round((self._clock() - LOOK_BACK_SECS) * 1e6)
+        return await in_time(engine.readers.query(table.without_digest, since, most))
 
     def _moment(self) -> Now:
         return Now(round(self._clock() * 1e6), round(self._expiry.now() * 1e6))
@@ -319,40 +350,40 @@ class LocalObjectStore(ObjectStore):
         return None if collection == DATA else self._inline_limit
 
     def _small(self, made: Draft, data: bytes) -> Row:
-        return made.row(self._moment(), len(data), _digest(data), body=bytes(data))
+        return made.row(self._moment(), len(data), etag_of(data), body=bytes(data))
 
     def _take_files(self, blobs: Blobs, collection: str, files: Sequence[FileUpload]) -> Sequence[Row]:
         """Rows for files that are in the store by then."""
         made = [draft(collection, file.key, file.metadata, file.tags) for file in files]
-        taken = blobs.take([file.path for file in files], self._inline(checked_collection(collection)))
-        return [self._taken(one, found) for one, found in zip(made, taken, strict=True)]
+        taken = blobs.take(files, self._inline(checked_collection(collection)))
+        return [self._taken(one, found, file.digest) for one, found, file in zip(made, taken, files, strict=True)]
 
-    def _taken(self, made: Draft, taken: Taken) -> Row:
+    def _taken(self, made: Draft, taken: Taken, digest: str | None) -> Row:
         if taken.body is not None:
             return self._small(made, taken.body)
-        return made.row(self._moment(), taken.size, _new_etag(), file=taken.file)
+        return made.row(self._moment(), taken.size, _new_etag(), file=taken.file, digest=digest)
 
     async def _take_in(
-        self, engine: Engine, made: Draft, chunks: AsyncIterator[bytes], limit: int | None, condition: Condition
+        self,
+        engine: Engine,
+        made: Draft,
+        chunks: AsyncIterator[bytes],
+        condition: Condition,
+        *,
+        limit: int | None = None,
+        digest: str | None = None,
     ) -> ObjectInfo:
         inline = self._inline(made.address[0])
-        size, kept = await engine.take_in(made.address, chunks, inline=inline, limit=limit, condition=condition)
-        if isinstance(kept, bytes):
-            return await _store(engine, self._small(made, kept), condition)
-        return await _store(engine, made.row(self._moment(), size, _new_etag(), file=kept), condition)
-
-
-class _LocalSender(Sender):
-    def __init__(self, engine: Engine, info: ObjectInfo, sender: BlobSender) -> None:
-        self.info = info
-        self._engine = engine
-        self._sender = sender
-
-    async def send(self, start: int, stop: int) -> int:
-        return await self._engine.movers.run(self._sender.send, start, stop)
-
-    def close(self) -> None:
-        self._engine.movers.later(self._sender.close)
+        came = await engine.take_in(
+            made.address, chunks, inline=inline, limit=limit, digest=digest, condition=condition
+        )
+        if came.body is not None:
+            return replace(await _store(engine, self._small(made, came.body), condition), digest=came.digest)
+        row = made.row(self._moment(), came.size, _new_etag(), file=came.file, digest=came.digest)
+        info = await _store(engine, row, condition)
+        if came.file is not None and came.made is not None:
+            self._checks.note(came.file, came.made)
+        return info
 
 
 async def _store(engine: Engine, row: Row, condition: Condition) -> ObjectInfo:
@@ -374,31 +405,10 @@ def _slices(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[first : first + _ROWS_AT_ONCE] for first in range(0, len(keys), _ROWS_AT_ONCE))
 
 
-async def _end(task: asyncio.Task[None] | None) -> None:
-    if task is None:
-        return
-    task.cancel()
-    (outcome,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(outcome, Exception):
-        log.error("the side task %s had died", task.get_name(), exc_info=outcome)
-
-
-async def _whatever(work: Awaitable[object], what: str) -> None:
-    """For what can wait until the next time."""
-    try:
-        await work
-    except StoreUnavailable as error:
-        log.warning("the object store could not %s: %s", what, error)
-
-
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:32]
-
-
 def _new_etag() -> str:
-    """Hashing a large object would cost more than writing it; a new version's name serves as well."""
+    """Not of the digest: it may come later than the object, and an etag never changes."""
     return secrets.token_hex(16)

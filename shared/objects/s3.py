@@ -11,17 +11,25 @@ import logging
 import math
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from shared.expiry import ExpiryClock
 from shared.objects.base import ANYWAY, AT_ONCE, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Sender, Upload
-from shared.objects.checks import checked_bound, checked_collection, checked_metadata, checked_range, checked_tags
-from shared.objects.cloud import deletions, downloads, expiry, files, lifecycle, selftest
+from shared.objects.checks import (
+    MOST_TAGS,
+    checked_bound,
+    checked_collection,
+    checked_metadata,
+    checked_range,
+    checked_tags,
+)
+from shared.objects.cloud import deletions, digests, downloads, expiry, files, lifecycle, selftest
 from shared.objects.cloud.connection import body_of
 from shared.objects.cloud.crew import crew
 from shared.objects.cloud.engine import Engine
-from shared.objects.cloud.infos import from_listing
+from shared.objects.cloud.infos import DIGEST, from_listing
 from shared.objects.cloud.parts import PART
 from shared.objects.cloud.place import S3Place, Spot
 from shared.objects.cloud.scratch import Scratch
@@ -102,11 +110,12 @@ class S3ObjectStore(ObjectStore):
         chunks: AsyncIterator[bytes],
         *,
         limit: int | None = None,
+        digest: str | None = None,
         condition: Condition = ANYWAY,
         metadata: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        write = self._write(collection, key, metadata, tags, condition)
+        write = replace(self._write(collection, key, metadata, tags, condition), digest=digest)
         return await self._now().uploads.put_stream(write, chunks, limit)
 
     async def put_files(self, collection: str, files_: Sequence[FileUpload]) -> list[ObjectInfo]:
@@ -147,7 +156,16 @@ class S3ObjectStore(ObjectStore):
             os.close(own)
             raise
 
-    async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:
+    async def digest(self, collection: str, info: ObjectInfo) -> str | None:
+        return info.digest or await self._now().digest(self._spot(collection, info.key), info)
+
+    async def give_digest(self, collection: str, info: ObjectInfo, digest: str) -> bool:
+        """Notes the digest of just this version of an object that has none. Returns whether that could be done."""
+        spot, connection = self._spot(collection, info.key), self._now().connection
+        return await digests.note(connection, spot, info.etag, digest, await digests.read_tags(connection, spot))
+
+    async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
+        """What comes out of the node's cache was checked when it came there."""
         return await self._now().check_out(self._spot(collection, key), target)
 
     async def delete(self, collection: str, *keys: str) -> None:
@@ -180,14 +198,16 @@ class S3ObjectStore(ObjectStore):
             after = items[-1].key
 
     async def tags(self, collection: str, key: str) -> dict[str, str]:
-        answer = await self._now().connection.call("get_object_tagging", self._spot(collection, key))
-        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+        found = await digests.read_tags(self._now().connection, self._spot(collection, key))
+        return {name: value for name, value in found.items() if name != DIGEST}
 
     async def set_tags(self, collection: str, key: str, tags: Mapping[str, str]) -> None:
         """The time of an expiring object counts from when it was written, whatever its tags were in between."""
-        pairs = [{"Key": name, "Value": value} for name, value in checked_tags(tags).items()]
-        spot = self._spot(collection, key)
-        await self._now().connection.call("put_object_tagging", spot, Tagging={"TagSet": pairs})
+        given = checked_tags(tags)
+        spot, connection = self._spot(collection, key), self._now().connection
+        found = await digests.read_tags(connection, spot)
+        kept = {DIGEST: found[DIGEST]} if DIGEST in found and len(given) < MOST_TAGS else {}
+        await digests.put_tags(connection, spot, {**given, **kept})
 
     async def set_expiry(self, collection: str, days: float | None) -> None:
         """In whole days, rounded up, and from one on: S3 knows no others."""

@@ -10,6 +10,8 @@ from contextlib import closing
 from aiohttp import web
 
 from shared.objects.base import ObjectInfo, ObjectStore, Sender
+from voxloom.digests import REPR, as_header
+from voxloom.errors import NotFound
 
 STALLED_SECS = 600.0
 """How long a client may take nothing in the middle of an answer."""
@@ -18,6 +20,15 @@ _AT_ONCE = 16 << 20
 """Bytes that one thread sends in one go, at most."""
 _WORTH_IT = 1 << 18
 """Bytes from which on a body is sent from its file; fewer are in memory as soon as it would be open."""
+
+
+async def digest_headers(store: ObjectStore, collection: str, info: ObjectInfo) -> dict[str, str]:
+    """What tells the client how the whole object's bytes must be, whatever part of them it gets."""
+    try:
+        digest = await store.digest(collection, info)
+    except NotFound:  # Deleted just now: what is being sent breaks off, or not.
+        return {}
+    return {} if digest is None else {REPR: as_header(digest)}
 
 
 async def send_body(

@@ -10,9 +10,10 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from shared.bodies import check_file_body, digest_said
 from shared.objects.base import ABSENT, EXPIRING, ObjectInfo
 from shared.objects.local import LocalObjectStore
-from shared.objects.sending import send_body
+from shared.objects.sending import digest_headers, send_body
 from shared.objects.signing import PATH
 from shared.ranges import NotModified, Part, Selection, Unsatisfiable, select
 from shared.room import BoundlessRoom, Room, refusals, while_room
@@ -51,6 +52,7 @@ async def _get(store: LocalObjectStore, request: web.Request) -> web.StreamRespo
         return _unsatisfiable(info.size)
     wanted = range(selection.start, selection.stop) if isinstance(selection, Part) else range(info.size)
     response = _response(info, selection, len(wanted))
+    response.headers.update(await digest_headers(store, collection, info))
     await response.prepare(request)
     if request.method != "HEAD" and response.status != HTTPStatus.NOT_MODIFIED:
         await _send(request, response, store, collection, info, wanted)
@@ -89,11 +91,13 @@ async def _send(
 
 async def _put(store: LocalObjectStore, request: web.Request, limit: int | None, room: Room) -> web.StreamResponse:
     collection, key = _signed(store, "PUT", request)
+    check_file_body(request.headers)
+    digest = digest_said(request.headers)
     if limit is not None and (request.content_length or 0) > limit:
         raise TooLarge(f"The object has more than the {limit} bytes allowed; send a smaller one.")
     room.check(request.content_length or 0)
     chunks = while_room(request.content.iter_any(), room)
-    info = await store.put_stream(collection, key, chunks, limit=limit, condition=ABSENT, tags=EXPIRING)
+    info = await store.put_stream(collection, key, chunks, limit=limit, digest=digest, condition=ABSENT, tags=EXPIRING)
     response = web.Response()
     response.etag = info.etag
     return response

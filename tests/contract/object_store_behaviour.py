@@ -24,7 +24,8 @@ from shared.objects.base import (
     Upload,
     list_all,
 )
-from voxloom.errors import Conflict, InvalidInput, NotFound, TooLarge
+from voxloom.digests import digest_of
+from voxloom.errors import Conflict, Damaged, InvalidInput, NotFound, TooLarge
 
 DATA = "data-store"
 RECORDS = "execution-store"
@@ -53,6 +54,10 @@ class Footing(ABC):
     @abstractmethod
     async def reopen(self) -> ObjectStore:
         """Closes the store and opens a new one on the same data."""
+
+    @abstractmethod
+    async def damage(self, collection: str, key: str) -> None:
+        """Flips a bit of an object where it lies, behind the store's back."""
 
 
 async def pieces(data: bytes, size: int = 65_536) -> AsyncIterator[bytes]:
@@ -618,6 +623,92 @@ class ObjectStoreBehaviour(KeyBehaviour, ConditionBehaviour, ListingBehaviour):
 
     async def test_an_open_store_is_healthy(self, store: ObjectStore) -> None:
         assert await store.healthy()
+
+
+def flipped(data: bytes) -> bytes:
+    """The data with one bit another, in the middle."""
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+async def digest_of_key(store: ObjectStore, collection: str, key: str) -> str | None:
+    return await store.digest(collection, await store.head(collection, key))
+
+
+class DigestBehaviour(_Behaviour):
+    """Every object has the SHA-256 that its bytes had when they came, and is not handed out with others."""
+
+    @pytest.mark.parametrize("size", [0, 1000, 70_000, 9 * CHUNK])
+    async def test_what_is_streamed_in_has_its_digest_at_once(self, store: ObjectStore, size: int) -> None:
+        data = os.urandom(size)
+
+        told = await store.put_stream(DATA, "k", pieces(data, CHUNK))
+
+        assert (told.digest, await digest_of_key(store, DATA, "k")) == (digest_of(data), digest_of(data))
+
+    @pytest.mark.parametrize("size", [1000, 9 * CHUNK])
+    async def test_a_file_has_its_digest_soon(self, store: ObjectStore, tmp_path: Path, size: int) -> None:
+        # Given
+        data, path = os.urandom(size), tmp_path / "file"
+        path.write_bytes(data)
+
+        # When
+        await store.put_files(DATA, [FileUpload("k", path)])
+
+        # Then
+        async with asyncio.timeout(30):
+            while (found := await digest_of_key(store, DATA, "k")) is None:
+                await asyncio.sleep(0.05)
+        assert found == digest_of(data)
+
+    @pytest.mark.parametrize("size", [1000, 9 * CHUNK])
+    async def test_other_bytes_than_their_digest_says_are_refused_and_leave_nothing(
+        self, store: ObjectStore, collection: str, size: int
+    ) -> None:
+        with pytest.raises(InvalidInput) as caught:
+            await store.put_stream(collection, "k", pieces(bytes(size), CHUNK), digest=digest_of(b"others"))
+
+        assert (caught.value.code, await keys(store, collection)) == ("digest_mismatch", [])
+
+    async def test_new_tags_leave_the_digest_and_show_nothing_of_it(self, store: ObjectStore) -> None:
+        data = os.urandom(9 * CHUNK)
+        await store.put_stream(DATA, "k", pieces(data, CHUNK), tags=EXPIRING)
+
+        await store.set_tags(DATA, "k", {"a": "b"})
+
+        assert (await store.tags(DATA, "k"), await digest_of_key(store, DATA, "k")) == ({"a": "b"}, digest_of(data))
+
+    async def test_a_digest_is_of_one_version(self, store: ObjectStore) -> None:
+        await store.put_stream(DATA, "k", pieces(os.urandom(9 * CHUNK), CHUNK))
+
+        await store.put_stream(DATA, "k", pieces(b"another", CHUNK))
+
+        assert await digest_of_key(store, DATA, "k") == digest_of(b"another")
+
+    async def test_a_damaged_object_is_not_checked_out(
+        self, footing: Footing, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # Given an object of which a bit flips
+        store = footing.store
+        await store.put_stream(DATA, "files/broken", pieces(os.urandom(100_000)))
+        await footing.damage(DATA, "files/broken")
+
+        # When it is checked out, then its error names it, and there is no file
+        with pytest.raises(Damaged, match="files/broken"):
+            await store.checkout(DATA, "files/broken", tmp_path / "target")
+        assert "'files/broken' in data-store is damaged" in caplog.text
+        assert not (tmp_path / "target").exists()
+
+    async def test_a_damaged_object_among_many_fails_them_all(
+        self, footing: Footing, tmp_path: Path, own: bool
+    ) -> None:
+        store, targets = footing.store, {name: tmp_path / name for name in "abc"}
+        for name in targets:
+            await store.put_stream(DATA, name, pieces(os.urandom(100_000)))
+        await footing.damage(DATA, "b")
+
+        with pytest.raises(Damaged, match="'b'"):
+            await checkout_many(store, DATA, targets, own=own)
 
 
 class CrowdBehaviour(_Behaviour):

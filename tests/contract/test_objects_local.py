@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
+import mmap
 import os
 import resource
 import signal
@@ -28,13 +30,16 @@ from tests.contract.object_store_behaviour import (
     RECORDS,
     AnyKeyBehaviour,
     CrowdBehaviour,
+    DigestBehaviour,
     Footing,
     ObjectStoreBehaviour,
+    flipped,
     keys,
     pieces,
     read,
 )
-from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
+from voxloom.digests import digest_of
+from voxloom.errors import Damaged, InvalidInput, Misconfigured, StoreUnavailable
 
 DAY = 86_400.0
 LIMIT = 8 * CHUNK
@@ -74,6 +79,13 @@ class LocalFooting(Footing):
         self.store = self.new_store()
         await self.start()
         return self.store
+
+    async def damage(self, collection: str, key: str) -> None:
+        row = await self.store._now().find((collection, key.encode()))
+        assert row.file is not None
+        path = self.folder / "objects" / row.file
+        path.chmod(0o600)
+        path.write_bytes(flipped(path.read_bytes()))
 
     def files(self) -> list[Path]:
         """All files of objects, and those that nobody needs any more."""
@@ -125,8 +137,129 @@ async def until(condition: Callable[[], bool], seconds: float = 60) -> bool:
     return True
 
 
-class TestLocalObjectStore(ObjectStoreBehaviour, AnyKeyBehaviour, CrowdBehaviour):
+class TestLocalObjectStore(ObjectStoreBehaviour, AnyKeyBehaviour, CrowdBehaviour, DigestBehaviour):
     pass
+
+
+class TestDigests:
+    async def test_what_a_store_has_not_come_to_hash_has_its_digest_soon_after_the_next_start(
+        self, footing: LocalFooting
+    ) -> None:
+        # Given a file whose digest was not noted when the store closed
+        path = footing.store.scratch / "output"
+        path.write_bytes(b"output")
+        await footing.store.put_files(DATA, [FileUpload("k", path)])
+        assert (await footing.store.head(DATA, "k")).digest is None
+
+        # When
+        await footing.reopen()
+
+        # Then
+        async with asyncio.timeout(30):
+            while (found := (await footing.store.head(DATA, "k")).digest) is None:
+                await asyncio.sleep(0.05)
+        assert found == digest_of(b"output")
+
+    async def test_a_file_damaged_while_the_store_was_closed_is_found_by_who_wants_it(
+        self, footing: LocalFooting, tmp_path: Path
+    ) -> None:
+        await footing.store.put_stream(DATA, "k", pieces(os.urandom(100_000)))
+        await footing.damage(DATA, "k")
+        store = await footing.reopen()
+
+        with pytest.raises(Damaged, match="'k'"):
+            await store.checkout(DATA, "k", tmp_path / "target")
+
+    async def test_data_of_the_version_before_digests_goes_on_to_work(
+        self, footing: LocalFooting, tmp_path: Path
+    ) -> None:
+        # Given a folder as an older version has left it
+        await footing.store.put_stream(DATA, "old", pieces(b"old bytes"))
+        await footing.stop()
+        with sqlite3.connect(footing.folder / "objects.sqlite") as connection:
+            connection.executescript("ALTER TABLE objects DROP COLUMN digest; PRAGMA user_version = 1;")
+        connection.close()
+
+        # When
+        footing.store = footing.new_store()
+        await footing.start()
+
+        # Then
+        info = await footing.store.checkout(DATA, "old", tmp_path / "target")
+        assert ((tmp_path / "target").read_bytes(), info.digest) == (b"old bytes", None)
+
+
+WAYS_TO_KEEP_A_FILE: dict[str, Callable[[Path], Callable[[], object]]] = {}
+"""Each opens a file and returns what writes to it later."""
+
+
+def way(keep: Callable[[Path], Callable[[], object]]) -> Callable[[Path], Callable[[], object]]:
+    WAYS_TO_KEEP_A_FILE[keep.__name__] = keep
+    return keep
+
+
+@way
+def a_descriptor(path: Path) -> Callable[[], object]:
+    file = path.open("r+b", buffering=0)
+    return lambda: file.write(b"changed!")
+
+
+@way
+def a_map(path: Path) -> Callable[[], object]:
+    with path.open("r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+    return lambda: memory.write(b"changed!")
+
+
+@way
+def another_name(path: Path) -> Callable[[], object]:
+    other = path.with_name("another")
+    os.link(path, other)
+    return lambda: other.write_bytes(b"changed!")
+
+
+class TestFilesOfOthers:
+    @pytest.mark.parametrize("keep", WAYS_TO_KEEP_A_FILE.values(), ids=WAYS_TO_KEEP_A_FILE.keys())
+    async def test_who_keeps_a_hand_on_a_file_does_not_change_the_object(
+        self, footing: LocalFooting, keep: Callable[[Path], Callable[[], object]]
+    ) -> None:
+        # Given a file that its author can still write to
+        data, path = os.urandom(100_000), footing.store.scratch / "output"
+        path.write_bytes(data)
+        write_later = keep(path)
+
+        # When it is stored, and written to afterwards
+        await footing.store.put_files(DATA, [FileUpload("k", path)])
+        write_later()
+
+        # Then
+        assert await footing.store.get(DATA, "k") == data
+
+    async def test_what_nobody_can_change_is_taken_as_it_is(self, footing: LocalFooting) -> None:
+        path = footing.store.scratch / "output"
+        path.write_bytes(b"settled")
+        os.link(path, path.with_name("another"))
+
+        await footing.store.put_files(DATA, [FileUpload("k", path, settled=True)])
+
+        (file,) = footing.files()
+        assert file.samefile(path.with_name("another"))
+
+    async def test_where_the_system_cannot_tell_who_has_a_file_open_it_is_copied(
+        self, footing: LocalFooting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given
+        monkeypatch.delattr(fcntl, "F_SETLEASE")
+        path = footing.store.scratch / "output"
+        path.write_bytes(b"bytes")
+        inode = path.stat().st_ino
+
+        # When
+        await footing.store.put_files(DATA, [FileUpload("k", path)])
+
+        # Then
+        (file,) = footing.files()
+        assert (await footing.store.get(DATA, "k"), file.stat().st_ino == inode) == (b"bytes", False)
 
 
 class TestFiles:

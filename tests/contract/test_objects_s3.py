@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from shared.objects.base import ObjectStore, Upload
+from shared.objects.cloud.connection import body_of
 from shared.objects.s3 import S3ObjectStore, S3Place
 from tests.contract.object_store_behaviour import (
     DATA,
@@ -21,10 +22,12 @@ from tests.contract.object_store_behaviour import (
     AnyKeyBehaviour,
     ConditionBehaviour,
     CrowdBehaviour,
+    DigestBehaviour,
     Footing,
     KeyBehaviour,
     ListingBehaviour,
     ObjectStoreBehaviour,
+    flipped,
     keys,
 )
 from tests.s3server import KEYS, S3Address, new_name
@@ -44,6 +47,11 @@ class S3Footing(Footing):
         self.store = self.new_store()
         await self.store.open()
         return self.store
+
+    async def damage(self, collection: str, key: str) -> None:
+        connection, spot = self.store._now().connection, self.store._spot(collection, key)
+        data, head = await self.store.get(collection, key), await connection.call("head_object", spot)
+        await connection.call("put_object", spot, Body=body_of(flipped(data)), Metadata=head["Metadata"])
 
 
 @pytest.fixture(scope="class")
@@ -106,7 +114,7 @@ class InOneFolder(_Kind):
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class TestS3ObjectStore(InBuckets, ObjectStoreBehaviour, CrowdBehaviour):
+class TestS3ObjectStore(InBuckets, ObjectStoreBehaviour, CrowdBehaviour, DigestBehaviour):
     """All there is, on a server as others have them."""
 
     @pytest.mark.parametrize("key", ["..", "a/../b"])

@@ -89,7 +89,7 @@ class MemoryStore(ObjectStore):
 
     async def put_stream(
         self, collection: str, key: str, chunks: AsyncIterator[bytes], *, limit: int | None = None,
-        condition: Condition = ANYWAY, metadata: Mapping[str, str] | None = None,
+        digest: str | None = None, condition: Condition = ANYWAY, metadata: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> ObjectInfo:  # fmt: skip
         raise NotImplementedError
@@ -109,7 +109,7 @@ class MemoryStore(ObjectStore):
     def stream(self, collection: str, key: str, *, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         raise NotImplementedError
 
-    async def checkout(self, collection: str, key: str, target: Path) -> ObjectInfo:
+    async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
         raise NotImplementedError
 
     async def delete(self, collection: str, *keys: str) -> None:

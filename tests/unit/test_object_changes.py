@@ -83,14 +83,14 @@ def test_files_that_nothing_names_any_more_are_garbage() -> None:
 def test_new_tags_keep_the_file() -> None:
     fold = Fold({AT: row(file="ab/0", number=1)})
     fold.apply([Retag(AT, '{"a":"b"}', None)])
-    assert (fold.garbage, fold.written(), [row.id for row in fold.retagged()]) == ([], [], [1])
+    assert (fold.garbage, fold.written(), [row.id for row in fold.changed()]) == ([], [], [1])
 
 
 def test_an_object_that_came_and_went_in_one_group_needs_no_writing() -> None:
     fold = Fold({})
     fold.apply([Put(NEW)])
     fold.apply([Drop(AT)])
-    assert (fold.written(), fold.retagged(), fold.dropped()) == ([], [], [])
+    assert (fold.written(), fold.changed(), fold.dropped()) == ([], [], [])
 
 
 def test_a_dropped_object_is_deleted_by_its_row() -> None:

@@ -138,17 +138,18 @@ class _DeployLocal(deploying.DeployOnce):
 
 
 async def _take_in(request: web.Request, query: UploadQuery, digest: Digest | None = None) -> DeployRequested:
-    """Stores the zip; `digest` gets to see it, too."""
+    """Stores the zip; `digest` knows it afterwards."""
     context, event = context_of(request), _requested(query.path, query, merge=query.merge)
-    chunks = _zip_chunks(request)
-    await store_body(
+    info = await store_body(
         request,
         context.store,
         DEPLOYS,
         event.source_key,
-        chunks if digest is None else digest.of(chunks),
+        _zip_chunks(request),
         limit=context.settings.max_algorithm_bytes,
     )
+    if digest is not None:
+        digest.note(info)
     return event
 
 

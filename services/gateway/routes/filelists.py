@@ -67,6 +67,7 @@ async def get(request: web.Request) -> web.Response:
         state="deleting" if going else "available",
         sample_ids=await context.samples.using(file.file_id),
         expires=await _expires(context, file),
+        digest=await context.store.digest(COLLECTION, file.info),
     )
     return json_answer(record)
 

@@ -19,6 +19,7 @@ from services.gateway.routing import HDF5, Route
 from services.gateway.transfer import send_object
 from services.gateway.uploads import refusal_of
 from shared.files import COLLECTION, Located, bytes_key, check_name, entry_key, locate_many, upload_key
+from voxloom.digests import CONTENT, REPR
 from voxloom.errors import Conflict, NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
 from voxloom.models import FileUploadResponse, ResponseMessage, UrlResponse
@@ -39,18 +40,19 @@ async def upload(request: web.Request) -> web.Response:
 
 
 async def _take_in(request: web.Request, digest: Digest | None = None) -> FileUploaded:
-    """Stores the body under a new id; `digest` gets to see it, too."""
+    """Stores the body under a new id; `digest` knows it afterwards."""
     context, file_id = context_of(request), new_id()
-    chunks = hdf5_chunks(request)
     info = await store_body(
         request,
         context.store,
         COLLECTION,
         bytes_key(file_id),
-        chunks if digest is None else digest.of(chunks),
+        hdf5_chunks(request),
         limit=context.settings.max_file_bytes,
         metadata={"project": DEFAULT_PROJECT},
     )
+    if digest is not None:
+        digest.note(info)
     return FileUploaded(subject=file_id, size=info.size, etag=info.etag)
 
 
@@ -214,10 +216,12 @@ ROUTES = [
         "Files",
         {200: FileUploadResponse},
         {
+            400: ("digest_mismatch", "digest_invalid", "unsupported_content_range"),
+            415: ("unsupported_media_type", "unsupported_content_encoding"),
             422: ("invalid_hdf5_file", "idempotency_key_reused"),
         },
         body=HDF5,
-        headers=(IDEMPOTENCY_KEY,),
+        headers=(IDEMPOTENCY_KEY, REPR, CONTENT),
     ),
     Route(
         "GET",

@@ -40,6 +40,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Write = Callable[[bytes, int], None]
 """Blocks. Puts bytes where they belong in a file that is being fetched."""
 Fetch = Callable[[Write], Awaitable[None]]
+Check = Callable[[Path], Awaitable[None]]
+"""Looks at a file that is here whole; others do not know of it yet."""
 Use = Callable[[Path], None]
 """Blocks. Links or copies a file to where it is wanted; raises Replaced if it is gone."""
 
@@ -57,6 +59,10 @@ class Part:
         with self._alone:
             if self._descriptor is not None:
                 _write(self._descriptor, data, at)
+
+    @property
+    def path(self) -> Path:
+        return self._path
 
     def keep(self, use: Use) -> int:
         """Bytes that the cache has more. It is used before others know of it, so that nobody evicts it first."""
@@ -118,13 +124,13 @@ class NodeCache:
             return None
         return path
 
-    async def obtain(self, name: str, fetch: Fetch, use: Use) -> None:
-        """Uses the file, after `fetch` has written it if nobody else has."""
+    async def obtain(self, name: str, fetch: Fetch, use: Use, check: Check | None = None) -> None:
+        """Uses the file, after `fetch` has written it if nobody else has, and `check` has not raised."""
         async with self._wanted.setdefault(name, asyncio.Lock()):
             while not await self._pool.run(self._is_used, name, use):
                 part = await self._pool.obtain(_give_up, self._claim, name)
                 if part is not None:
-                    await self._fetch(part, fetch, use)
+                    await self._fetch(part, fetch, use, check)
                     return
                 await self._until_free(name)
 
@@ -154,9 +160,11 @@ class NodeCache:
             return False
         return True
 
-    async def _fetch(self, part: Part, fetch: Fetch, use: Use) -> None:
+    async def _fetch(self, part: Part, fetch: Fetch, use: Use, check: Check | None) -> None:
         try:
             await fetch(part.write)
+            if check is not None:
+                await check(part.path)
             self._added += await self._pool.run(part.keep, use)
         except BaseException:
             self._pool.later(part.give_up)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 from shared.objects.base import ObjectInfo
-from shared.objects.cloud import buckets, downloads
+from shared.objects.cloud import buckets, digests, downloads
 from shared.objects.cloud.aside import Aside
 from shared.objects.cloud.cache import NodeCache
 from shared.objects.cloud.connection import Connection
@@ -20,7 +23,10 @@ from shared.objects.cloud.scratch import Scratch
 from shared.objects.cloud.uploads import Uploads
 from shared.objects.embedded.blobs import Replaced, place
 from shared.objects.embedded.threads import Pool
-from voxloom.errors import Misconfigured, StoreUnavailable
+from shared.objects.hashing import digest_at
+from shared.objects.refusals import damaged
+from voxloom.digests import digest_of
+from voxloom.errors import Misconfigured, NotFound, StoreUnavailable
 
 CLEAN_UP_SECS = 10.0
 """How long closing waits for uploads to be given up."""
@@ -30,6 +36,9 @@ SMALL = 64 * 1024
 _THREADS = 8
 _OWN_DISK = "The disk of this machine that objects are brought to (`data`)"
 _TRIES = 5
+_REMEMBERED = 4096
+
+log = logging.getLogger("voxloom.objects")
 
 
 class Engine:
@@ -38,9 +47,10 @@ class Engine:
     def __init__(self, connection: Connection, cache: NodeCache, pool: Pool, aside: Aside) -> None:
         self.connection = connection
         self.pool = pool
-        self.uploads = Uploads(connection, aside)
+        self.uploads = Uploads(connection, aside, pool)
         self.presigner = Presigner(connection)
         self._cache = cache
+        self._digests: OrderedDict[str, str] = OrderedDict()
         self._exits = AsyncExitStack()
 
     @classmethod
@@ -67,6 +77,18 @@ class Engine:
     async def head(self, spot: Spot) -> ObjectInfo:
         return from_head(spot, await self.connection.call("head_object", spot))
 
+    async def digest(self, spot: Spot, info: ObjectInfo) -> str | None:
+        """Of an object whose metadata does not have it. Raises NotFound."""
+        name = self._name(spot, info)
+        if name not in self._digests:
+            found = digests.noted(await digests.read_tags(self.connection, spot), info.etag)
+            if found is None:
+                return None
+            self._digests[name] = found
+            if len(self._digests) > _REMEMBERED:
+                self._digests.popitem(last=False)
+        return self._digests[name]
+
     async def check_out(self, spot: Spot, target: Path) -> ObjectInfo:
         for _ in range(_TRIES):
             info = await self.head(spot)
@@ -85,13 +107,29 @@ class Engine:
         return self._cache.find(self._name(spot, info))
 
     async def _place(self, spot: Spot, info: ObjectInfo, target: Path) -> None:
-        """Raises Replaced when the target's folder vanishes, and ReplacedMeanwhile when the object has changed."""
+        """Raises Replaced when the target's folder vanishes, ReplacedMeanwhile when the object has changed, Damaged."""
         if info.size <= SMALL:
             data = await downloads.read_version(self.connection, spot, info.etag)
+            await self._check(spot, info, lambda: digest_of(data))
             await self.pool.run(place, target, data)
             return
         fetch = partial(downloads.to_file, self.connection, spot, info.etag, info.size, pool=self.pool)
-        await self._cache.obtain(self._name(spot, info), fetch, partial(place, target))
+        check = partial(self._check_file, spot, info)
+        await self._cache.obtain(self._name(spot, info), fetch, partial(place, target), check)
+
+    async def _check_file(self, spot: Spot, info: ObjectInfo, path: Path) -> None:
+        await self._check(spot, info, partial(digest_at, path))
+
+    async def _check(self, spot: Spot, info: ObjectInfo, hashed: Callable[[], str]) -> None:
+        """Raises Damaged where the bytes are not those of the object's digest, if it has one."""
+        try:
+            digest = info.digest or await self.digest(spot, info)
+        except NotFound:  # Deleted just now, or a server without tags.
+            return
+        if digest is not None and await self.pool.run(hashed) != digest:
+            error = damaged(spot.collection, spot.key)
+            log.error("%s", error.message)
+            raise error
 
     def _name(self, spot: Spot, info: ObjectInfo) -> str:
         """Of the file in the cache that has this version of the object, and no other."""

@@ -9,23 +9,33 @@ from typing import Any
 
 from shared.objects.base import ObjectInfo
 from shared.objects.cloud.place import Spot
+from voxloom.digests import is_digest
 
 MARK = "voxloom-write"
 """The metadata that names one write, so that it can be told from another's; callers do not see it."""
+DIGEST = "digest"
+"""What an object's digest is called: in the metadata of one that is written in one piece, and in a tag of one that came
+in parts, whose digest is not known before its last byte. Callers see `ObjectInfo.digest` only."""
 
 
 def from_head(spot: Spot, answer: Mapping[str, Any]) -> ObjectInfo:
-    metadata = {name: value for name, value in answer.get("Metadata", {}).items() if name != MARK}
-    return ObjectInfo(spot.key, answer["ContentLength"], bare(answer["ETag"]), answer["LastModified"], metadata)
+    given = answer.get("Metadata", {})
+    metadata = {name: value for name, value in given.items() if name not in (MARK, DIGEST)}
+    etag, digest = bare(answer["ETag"]), given.get(DIGEST, "")
+    return ObjectInfo(
+        spot.key, answer["ContentLength"], etag, answer["LastModified"], metadata, digest if is_digest(digest) else None
+    )
 
 
 def from_listing(item: Mapping[str, Any], prefix: str) -> ObjectInfo:
     return ObjectInfo(item["Key"].removeprefix(prefix), item["Size"], bare(item["ETag"]), item["LastModified"])
 
 
-def from_write(spot: Spot, answer: Mapping[str, Any], size: int, metadata: Mapping[str, str]) -> ObjectInfo:
+def from_write(
+    spot: Spot, answer: Mapping[str, Any], size: int, metadata: Mapping[str, str], digest: str
+) -> ObjectInfo:
     """Of an object that was written just now, by the server's clock."""
-    return ObjectInfo(spot.key, size, bare(answer["ETag"]), _date(answer), dict(metadata))
+    return ObjectInfo(spot.key, size, bare(answer["ETag"]), _date(answer), dict(metadata), digest)
 
 
 def bare(etag: str) -> str:

@@ -12,7 +12,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,11 +20,15 @@ from shared.objects.base import ANYWAY, Condition, ObjectInfo
 from shared.objects.cloud.aside import Aside
 from shared.objects.cloud.connection import Answer, Connection, is_long, time_for
 from shared.objects.cloud.crew import crew
+from shared.objects.cloud.digests import note
 from shared.objects.cloud.errors import CLASHED_CODES, code_behind
-from shared.objects.cloud.infos import MARK, from_head, from_write, quoted
+from shared.objects.cloud.infos import DIGEST, MARK, from_head, from_write, quoted
 from shared.objects.cloud.parts import Blocks
 from shared.objects.cloud.place import Spot
-from shared.objects.refusals import not_written
+from shared.objects.embedded.threads import Pool
+from shared.objects.hashing import Running
+from shared.objects.refusals import digest_mismatch, not_written
+from voxloom.digests import digest_of
 from voxloom.errors import Conflict, NotFound, VoxloomError
 
 PARTS_AT_ONCE = 4
@@ -34,6 +38,8 @@ _ALL_AT_ONCE = 16
 _COMPLETE_SECS = 600.0
 """Joining many parts takes some servers long."""
 _CLASHES = 6
+_HASHED_AT_ONCE = 256 * 1024
+"""Bytes that are hashed sooner than a thread would begin to."""
 
 _GONE_UPLOAD = {"NoSuchUpload"}
 
@@ -46,12 +52,20 @@ class Write:
     metadata: Mapping[str, str]
     tags: Mapping[str, str]
     condition: Condition = ANYWAY
+    digest: str | None = None
+    """What the bytes must have, if they are to be stored."""
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
-    def what(self, *, marked: bool) -> dict[str, Any]:
+    def what(self, *, marked: bool, digest: str | None = None) -> dict[str, Any]:
         """What belongs to the object."""
-        metadata = {**self.metadata, MARK: self.mark} if marked else dict(self.metadata)
-        return {"Metadata": metadata, **({"Tagging": urlencode(self.tags)} if self.tags else {})}
+        own = ({MARK: self.mark} if marked else {}) | ({DIGEST: digest} if digest else {})
+        return {"Metadata": {**self.metadata, **own}, **({"Tagging": urlencode(self.tags)} if self.tags else {})}
+
+    def checked(self, digest: str) -> str:
+        """Raises InvalidInput (`digest_mismatch`)."""
+        if self.digest is not None and self.digest != digest:
+            raise digest_mismatch()
+        return digest
 
     @property
     def when(self) -> dict[str, Any]:
@@ -61,16 +75,18 @@ class Write:
 
 
 class Uploads:
-    def __init__(self, connection: Connection, aside: Aside) -> None:
+    def __init__(self, connection: Connection, aside: Aside, pool: Pool) -> None:
+        self._pool = pool
         self._connection = connection
         self._aside = aside
         self._room = asyncio.Semaphore(_ALL_AT_ONCE)
 
     async def put(self, write: Write, body: io.BytesIO) -> ObjectInfo:
         size = len(body.getbuffer())
-        what = write.what(marked=write.condition != ANYWAY)
+        digest = write.checked(await self._digest(body))
+        what = write.what(marked=write.condition != ANYWAY, digest=digest)
         answer = await self._judged(write, "put_object", within=time_for(size), bulk=is_long(size), Body=body, **what)
-        return _info(write, answer, size)
+        return _info(write, answer, size, digest)
 
     async def put_stream(self, write: Write, chunks: AsyncIterator[bytes], limit: int | None) -> ObjectInfo:
         async with aclosing(Blocks(limit).of(chunks)) as blocks:
@@ -86,7 +102,8 @@ class Uploads:
         begun = await self._connection.call("create_multipart_upload", write.spot, **write.what(marked=True))
         upload = begun["UploadId"]
         try:
-            size, parts = await self._send_all(write.spot, upload, bodies)
+            size, parts, digest = await self._send_all(write.spot, upload, bodies)
+            write.checked(digest)
             answer = await self._judged(
                 write,
                 "complete_multipart_upload",
@@ -98,11 +115,21 @@ class Uploads:
         except BaseException:
             await self._aside.see_to(self._abort(write.spot, upload), "give an upload up")
             raise
-        return _info(write, answer, size)
+        info = _info(write, answer, size, digest)
+        await note(self._connection, write.spot, info.etag, digest, write.tags)
+        return info
 
-    async def _send_all(self, spot: Spot, upload: str, bodies: AsyncIterator[io.BytesIO]) -> tuple[int, list[Answer]]:
+    async def _digest(self, body: io.BytesIO) -> str:
+        data = body.getbuffer()
+        return digest_of(data) if len(data) <= _HASHED_AT_ONCE else await self._pool.run(digest_of, data)
+
+    async def _send_all(
+        self, spot: Spot, upload: str, bodies: AsyncIterator[io.BytesIO]
+    ) -> tuple[int, list[Answer], str]:
+        """Size, parts and digest."""
         etags: dict[int, str] = {}
         size = 0
+        hashing = Running(self._pool)
 
         async def send(number: int, body: io.BytesIO) -> None:
             etags[number] = await self._send(spot, upload, number, body)
@@ -112,8 +139,10 @@ class Uploads:
             async for body in bodies:
                 number += 1
                 size += len(body.getbuffer())
+                await hashing.add([body.getbuffer()])
                 await uploaders.start(send, number, body)
-        return size, [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
+        parts = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
+        return size, parts, await hashing.finish()
 
     async def _send(self, spot: Spot, upload: str, number: int, body: io.BytesIO) -> str:
         within = time_for(len(body.getbuffer()))
@@ -166,8 +195,10 @@ class Uploads:
         raise _refused(write) if refused else error
 
 
-def _info(write: Write, answer: Answer | ObjectInfo, size: int) -> ObjectInfo:
-    return answer if isinstance(answer, ObjectInfo) else from_write(write.spot, answer, size, write.metadata)
+def _info(write: Write, answer: Answer | ObjectInfo, size: int, digest: str) -> ObjectInfo:
+    if isinstance(answer, ObjectInfo):
+        return replace(answer, digest=digest)
+    return from_write(write.spot, answer, size, write.metadata, digest)
 
 
 def _refused(write: Write) -> VoxloomError:

@@ -17,15 +17,14 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
-from shared.objects.base import CHUNK
+from shared.objects.base import CHUNK, FileUpload
 from shared.objects.embedded.failures import closed
 from shared.objects.embedded.rows import Row
-from shared.objects.embedded.writeback import Writeback, begin, sync_files
+from shared.objects.embedded.takeover import READ_ONLY, bring
+from shared.objects.embedded.writeback import Writeback, sync_files
 from voxloom.errors import InvalidInput, StoreUnavailable
 
 _PIECES_PER_CALL = 512
-_READ_ONLY = 0o444
-"""Objects are handed out as hard links: a stray write to one must fail."""
 
 
 class Replaced(Exception):
@@ -117,7 +116,7 @@ class Blobs:
         """Whether each could be checked out; False where it was replaced meanwhile."""
         return [self._is_checked_out(file, target) for file, target in wanted]
 
-    def take(self, sources: Sequence[Path], inline: int | None) -> list[Taken]:
+    def take(self, sources: Sequence[FileUpload], inline: int | None) -> list[Taken]:
         """Takes files in, as links where that can be, and sees to it that they stay; all or none. Files of up to
         `inline` bytes are read instead. The sources are left alone: a caller whose rows are refused still has them.
         """
@@ -137,15 +136,18 @@ class Blobs:
         """Undoes `take`, of whose files the rows were made."""
         self.remove(row.file for row in rows if row.file is not None)
 
-    def _take(self, source: Path, name: str, inline: int | None) -> Taken:
+    def _take(self, source: FileUpload, name: str, inline: int | None) -> Taken:
+        path = source.path
         try:
-            size = _size(source)
+            size = _size(path)
             if inline is not None and size <= inline:
-                return Taken(size, body=source.read_bytes())
-            _bring(source, self.new_path(name))
+                body = path.read_bytes()
+                return Taken(len(body), body=body)
+            target = self.new_path(name)
+            bring(path, target, settled=source.settled)
         except FileNotFoundError:
-            raise InvalidInput(f"There is no file {source.name!r} to store; write it first.") from None
-        return Taken(size, file=name)
+            raise InvalidInput(f"There is no file {path.name!r} to store; write it first.") from None
+        return Taken(target.stat().st_size, file=name)
 
     def _is_checked_out(self, file: str, target: Path) -> bool:
         try:
@@ -173,15 +175,17 @@ class BlobWriter:
             self._writeback = self._writeback or Writeback(descriptor)
             self._writeback.grown_by(write_all(descriptor, pieces))
 
-    def finish(self, pieces: Sequence[bytes]) -> None:
+    def finish(self, pieces: Sequence[bytes]) -> os.stat_result:
         """Writes the last pieces. When it returns, the file is there after a crash too."""
         with self._lock:
             descriptor = self._opened()
             write_all(descriptor, pieces)
-            os.fchmod(descriptor, _READ_ONLY)
+            os.fchmod(descriptor, READ_ONLY)
             os.fsync(descriptor)
+            made = os.fstat(descriptor)
             self._close()
             sync_folder(self._path.parent)
+            return made
 
     def discard(self) -> None:
         with self._lock:
@@ -291,7 +295,7 @@ def place(target: Path, source: Path | bytes) -> None:
     try:
         if isinstance(source, bytes):
             temporary.write_bytes(source)
-            temporary.chmod(_READ_ONLY)
+            temporary.chmod(READ_ONLY)
         else:
             _link(source, temporary)
         os.replace(temporary, target)
@@ -307,22 +311,6 @@ def _is_linked(source: Path, target: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _bring(source: Path, target: Path) -> None:
-    """A file comes to `target`, and is on its way to the disk."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except FileNotFoundError:
-        raise
-    except OSError:  # Another file system, or one without links.
-        shutil.copyfile(source, target, follow_symlinks=False)
-    descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fchmod(descriptor, _READ_ONLY)
-        begin(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -341,7 +329,7 @@ def _link(source: Path, target: Path) -> None:
         raise Replaced from None
     except OSError:  # Another file system, or one without links, or too many of them.
         shutil.copyfile(source, target)
-        target.chmod(_READ_ONLY)
+        target.chmod(READ_ONLY)
 
 
 def _read_all(descriptor: int, start: int, stop: int) -> bytes:

@@ -45,7 +45,16 @@ class Expire:
     until: int
 
 
-Change = Put | Retag | Drop | Expire
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """Gives the object the digest of its file, if it still is that file."""
+
+    address: Address
+    file: str
+    digest: str
+
+
+Change = Put | Retag | Drop | Expire | Digested
 
 
 def judge(row: Row | None, change: Change) -> Row | None:
@@ -62,6 +71,8 @@ def judge(row: Row | None, change: Change) -> Row | None:
             return None
         case Expire(_, until):
             return None if row is None or (row.since is not None and row.since <= until) else row
+        case Digested(_, file, digest):
+            return row._replace(digest=digest) if row is not None and row.file == file else row
 
 
 def check_condition(row: Row | None, condition: Condition, address: Address) -> None:
@@ -112,7 +123,8 @@ class Fold:
         """Rows to write whole."""
         return [row for row in self.after.values() if row is not None and row.id is None]
 
-    def retagged(self) -> list[Row]:
+    def changed(self) -> list[Row]:
+        """Rows that have new tags or a digest, and are else as they were."""
         rows = self.after.items()
         return [row for at, row in rows if row is not None and row.id is not None and row is not self.before[at]]
 

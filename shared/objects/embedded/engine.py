@@ -15,7 +15,7 @@ from shared.objects.embedded.blobs import Blobs, Replaced
 from shared.objects.embedded.cache import Cache
 from shared.objects.embedded.changes import Change, check_condition
 from shared.objects.embedded.folder import DATABASE, Claim, Clocks, claim
-from shared.objects.embedded.intake import Intake
+from shared.objects.embedded.intake import Arrived, Intake
 from shared.objects.embedded.rows import Address, Row
 from shared.objects.embedded.threads import Pool, Readers
 from shared.objects.embedded.writer import Statement, Writer
@@ -143,10 +143,10 @@ class Engine:
         *,
         inline: int | None,
         limit: int | None,
+        digest: str | None,
         condition: Condition,
-    ) -> tuple[int, bytes | str]:
-        """The size of what was sent and the bytes, or the file they are in. The file is the caller's, who passes it
-        to `write` without waiting for anything in between."""
+    ) -> Arrived:
+        """What was sent. A file is the caller's, who passes it to `write` without waiting for anything in between."""
         if condition != ANYWAY:  # It is judged again when it is written; now it may save an upload in vain.
             check_condition(await self._find_any(address), condition, address)
         await self.movers.run(self.watch.check)
@@ -154,7 +154,7 @@ class Engine:
         try:
             async for chunk in chunks:
                 await intake.add(chunk)
-            return intake.size, await intake.finish()
+            return await intake.finish(digest)
         except BaseException:
             intake.abandon()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,8 @@ class Row(NamedTuple):
     body: bytes | None = None
     id: int | None = None
     """Of the row it was loaded from; None for one that is new or written whole."""
+    digest: str | None = None
+    """Of a file; bodies have theirs in the etag."""
 
     @property
     def address(self) -> Address:
@@ -57,9 +60,18 @@ class Draft:
     tags: str
     expiring: bool
 
-    def row(self, now: Now, size: int, etag: str, *, file: str | None = None, body: bytes | None = None) -> Row:
+    def row(
+        self,
+        now: Now,
+        size: int,
+        etag: str,
+        *,
+        file: str | None = None,
+        body: bytes | None = None,
+        digest: str | None = None,
+    ) -> Row:
         since = now.expiry if self.expiring else None
-        return Row(*self.address, size, etag, now.wall, self.metadata, self.tags, since, file, body)
+        return Row(*self.address, size, etag, now.wall, self.metadata, self.tags, since, file, body, digest=digest)
 
 
 def address_of(collection: str, key: str) -> Address:
@@ -73,9 +85,14 @@ def draft(collection: str, key: str, metadata: Mapping[str, str] | None, tags: M
     return Draft(address_of(collection, key), as_text(checked_metadata(metadata)), as_text(good), is_expiring(good))
 
 
+def etag_of(body: bytes) -> str:
+    """What is kept in the database is named by its bytes, which shows whether they are still the same."""
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
 def info_of(row: Row) -> ObjectInfo:
     modified = _EPOCH + timedelta(microseconds=row.modified)
-    return ObjectInfo(row.key.decode(), row.size, row.etag, modified, from_text(row.metadata))
+    return ObjectInfo(row.key.decode(), row.size, row.etag, modified, from_text(row.metadata), row.digest)
 
 
 def as_text(pairs: Mapping[str, str]) -> str:

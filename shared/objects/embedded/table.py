@@ -16,7 +16,7 @@ from shared.objects.embedded.changes import Fold, not_found
 from shared.objects.embedded.rows import Address, Row
 from voxloom.errors import Misconfigured
 
-VERSION = 1
+VERSION = 2
 MOST_ROWS = 64
 """Rows in one statement."""
 
@@ -33,6 +33,7 @@ CREATE TABLE objects (
   since INTEGER,
   file TEXT,
   body BLOB,
+  digest TEXT,
   UNIQUE (collection, key)
 );
 CREATE INDEX objects_since ON objects (collection, since) WHERE since IS NOT NULL;
@@ -43,6 +44,7 @@ CREATE TABLE probe (id INTEGER PRIMARY KEY, time INTEGER NOT NULL);
 COLUMNS = ("collection", "key", "size", "etag", "modified", "metadata", "tags", "since", "file", "body")
 _WITHOUT_BODY = "collection, key, size, etag, modified, metadata, tags, since, file"
 _WHOLE = f"{_WITHOUT_BODY}, body"
+_WRITTEN = f"{_WHOLE}, digest"
 
 T = TypeVar("T")
 
@@ -62,6 +64,10 @@ def prepare(connection: sqlite3.Connection, *, mode: str = "WAL") -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise Misconfigured("The object store was written by a newer Voxloom; install that version or use other data.")
+    if version == 1:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; ALTER TABLE objects ADD COLUMN digest TEXT; PRAGMA user_version = {VERSION}; COMMIT;"
+        )
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
     kept.prepare(connection)
@@ -72,7 +78,7 @@ def load(connection: sqlite3.Connection, wanted: Sequence[Address]) -> dict[Addr
     found: dict[Address, Row] = {}
     for some in _pieces(wanted):
         statement = (
-            f"WITH wanted (c, k) AS (VALUES {_marks(2, len(some))}) SELECT {_WITHOUT_BODY}, NULL, id "  # noqa: S608 - marks only
+            f"WITH wanted (c, k) AS (VALUES {_marks(2, len(some))}) SELECT {_WITHOUT_BODY}, NULL, id, digest "  # noqa: S608 - marks only
             "FROM wanted CROSS JOIN objects ON collection = c AND key = k"
         )
         for values in connection.execute(statement, _flat(some)):
@@ -86,9 +92,10 @@ def save(connection: sqlite3.Connection, fold: Fold) -> None:
     for ids in _pieces(fold.dropped()):
         connection.execute(f"DELETE FROM objects WHERE id IN ({_list(len(ids))})", ids)  # noqa: S608 - marks only
     for rows in _pieces(fold.written()):
-        connection.execute(_upsert(len(rows)), _flat(row[:10] for row in rows))
-    for row in fold.retagged():
-        connection.execute("UPDATE objects SET tags = ?, since = ? WHERE id = ?", (row.tags, row.since, row.id))
+        connection.execute(_upsert(len(rows)), _flat((*row[:10], row.digest) for row in rows))
+    for row in fold.changed():
+        values = (row.tags, row.since, row.digest, row.id)
+        connection.execute("UPDATE objects SET tags = ?, since = ?, digest = ? WHERE id = ?", values)
 
 
 def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
@@ -100,7 +107,7 @@ def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 def whole(connection: sqlite3.Connection, address: Address) -> Row:
     """The row with its body. Raises NotFound."""
-    statement = f"SELECT {_WHOLE} FROM objects WHERE collection = ? AND key = ?"  # noqa: S608 - column names only
+    statement = f"SELECT {_WHOLE}, NULL, digest FROM objects WHERE collection = ? AND key = ?"  # noqa: S608 - column names only
     values = connection.execute(statement, address).fetchone()
     if values is None:
         raise not_found(address)
@@ -110,7 +117,8 @@ def whole(connection: sqlite3.Connection, address: Address) -> Row:
 def page(connection: sqlite3.Connection, collection: str, prefix: bytes, after: bytes, limit: int) -> list[Row]:
     """Rows without bodies in the order of their keys, from behind `after` on."""
     statement = (
-        f"SELECT {_WITHOUT_BODY} FROM objects WHERE collection = ? AND key >= ? AND key > ? AND key < ? "  # noqa: S608 - column names only
+        f"SELECT {_WITHOUT_BODY}, NULL, NULL, digest FROM objects "  # noqa: S608 - column names only
+        "WHERE collection = ? AND key >= ? AND key > ? AND key < ? "
         "ORDER BY key LIMIT ?"
     )
     # No key is beyond its prefix and 0xFF: that byte is never part of UTF-8.
@@ -126,6 +134,15 @@ def expiry(connection: sqlite3.Connection) -> dict[str, float]:
 def expired(connection: sqlite3.Connection, collection: str, until: int, limit: int) -> list[Address]:
     statement = "SELECT collection, key FROM objects WHERE collection = ? AND since <= ? ORDER BY since LIMIT ?"
     return connection.execute(statement, (collection, until, limit)).fetchall()
+
+
+def without_digest(connection: sqlite3.Connection, since: int, limit: int) -> list[Row]:
+    """Rows of files that have no digest, written at `since` or later."""
+    statement = (
+        f"SELECT {_WITHOUT_BODY} FROM objects "  # noqa: S608 - column names only
+        "WHERE file IS NOT NULL AND digest IS NULL AND modified >= ? LIMIT ?"
+    )
+    return [Row(*values) for values in connection.execute(statement, (since, limit))]
 
 
 def files_kept(connection: sqlite3.Connection, files: Sequence[str]) -> set[str]:
@@ -161,9 +178,10 @@ def newest(connection: sqlite3.Connection) -> int | None:
 
 def _upsert(rows: int) -> str:
     return (
-        f"INSERT INTO objects ({_WHOLE}) VALUES {_marks(10, rows)} ON CONFLICT (collection, key) DO UPDATE SET "  # noqa: S608 - marks only
+        f"INSERT INTO objects ({_WRITTEN}) VALUES {_marks(11, rows)} ON CONFLICT (collection, key) DO UPDATE SET "  # noqa: S608 - marks only
         "size = excluded.size, etag = excluded.etag, modified = excluded.modified, metadata = excluded.metadata, "
-        "tags = excluded.tags, since = excluded.since, file = excluded.file, body = excluded.body"
+        "tags = excluded.tags, since = excluded.since, file = excluded.file, body = excluded.body, "
+        "digest = excluded.digest"
     )
 
 

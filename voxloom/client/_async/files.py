@@ -1,4 +1,5 @@
-"""Files: up and down, many at a time, never whole in memory unless the caller asks for arrays."""
+"""Files: up and down, many at a time, never whole in memory unless the caller asks for arrays. What is downloaded is
+compared with the digest that the server tells of it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from voxloom import imagefiles
 from voxloom.client._aio import in_thread, parallel
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._bodies import CHUNK
+from voxloom.client._digests import Taking
 from voxloom.client._inputs import Datasets, FileId, Item, Upload, WholeFile, open_body
 from voxloom.client._outputs import Progress, Stack, Tally, unwrap
 from voxloom.client._problems import parse
@@ -50,7 +52,7 @@ class AsyncFiles:
         return await parallel(send, uploads, AT_ONCE)
 
     async def save(self, file_id: str, path: Path) -> Path:
-        """Downloads to `path`, which appears when it is complete."""
+        """Downloads to `path`, which appears when it is complete. Raises Damaged (`download_damaged`)."""
         with imagefiles.replacing(path) as draft:
             await self._fetch(file_id, draft)
         return path
@@ -90,5 +92,7 @@ class AsyncFiles:
     async def _write(self, route: str, path: Path, params: Mapping[str, Any] | None = None) -> None:
         with path.open("wb") as file:
             async with self._transport.stream(route, params=params) as response:
+                taking = Taking(file, response.headers)
                 async for chunk in response.aiter_raw(CHUNK):
-                    await in_thread(file.write, chunk)
+                    await in_thread(taking.add, chunk)
+                taking.check()

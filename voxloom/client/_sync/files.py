@@ -1,6 +1,7 @@
 # Generated from voxloom/client/_async/files.py by `python -m voxloom.client._generate`; edit that file.
 
-"""Files: up and down, many at a time, never whole in memory unless the caller asks for arrays."""
+"""Files: up and down, many at a time, never whole in memory unless the caller asks for arrays. What is downloaded is
+compared with the digest that the server tells of it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import Any
 
 from voxloom import imagefiles
 from voxloom.client._bodies import CHUNK
+from voxloom.client._digests import Taking
 from voxloom.client._inputs import Datasets, FileId, Item, Upload, WholeFile, open_body
 from voxloom.client._outputs import Progress, Stack, Tally, unwrap
 from voxloom.client._problems import parse
@@ -50,7 +52,7 @@ class Files:
         return parallel(send, uploads, AT_ONCE)
 
     def save(self, file_id: str, path: Path) -> Path:
-        """Downloads to `path`, which appears when it is complete."""
+        """Downloads to `path`, which appears when it is complete. Raises Damaged (`download_damaged`)."""
         with imagefiles.replacing(path) as draft:
             self._fetch(file_id, draft)
         return path
@@ -89,5 +91,7 @@ class Files:
 
     def _write(self, route: str, path: Path, params: Mapping[str, Any] | None = None) -> None:
         with path.open("wb") as file, self._transport.stream(route, params=params) as response:
+            taking = Taking(file, response.headers)
             for chunk in response.iter_raw(CHUNK):
-                in_thread(file.write, chunk)
+                in_thread(taking.add, chunk)
+            taking.check()
