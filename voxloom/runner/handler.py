@@ -13,6 +13,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, get_args
 
@@ -178,7 +179,8 @@ class TaskHandler:
         self.check_stopped()
         _check_ids(file_ids, keys)
         paths = self._link.fetch_paths(file_ids) if file_ids else []
-        return [_read(file_id, path, schema, keys, allocate) for file_id, path in zip(file_ids, paths, strict=True)]
+        read = partial(_read, schema, keys, allocate, lambda text: self._link.log(text, "WARNING"))
+        return [read(file_id, path) for file_id, path in zip(file_ids, paths, strict=True)]
 
     def post_data(
         self, result: Sequence[Any], pydantic_data_schema: type[DataSchema], parallel: bool = False
@@ -369,12 +371,12 @@ def _check_ids(file_ids: Any, keys: Sequence[Any]) -> None:
 
 
 def _read(
-    file_id: str, path: Path, schema: type[DataSchema], keys: Sequence[str], allocate: hdf5.Allocate
+    schema: type[DataSchema], keys: Sequence[str], allocate: hdf5.Allocate, warn: hdf5.Warn, file_id: str, path: Path
 ) -> dict[str, Any]:
     names = wanted_names(schema, keys)
     named = dict.fromkeys(names) if keys and names else {}  # a dataset that was named and is absent reads as None
     try:
-        return from_file(schema, named | hdf5.read(path, names, allocate))
+        return from_file(schema, named | hdf5.read(path, names, allocate, warn))
     except (ValidationError, InvalidInput) as error:
         error.add_note(f"while reading the file {file_id}{_contents(path)}")
         raise
