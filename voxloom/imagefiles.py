@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import EllipsisType
@@ -18,9 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxloom.errors import InvalidInput, NotFound
+from voxloom.hdf5 import chunks, links, signatures, text
+from voxloom.hdf5.refusals import Refused
+from voxloom.hdf5.slabs import Slabs
 from voxloom.imagemeta import ATTRIBUTE, Meta, parse
 from voxloom.tiffmeta import layout
 from voxloom.tiffs import ImageArray, arranged, check_tiff, lay_out_tiff, open_tiff
+
+_logger = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 Kind = Literal["hdf5", "npy", "tiff"]
@@ -32,6 +38,10 @@ _KINDS: dict[str, Kind] = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
+
+
+_CUSTOMARY = ("image", "volume", "data", "mask")
+"""Names that datasets of images have."""
 
 
 class Source(Protocol):
@@ -58,10 +68,26 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def require_kind(path: Path) -> Kind:
+    """Of a file to write."""
     kind = kind_of(path)
     if kind is None:
         raise InvalidInput(f"{path} is no image file Voxloom knows; use a name that ends in .h5, .npy or .tif.")
     return kind
+
+
+def kind_of_file(path: Path) -> Kind:
+    """Of a file to read: by its first bytes, whatever its name, and by its name where those say nothing. Raises
+    InvalidInput, which says what the file is where that can be seen; NotFound."""
+    with require_file(path).open("rb") as file:
+        if signatures.find_hdf5(file) is not None:
+            return "hdf5"
+        file.seek(0)
+        head = file.read(signatures.HEAD)
+    if (kind := signatures.kind_by(head)) is not None:
+        return kind
+    if (told := signatures.told_by(head)) is not None:
+        raise InvalidInput(f"{path} is {told}.")
+    return require_kind(path)
 
 
 def require_file(path: Path) -> Path:
@@ -84,13 +110,12 @@ def open_image(path: Path, dataset: str | None = None, axes: str | None = None) 
     the array in a TIFF or .npy, where the file does not say. `meta_of` tells what is known of axes and sizes.
     Raises InvalidInput, or NotFound when there is no such file.
     """
-    kind = require_kind(require_file(path))
+    kind = kind_of_file(path)
     if kind == "hdf5":
         refuse_axes(axes)
         with open_hdf5(path) as file:
-            chosen = file[choose_dataset(path, image_datasets(path, file), dataset)]
-            _refuse_foreign(path, chosen)
-            yield chosen
+            name = choose_dataset(path, image_datasets(path, file, dataset), dataset)
+            yield Slabs(h5py.Dataset(links.find_dataset(file.id, name)))
     elif kind == "npy":
         yield _open_npy(path) if axes is None else arranged(_open_npy(path), axes)
     else:
@@ -109,8 +134,8 @@ def is_colour(source: Source) -> bool:
 
 def meta_of(source: Source) -> Meta | None:
     """What the file of a source says of axes and sizes of voxels; None where it says nothing."""
-    if isinstance(source, h5py.Dataset):
-        return meta_in(source)
+    if isinstance(source, Slabs):
+        return meta_in(source.dataset)
     return source.meta if isinstance(source, ImageArray) else None
 
 
@@ -129,32 +154,63 @@ def read_image(path: Path, dataset: str | None = None) -> Array:
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Errors in the block, too, are told as those of the file."""
     require_file(path)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise _no_hdf5(path) from error
-    with file:
+        raise _not_opened(path) from error
+    with file, _told_of(path):
         yield file
+
+
+@contextmanager
+def _told_of(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except Refused as error:
+        raise InvalidInput(f"{path} cannot be read: {error}.") from error
+
+
+def _not_opened(path: Path) -> InvalidInput:
+    with path.open("rb") as raw:
+        if signatures.is_open_for_writing(raw):
+            return InvalidInput(f"{path} cannot be read: {signatures.OPEN_FOR_WRITING}.")
+        raw.seek(0)
+        told = signatures.told_by(raw.read(signatures.HEAD))
+    return InvalidInput(f"{path} is no HDF5 file; it is {told}.") if told else _no_hdf5(path)
 
 
 def _no_hdf5(path: Path | str) -> InvalidInput:
     return InvalidInput(f"{path} cannot be read as HDF5; check that the file is whole.")
 
 
-def image_datasets(path: Path, file: h5py.File) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every dataset with two axes or more, groups included, links to other files not followed."""
-    found: dict[str, tuple[int, ...]] = {}
+def image_datasets(path: Path, file: h5py.File, wanted: str | None = None) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every dataset with two axes or more, groups included, links to other files not followed.
 
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and len(item.shape or ()) >= 2:
-            found[name] = item.shape
-
+    One with several names has the one that is `wanted`, else a customary one, else the first."""
     try:
-        file.visititems(visit)
+        names: dict[int, list[str]] = {}
+        shapes: dict[int, tuple[int, ...]] = {}
+        for name, found in _named(file, wanted):
+            shape = h5py.Dataset(found).shape
+            if len(shape or ()) >= 2:
+                names.setdefault(links.address(found), []).append(name)
+                shapes[links.address(found)] = shape
     except (RuntimeError, KeyError, OSError) as error:  # what h5py makes of a damaged file
         raise _no_hdf5(path) from error
-    return found
+    liked = ((wanted or "").strip("/"), *_CUSTOMARY)
+    return {min(of_one, key=lambda one: _rank(one, liked)): shapes[at] for at, of_one in names.items()}
+
+
+def _named(file: h5py.File, wanted: str | None) -> Iterator[tuple[str, Any]]:
+    yield from links.datasets(file.id)
+    if wanted is not None and (found := links.find_dataset(file.id, wanted)) is not None:
+        yield wanted.strip("/"), found  # It may lead through a link to a group, which is not walked through.
+
+
+def _rank(name: str, liked: Sequence[str]) -> int:
+    return liked.index(name) if name in liked else len(liked)
 
 
 def read_item(source: Source, index: int | None) -> Array:
@@ -162,9 +218,13 @@ def read_item(source: Source, index: int | None) -> Array:
     try:
         return np.asanyarray(source[...] if index is None else source[index])
     except (RuntimeError, OSError) as error:
-        if not isinstance(source, h5py.Dataset):
+        if not isinstance(source, Slabs):
             raise
-        raise _no_hdf5(source.file.filename) from error
+        raise _no_hdf5(source.path) from error
+    except Refused as error:
+        if not isinstance(source, Slabs):
+            raise
+        raise InvalidInput(f"{source.path} cannot be read: {error}.") from error
 
 
 def choose_dataset(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: str | None) -> str:
@@ -176,7 +236,7 @@ def choose_dataset(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: st
         return wanted.strip("/")
     if len(shapes) == 1:
         return next(iter(shapes))
-    for customary in ("image", "volume", "data", "mask"):
+    for customary in _CUSTOMARY:
         if customary in shapes:
             return customary
     if not shapes:
@@ -202,31 +262,29 @@ class Datasets(dict[str, Any]):
 
 
 def read_datasets(path: Path) -> Datasets:
-    """Every dataset of an HDF5 file by its path inside: arrays, `str` for one string, `list[str]` for several."""
+    """Every dataset of an HDF5 file by its path inside: arrays, `str` for one string, `list[str]` for several. One with
+    several names comes once."""
     values = Datasets()
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            values[name] = _value_of(path, item)
-            if (meta := meta_in(item)) is not None:
-                values.metas[name] = meta
-
+    seen: set[int] = set()
     with open_hdf5(path) as file:
-        file.visititems(visit)
+        for name, found in links.datasets(file.id):
+            if links.address(found) not in seen:
+                seen.add(links.address(found))
+                dataset = h5py.Dataset(found)
+                values[name] = _value_of(path, dataset)
+                if (meta := meta_in(dataset)) is not None:
+                    values.metas[name] = meta
     return values
 
 
 def _value_of(path: Path, dataset: h5py.Dataset) -> Any:
-    _refuse_foreign(path, dataset)
     if h5py.check_string_dtype(dataset.dtype) is None:
-        return dataset[()]
-    text = dataset.asstr()[()]
-    return text if isinstance(text, str) else list(text)
-
-
-def _refuse_foreign(path: Path, dataset: h5py.Dataset) -> None:
-    if dataset.external or dataset.is_virtual:  # such a dataset can name any file of this machine
-        raise InvalidInput(f"{path} keeps dataset {dataset.name!r} in another file, which Voxloom does not read.")
+        plain = dataset.shape and not dataset.dtype.hasobject
+        return chunks.read(dataset) if plain else chunks.read_any(dataset)
+    found, guessed = text.all_decoded(chunks.read_any(dataset))
+    if guessed:
+        _logger.warning("%s: %s", path, text.latin_1_warning(str(dataset.name)))
+    return found
 
 
 # --- writing ----------------------------------------------------------------------------------------------

@@ -322,8 +322,7 @@ def _items(inputs: Input | Sequence[Input]) -> Iterable[Input]:
 
 def _opened(path: Path) -> np.ndarray | Path:
     """What is in an image file; an HDF5 file stays one."""
-    kind = imagefiles.kind_of(imagefiles.require_file(path))
-    if kind in (None, "hdf5"):
+    if imagefiles.kind_of_file(path) == "hdf5":
         return path
     with imagefiles.open_image(path) as source:
         pixels = imagefiles.read_item(source, None)

@@ -10,6 +10,8 @@ import numpy as np
 from h5py import h5a, h5s
 
 from shared.hdf5.inspector import Inspection
+from voxloom.hdf5 import chunks, links, text
+from voxloom.hdf5.filters import NAMES
 
 MOST_DATASETS = 1000
 """That are told of one by one."""
@@ -17,7 +19,6 @@ MOST_ATTRIBUTES = 64
 MOST_ATTRIBUTE_BYTES = 1024
 MOST_COUNTED = 64 << 20
 """Bytes of values of which statistics are made, all datasets together."""
-_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 _TOO_LARGE = f"statistics are made of {MOST_COUNTED} bytes of a file at most; look at slices"
 
 
@@ -26,10 +27,14 @@ def describe(file: Any, size: int, limit: int) -> dict[str, Any]:
     found = Inspection(file, size, limit).run()
     left = MOST_COUNTED
     datasets = []
+    seen: dict[int, dict[str, Any]] = {}
     for known in found[:MOST_DATASETS]:
-        described, counted = _describe(h5py.Dataset(h5py.h5d.open(file, known["name"].encode())), known, left)
-        left -= counted
-        datasets.append(described)
+        dataset = links.find_dataset(file, known["name"])
+        address = links.address(dataset)
+        if address not in seen:
+            seen[address], counted = _describe(h5py.Dataset(dataset), known, left)
+            left -= counted
+        datasets.append({**seen[address], "name": known["name"]})
     return {"datasets": datasets, "datasets_left_out": max(0, len(found) - MOST_DATASETS)}
 
 
@@ -46,7 +51,7 @@ def _describe(dataset: Any, known: dict[str, Any], left: int) -> tuple[dict[str,
         "stored_bytes": int(dataset.id.get_storage_size()),
         "attributes": attributes,
         "attributes_left_out": others,
-        "statistics": _statistics(dataset[...]) if why is None else None,
+        "statistics": _statistics(chunks.read(dataset)) if why is None else None,
         "statistics_absent": why,
     }
     return described, size if why is None else 0
@@ -54,7 +59,7 @@ def _describe(dataset: Any, known: dict[str, Any], left: int) -> tuple[dict[str,
 
 def _filters(plan: Any) -> list[str]:
     codes = [plan.get_filter(at)[0] for at in range(plan.get_nfilters())]
-    return [_FILTERS.get(code, str(code)) for code in codes]
+    return [NAMES.get(code, str(code)) for code in codes]
 
 
 def _why_not(dataset: Any, dtype: str, size: int, left: int) -> str | None:
@@ -114,5 +119,5 @@ def _text(attribute: Any, kind: Any) -> str | None:
     array = np.empty((), dtype=kind.dtype)
     attribute.read(array)
     value: Any = array[()]
-    raw = value if isinstance(value, bytes) else str(value).encode(errors="replace")
-    return raw.decode(errors="replace") if len(raw) <= MOST_ATTRIBUTE_BYTES else None
+    raw = value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
+    return text.decoded(raw)[0] if len(raw) <= MOST_ATTRIBUTE_BYTES else None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 MOST_VALUES = 1 << 25
@@ -92,15 +91,6 @@ def check_picture(shape: Sequence[int]) -> None:
         raise Wrong(
             "format", f"A PNG is of H × W or of 3 × H × W values, and this slice is {text}; ask for format=npy."
         )
-
-
-def chunks_of(shape: Sequence[int], chunk: Sequence[int], cut: Cut) -> Iterator[tuple[int, ...]]:
-    """Where the chunks begin that the cut crosses, in their order."""
-    places = [
-        [cut.index // size * size] if at == cut.axis and cut.index is not None else range(0, length, size)
-        for at, (length, size) in enumerate(zip(shape, chunk, strict=True))
-    ]
-    return product(*places)
 
 
 def check_chunks(shape: Sequence[int], chunk: Sequence[int], cut: Cut, width: int) -> None:

@@ -1,8 +1,9 @@
-"""Looks into an HDF5 file that nobody trusts; runs as a process of its own, with limits, and imports nothing of ours.
+"""Looks into an HDF5 file that nobody trusts; runs as a process of its own, with limits.
 
-Whatever the file does to the library (crash it, spin it, fill its memory) it does to this process. Only structure is
-read, never data. Refused are: data or links that lie in other files, filters that readers may not have, and declared
-sizes out of proportion to the file.
+Whatever the file does to the library (crash it, spin it, fill its memory) it does to this process. Refused are: data or
+links that lie in other files, filters that readers may not have, declared sizes out of proportion to the file, and
+chunks that do not unpack to the size that is declared (of those, the first MOST_UNPACKED bytes are looked at; all
+readers look again).
 
 Its first line is `{"ready": true}`. It reads requests from standard input, `{"path": ..., "limit": bytes}`, and answers
 each with one line of JSON: `{"datasets": [{"name", "shape", "dtype"}, ...]}` or `{"refused": "why"}`. After an answer
@@ -15,27 +16,25 @@ import json
 import os
 import resource
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
-from h5py import h5d, h5f, h5l, h5o, h5p, h5s, h5t, h5z
+from h5py import h5d, h5f, h5l, h5p, h5t
 
-MOST_LINKS = 100_000
-MOST_FILTERS = 8
+from voxloom.hdf5 import links, signatures
+from voxloom.hdf5.chunks import verify_chunks
+from voxloom.hdf5.filters import pipeline_of
+from voxloom.hdf5.refusals import Refused, quoted
+from voxloom.hdf5.storage import check_storage, points_of
+
 LARGEST_CHUNK = 1 << 30
 """Bytes that reading a single value may need."""
 FREE_GROWTH = 4 << 30
 MOST_GROWTH = 1100
 """All data may have FREE_GROWTH bytes, and so many times the file's size: more than deflate ever compresses to."""
-GOOD_FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
-"""Those of the HDF5 library itself, and lzf, which every h5py has."""
-
-ADVICE = "open it with h5py and write its datasets into a new file"
-
-
-class Refused(Exception):
-    """The file cannot be used; the message completes "The file was refused: …"."""
+MOST_UNPACKED = 1 << 30
+"""Bytes of chunks that are unpacked to see whether they are what they should be."""
 
 
 def inspect(path: str, limit: int) -> list[dict[str, Any]]:
@@ -47,125 +46,90 @@ def inspect(path: str, limit: int) -> list[dict[str, Any]]:
     size = os.stat(path).st_size
     if size == 0:
         raise Refused("it is empty; upload it again")
-    if not h5f.is_hdf5(os.fsencode(path)):
-        raise Refused("it is not HDF5; convert it first")
+    with open(path, "rb") as opened:
+        _check_signature(opened)
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fapl_sec2()
     access.set_fclose_degree(h5f.CLOSE_STRONG)
     file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY, access)
     try:
-        return Inspection(file, size, limit).run()
+        return Inspection(file, size, limit, MOST_UNPACKED).run()
     finally:
         file.close()
+
+
+def _check_signature(file: BinaryIO) -> None:
+    if signatures.find_hdf5(file) is None:
+        file.seek(0)
+        raise Refused(f"it is {signatures.not_hdf5(file.read(signatures.HEAD))}")
+    if signatures.is_open_for_writing(file):
+        raise Refused(f"{signatures.OPEN_FOR_WRITING}; then upload it again")
 
 
 class Inspection:
     """One walk over all links of an open file; every object is looked at once."""
 
-    def __init__(self, file: Any, size: int, limit: int) -> None:
+    def __init__(self, file: Any, size: int, limit: int, unpacked: int | None = None) -> None:
+        """`unpacked`: bytes of chunks to unpack at most; None: chunks are not looked at."""
         self._file = file
         self._size = size
         self._limit = limit
+        self._unpacked = unpacked
         self._declared = 0
         self._known: dict[int, dict[str, Any] | None] = {}
         """What is at an address: a dataset, or (None) something else."""
 
     def run(self) -> list[dict[str, Any]]:
-        datasets = [dataset for name, kind in self._links() if (dataset := self._dataset(name, kind)) is not None]
+        named = links.all_links(self._file)
+        datasets = [one for name, kind in named if (one := self._dataset(name, self._object(name, kind))) is not None]
         return sorted(datasets, key=lambda dataset: str(dataset["name"]))
 
-    def _links(self) -> list[tuple[bytes, int]]:
-        """Name and kind of all links. Nothing may be raised while the library calls back."""
-        links: list[tuple[bytes, int]] = []
-
-        def note(name: bytes, info: Any) -> bool | None:
-            links.append((name, info.type))
-            return True if len(links) > MOST_LINKS else None
-
-        root = h5o.open(self._file, b"/")  # `links` does not keep it open.
-        root.links.visit(note, info=True)
-        if len(links) > MOST_LINKS:
-            raise Refused(f"it has more than {MOST_LINKS} objects; split it into several files")
-        return links
-
-    def _dataset(self, name: bytes, kind: int) -> dict[str, Any] | None:
-        if kind == h5l.TYPE_SOFT:  # It can only lead to what has a hard link too, in this file.
+    def _object(self, name: bytes, kind: int) -> Any:
+        """What a link leads to; None where that is nothing."""
+        if kind not in (h5l.TYPE_HARD, h5l.TYPE_SOFT):
+            raise Refused(f"{quoted(name.decode(errors='replace'))} {links.ELSEWHERE}")
+        try:
+            return links.find(self._file, name)
+        except Refused:  # a soft link in a circle; others lead to what has a hard link, too
             return None
-        text = name.decode(errors="replace")
-        if kind != h5l.TYPE_HARD:
-            raise Refused(f"{text[:80]!r} is a link to another file; {ADVICE}")
-        about = h5o.get_info(self._file, name)
-        if about.addr not in self._known:
-            is_dataset = about.type == h5o.TYPE_DATASET
-            self._known[about.addr] = self._look_at(text, h5d.open(self._file, name)) if is_dataset else None
-        known = self._known[about.addr]
+
+    def _dataset(self, name: bytes, found: Any) -> dict[str, Any] | None:
+        if found is None:
+            return None
+        text, address = name.decode(errors="replace"), links.address(found)
+        if address not in self._known:
+            self._known[address] = self._look_at(text, found) if isinstance(found, h5d.DatasetID) else None
+        known = self._known[address]
         return None if known is None else {**known, "name": text}
 
     def _look_at(self, name: str, dataset: Any) -> dict[str, Any]:
         plan = dataset.get_create_plist()
         check_storage(name, dataset, plan, self._size)
-        check_filters(name, plan)
         space, kind = dataset.get_space(), dataset.get_type()
-        shape = shape_of(space)
-        width = kind.get_size()
-        check_chunk(name, plan, width)
-        self._add(name, points_of(space, shape) * width)
-        return {"name": name, "shape": shape, "dtype": dtype_of(kind)}
+        check_chunks(name, plan, kind.get_size())
+        self._add(name, points_of(space) * kind.get_size())
+        if self._unpacked is not None:
+            self._unpacked -= verify_chunks(name, dataset, most=self._unpacked)
+        return {"name": name, "shape": shape_of(space), "dtype": dtype_of(kind)}
 
     def _add(self, name: str, declared: int) -> None:
         self._declared += declared
         most = min(self._limit, FREE_GROWTH + MOST_GROWTH * self._size)
         if self._declared > most:
             raise Refused(
-                f"with {name[:80]!r} its datasets declare {self._declared} bytes, and {most} is the most for a file "
+                f"with {quoted(name)} its datasets declare {self._declared} bytes, and {most} is the most for a file "
                 f"of {self._size} bytes; write only data that is there"
             )
 
 
-def check_storage(name: str, dataset: Any, plan: Any, size: int) -> None:
-    layout = plan.get_layout()
-    if layout == h5d.VIRTUAL:
-        raise Refused(f"{name[:80]!r} is a virtual dataset, with its data elsewhere; {ADVICE}")
-    if plan.get_external_count() > 0:
-        raise Refused(f"{name[:80]!r} has its data in another file; {ADVICE}")
-    if layout == h5d.CONTIGUOUS:
-        offset = dataset.get_offset()
-        if offset is not None and offset + dataset.get_storage_size() > size:
-            raise Refused(f"the data of {name[:80]!r} is not all there; upload it again")
-
-
-def check_filters(name: str, plan: Any) -> None:
-    count = plan.get_nfilters()
-    if count > MOST_FILTERS:
-        raise Refused(f"{name[:80]!r} has {count} filters, one after the other; {ADVICE}")
-    for index in range(count):
-        code, _, _, label = plan.get_filter(index)
-        if code not in GOOD_FILTERS or not h5z.filter_avail(code):
-            known_as = label.decode(errors="replace")[:40] or "no name"
-            raise Refused(f"{name[:80]!r} is compressed by filter {code} ({known_as}); use gzip, lzf or none")
-
-
-def check_chunk(name: str, plan: Any, width: int) -> None:
-    if plan.get_layout() != h5d.CHUNKED:
-        return
-    chunk = width
-    for length in plan.get_chunk():
-        chunk *= int(length)
-    if chunk > LARGEST_CHUNK:
-        raise Refused(f"{name[:80]!r} has chunks of {chunk} bytes; write it with chunks of about a megabyte")
+def check_chunks(name: str, plan: Any, width: int) -> None:
+    """Raises Refused for filters that are not readable, and for chunks that are too large."""
+    if plan.get_layout() == h5d.CHUNKED and (size := pipeline_of(name, plan, width).size) > LARGEST_CHUNK:
+        raise Refused(f"{quoted(name)} has chunks of {size} bytes; write it with chunks of about a megabyte")
 
 
 def shape_of(space: Any) -> list[int]:
     return [int(length) for length in space.get_simple_extent_dims()] if space.get_simple_extent_ndims() else []
-
-
-def points_of(space: Any, shape: list[int]) -> int:
-    if space.get_simple_extent_type() == h5s.NULL:
-        return 0
-    points = 1
-    for length in shape:
-        points *= length
-    return points
 
 
 def dtype_of(kind: Any) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from h5py import h5t
 
-from shared.hdf5.cuts import SLAB, Cut, chunks_of, runs_of
-from shared.hdf5.inspector import Refused
+from shared.hdf5.cuts import SLAB, Cut, runs_of
+from voxloom.hdf5.chunks import Part, fill_value, stored_chunks
+from voxloom.hdf5.refusals import Refused
 
 PAGE = 1 << 12
 """What reading a few bytes costs, in bytes that could be read instead."""
@@ -31,14 +32,11 @@ def is_plain(dataset: Any, dtype: np.dtype) -> bool:
 
 def cut_out(dataset: Any, cut: Cut, dtype: np.dtype, file: int) -> np.ndarray:
     """The values of the cut. `file`: a descriptor of the dataset's file. Raises Refused."""
-    found = np.full(cut.shape(dataset.shape), dataset.fillvalue, dtype)
+    found = np.full(cut.shape(dataset.shape), fill_value(dataset), dtype)
     room = np.empty(dataset.chunks, dtype)
     raw = room.reshape(-1).view(np.uint8)
     wanted = parts(dataset.chunks, dtype.itemsize, cut)
-    for place in chunks_of(dataset.shape, dataset.chunks, cut):
-        chunk = dataset.id.get_chunk_info_by_coord(place)
-        if chunk.byte_offset is None:
-            continue  # It was never written: there its values are the fill value.
+    for place, chunk in stored_chunks(dataset.id, Part(cut.axis, cut.index).bounds(dataset.shape)).items():
         if chunk.size != room.nbytes:
             raise _not_there()
         there, here = places(dataset.shape, dataset.chunks, place, cut)

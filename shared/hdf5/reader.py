@@ -30,7 +30,8 @@ if __name__ == "__main__":  # Only the folder of the interpreter's own packages 
 
 from shared.hdf5 import contents, slicing
 from shared.hdf5.cuts import BLOCK, Wrong
-from shared.hdf5.inspector import Refused, first_line, limit_cpu, limit_process
+from shared.hdf5.inspector import first_line, limit_cpu, limit_process
+from voxloom.hdf5.refusals import Refused
 
 SMALL = 8 * BLOCK
 """Reads up to so many bytes come out of blocks that are kept for a while: the library reads its trees bit by bit."""

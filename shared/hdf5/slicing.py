@@ -9,12 +9,26 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5l, h5o
+from h5py import h5l, h5o
 
-from shared.hdf5 import png
-from shared.hdf5.cuts import SLAB, Cut, Runs, Wrong, check_chunks, check_picture, check_size, chunks_of, cut_of, runs_of
-from shared.hdf5.inspector import check_chunk, check_filters, check_storage
+from shared.hdf5 import inspector, png
+from shared.hdf5.cuts import (
+    MOST_READ,
+    SLAB,
+    Cut,
+    Runs,
+    Wrong,
+    check_chunks,
+    check_picture,
+    check_size,
+    cut_of,
+    runs_of,
+)
 from shared.hdf5.plain import cut_out, is_plain
+from voxloom.hdf5 import chunks, links
+from voxloom.hdf5.chunks import Part
+from voxloom.hdf5.refusals import Refused
+from voxloom.hdf5.storage import check_storage, points_of, sources
 
 NUMBERS = "biufc"
 MOST_PREFETCHED = 64 << 20
@@ -59,7 +73,10 @@ def read(file: Any, request: Request, size: int, need: Need, descriptor: int | N
             return cut_out(dataset, cut, dtype, descriptor)
         if descriptor is None:
             need(_spans_of_chunks(dataset, cut))
-        return np.asarray(dataset[cut.key(dataset.ndim)])
+        return chunks.read(dataset, _part(cut))
+    if dataset.is_virtual:
+        _check_sources(dataset)
+        return chunks.read(dataset, _part(cut))
     return _from_one_piece(dataset, cut, dtype, need)
 
 
@@ -68,31 +85,45 @@ def _name(file: Any, name: str | None) -> str:
     if name is not None:
         return name
     root = h5o.open(file, b"/")
-    hard = [one for one in root if root.links.get_info(one).type == h5l.TYPE_HARD]
-    found = [one for one in hard if h5o.get_info(root, one).type == h5o.TYPE_DATASET]
-    if len(found) != 1:
-        raise Wrong("dataset", f"The file has {len(found)} datasets at its root; name the one that is meant.")
-    return str(found[0].decode(errors="replace"))
+    mine = [one for one in root if root.links.get_info(one).type in (h5l.TYPE_HARD, h5l.TYPE_SOFT)]
+    datasets = [(one, found) for one in mine if (found := _dataset_or_none(file, one)) is not None]
+    by_address = {links.address(found): one for one, found in reversed(datasets)}
+    if len(by_address) != 1:
+        raise Wrong("dataset", f"The file has {len(by_address)} datasets at its root; name the one that is meant.")
+    return str(next(iter(by_address.values())).decode(errors="replace"))
+
+
+def _dataset_or_none(file: Any, name: bytes) -> Any:
+    try:
+        return links.find_dataset(file, name)
+    except Refused:
+        return None
 
 
 def _open(file: Any, name: str, size: int) -> Any:
-    """By hard links alone: others may lead out of the file."""
-    here = h5o.open(file, b"/")
-    parts = [part for part in name.encode("utf-8", "surrogatepass").split(b"/") if part]
-    for part in parts:
-        # Nothing but a group has links, and a dot or a NUL is no name of one.
-        if not isinstance(here, h5py.h5g.GroupID) or part in (b".", b"..") or b"\0" in part or part not in here:
-            raise _unknown(name)
-        if here.links.get_info(part).type != h5l.TYPE_HARD:
-            raise _unknown(name)
-        here = h5o.open(here, part)
-    if not isinstance(here, h5d.DatasetID):
+    try:
+        here = links.find_dataset(file, name)
+    except Refused as error:
+        raise Wrong("dataset", f"{error}.") from error
+    if here is None:
         raise _unknown(name)
     plan = here.get_create_plist()
     check_storage(name, here, plan, size)
-    check_filters(name, plan)
-    check_chunk(name, plan, here.get_type().get_size())
+    inspector.check_chunks(name, plan, here.get_type().get_size())
     return here
+
+
+def _check_sources(dataset: Any) -> None:
+    """Raises Wrong where too much would have to be unpacked: all of the sources are looked at before one is read."""
+    found = sources(str(dataset.name), dataset.id, dataset.id.get_create_plist())
+    packed = [one for _, one in found if one.get_create_plist().get_layout() == h5py.h5d.CHUNKED]
+    total = sum(points_of(one.get_space()) * one.get_type().get_size() for one in packed)
+    if total > MOST_READ:
+        raise Wrong("dataset", f"It is put together from {total} bytes; {MOST_READ} are the most. Download the file.")
+
+
+def _part(cut: Cut) -> Part:
+    return Part(cut.axis, cut.index)
 
 
 def _unknown(name: str) -> Wrong:
@@ -114,9 +145,8 @@ def _dtype(dataset: Any, request: Request) -> np.dtype:
 def _spans_of_chunks(dataset: Any, cut: Cut) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     left = MOST_PREFETCHED
-    for place in chunks_of(dataset.shape, dataset.chunks, cut):
-        chunk = dataset.id.get_chunk_info_by_coord(place)
-        if chunk.byte_offset is None or chunk.size > left:
+    for chunk in chunks.stored_chunks(dataset.id, _part(cut).bounds(dataset.shape)).values():
+        if chunk.size > left:
             continue
         spans.append((chunk.byte_offset, chunk.byte_offset + chunk.size))
         left -= chunk.size
@@ -129,11 +159,12 @@ def _from_one_piece(dataset: Any, cut: Cut, dtype: np.dtype, need: Need) -> np.n
     runs.check()
     if runs.sparse or cut.axis in (None, 0):
         need(_spans(dataset, runs))
-        return np.asarray(dataset[cut.key(dataset.ndim)])
+        return chunks.read(dataset, _part(cut))
     found = np.empty(cut.shape(dataset.shape), dtype)
     rows = max(1, SLAB * dataset.shape[0] // max(1, dataset.size * dtype.itemsize))
     for start in range(0, dataset.shape[0], rows):
-        found[start : start + rows] = dataset[start : start + rows][cut.key(dataset.ndim)]
+        count = min(rows, dataset.shape[0] - start)
+        found[start : start + count] = chunks.read(dataset, Part(0, start, count))[cut.key(dataset.ndim)]
     return found
 
 

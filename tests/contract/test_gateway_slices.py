@@ -76,6 +76,7 @@ def several(file: h5py.File) -> None:
     file["nothing"] = h5py.Empty("f4")
     file["nan"] = np.array([[np.nan, 1.0], [3.0, np.inf]])
     file["soft"] = h5py.SoftLink("/image")
+    file["circle"] = h5py.SoftLink("/circle")
 
 
 async def cut(client: Client, file_id: str, **query: Any) -> httpx.Response:
@@ -97,7 +98,7 @@ async def picture(client: Client, file_id: str, **query: Any) -> np.ndarray:
 WRONG = [
     ("dataset=nothing-there", "dataset", "There is no dataset"),
     ("dataset=deep", "dataset", "There is no dataset"),
-    ("dataset=soft", "dataset", "There is no dataset"),
+    ("dataset=circle", "dataset", "leads in a circle"),
     ("dataset=../image", "dataset", "There is no dataset"),
     ("dataset=image/x", "dataset", "There is no dataset"),
     ("dataset=%00", "dataset", "There is no dataset"),
@@ -137,7 +138,8 @@ class TestInfo:
         assert (volume["compression"], volume["size_bytes"]) == (["shuffle", "gzip"], VOLUME.nbytes)
         assert volume["stored_bytes"] > 0
         assert volume["attributes"] == {"spacing": [0.5, 0.5, 2.0], "unit": "nm", "n": 3}
-        assert (volume["attributes_left_out"], found["names"]["dtype"], "soft" in found) == (2, "str", False)
+        assert (volume["attributes_left_out"], found["names"]["dtype"]) == (2, "str")
+        assert found["soft"] == {**found["image"], "name": "soft"}
 
     async def test_statistics_are_there_or_why_they_are_not(self, client: Client) -> None:
         answer = await client.get(f"/api/v1/files/{await upload(client, several)}/info")
@@ -199,6 +201,28 @@ class TestSlices:
     async def test_the_only_dataset_needs_no_name(self, client: Client) -> None:
         file_id = await upload(client, lambda file: file.__setitem__("image", VOLUME[0]))
         assert np.array_equal(await array(client, file_id), VOLUME[0])
+
+    async def test_every_name_of_a_dataset_will_do(self, client: Client) -> None:
+        def linked(file: h5py.File) -> None:
+            file["entry/detector/data"] = VOLUME[0]
+            file["entry/hard"] = file["entry/detector/data"]
+            file["entry/link"] = h5py.SoftLink("/entry/detector")
+            file["data"] = h5py.SoftLink("entry/link/data")
+
+        file_id = await upload(client, linked)
+        for name in ("entry/detector/data", "entry/hard", "entry/link/data", "data", None):
+            assert np.array_equal(await array(client, file_id, **({"dataset": name} if name else {})), VOLUME[0])
+
+    async def test_a_virtual_dataset_is_put_together_from_the_same_file(self, client: Client) -> None:
+        def virtual(file: h5py.File) -> None:
+            file.create_dataset("raw/a", data=VOLUME[:2], chunks=(1, 64, 48), compression="gzip")
+            file["raw/b"] = VOLUME[2:4]
+            layout = h5py.VirtualLayout((4, 64, 48), VOLUME.dtype)
+            layout[:2], layout[2:] = h5py.VirtualSource(file["raw/a"]), h5py.VirtualSource(file["raw/b"])
+            file.create_virtual_dataset("whole", layout)
+
+        file_id = await upload(client, virtual)
+        assert np.array_equal(await array(client, file_id, dataset="whole", axis=1, index=5), VOLUME[:4, 5])
 
     async def test_chunks_that_were_never_written_are_zero(self, client: Client) -> None:
         file_id = await upload(client, lambda file: file.create_dataset("x", (9, 8, 8), "f4", chunks=(1, 8, 8)))

@@ -126,7 +126,7 @@ def test_05_gpu_may_become_cpu(supported: list[str]) -> None:
 @pytest.mark.parametrize(("device_class", "warned"), [("cpu", True), ("gpu", False)])
 def test_05_and_its_log_says_so(device_class: str, warned: bool) -> None:
     data = json.loads((GOLDEN / "voxloom.execution.assigned.v1.json").read_text())["data"]
-    work = {**data["work"], "devices": ["gpu", "cpu"], "device_warning": None}
+    work = {**data["work"], "devices": ["gpu", "cpu"], "device_warning": None, "warnings": []}
     told = {**data, "subject": "run", "project": "default", "attempt": 1, "lost": 0}
     said = notes(ExecutionAssigned.model_validate({**told, "device_class": device_class, "work": work}))
     assert (len(said), all("runs on cpu" in line for line in said)) == (int(warned), True)

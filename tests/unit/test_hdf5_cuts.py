@@ -17,7 +17,6 @@ from shared.hdf5.cuts import (
     check_chunks,
     check_picture,
     check_size,
-    chunks_of,
     cut_of,
     runs_of,
 )
@@ -68,11 +67,6 @@ def test_a_slice_that_is_too_large_is_told_the_limit() -> None:
 def test_what_is_no_picture_is_none(shape: tuple[int, ...]) -> None:
     with pytest.raises(Wrong):
         check_picture(shape)
-
-
-def test_the_chunks_that_a_cut_crosses() -> None:
-    assert list(chunks_of((10, 4, 6), (4, 2, 6), Cut(0, 5))) == [(4, 0, 0), (4, 2, 0)]
-    assert list(chunks_of((10, 4, 6), (4, 2, 6), Cut(1, 3))) == [(0, 2, 0), (4, 2, 0), (8, 2, 0)]
 
 
 @pytest.mark.parametrize("chunk", [(1, 1, 1), (1 << 14, 1 << 10, 1 << 10)])

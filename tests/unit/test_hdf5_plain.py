@@ -11,7 +11,7 @@ import pytest
 
 from shared.hdf5 import plain, slicing
 from shared.hdf5.cuts import Cut
-from shared.hdf5.inspector import Refused
+from voxloom.hdf5.refusals import Refused
 
 VOLUME = np.random.default_rng(3).integers(0, 60_000, (9, 21, 33))
 MIB = 1 << 20

@@ -21,6 +21,9 @@ from voxloom.tiffs import arranged
 _WIDER_THAN_COLOURS = 16
 """Pixels: images that are wider and higher, with a last axis of 3 or 4, have their colours there."""
 
+_ALSO_PATHS = (".hdf", ".he5", ".ims", ".mat", ".nc", ".npz", ".nxs")
+"""Ends of names that are no file ids, beside those of files that we write."""
+
 Given = Any
 """A file id (str), a path, an array, or a mapping of dataset names to arrays."""
 
@@ -100,7 +103,8 @@ def _as_given(one: Given) -> Given:
 
 
 def _looks_like_path(text: str) -> bool:
-    return imagefiles.kind_of(Path(text)) is not None or Path(text).is_file()
+    path = Path(text)
+    return imagefiles.kind_of(path) is not None or path.suffix.lower() in _ALSO_PATHS or path.is_file()
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ def _plan_for_key(given: Given, key: str, opened: ExitStack) -> Sequence[Upload]
         return [Datasets(given)]
     if not isinstance(given, Path):
         return split(np.asanyarray(given), key, slices=True)[0]
-    if imagefiles.require_kind(imagefiles.require_file(given)) == "hdf5":
+    if imagefiles.kind_of_file(given) == "hdf5":
         return [WholeFile(given)]
     return split(opened.enter_context(imagefiles.open_image(given)), key, slices=True)[0]
 
@@ -175,7 +179,7 @@ def _plan_one(given: Given, wanted: Wanted, opened: ExitStack) -> tuple[Sequence
     if not isinstance(given, Path):
         pixels = np.asanyarray(given)
         return split(pixels if wanted.axes is None else arranged(pixels, wanted.axes), target, slices)
-    if imagefiles.require_kind(imagefiles.require_file(given)) != "hdf5":
+    if imagefiles.kind_of_file(given) != "hdf5":
         return split(opened.enter_context(imagefiles.open_image(given, axes=wanted.axes)), target, slices)
     imagefiles.refuse_axes(wanted.axes)
     if not slices:
@@ -217,7 +221,7 @@ def _first_image(uploads: Sequence[Upload]) -> tuple[tuple[int, ...], np.dtype[A
 
 def _plan_hdf5(path: Path, wanted: str | None, target: str, opened: ExitStack) -> tuple[Sequence[Upload], int | None]:
     with imagefiles.open_hdf5(path) as file:
-        shapes = imagefiles.image_datasets(path, file)
+        shapes = imagefiles.image_datasets(path, file, wanted or target)
     name = imagefiles.choose_dataset(path, shapes, wanted or (target if target in shapes else None))
     if name == target and len(shapes[name]) == 2:
         return [WholeFile(path)], None
@@ -228,7 +232,7 @@ def _checked(path: Path, dataset: str | None) -> Path:
     """Raises InvalidInput when the file lacks the dataset that was asked for."""
     with imagefiles.open_hdf5(path) as file:
         if dataset is not None:
-            imagefiles.choose_dataset(path, imagefiles.image_datasets(path, file), dataset)
+            imagefiles.choose_dataset(path, imagefiles.image_datasets(path, file, dataset), dataset)
     return path
 
 

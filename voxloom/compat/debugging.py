@@ -213,7 +213,7 @@ def _folder_for(owner: object) -> Path:
 def _picture(path: Path) -> np.ndarray:
     if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
         return _with_pillow(path)
-    if imagefiles.require_kind(imagefiles.require_file(path)) == "hdf5":
+    if imagefiles.kind_of_file(path) == "hdf5":
         with imagefiles.open_hdf5(path) as file:
             shapes = imagefiles.image_datasets(path, file)
         name = next((name for name, shape in shapes.items() if len(shape) in (2, 3)), None)

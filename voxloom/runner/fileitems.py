@@ -21,11 +21,12 @@ def read_item(
     keys: Sequence[str],
     allocate: hdf5.Allocate,
     metas: dict[str, Meta],
+    warn: hdf5.Warn,
 ) -> dict[str, Any]:
     names = wanted_names(schema, keys)
     named = dict.fromkeys(names) if keys and names else {}  # a dataset that was named and is absent reads as None
     try:
-        return from_file(schema, named | hdf5.read(path, names, allocate, metas))
+        return from_file(schema, named | hdf5.read(path, names, allocate, warn, metas))
     except (ValidationError, InvalidInput) as error:
         error.add_note(f"while reading the file {file_id}{_contents(path)}")
         raise

@@ -171,9 +171,12 @@ class TaskHandler(Ending):
         items = []
         for file_id, path in zip(file_ids, paths, strict=True):
             metas: dict[str, Meta] = {}
-            items.append(read_item(file_id, path, schema, keys, allocate, metas))
+            items.append(read_item(file_id, path, schema, keys, allocate, metas, self._warn))
             self._inheritance.remember(file_id, items[-1], metas)
         return items
+
+    def _warn(self, text: str) -> None:
+        self._link.log(text, "WARNING")
 
     def post_data(
         self, result: Sequence[Any], pydantic_data_schema: type[DataSchema], parallel: bool = False

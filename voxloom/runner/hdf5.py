@@ -13,24 +13,28 @@ One dataset per name at the root: contiguous, no filter, in the earliest file fo
 | list or tuple of numbers                   | int64, float64 or bool                      | array              |
 | int, float, bool                           | rank 0: int64, float64, bool                | numpy scalar       |
 
-Numbers are read in the byte order of this machine, whatever the file has: microscopes write both.
+Numbers are read in the byte order of this machine, whatever the file has: microscopes write both. Text is UTF-8,
+whatever the file declares; what is not is read as Latin-1, with a warning.
 `voxloom.runner.schemas` turns what is read into what a schema's field asks for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from voxloom.hdf5 import chunks, links, signatures, text
+from voxloom.hdf5.chunks import Allocate as Allocate
+from voxloom.hdf5.refusals import Refused
 from voxloom.imagemeta import ATTRIBUTE, Meta, parse
 from voxloom.runner.exceptions import InvalidDataset, kind_of
 
-Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
-"""Gives the memory, C-contiguous, that an array of this shape and dtype is read into."""
+Warn = Callable[[str], None]
 
 _TEXT = h5py.string_dtype(encoding="utf-8")
 
@@ -60,32 +64,38 @@ def write(path: Path, datasets: Mapping[str, np.ndarray], metas: Mapping[str, Me
                 made.attrs[ATTRIBUTE] = metas[name].text()
 
 
+def _silent(_text: str) -> None:
+    """Nobody listens."""
+
+
 def read(
     path: Path,
     names: Iterable[str] | None = None,
     allocate: Allocate = np.empty,
+    warn: Warn = _silent,
     metas: dict[str, Meta] | None = None,
 ) -> dict[str, Any]:
-    """The datasets of those names that the file has at its root, or all; groups are passed over.
+    """The datasets of those names that the file has, by default all at its root; groups are passed over.
 
     `metas` is filled with what datasets say of their axes and sizes. Arrays are the caller's own and writable. Raises
-    InvalidDataset if the file is no HDF5 file."""
+    InvalidDataset if the file is no HDF5 file, or holds what must not be read."""
     with _open(path) as file:
-        found = {name: file.get(name) for name in (file if names is None else names)}
+        ids = {name: links.find_dataset(file.id, name) for name in (file if names is None else names)}
+        found = {name: h5py.Dataset(one) for name, one in ids.items() if one is not None}
         if metas is not None:
             metas.update(_metas(found))
-        return {name: read_dataset(item, allocate) for name, item in found.items() if isinstance(item, h5py.Dataset)}
+        return {name: read_dataset(one, allocate, warn) for name, one in found.items()}
 
 
 def names_in(path: Path) -> list[str]:
     """The datasets at the root of a file."""
     with _open(path) as file:
-        return [name for name in file if isinstance(file.get(name), h5py.Dataset)]
+        return [name for name in file if links.find_dataset(file.id, name) is not None]
 
 
-def _metas(found: Mapping[str, Any]) -> Iterator[tuple[str, Meta]]:
+def _metas(found: Mapping[str, h5py.Dataset]) -> Iterator[tuple[str, Meta]]:
     for name, item in found.items():
-        if isinstance(item, h5py.Dataset) and ATTRIBUTE in item.attrs and (meta := parse(_attribute(item))) is not None:
+        if ATTRIBUTE in item.attrs and (meta := parse(_attribute(item))) is not None:
             yield name, meta
 
 
@@ -96,38 +106,53 @@ def _attribute(dataset: h5py.Dataset) -> Any:
         return None
 
 
-def read_dataset(dataset: h5py.Dataset, allocate: Allocate = np.empty) -> Any:
+def read_dataset(dataset: h5py.Dataset, allocate: Allocate = np.empty, warn: Warn = _silent) -> Any:
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        return _read_text(dataset)
+        return _read_text(dataset, warn)
     if dataset.shape is None:
         return None
     if dataset.shape == () or dataset.dtype.hasobject:
-        return dataset[()]
+        return chunks.read_any(dataset)
     dtype = dataset.dtype if dataset.dtype.isnative else dataset.dtype.newbyteorder("=")
-    array = allocate(dataset.shape, dtype)
-    if array.size:
-        dataset.read_direct(array)
-    return array
+    return chunks.read(dataset, dtype=dtype, allocate=allocate)
 
 
-def _open(path: Path) -> h5py.File:
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
     try:
-        return h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        if not path.is_file() or h5py.is_hdf5(path):
-            raise
-        raise InvalidDataset("The file is no HDF5 file: upload one that h5py can open.") from error
-
-
-def _read_text(dataset: h5py.Dataset) -> str | list[Any] | None:
+        raise _not_opened(path) or error from error
     try:
-        value = dataset.asstr()[()]
-    except UnicodeDecodeError as error:
-        raise InvalidDataset(f"{dataset.name} holds text that is not UTF-8: write it as UTF-8") from error
+        with file:
+            yield file
+    except Refused as error:
+        raise InvalidDataset(f"The file cannot be read: {error}.") from error
+
+
+def _not_opened(path: Path) -> InvalidDataset | None:
+    """What is said of a file that is no HDF5 file, or is open elsewhere."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as raw:
+        if signatures.is_open_for_writing(raw):
+            return InvalidDataset(f"The file cannot be read: {signatures.OPEN_FOR_WRITING}.")
+        if signatures.find_hdf5(raw) is not None:
+            return None
+        raw.seek(0)
+        told = signatures.told_by(raw.read(signatures.HEAD))
+    return InvalidDataset(f"The file is no HDF5 file: {f'it is {told}' if told else 'upload one that h5py can open'}.")
+
+
+def _read_text(dataset: h5py.Dataset, warn: Warn) -> str | list[Any] | None:
+    value = chunks.read_any(dataset)
     if isinstance(value, h5py.Empty):
         return None
-    text: str | list[Any] = value.tolist() if isinstance(value, np.ndarray) else value
-    return text
+    found: str | list[Any]
+    found, guessed = text.all_decoded(value)
+    if guessed:
+        warn(text.latin_1_warning(str(dataset.name)))
+    return found
 
 
 def _is_text(value: Any) -> bool:
