@@ -25,7 +25,7 @@ _WAY_ON = "put the right file back from a backup, or run `voxloom doctor --repai
 class Damaged(Misconfigured):
     """A file is not what it was when it was last used."""
 
-    code = "damaged"
+    code = "data_folder_damaged"
 
 
 @dataclass(frozen=True, slots=True)
