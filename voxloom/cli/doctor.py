@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from voxloom.cli.scrub import scrub
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
 from voxloom.errors import Misconfigured, Unavailable, VoxloomError
@@ -44,8 +45,21 @@ class Finding:
     next_step: str | None = None
 
 
-def doctor(ctx: typer.Context) -> None:
+def doctor(
+    ctx: typer.Context,
+    scrubs: bool = typer.Option(
+        False, "--scrub", help="Instead, read every stored object and compare it with its digest; takes long."
+    ),
+    data: Path | None = typer.Option(None, "--data", help="With --scrub: the server's data folder."),
+    give: bool = typer.Option(
+        False, "--give-digests", help="With --scrub: objects without a digest get that of their bytes as they are now."
+    ),
+    everything: bool = typer.Option(False, "--all", help="With --scrub: name the objects that are fine, too."),
+) -> None:
     """Check this machine and the server; exit code 1 when something needs doing."""
+    if scrubs:
+        scrub(data=data, give=give, everything=everything)
+        return
     sick = False
     for finding in examine(ctx):
         sick = sick or finding.next_step is not None
