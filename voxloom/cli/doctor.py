@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli import datafolder
+from voxloom.cli.scrub import scrub
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
 from voxloom.cli.telling import AsJson, show
@@ -51,6 +52,20 @@ def doctor(
         Path | None,
         typer.Option(help="The server's data folder, where it was started with --data.", show_default=False),
     ] = None,
+    scrubs: Annotated[
+        bool,
+        typer.Option("--scrub", help="Instead, read every stored object and compare it with its digest; takes long."),
+    ] = False,
+    give: Annotated[
+        bool,
+        typer.Option(
+            "--give-digests",
+            help="With --scrub: objects without a digest get that of their bytes as they are now.",
+        ),
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --scrub: name the objects that are fine, too.")
+    ] = False,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Mend a damaged data folder, with the server stopped. Nothing is deleted."),
@@ -58,6 +73,9 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check this machine and the server; exit code 1 when something needs doing."""
+    if scrubs:
+        scrub(data=data, give=give, everything=everything, as_json=as_json)
+        return
     findings: list[Finding] = []
     for finding in mend(data) if repair else examine(ctx, data):
         findings.append(finding)
