@@ -14,7 +14,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -92,7 +92,7 @@ class LocalObjectStore(ObjectStore):
         if engine is None:
             return
         await _end(self._sweeper)
-        await _whatever(engine.keep_clock(), "keep its clock")
+        await sweep.whatever(engine.keep_clock(), "keep its clock")
         await engine.close()
 
     async def put(
@@ -143,7 +143,7 @@ class LocalObjectStore(ObjectStore):
             take = partial(self._take_files, engine.blobs, collection, files)
             rows = await engine.movers.obtain(engine.blobs.give_up, take)
             await engine.write([Put(row) for row in rows])
-            await _whatever(engine.movers.run(_remove, files), "remove files that are now objects")
+            await sweep.whatever(engine.movers.run(_remove, files), "remove files that are now objects")
             return await engine.movers.run(_infos_of, rows)
 
     async def get(self, collection: str, key: str) -> bytes:
@@ -300,11 +300,11 @@ class LocalObjectStore(ObjectStore):
     async def _keep_swept(self, engine: Engine) -> None:
         """Tidies up after a crash, then deletes what expires, for as long as the store is open."""
         tidy = sweep.set_aside(engine.readers, engine.movers, engine.blobs, self._folder, engine.expiry.now())
-        await _whatever(tidy, "tidy up")
+        await sweep.whatever(tidy, "tidy up")
         while True:
-            await _whatever(sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now()), "tidy up")
-            await _whatever(self._expire(engine), "delete what has expired")
-            await _whatever(engine.back_up(), "back up its database")
+            await sweep.whatever(sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now()), "tidy up")
+            await sweep.whatever(self._expire(engine), "delete what has expired")
+            await sweep.whatever(engine.back_up(), "back up its database")
             await asyncio.sleep(SWEEP_EVERY)
 
     async def _expire(self, engine: Engine) -> None:
@@ -381,14 +381,6 @@ async def _end(task: asyncio.Task[None] | None) -> None:
     (outcome,) = await asyncio.gather(task, return_exceptions=True)
     if isinstance(outcome, Exception):
         log.error("the side task %s had died", task.get_name(), exc_info=outcome)
-
-
-async def _whatever(work: Awaitable[object], what: str) -> None:
-    """For what can wait until the next time."""
-    try:
-        await work
-    except StoreUnavailable as error:
-        log.warning("the object store could not %s: %s", what, error)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from collections.abc import Awaitable
 from pathlib import Path
 
 from shared.expiry import DAY
@@ -15,6 +16,7 @@ from shared.objects.embedded.folder import clear_left
 from shared.objects.embedded.quarantine import KEEP_SECS, Quarantine
 from shared.objects.embedded.threads import Pool, Readers
 from shared.objects.embedded.writer import Writer
+from voxloom.errors import StoreUnavailable
 
 STEP = 200
 """Objects deleted in one go: others' writes come in between."""
@@ -76,3 +78,11 @@ def _clear(connection: sqlite3.Connection, quarantine: Quarantine, now: float) -
     if gone:
         log.info("removed %d files that no object consists of, set aside %d days ago", gone, KEEP_SECS // DAY)
     return gone
+
+
+async def whatever(work: Awaitable[object], what: str) -> None:
+    """For what can wait until the next time."""
+    try:
+        await work
+    except StoreUnavailable as error:
+        log.warning("the object store could not %s: %s", what, error)
