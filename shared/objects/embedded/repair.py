@@ -135,8 +135,12 @@ class _Sources:
     def _all(self, connection: sqlite3.Connection | None) -> Iterator[Row]:
         if connection is None:
             return
-        for values in salvage.rows(connection, "objects", table.COLUMNS, "id"):
-            yield Row(*values)  # type: ignore[arg-type]
+        try:
+            columns = table.columns_in(connection)
+        except sqlite3.DatabaseError:
+            columns = table.COLUMNS
+        for values in salvage.rows(connection, "objects", columns, "id"):
+            yield Row(**dict(zip(columns, values, strict=True)))  # type: ignore[arg-type]
 
     def settings(self, name: str) -> list[tuple[object, ...]]:
         for connection in (self._current, self._old):

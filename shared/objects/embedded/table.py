@@ -73,6 +73,12 @@ def prepare(connection: sqlite3.Connection, *, mode: str = "WAL") -> None:
     kept.prepare(connection)
 
 
+def columns_in(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Those of `Row` that a database has, in its order: one of an older version has no digests."""
+    has_digest = any(column[1] == "digest" for column in connection.execute("PRAGMA table_info(objects)"))
+    return (*COLUMNS, "digest") if has_digest else COLUMNS
+
+
 def load(connection: sqlite3.Connection, wanted: Sequence[Address]) -> dict[Address, Row]:
     """The rows among `wanted` that are there, without their bodies."""
     found: dict[Address, Row] = {}
@@ -101,7 +107,7 @@ def save(connection: sqlite3.Connection, fold: Fold) -> None:
 def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Many rows, in a transaction of its own."""
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(_upsert(1), (row[:10] for row in rows))
+    connection.executemany(_upsert(1), ((*row[:10], row.digest) for row in rows))
     connection.execute("COMMIT")
 
 
