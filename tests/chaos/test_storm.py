@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.executions import (
+from messages.executions import AlgorithmPin, (
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionFinished,
@@ -265,7 +265,8 @@ def make_refusable(storm: Storm, patch: pytest.MonkeyPatch, folder: Path) -> Non
             raise StoreUnavailable("full")
         return await put(*args, **more)
 
-    async def tree(materials: Materials, algorithm: object, overlay: object) -> Path:
+    async def tree(materials: Materials, algorithm: AlgorithmPin, overlay: object) -> Path:
+        materials.trees.remember(folder.name, materials.trees.generation(algorithm.module))
         return folder
 
     patch.setattr(bus, "publish", publish_or_not)
