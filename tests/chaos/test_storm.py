@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.executions import AlgorithmPin, (
+from messages.executions import (
+    AlgorithmPin,
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionFinished,
