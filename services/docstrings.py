@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -49,8 +50,20 @@ def _of_class(cls: type) -> Mapping[str, str]:
 
 @cache
 def _of_module(module: ModuleType) -> Mapping[str, Mapping[str, str]]:
-    tree = ast.parse(inspect.getsource(module))
+    tree = _parsed(inspect.getsource(module))
     return {node.name: dict(_of_body(node.body)) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _parsed(source: str) -> ast.Module:
+    """Without the collection of garbage: what runs then may parse as well (a traceback does), and Python 3.11 counts
+    the depth of all parsers as one and raises SystemError (CPython issue 106905)."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _of_body(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:

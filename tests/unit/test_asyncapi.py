@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import gc
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from typer.testing import CliRunner
 from messages.base import ENVELOPE, Event
 from messages.wire import EVENTS
 from services.asyncapi import document
-from services.docstrings import field_docs
+from services.docstrings import _parsed, field_docs
 from shared.bus.base import KEEP, Queue
 from shared.bus.topology import ALL, matches
 from tests.each import each
@@ -184,6 +187,23 @@ def test_what_is_said_of_a_field_is_found_in_the_source() -> None:
         ("Below", "parts"): "All of them.",
         ("Above", "size"): "In bytes.",
     }
+
+
+def test_garbage_whose_end_parses_does_not_disturb_the_reading_of_a_source() -> None:
+    """As the traceback of a warning does, which the end of a socket that nobody closed is told with."""
+
+    def parse(phase: str, info: dict[str, int]) -> None:
+        ast.parse("x = [1, 2]")
+
+    often = gc.get_threshold()
+    gc.callbacks.append(parse)
+    gc.set_threshold(1, 1, 1)
+    try:
+        tree = _parsed(inspect.getsource(inspect))
+    finally:
+        gc.set_threshold(*often)
+        gc.callbacks.remove(parse)
+    assert isinstance(tree.body[0], ast.Expr)
 
 
 def test_the_command_prints_it() -> None:
