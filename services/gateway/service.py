@@ -49,8 +49,7 @@ from voxloom.ids import new_id
 from voxloom.models import utc_now
 
 LIVE = (
-    *(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in ("progressed", "logged")),
-    "training.state-set.#",
+    *(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in ("progressed", "logged", "state-set")),
     "worker.heartbeat.#",
 )
 OVERLAP = timedelta(minutes=3)
