@@ -128,7 +128,7 @@ class TestSamples:
         body = {"files": [{"image": [await upload(client), UNKNOWN, *HOSTILE]}]}
         answer = await client.post("/api/v0/sample", json=body)
         assert refusal(answer) == (404, "sample_input_files_not_found")
-        assert answer.json()["details"] == dict.fromkeys(("file_ids", "missing_file_ids"), [UNKNOWN, *HOSTILE])
+        assert answer.json()["details"] == {key: [UNKNOWN, *HOSTILE] for key in ("file_ids", "missing_file_ids")}
         assert refusal(await client.get("/api/v0/sample/all")) == (404, "samples_not_found")
 
     async def test_a_file_that_is_about_to_be_deleted_is_not_there(
