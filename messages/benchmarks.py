@@ -12,6 +12,7 @@ from messages.executions import (
     ExecutionRequested,
     ExecutionRequeued,
     ExecutionStarted,
+    ExecutionStateSet,
     ExecutionStopPassed,
     ExecutionStopped,
     ExecutionStopRequested,
@@ -63,4 +64,8 @@ class BenchmarkFailed(ExecutionFailed):
 
 
 class BenchmarkStopped(ExecutionStopped):
+    entity = "benchmark"
+
+
+class BenchmarkStateSet(ExecutionStateSet):
     entity = "benchmark"

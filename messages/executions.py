@@ -167,6 +167,15 @@ class ExecutionProgressed(Event):
     progress: float
 
 
+class ExecutionStateSet(Event):
+    """What the author's code says of itself; only the newest counts."""
+
+    entity = "execution"
+    verb = "state-set"
+    transient = True
+    state: dict[str, Any]
+
+
 class ExecutionLogged(Event):
     """Lines of a run's log. `offset` is how many characters of this attempt's log came before."""
 

@@ -15,6 +15,7 @@ from messages.executions import (
     ExecutionRequested,
     ExecutionRequeued,
     ExecutionStarted,
+    ExecutionStateSet,
     ExecutionStopPassed,
     ExecutionStopped,
     ExecutionStopRequested,
@@ -113,10 +114,5 @@ class TrainingCheckpointDropped(Event):
     checkpoint_id: str
 
 
-class TrainingStateSet(Event):
-    """What the author's code says of itself; only the newest counts."""
-
+class TrainingStateSet(ExecutionStateSet):
     entity = "training"
-    verb = "state-set"
-    transient = True
-    state: dict[str, Any]

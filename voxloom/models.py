@@ -210,6 +210,18 @@ class UrlResponse(Value):
 # --- executions -------------------------------------------------------------------------------------------
 
 
+WaitingReason = Literal["no_device", "worker_away", "others_first", "starting"]
+
+
+class Waiting(Value):
+    """Why a run has not begun. `no_device`: no worker has a device that it wants. `worker_away`: those that have one,
+    or the one that the run was given to, are not heard. `others_first`: all slots are taken, and `ahead` waiting runs
+    come first. `starting`: there is a free slot for it."""
+
+    reason: WaitingReason
+    ahead: int = 0
+
+
 def _empty_if_none(value: Any) -> Any:
     return {} if value is None else value
 
@@ -234,7 +246,8 @@ class ExecutionResponse(Value):
 
 
 class ExecutionRecord(Value):
-    """One execution. Before the end: `time_completed` and `log` are "", outputs `[]`, progress 0.0."""
+    """One execution. Before the end: `time_completed` is "", outputs are `[]`. `time_started` is when the author's code
+    began, null before that; on /api/v0 it is the submit time."""
 
     execution_id: str
     algorithm_id: str
@@ -248,10 +261,15 @@ class ExecutionRecord(Value):
     output_dataset_ids: list[str] = []
     status: Status
     progress: float = 0.0
-    time_started: Time
+    time_started: Time | None
     time_completed: TimeOrEmpty = ""
     log: str = ""
     # Ours.
+    time_submitted: str = ""
+    waiting: Waiting | None = None
+    """While it has not begun."""
+    state: dict[str, Any] = {}
+    """The newest that the algorithm has said of itself with `set_state`."""
     algorithm_name: str = ""
     algorithm_major_version: str = ""
     project: str = "default"
@@ -267,7 +285,8 @@ class ExecutionRecord(Value):
 
 
 class ExecutionSummary(Value):
-    """One row of a list of executions."""
+    """One row of a list of executions. `time_started` is when the author's code began, null before that. The error has
+    the beginning of its message, and no details."""
 
     execution_id: str
     algorithm_id: str
@@ -276,10 +295,12 @@ class ExecutionSummary(Value):
     algorithm_minor_version: str | None
     status: Status
     progress: float
-    time_started: Time
+    time_started: Time | None
     time_completed: TimeOrEmpty
     project: str
     attempt: int
+    time_submitted: str = ""
+    error: RunError | None = None
     task: Literal["execution", "training", "benchmark"] = "execution"
 
 
@@ -368,7 +389,7 @@ class TrainingRecord(Value):
     algorithm_id: str
     status: Status
     progress: float = 0.0
-    time_started: Time
+    time_started: Time | None
     time_completed: Time | None = None
     log: str | None = None
     training_data: list[str]
@@ -379,6 +400,8 @@ class TrainingRecord(Value):
     algorithm_minor_version: str | None = None
     output_checkpoint_ids: list[str] = []
     # Ours.
+    time_submitted: str = ""
+    waiting: Waiting | None = None
     algorithm_name: str = ""
     algorithm_major_version: str = ""
     project: str = "default"
@@ -404,10 +427,12 @@ class TrainingSummary(Value):
     algorithm_minor_version: str | None
     status: Status
     progress: float
-    time_started: Time
+    time_started: Time | None
     time_completed: TimeOrEmpty
     project: str
     attempt: int
+    time_submitted: str = ""
+    error: RunError | None = None
 
 
 class CheckpointRecord(Value):
@@ -451,11 +476,13 @@ class BenchmarkRecord(Value):
     algorithm_id: str
     additional_parameters: dict[str, Any]
     status: Status
-    time_started: Time
+    time_started: Time | None
     time_completed: TimeOrEmpty = ""
     log: str = ""
     data: dict[str, Any] = {}
     # Ours.
+    time_submitted: str = ""
+    waiting: Waiting | None = None
     algorithm_minor_version: str | None = None
     progress: float = 0.0
     project: str = "default"

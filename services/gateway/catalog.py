@@ -15,8 +15,8 @@ from messages.executions import Task
 from messages.runs import RUN_ENTITIES
 from services.gateway.paging import Page, PageQuery, Position, cursor_at, position_of
 from shared.records.fold import RunState
-from shared.records.view import shown_progress
-from voxloom.models import ExecutionSummary, Status, format_time
+from shared.records.view import begun, short_error, shown_progress
+from voxloom.models import ExecutionSummary, RunError, Status, format_time
 
 FLUSH_AT = 200
 """Changed runs after which their rows are written even if nobody asks for a list."""
@@ -30,6 +30,7 @@ _SCHEMA = """
 CREATE TABLE runs (
     id TEXT NOT NULL UNIQUE, started INTEGER NOT NULL, completed INTEGER, status INTEGER NOT NULL,
     algorithm INTEGER NOT NULL, minor TEXT, progress REAL NOT NULL, attempt INTEGER NOT NULL, task INTEGER NOT NULL,
+    began INTEGER, error TEXT,
     took INTEGER NOT NULL AS (coalesce(completed - started, -1))
 );
 CREATE INDEX by_start ON runs (task, started, id);
@@ -41,13 +42,15 @@ CREATE INDEX by_duration_of_status ON runs (task, status, took, id);
 CREATE INDEX by_duration_of_algorithm ON runs (task, algorithm, took, id);
 """
 _WRITE = """
-INSERT INTO runs (id, started, completed, status, algorithm, minor, progress, attempt, task)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET completed = excluded.completed,
-status = excluded.status, progress = excluded.progress, attempt = excluded.attempt
+INSERT INTO runs (id, started, completed, status, algorithm, minor, progress, attempt, task, began, error)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET completed = excluded.completed,
+status = excluded.status, progress = excluded.progress, attempt = excluded.attempt,
+began = excluded.began, error = excluded.error
 """
-_COLUMNS = "id, started, completed, status, algorithm, minor, progress, attempt, task"
+_COLUMNS = "id, started, completed, status, algorithm, minor, progress, attempt, task, began, error"
 
-Row = tuple[str, int, int | None, int, int, str | None, float, int, int]
+Row = tuple[str, int, int | None, int, int, str | None, float, int, int, int | None, str | None]
+"""`started` is the submit time; `error` is JSON."""
 _TASKS: tuple[Task, ...] = RUN_ENTITIES
 
 
@@ -232,20 +235,24 @@ class Catalog:
             shown_progress(state, run.progress),
             state.attempt,
             _TASKS.index(state.work.task),
+            _number_or_none(begun(state)),
+            _json(short_error(state)),
         )
 
     def _row_from(self, row: ExecutionSummary) -> Row:
         algorithm = Algorithm(row.algorithm_id, row.algorithm_name, row.algorithm_major_version, row.project)
         return (
             row.execution_id,
-            _number(datetime.fromisoformat(row.time_started)) if row.time_started else 0,
-            _number(datetime.fromisoformat(row.time_completed)) if row.time_completed else None,
+            _parsed(row.time_submitted or row.time_started) or 0,  # earlier versions call the one by the other's name
+            _parsed(row.time_completed),
             _NUMBERS[row.status],
             self._algorithm(algorithm),
             row.algorithm_minor_version,
             row.progress,
             row.attempt,
             _TASKS.index(row.task),
+            _parsed(row.time_started),
+            _json(row.error),
         )
 
     def _algorithm(self, algorithm: Algorithm) -> int:
@@ -256,7 +263,7 @@ class Catalog:
         return number
 
     def _summary(self, row: Row) -> ExecutionSummary:
-        run, started, completed, status, number, minor, progress, attempt, task = row
+        run, started, completed, status, number, minor, progress, attempt, task, began, error = row
         algorithm = self._algorithms[number]
         return ExecutionSummary(
             execution_id=run,
@@ -266,11 +273,13 @@ class Catalog:
             algorithm_minor_version=minor,
             status=_STATUSES[status],
             progress=progress,
-            time_started=_text(started),
+            time_started=_text(began) if began is not None else None,
+            time_submitted=_text(started),
             time_completed=_text(completed) if completed is not None else "",
             project=algorithm.project,
             attempt=attempt,
             task=_TASKS[task],
+            error=RunError.model_validate_json(error) if error else None,
         )
 
 
@@ -340,6 +349,18 @@ def _position(query: Query, row: Row) -> Position:
 
 def _number(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def _number_or_none(moment: datetime | None) -> int | None:
+    return None if moment is None else _number(moment)
+
+
+def _parsed(text: str | None) -> int | None:
+    return _number(datetime.fromisoformat(text)) if text else None
+
+
+def _json(error: RunError | None) -> str | None:
+    return None if error is None else error.model_dump_json(exclude_none=True)
 
 
 def _text(number: int) -> str:

@@ -14,7 +14,7 @@ from services.gateway.fileindex import FileIndex
 from services.gateway.filesight import FileSight
 from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
-from services.gateway.live import LiveView
+from services.gateway.live import LiveRun, LiveView
 from services.gateway.looking import Looking
 from services.gateway.metrics import Metrics
 from services.gateway.sampling import Sampler
@@ -24,9 +24,12 @@ from services.gateway.workers import Workers
 from shared.bus.base import Bus
 from shared.checkpoints import KnownCheckpoints
 from shared.objects.base import ObjectStore
+from shared.records.fold import RunState
+from shared.records.view import Heard
 from shared.room import BoundlessRoom, Room
 from shared.samples import KnownSamples
 from shared.settings import Settings
+from voxloom.models import Status, Waiting
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,17 @@ class Context:
     """Clients that follow all runs just now."""
     describe: Callable[[], Description] = Description
     """Takes a quarter of a second when it is asked first: not on the loop."""
+
+    def heard_of(self, run: LiveRun, log: str | None = None) -> Heard:
+        """What a record shows of a run beside its state; `log` as far as the caller has it."""
+        return Heard(log, run.progress, run.told, self.waiting(run.state))
+
+    def waiting(self, state: RunState) -> Waiting | None:
+        """Why a run has not begun yet, as far as that can be seen from here."""
+        if state.status is Status.PENDING:
+            return self.view.lines.why(state.run, self.workers.offers())
+        held = state.stage.incarnation if state.stage and state.status is Status.STARTED else None
+        return Waiting(reason="worker_away") if held is not None and self.workers.is_away(held) else None
 
     async def publish(self, event: Event) -> None:
         """Says something, and knows it as soon as it is kept: what was answered can be read at once."""

@@ -17,16 +17,17 @@ from messages.executions import (
     ExecutionLogged,
     ExecutionProgressed,
     ExecutionRequested,
+    ExecutionStateSet,
     RecordsDeleted,
     RecordsDeleteRequested,
 )
 from messages.runs import is_of_run
 from messages.scheduler import SchedulerAdmitted
-from messages.trainings import TrainingStateSet
 from services.gateway.catalog import Catalog, Listed
 from services.gateway.deletions import DeletedRuns
 from services.gateway.ended import EndedRuns
 from services.gateway.livelog import LiveLog
+from services.gateway.waitinglines import WaitingLines
 from shared.records.fold import DeployState, RunState, fold, fold_deploy
 from shared.records.ledger import DECISIONS, Snapshot
 from shared.records.store import RecordStore
@@ -84,6 +85,7 @@ class LiveView:
         self._arrivals: dict[str, asyncio.Future[None]] = {}
         self._deleted = DeletedRuns()
         self._knows_old_deploys = False
+        self.lines = WaitingLines()
         self._epoch = 0
         self._closed = False
         self.newest = 0
@@ -118,6 +120,7 @@ class LiveView:
         for state in snapshot.runs:
             run = LiveRun(state)
             self._place(run)
+            self.lines.note(state)
             self._catalog.touch(run)
         for deploy in snapshot.deploys:
             self._place_deploy(deploy)
@@ -149,6 +152,7 @@ class LiveView:
                 return
             run = LiveRun(fold(None, event), offset=offset)
             self._place(run)
+            self.lines.note(run.state)
             self._changed(run)
         elif isinstance(event, ExecutionRequested) and run.state.work is not None:
             if run.state.stage is None:  # else its newest status stands further on
@@ -172,6 +176,7 @@ class LiveView:
     def _moved(self, run: LiveRun, offset: int) -> None:
         """To another status, at this offset of the stream."""
         run.offset = offset
+        self.lines.note(run.state)
         for watcher in run.watchers:
             watcher.statuses.append((offset, run.state))
         if run.state.ended:
@@ -241,7 +246,7 @@ class LiveView:
         if isinstance(event, ExecutionProgressed) and event.progress > run.progress:
             run.progress = event.progress
             self._changed(run)
-        elif isinstance(event, TrainingStateSet):
+        elif isinstance(event, ExecutionStateSet):
             run.told = event.state
             run.notify()
         elif isinstance(event, ExecutionLogged):

@@ -50,8 +50,7 @@ from voxloom.errors import Misconfigured, Unavailable
 from voxloom.ids import new_id
 
 LIVE = (
-    *(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in ("progressed", "logged")),
-    "training.state-set.#",
+    *(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in ("progressed", "logged", "state-set")),
     "worker.heartbeat.#",
 )
 OVERLAP = timedelta(minutes=3)

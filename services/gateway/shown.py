@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shared.records.fold import RunState
-from shared.records.view import benchmark_record, execution_record, training_record
+from shared.records.view import Heard, benchmark_record, execution_record, training_record
 from voxloom.models import BenchmarkRecord, ExecutionRecord, TrainingRecord
 
 LARGE = 64 << 10
 KEPT = 2
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Shown(NamedTuple):
     state: RunState
-    log: str
-    progress: float
-    told: Mapping[str, Any]
+    heard: Heard
     json: bytes
 
 
@@ -28,35 +23,42 @@ class ShownRecords:
     """Parameters can make a record megabytes large, and hundreds may watch a run: all of them get the same bytes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, bool], _Shown] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool, bool], _Shown] = OrderedDict()
 
-    def json(self, state: RunState, *, log: str, progress: float, told: Mapping[str, Any] = NOTHING) -> bytes:
-        """The record of a run whose request is known, of whichever task."""
-        key = (state.run, bool(log))
+    def json(self, state: RunState, heard: Heard, *, as_v0: bool = False) -> bytes:
+        """The record of a run whose request is known, of whichever task. `as_v0`: as clients of Compox expect it."""
+        key = (state.run, bool(heard.log), as_v0)
         kept = self._kept.get(key)
-        if kept is not None and kept.state is state and kept[1:4] == (log, progress, told):
+        if kept is not None and kept.state is state and kept.heard == heard:
             return kept.json
-        record = _record(state, log, progress, told)
-        json = record.__pydantic_serializer__.to_json(record)
+        record = _record(state, heard)
+        shown = as_in_v0(record) if as_v0 else record
+        json = shown.__pydantic_serializer__.to_json(shown)
         if len(json) >= LARGE:
-            self._keep(key, _Shown(state, log, progress, told, json))
+            self._keep(key, _Shown(state, heard, json))
         return json
 
-    def _keep(self, key: tuple[str, bool], shown: _Shown) -> None:
+    def _keep(self, key: tuple[str, bool, bool], shown: _Shown) -> None:
         self._kept[key] = shown
         self._kept.move_to_end(key)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
 
-def _record(
-    state: RunState, log: str, progress: float, told: Mapping[str, Any]
-) -> ExecutionRecord | TrainingRecord | BenchmarkRecord:
+Record = ExecutionRecord | TrainingRecord | BenchmarkRecord
+
+
+def as_in_v0(record: Record) -> Record:
+    """There a run has started when it was submitted, and waits without a word."""
+    return record.model_copy(update={"time_started": record.time_submitted, "waiting": None})
+
+
+def _record(state: RunState, heard: Heard) -> Record:
     assert state.work is not None
     match state.work.task:
         case "execution":
-            return execution_record(state, log=log, progress=progress)
+            return execution_record(state, heard)
         case "training":
-            return training_record(state, log=log, progress=progress, told=dict(told))
+            return training_record(state, heard)
         case "benchmark":
-            return benchmark_record(state, log=log, progress=progress)
+            return benchmark_record(state, heard)

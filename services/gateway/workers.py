@@ -18,6 +18,7 @@ from messages.workers import (
     WorkerStarted,
     WorkerStopped,
 )
+from services.gateway.waitinglines import Offers
 from shared.records.fold import RunState, Stage
 from voxloom.models import WorkerLane, WorkerRecord, WorkerRun, WorkerState, format_time, utc_now
 
@@ -116,6 +117,23 @@ class Workers:
         """How many CUDA cards live workers have; None: no worker is there that could say."""
         lanes = [lane for one in self._known.values() if self._state(one) == "live" for lane in one.lanes]
         return sum(len(lane.cards) or 1 for lane in lanes if lane.device == "cuda") if lanes else None
+
+    def offers(self) -> Offers:
+        """Which device classes runs may wait for."""
+        slots: Counter[str] = Counter()
+        away: set[str] = set()
+        for one in self._known.values():
+            state = self._state(one)
+            if state == "live":
+                slots.update({lane.device_class: lane.slots for lane in one.lanes})
+            elif state == "silent":
+                away.update(lane.device_class for lane in one.lanes)
+        return Offers(slots, away)
+
+    def is_away(self, incarnation: str) -> bool:
+        """Whether that worker is known and not heard."""
+        known = self._known.get(incarnation)
+        return known is not None and self._state(known) == "silent"
 
     def count(self) -> Mapping[WorkerState, int]:
         """How many are in which state."""

@@ -17,10 +17,10 @@ from messages.executions import (
     ExecutionLogged,
     ExecutionProgressed,
     ExecutionStarted,
+    ExecutionStateSet,
     Result,
 )
 from messages.runs import of_task
-from messages.trainings import TrainingStateSet
 from messages.workers import Lane
 from services.worker.data import Materials, RunFiles
 from services.worker.devices import Device
@@ -396,8 +396,7 @@ class Attempt:
 
     def on_state(self, state: dict[str, Any]) -> None:
         self._state = state
-        if self.assignment.work.task == "training":
-            self._announce(TrainingStateSet, state=state)
+        self._announce(ExecutionStateSet, state=state)
 
     def _on_log(self, offset: int, text: str) -> None:
         self._announce(ExecutionLogged, offset=offset, text=text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from messages.executions import Result
 from messages.trainings import Checkpoint
@@ -14,18 +16,31 @@ from voxloom.models import (
     DeployRecord,
     ExecutionRecord,
     ExecutionSummary,
+    RunError,
     Status,
     TrainingRecord,
+    Waiting,
     format_time,
 )
 
 
-def execution_record(state: RunState, *, log: str | None = None, progress: float = 0.0) -> ExecutionRecord:
-    """The record of a run whose request is known.
+class Heard(NamedTuple):
+    """What is known of a run beside its state: nothing of it is kept with that."""
 
-    `log` is the text where the caller has more of it than the record itself (a running attempt's, or a long one's);
-    `progress` the newest that was heard of a run that has not ended.
-    """
+    log: str | None = None
+    """Where the caller has more of it than the record itself: a running attempt's, or a long one."""
+    progress: float = 0.0
+    """The newest of a run that has not ended."""
+    told: Mapping[str, Any] = MappingProxyType({})
+    """The newest that its algorithm has said of itself."""
+    waiting: Waiting | None = None
+
+
+NOTHING = Heard()
+
+
+def execution_record(state: RunState, heard: Heard = NOTHING) -> ExecutionRecord:
+    """The record of a run whose request is known."""
     work, stage = state.work, state.stage
     assert work is not None
     result = stage.result if stage else None
@@ -41,11 +56,14 @@ def execution_record(state: RunState, *, log: str | None = None, progress: float
         additional_parameters=work.parameters,
         session_token=work.session_token,
         output_dataset_ids=result.outputs if result and state.status is Status.COMPLETED else [],
+        state=result.state if result else dict(heard.told),
         status=state.status,
-        progress=shown_progress(state, progress),
-        time_started=_text(state.submitted),
+        progress=shown_progress(state, heard.progress),
+        time_started=_started(state),
+        time_submitted=_text(state.submitted),
+        waiting=heard.waiting,
         time_completed=_text(stage.time) if stage and state.ended else "",
-        log=log if log is not None else (result.log if result else ""),
+        log=heard.log if heard.log is not None else (result.log if result else ""),
         algorithm_name=work.algorithm.name,
         algorithm_major_version=work.algorithm.major,
         project=state.project,
@@ -60,23 +78,23 @@ def execution_record(state: RunState, *, log: str | None = None, progress: float
     )
 
 
-def training_record(
-    state: RunState, *, log: str | None = None, progress: float = 0.0, told: dict[str, Any] | None = None
-) -> TrainingRecord:
-    """As `execution_record`, of a training. `told` is the newest that its algorithm has said of itself."""
+def training_record(state: RunState, heard: Heard = NOTHING) -> TrainingRecord:
+    """As `execution_record`, of a training."""
     work, stage, result = state.work, state.stage, _result(state)
     assert work is not None
     return TrainingRecord(
         training_id=state.run,
         algorithm_id=work.algorithm.algorithm_id,
         status=state.status,
-        progress=shown_progress(state, progress),
-        time_started=_text(state.submitted),
+        progress=shown_progress(state, heard.progress),
+        time_started=_started(state),
+        time_submitted=_text(state.submitted),
+        waiting=heard.waiting,
         time_completed=_text(stage.time) if stage and state.ended else None,
-        log=log if log is not None else (result.log if result else ""),
+        log=heard.log if heard.log is not None else (result.log if result else ""),
         training_data=work.sample_ids,
         additional_parameters=work.parameters,
-        state=result.state if result else told or {},
+        state=result.state if result else dict(heard.told),
         tags=work.tags,
         checkpoint_id=work.checkpoint_id,
         algorithm_minor_version=work.algorithm.minor,
@@ -97,7 +115,7 @@ def training_record(
     )
 
 
-def benchmark_record(state: RunState, *, log: str | None = None, progress: float = 0.0) -> BenchmarkRecord:
+def benchmark_record(state: RunState, heard: Heard = NOTHING) -> BenchmarkRecord:
     """As `execution_record`, of a benchmark."""
     work, stage, result = state.work, state.stage, _result(state)
     assert work is not None
@@ -106,12 +124,14 @@ def benchmark_record(state: RunState, *, log: str | None = None, progress: float
         algorithm_id=work.algorithm.algorithm_id,
         additional_parameters=work.parameters,
         status=state.status,
-        time_started=_text(state.submitted),
+        time_started=_started(state),
+        time_submitted=_text(state.submitted),
+        waiting=heard.waiting,
         time_completed=_text(stage.time) if stage and state.ended else "",
-        log=log if log is not None else (result.log if result else ""),
+        log=heard.log if heard.log is not None else (result.log if result else ""),
         data=result.data if result and state.status is Status.COMPLETED else {},
         algorithm_minor_version=work.algorithm.minor,
-        progress=shown_progress(state, progress),
+        progress=shown_progress(state, heard.progress),
         project=state.project,
         attempt=state.attempt,
         worker_id=stage.worker_id if stage else None,
@@ -154,12 +174,38 @@ def execution_summary(state: RunState, *, progress: float = 0.0) -> ExecutionSum
         algorithm_minor_version=work.algorithm.minor,
         status=state.status,
         progress=shown_progress(state, progress),
-        time_started=_text(state.submitted),
+        time_started=_started(state),
+        time_submitted=_text(state.submitted),
         time_completed=_text(state.stage.time) if state.stage and state.ended else "",
         project=state.project,
         attempt=state.attempt,
         task=work.task,
+        error=short_error(state),
     )
+
+
+LONGEST_SHOWN = 300
+"""Characters of an error's message in a list."""
+
+
+def short_error(state: RunState) -> RunError | None:
+    """Why a run has failed, as lists have it."""
+    error = state.stage.result.error if state.stage and state.stage.result else None
+    if error is None:
+        return None
+    message = error.message
+    shown = message if len(message) <= LONGEST_SHOWN else f"{message[:LONGEST_SHOWN]} …"
+    return error.model_copy(update={"message": shown, "details": None})
+
+
+def begun(state: RunState) -> datetime | None:
+    """When the author's code of the newest attempt began; None where it has not."""
+    return state.began.time if state.began is not None and state.status is not Status.PENDING else None
+
+
+def _started(state: RunState) -> str | None:
+    moment = begun(state)
+    return None if moment is None else format_time(moment)
 
 
 def deploy_record(state: DeployState) -> DeployRecord:

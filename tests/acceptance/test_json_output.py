@@ -62,7 +62,7 @@ def test_every_command_tells_programs_what_is_promised(
     run, file = ran["execution"]["execution_id"], ran["execution"]["output_dataset_ids"][0]
     assert ran["saved"] == ["out.tif"]
     program.told("train", "mine", "-d", "image=scan.npy")
-    for command in ("ls", "ls files", "checkpoints", "queues", "workers", "dead list"):
+    for command in ("ls", "ls files", "ls trainings", "checkpoints", "queues", "workers", "dead list"):
         assert program.told(command).strip(), command
     for command, *more in (("status", run), ("logs", run), ("save", run, "later.h5"), ("info", file)):
         program.told(command, *more)

@@ -120,6 +120,7 @@ async def test_who_asks_to_hide_sources_is_not_exported(server: Server, key: str
     # Then no version of it comes out any more
     answers = [await server.export(**query) for query in ({}, {"algorithm_minor_version": "0"})]
     assert [answer.json()["code"] for answer in answers] == ["algorithm_not_exportable"] * 2
+    assert all({"algorithm_name", "algorithm_major_version"} <= answer.json()["details"].keys() for answer in answers)
     assert (await server.about())["exportable"] is False
 
 

@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 from messages.deploys import AlgorithmDeleteRequested, DeployRequested
-from messages.executions import ExecutionStopRequested
+from messages.executions import ExecutionFailed, ExecutionStateSet, ExecutionStopRequested, Result
+from messages.workers import Lane, WorkerStarted
 from services.gateway.reach import shown_host
 from services.gateway.service import Gateway
 from shared.files import COLLECTION, post
@@ -518,6 +519,54 @@ class TestExecutions:
     )
     async def test_a_wrong_query_is_422(self, client: Client, query: str) -> None:
         assert outcome(await client.get(f"/api/v1/executions?{query}")) == (422, "request_validation_error")
+
+
+class TestWaiting:
+    async def test_a_run_says_what_it_waits_for_and_has_not_started(self, tmp_path: Path) -> None:
+        async with world_at(tmp_path, lease=600.0) as world, client_of(world) as client:
+            # Given a worker with one slot, a run that it has, and two that wait
+            algorithm_id = await world.deploy()
+            lanes = [Lane(device_class="cpu", device="cpu", slots=1)]
+            await world.bus.publish(WorkerStarted(subject="i1", worker_id="w", lanes=lanes))
+            busy, first, second = [await execute(client, algorithm_id) for _ in range(3)]
+            await world.start(busy)
+            # When they are asked for
+            told = [await record(client, run) for run in (busy, first, second)]
+            old = (await client.get(f"/api/v0/executions/{first}")).json()
+        # Then they say how many come first, and only what runs has started
+        assert [one["waiting"] for one in told] == [
+            None,
+            {"reason": "others_first", "ahead": 0},
+            {"reason": "others_first", "ahead": 1},
+        ]
+        assert [one["time_started"] is None for one in told] == [False, True, True]
+        assert all(one["time_submitted"] for one in told)
+        assert (old["time_started"], old["waiting"]) == (told[1]["time_submitted"], None)
+
+    async def test_without_a_worker_there_is_no_device(self, client: Client, world: World) -> None:
+        run = await execute(client, await world.deploy())
+        assert (await record(client, run))["waiting"] == {"reason": "no_device", "ahead": 0}
+
+    async def test_what_an_execution_says_of_itself_shows_and_stays(self, client: Client, world: World) -> None:
+        run = await execute(client, await world.deploy())
+        await world.start(run)
+        world.bus.announce(ExecutionStateSet(subject=run, attempt=1, state={"found": 3}))
+
+        async def shown() -> bool:
+            return bool((await record(client, run))["state"] == {"found": 3})
+
+        await eventually(shown)
+        await world.complete(run, state={"found": 4})
+        assert (await record(client, run, wait=10))["state"] == {"found": 4}
+
+    async def test_a_row_of_a_list_says_why_its_run_has_failed(self, client: Client, world: World) -> None:
+        run = await execute(client, await world.deploy())
+        error = RunError(type="ValueError", message="too dark", code="algorithm_error")
+        end = ExecutionFailed(subject=run, attempt=1, epoch=1, worker_id="w", result=Result(error=error))
+        await world.bus.publish(end)
+        await world.settled()
+        (row,) = (await client.get("/api/v1/executions")).json()
+        assert (row["error"]["code"], row["error"]["message"]) == ("algorithm_error", "too dark")
 
 
 class TestLogs:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from messages.executions import ExecutionStopRequested, Result
 from messages.trainings import (
@@ -23,6 +26,7 @@ from shared import checkpoints, files
 from tests.contract.gateway_world import HDF5, World, eventually
 from tests.contract.gateway_world import client as client
 from tests.contract.gateway_world import world as world
+from voxloom.cli.program import app
 from voxloom.ids import new_id
 
 UNKNOWN = "00000000-0000-1000-8000-000000000000"
@@ -124,7 +128,7 @@ class TestSamples:
         body = {"files": [{"image": [await upload(client), UNKNOWN, *HOSTILE]}]}
         answer = await client.post("/api/v0/sample", json=body)
         assert refusal(answer) == (404, "sample_input_files_not_found")
-        assert answer.json()["details"]["missing_file_ids"] == [UNKNOWN, *HOSTILE]
+        assert answer.json()["details"] == {key: [UNKNOWN, *HOSTILE] for key in ("file_ids", "missing_file_ids")}
         assert refusal(await client.get("/api/v0/sample/all")) == (404, "samples_not_found")
 
     async def test_a_file_that_is_about_to_be_deleted_is_not_there(
@@ -209,6 +213,15 @@ class TestTrainings:
         assert (record["status"], record["progress"], record["state"]) == ("COMPLETED", 1.0, {"loss": 0.1})
         assert (await client.get(f"/api/v1/trainings/{training}/log")).text == "done\n"
         assert (await client.get(f"/api/v1/trainings/{training}/events")).text.count("event: status") == 1
+
+    async def test_trainings_are_listed_by_the_command_line(self, client: httpx.AsyncClient, world: World) -> None:
+        training = await begun(world, client)
+        shown = await asyncio.to_thread(CliRunner().invoke, app, ["--url", world.gateway.url, "ls", "trainings"])
+        listed = await asyncio.to_thread(
+            CliRunner().invoke, app, ["--url", world.gateway.url, "ls", "trainings", "--json", "-n", "5"]
+        )
+        assert (shown.exit_code, training in shown.stdout) == (0, True), shown.output
+        assert [one["training_id"] for one in json.loads(listed.stdout)] == [training]
 
     async def test_trainings_and_executions_are_listed_apart(self, client: httpx.AsyncClient, world: World) -> None:
         training = await begun(world, client)

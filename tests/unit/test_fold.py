@@ -31,7 +31,7 @@ from messages.trainings import (
     TrainingStarted,
 )
 from shared.records.fold import DeployState, RunState, fold, fold_deploy
-from shared.records.view import deploy_record, execution_record, training_record
+from shared.records.view import Heard, deploy_record, execution_record, training_record
 from tests.unit.training_samples import checkpoint_of
 from voxloom.models import DeployStatus, RunError, Status
 
@@ -162,7 +162,7 @@ def test_a_failed_record_has_progress_one_and_no_outputs() -> None:
 
 def test_a_stopped_record_keeps_the_highest_progress_heard() -> None:
     state = folded(requested(), ended(ExecutionStopped, 1, progress=0.4))
-    assert execution_record(state, progress=0.5).progress == 0.5
+    assert execution_record(state, Heard(progress=0.5)).progress == 0.5
 
 
 def deploy_history() -> list[Event]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from messages.executions import ExecutionFailed, Result
 from services.gateway.catalog import Catalog, Listed, Query
 from services.gateway.paging import PageQuery
 from shared.records.fold import RunState, fold
-from tests.unit.gateway_samples import START, completed, requested
+from shared.records.view import execution_summary
+from tests.unit.gateway_samples import START, completed, requested, started
 from voxloom.errors import InvalidInput
-from voxloom.models import Status
+from voxloom.models import ExecutionSummary, RunError, Status, format_time
 
 
 def state(run: str, second: float, *, ended: bool = True, **changes: str) -> RunState:
@@ -149,3 +151,40 @@ def test_only_what_is_over_can_be_deleted(catalog: Catalog) -> None:
     catalog.delete(["run-00", "run-01", "nobody"])
     left = every(catalog, 5)
     assert ("run-00" in left, "run-01" in left) == (True, False)
+
+
+def test_a_row_says_when_the_run_began_and_why_it_failed() -> None:
+    # Given a run that waits, and one that has begun and failed
+    catalog = Catalog()
+    error = RunError(type="ValueError", message="x" * 1000, code="algorithm_error", details={"a": 1})
+    failed = fold(state("failed", 0, ended=False), started("failed"))
+    end = ExecutionFailed(subject="failed", attempt=1, epoch=1, time=START, result=Result(error=error))
+    catalog.touch(Listed(fold(failed, end)))
+    catalog.touch(Listed(state("waits", 5, ended=False)))
+    # When they are listed
+    waits, failed_row = catalog.page(query()).items
+    # Then the one has not started, and the other says the beginning of why
+    assert (waits.time_started, waits.error, waits.time_submitted != "") == (None, None, True)
+    assert failed_row.time_started is not None
+    assert failed_row.error is not None
+    assert (failed_row.error.code, len(failed_row.error.message) < 400, failed_row.error.details) == (
+        "algorithm_error",
+        True,
+        None,
+    )
+
+
+def test_rows_as_the_recorder_keeps_them_are_listed_the_same(catalog: Catalog) -> None:
+    rows = catalog.page(query()).items
+    again = Catalog()
+    again.load(rows)
+    assert again.page(query()).items == rows
+
+
+def test_a_row_of_an_earlier_version_has_started_when_it_was_submitted() -> None:
+    row = execution_summary(state("old", 1)).model_dump(exclude={"time_submitted", "error"})
+    row["time_started"] = format_time(START)
+    catalog = Catalog()
+    catalog.load([ExecutionSummary.model_validate(row)])
+    (item,) = catalog.page(query()).items
+    assert (item.time_submitted, item.time_started) == (format_time(START), format_time(START))

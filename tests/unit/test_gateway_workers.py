@@ -185,6 +185,17 @@ def test_they_are_counted_by_state(story: Story) -> None:
     assert story.workers.count() == {"live": 1, "draining": 1, "silent": 0, "gone": 1}
 
 
+def test_what_they_offer_is_what_lives_and_takes_runs(story: Story) -> None:
+    # Given one that is silent, one that drains, and two that live
+    story.hear(beat("i0", worker_id="lost", lanes=[GPU]))
+    story.now += LEASE + 1
+    story.hear(beat("i1", worker_id="leaving", draining=True), beat("i2", worker_id="a"), beat("i3", worker_id="b"))
+    # Then runs can wait for those two
+    offers = story.workers.offers()
+    assert (dict(offers.slots), set(offers.away)) == ({"cpu": 8}, {"gpu"})
+    assert [story.workers.is_away(one) for one in ("i0", "i1", "i2", "nobody")] == [True, False, False, False]
+
+
 def test_events_of_others_are_passed_over(story: Story) -> None:
     story.hear(requested(), completed("run"))
     assert story.records() == []

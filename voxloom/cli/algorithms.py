@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from voxloom.cli.text import printable, show_table
 from voxloom.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from voxloom.models import AlgorithmRecord, ExecutionSummary
+    from voxloom.models import AlgorithmRecord, ExecutionSummary, TrainingSummary
 
 
 def deploy(
@@ -42,9 +43,10 @@ def deploy(
 def ls(
     ctx: typer.Context,
     what: Annotated[
-        str | None, typer.Argument(help="`files`: the files in place of those.", show_default=False)
+        str | None,
+        typer.Argument(help="`files` or `trainings`: those in place of algorithms and runs.", show_default=False),
     ] = None,
-    number: Annotated[int, typer.Option("-n", min=0, help="How many recent runs (or files) to show.")] = 10,
+    number: Annotated[int, typer.Option("-n", min=0, help="How many recent runs (files, trainings) to show.")] = 10,
     status: Annotated[str | None, typer.Option(help="Only runs of this status: FAILED, say.")] = None,
     algorithm: Annotated[str | None, typer.Option(help="Only runs of this algorithm, by name or id.")] = None,
     sort: Annotated[
@@ -56,15 +58,22 @@ def ls(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the algorithms and the recent runs, or the newest files."""
-    if what not in (None, "files"):
-        raise InvalidInput(f"There is no list of {what!r}; say `files`, or nothing for algorithms and runs.")
+    """Show the algorithms and the recent runs, or the newest files, or the recent trainings."""
+    if what not in (None, "files", "trainings"):
+        raise InvalidInput(
+            f"There is no list of {what!r}; say `files` or `trainings`, or nothing for algorithms and runs."
+        )
     if what == "files":
         show_files(ctx, number, sort, as_json=as_json)
         return
+    wanted = status.upper() if status is not None else None
+    if what == "trainings":
+        with connect(ctx) as client:
+            trainings = list(client.trainings(limit=number, status=wanted, algorithm=algorithm, sort=sort))
+        _show_trainings(trainings, as_json=as_json)
+        return
     with connect(ctx) as client:
         algorithms = client.algorithms()
-        wanted = status.upper() if status is not None else None
         recent = list(client.executions(limit=number, status=wanted, algorithm=algorithm, sort=sort))
     if as_json:
         from voxloom.cli.answers import Listed
@@ -98,17 +107,36 @@ def _show_executions(recent: list[ExecutionSummary]) -> None:
     if not recent:
         typer.echo("Nothing has been run yet. Run something with `voxloom run ALGORITHM FILE -o OUT`.")
         return
+    _show_runs("RUN", [(one.execution_id, one) for one in recent])
+
+
+def _show_trainings(recent: list[TrainingSummary], *, as_json: bool) -> None:
+    if as_json:
+        show(recent)
+    elif recent:
+        _show_runs("TRAINING", [(one.training_id, one) for one in recent])
+    else:
+        typer.echo("Nothing has been trained yet. Train an algorithm with `voxloom train ALGORITHM -d KEY=FILE`.")
+
+
+def _show_runs(what: str, recent: Sequence[tuple[str, ExecutionSummary | TrainingSummary]]) -> None:
+    """With the errors of those that have failed, where there are such."""
     rows = [
         (
-            one.execution_id,
+            run,
             f"{one.algorithm_name} {one.algorithm_major_version}.{one.algorithm_minor_version or '?'}",
             str(one.status),
             "" if str(one.status) == "FAILED" else f"{one.progress:.0%}",
-            one.time_started[:19].replace("T", " "),
+            (one.time_submitted or one.time_started or "")[:19].replace("T", " "),
+            one.error.message if one.error else "",
         )
-        for one in recent
+        for run, one in recent
     ]
-    show_table(("RUN", "ALGORITHM", "STATUS", "DONE", "STARTED (UTC)"), rows, flexible="RUN")
+    titles = (what, "ALGORITHM", "STATUS", "DONE", "SUBMITTED (UTC)", "ERROR")
+    if any(row[-1] for row in rows):
+        show_table(titles, rows, flexible="ERROR")
+    else:
+        show_table(titles[:-1], [row[:-1] for row in rows], flexible=what)
 
 
 def export(

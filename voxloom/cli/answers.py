@@ -19,6 +19,7 @@ from voxloom.models import (
     QueueReport,
     Replayed,
     TrainingRecord,
+    TrainingSummary,
     WorkerRecord,
 )
 
@@ -162,6 +163,7 @@ ANSWERS: dict[str, Any] = {
     "train": TrainingRecord,
     "ls": Listed,
     "ls files": list[FileSummary],
+    "ls trainings": list[TrainingSummary],
     "info": Info,
     "status": ExecutionRecord,
     "stop": Done,

@@ -21,8 +21,8 @@ from voxloom.errors import UndeclaredParameter
 
 if TYPE_CHECKING:
     from voxloom.cli.follow import View
-    from voxloom.client import Client, Run
-    from voxloom.models import AlgorithmRecord, ExecutionRecord
+    from voxloom.client import Client, Run, Update
+    from voxloom.models import AlgorithmRecord, ExecutionRecord, Waiting
 
 
 class Device(StrEnum):
@@ -162,6 +162,7 @@ def _follow(run: Run, view: View, interrupts: Interrupts) -> ExecutionRecord:
         interrupts.let_go()
         for update in run.watch():
             view.take(update)
+            _say_why_it_waits(update, view)
         record = run.wait()
     except KeyboardInterrupt:
         _interrupt(run, view)
@@ -174,6 +175,14 @@ def _follow(run: Run, view: View, interrupts: Interrupts) -> ExecutionRecord:
             f"{printable(describe_end(record))} See `voxloom logs {run.id}`.", details=record.model_dump(mode="json")
         )
     return record
+
+
+def _say_why_it_waits(update: Update, view: View) -> None:
+    from voxloom.client import StatusUpdate
+
+    waiting = update.record.waiting if isinstance(update, StatusUpdate) else None
+    if waiting is not None and waiting.reason != "starting":
+        view.say(f"It waits for {waits_for(waiting)}.")
 
 
 def _interrupt(run: Run, view: View) -> None:
@@ -213,13 +222,31 @@ def facts_of(record: ExecutionRecord) -> list[tuple[str, str]]:
         ("status", str(record.status)),
         ("progress", "" if str(record.status) == "FAILED" else f"{record.progress:.0%}"),
         ("device", record.resolved_execution_device or ""),
-        ("started", record.time_started),
+        ("waits for", waits_for(record.waiting)),
+        ("submitted", record.time_submitted),
+        ("started", record.time_started or ""),
         ("completed", record.time_completed),
         ("took", "" if record.run_seconds is None else f"{record.run_seconds:.3g} s"),
         ("error", "" if error is None else f"{error.type}: {error.message}"),
         *(("output", one) for one in record.output_dataset_ids),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+_WAITS = {
+    "no_device": "a worker with a device that it wants: none is there",
+    "worker_away": "a worker that is not heard from",
+    "starting": "its start: a slot is free",
+}
+
+
+def waits_for(waiting: Waiting | None) -> str:
+    """What a run waits for, in words; nothing of one that does not wait."""
+    if waiting is None:
+        return ""
+    if waiting.reason != "others_first":
+        return _WAITS[waiting.reason]
+    return f"a free slot; {waiting.ahead} {'run comes' if waiting.ahead == 1 else 'runs come'} first"
 
 
 def logs(

@@ -15,6 +15,8 @@ class Ending:
     """What handlers have of it. Records are the server's; what is set here is what the author's code reads here."""
 
     def __init__(self) -> None:
+        self.reported = 0.0
+        """The progress that the author's code has reported last: what the record of a run that is stopped keeps."""
         self._progress = 0.0
         self._status = "RUNNING"
         self._outputs: list[str] | None = None

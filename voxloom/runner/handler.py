@@ -257,8 +257,8 @@ class TaskHandler(Ending):
     def set_progress(self, progress: Any) -> None:
         """`progress` is any real number in [0, 1], else ValueError."""
         self.check_stopped()
-        self._progress = checked_progress(progress)
-        self._link.set_progress(self._progress)
+        self._progress = self.reported = checked_progress(progress)
+        self._link.set_progress(self.reported)
 
     @property
     def state(self) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Host:
             outcome=outcome,
             outputs=given.outputs,
             data=given.data,
-            progress=handler.progress,
+            progress=handler.reported,
             error=error,
             peak_memory_bytes=peak_memory(),
             log_dropped=self._outbox.dropped,

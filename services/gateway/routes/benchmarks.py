@@ -26,8 +26,8 @@ async def get(request: web.Request) -> web.Response:
     run = await find_run(request, "benchmark")
     if query.wait and not run.state.ended:
         await context.view.wait_until_ended(run, query.wait)
-    log = await shown_log(context, run)
-    return json_bytes(context.shown.json(run.state, log=log, progress=run.progress))
+    heard = context.heard_of(run, await shown_log(context, run))
+    return json_bytes(context.shown.json(run.state, heard, as_v0=request.path.startswith("/api/v0/")))
 
 
 async def stop(request: web.Request) -> web.Response:

@@ -23,7 +23,8 @@ from services.gateway.paging import Page, PageQuery, page_answer
 from services.gateway.payloads import json_answer, json_bytes, json_list, read_query
 from services.gateway.routing import Many, Route
 from services.gateway.runs import NAMING, ask_for, ask_to_stop, find_run
-from shared.records.view import execution_record
+from services.gateway.shown import as_in_v0
+from shared.records.view import Heard, execution_record
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import new_id
 from voxloom.models import (
@@ -79,8 +80,9 @@ async def execute_v1(request: web.Request) -> web.Response:
 
 async def get_v0(request: web.Request) -> web.Response:
     run = await find_run(request)
-    log = await shown_log(context_of(request), run)
-    return json_bytes(context_of(request).shown.json(run.state, log=log, progress=run.progress))
+    context = context_of(request)
+    heard = context.heard_of(run, await shown_log(context, run))
+    return json_bytes(context.shown.json(run.state, heard, as_v0=True))
 
 
 async def get(request: web.Request) -> web.Response:
@@ -89,8 +91,8 @@ async def get(request: web.Request) -> web.Response:
     run = await find_run(request)
     if query.wait and not run.state.ended:
         await context.view.wait_until_ended(run, query.wait)
-    log = await shown_log(context, run)
-    return json_bytes(context.shown.json(run.state, log=log, progress=run.progress))
+    heard = context.heard_of(run, await shown_log(context, run))
+    return json_bytes(context.shown.json(run.state, heard))
 
 
 async def stop(request: web.Request) -> web.Response:
@@ -131,7 +133,8 @@ async def list_whole(request: web.Request) -> web.Response:
     for start in range(0, len(page.items), READ_AT_ONCE):
         rows = page.items[start : start + READ_AT_ONCE]
         found += await asyncio.gather(*(context.view.find(row.execution_id) for row in rows))
-    return json_list([execution_record(run.state, progress=run.progress) for run in found if run is not None])
+    records = [execution_record(run.state, Heard(progress=run.progress)) for run in found if run is not None]
+    return json_list([as_in_v0(record) for record in records])
 
 
 async def delete_whole(request: web.Request) -> web.Response:

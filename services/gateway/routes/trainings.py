@@ -32,7 +32,7 @@ async def train(request: web.Request) -> web.Response:
 
 async def get_v0(request: web.Request) -> web.Response:
     run = await find_run(request, "training")
-    return await _record(request, run)
+    return await _record(request, run, as_v0=True)
 
 
 async def get(request: web.Request) -> web.Response:
@@ -43,10 +43,10 @@ async def get(request: web.Request) -> web.Response:
     return await _record(request, run)
 
 
-async def _record(request: web.Request, run: LiveRun) -> web.Response:
+async def _record(request: web.Request, run: LiveRun, *, as_v0: bool = False) -> web.Response:
     context = context_of(request)
-    text = await shown_log(context, run)
-    return json_bytes(context.shown.json(run.state, log=text, progress=run.progress, told=run.told))
+    heard = context.heard_of(run, await shown_log(context, run))
+    return json_bytes(context.shown.json(run.state, heard, as_v0=as_v0))
 
 
 async def stop(request: web.Request) -> web.Response:

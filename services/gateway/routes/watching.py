@@ -9,17 +9,17 @@ import orjson
 from aiohttp import web
 
 from messages.executions import Task
-from services.gateway.context import context_of
+from services.gateway.context import Context, context_of
 from services.gateway.live import LiveRun, LiveView, Watcher
 from services.gateway.logs import log_in_memory, stored_log
 from services.gateway.missed import missed_statuses
 from services.gateway.problems import Handler
 from services.gateway.routing import EVENT_STREAM, TEXT, Route
 from services.gateway.runs import NAMING, find_run
-from services.gateway.shown import ShownRecords
 from services.gateway.transfer import send_object, send_text
 from shared.records.fold import RunState
 from shared.records.store import COLLECTIONS
+from shared.records.view import Heard
 
 KEEP_ALIVE_SECS = 15.0
 AT_ONCE = 1 << 16
@@ -65,7 +65,7 @@ async def _tell_of(request: web.Request, run: LiveRun) -> web.StreamResponse:
         missed = await missed_statuses(context.bus, run.state, seen, view.newest) if seen else None
         if run.state.ended and missed == []:
             return web.Response(status=204)
-        teller = Teller(run, seen, context.shown, missed or ())
+        teller = Teller(run, seen, context, missed or ())
         await response.prepare(request)
         await _tell(response, view, watcher, teller)
     await response.write_eof()
@@ -115,13 +115,11 @@ async def _write(response: web.StreamResponse, parts: Iterator[bytes]) -> None:
 class Teller:
     """What one client has been told of a run, and what there is to tell beyond that."""
 
-    def __init__(
-        self, run: LiveRun, seen: int, shown: ShownRecords, missed: Sequence[tuple[int, RunState]] = ()
-    ) -> None:
+    def __init__(self, run: LiveRun, seen: int, context: Context, missed: Sequence[tuple[int, RunState]] = ()) -> None:
         """`seen`: the offset of the last status that the client knows; `missed`: those that came after it, as far as
         they could be found."""
         self._run = run
-        self._shown = shown
+        self._context = context
         self._first = list(missed)
         if not missed and not 0 < run.offset <= seen:
             self._first.append((run.offset, run.state))
@@ -148,7 +146,8 @@ class Teller:
 
     def _status(self, offset: int, state: RunState) -> Iterator[bytes]:
         yield b"id: %d\nevent: status\ndata: " % offset if offset else b"event: status\ndata: "
-        yield self._shown.json(state, log="", progress=self._run.progress, told=self._run.told)
+        waiting = self._context.waiting(state) if state is self._run.state else None
+        yield self._context.shown.json(state, Heard("", self._run.progress, self._run.told, waiting))
         yield b"\n\n"
 
     def _heard(self) -> Iterator[bytes]:

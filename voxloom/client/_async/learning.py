@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from voxloom.client._aio import in_thread
 from voxloom.client._async.files import AsyncFiles
+from voxloom.client._async.pages import pages
 from voxloom.client._async.runs import AsyncTraining
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._inputs import Given, plan_for_key
@@ -22,7 +23,9 @@ from voxloom.models import (
     ResponseMessage,
     SampleRecord,
     SampleResponse,
+    Status,
     TrainingResponse,
+    TrainingSummary,
 )
 
 M = TypeVar("M", SampleRecord, CheckpointRecord)
@@ -98,6 +101,20 @@ class AsyncLearning:
     def training(self, training_id: str) -> AsyncTraining:
         """A training that was started earlier, by whomever."""
         return AsyncTraining(self._transport, training_id)
+
+    async def trainings(
+        self,
+        *,
+        status: Status | str | None = None,
+        algorithm: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[TrainingSummary]:
+        """Trainings, newest first, fetched page by page as they are asked for; `limit` of them at most. `sort` is as of
+        `executions`."""
+        params = {"status": None if status is None else str(status), "algorithm": algorithm, "sort": sort}
+        async for one in pages(self._transport, "/api/v1/trainings", TrainingSummary, params, limit):
+            yield one
 
     async def delete_training(self, training_id: str) -> None:
         """Deletes the record of a training that is over; its checkpoints stay. Raises Conflict (`training_not_ended`)

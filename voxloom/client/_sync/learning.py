@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from voxloom.client._outputs import Progress
 from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._sio import in_thread
 from voxloom.client._sync.files import Files
+from voxloom.client._sync.pages import pages
 from voxloom.client._sync.runs import Training
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.client._values import as_json
@@ -24,7 +25,9 @@ from voxloom.models import (
     ResponseMessage,
     SampleRecord,
     SampleResponse,
+    Status,
     TrainingResponse,
+    TrainingSummary,
 )
 
 M = TypeVar("M", SampleRecord, CheckpointRecord)
@@ -100,6 +103,19 @@ class Learning:
     def training(self, training_id: str) -> Training:
         """A training that was started earlier, by whomever."""
         return Training(self._transport, training_id)
+
+    def trainings(
+        self,
+        *,
+        status: Status | str | None = None,
+        algorithm: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[TrainingSummary]:
+        """Trainings, newest first, fetched page by page as they are asked for; `limit` of them at most. `sort` is as of
+        `executions`."""
+        params = {"status": None if status is None else str(status), "algorithm": algorithm, "sort": sort}
+        yield from pages(self._transport, "/api/v1/trainings", TrainingSummary, params, limit)
 
     def delete_training(self, training_id: str) -> None:
         """Deletes the record of a training that is over; its checkpoints stay. Raises Conflict (`training_not_ended`)

@@ -1,0 +1,103 @@
+"""Which runs wait, in the order in which the scheduler takes them: to say of one how many come first.
+
+The scheduler decides by what it knows itself; this is what can be seen of it from the events. To find a run in its line
+takes a logarithm of steps, so thousands may be asked for at the same time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from shared.records.fold import RunState
+from voxloom.models import Status, Waiting
+
+_Place = tuple[int, float, str]
+"""Negative priority, submit time, run: what sorts a line."""
+
+
+class Line(NamedTuple):
+    """Runs that want the same: these device classes, the first of them that any worker has; of one project."""
+
+    devices: tuple[str, ...]
+    project: str
+
+
+class Offers(NamedTuple):
+    """What workers have, by device class."""
+
+    slots: Mapping[str, int]
+    """Of those that live and take runs."""
+    away: Collection[str]
+    """Classes that those have who are not heard."""
+
+
+class WaitingLines:
+    """Follows the states of all runs that have not ended."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Line, list[_Place]] = {}
+        self._waiting: dict[str, tuple[Line, _Place]] = {}
+        self._leased: dict[str, tuple[str, str]] = {}
+        self._of_project: Counter[str] = Counter()
+        self._of_class: Counter[str] = Counter()
+
+    def note(self, state: RunState) -> None:
+        """To be called after every change of a run's status."""
+        self._forget(state.run)
+        if state.ended or state.work is None or state.submitted is None:
+            return
+        if state.status is Status.PENDING:
+            line = Line(tuple(state.work.devices), state.project)
+            place = (-state.work.priority, state.submitted.timestamp(), state.run)
+            insort(self._lines.setdefault(line, []), place)
+            self._waiting[state.run] = line, place
+        else:
+            held = state.project, (state.stage.device_class if state.stage else None) or ""
+            self._leased[state.run] = held
+            self._of_project[held[0]] += 1
+            self._of_class[held[1]] += 1
+
+    def _forget(self, run: str) -> None:
+        if (waited := self._waiting.pop(run, None)) is not None:
+            line, place = waited
+            places = self._lines[line]
+            del places[bisect_left(places, place)]
+            if not places:
+                del self._lines[line]
+        if (held := self._leased.pop(run, None)) is not None:
+            self._of_project[held[0]] -= 1
+            self._of_class[held[1]] -= 1
+
+    def why(self, run: str, offers: Offers) -> Waiting | None:
+        """Why this run waits; None where it does not wait for a worker."""
+        found = self._waiting.get(run)
+        if found is None:
+            return None
+        line, place = found
+        wanted = _served_by(line, offers)
+        if wanted is None:
+            away = any(device in offers.away for device in line.devices)
+            return Waiting(reason="worker_away" if away else "no_device")
+        ahead = self._ahead(line.project, place, wanted, offers)
+        free = offers.slots[wanted] - self._of_class[wanted]
+        return Waiting(reason="starting" if ahead < free else "others_first", ahead=ahead)
+
+    def _ahead(self, project: str, place: _Place, wanted: str, offers: Offers) -> int:
+        """The scheduler serves the project with the fewest runs under way: of another project so many come first as it
+        takes to draw level."""
+        rivals = [(line, places) for line, places in self._lines.items() if _served_by(line, offers) == wanted]
+        own = sum(bisect_left(places, place) for line, places in rivals if line.project == project)
+        waiting: Counter[str] = Counter()
+        for line, places in rivals:
+            waiting[line.project] += len(places)
+        level = self._of_project[project] + own
+        others = (min(count, max(0, level - self._of_project[one])) for one, count in waiting.items() if one != project)
+        return own + sum(others)
+
+
+def _served_by(line: Line, offers: Offers) -> str | None:
+    """The device class that this line waits for: the first that is offered at all, as the scheduler has it."""
+    return next((device for device in line.devices if device in offers.slots), None)
