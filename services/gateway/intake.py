@@ -9,9 +9,8 @@ from aiohttp import web
 from services.gateway.bodies import check_size, chunks_of, refuse_encoded
 from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore
 from voxloom.errors import InvalidInput, TooLarge
+from voxloom.hdf5 import signatures
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-FIRST_USER_BLOCK = 512
 LARGEST_USER_BLOCK = 64 << 20
 """HDF5 may begin after a block of any power of two from 512 bytes; one as large as this is none."""
 
@@ -24,34 +23,36 @@ class Hdf5Probe:
         self._place = 0
         self._position = 0
         self._rest = b""
+        self._head = b""
 
     def feed(self, chunk: bytes) -> None:
         """Raises InvalidInput once it is clear that there is none."""
         if self.found:
             return
+        self._head += chunk[: signatures.HEAD - len(self._head)]
         begin, window = self._position - len(self._rest), self._rest + chunk
         self._position += len(chunk)
-        while self._place + len(HDF5_SIGNATURE) <= self._position:
+        while self._place + len(signatures.HDF5) <= self._position:
             start = self._place - begin
-            if window[start : start + len(HDF5_SIGNATURE)] == HDF5_SIGNATURE:
+            if window[start : start + len(signatures.HDF5)] == signatures.HDF5:
                 self.found = True
                 return
-            self._place = self._place * 2 or FIRST_USER_BLOCK
+            self._place = self._place * 2 or signatures.FIRST_USER_BLOCK
         if self._place > LARGEST_USER_BLOCK:
-            raise not_hdf5()
-        self._rest = window[-(len(HDF5_SIGNATURE) - 1) :]
+            raise not_hdf5(self._head)
+        self._rest = window[-(len(signatures.HDF5) - 1) :]
 
     def finish(self) -> None:
         """Raises InvalidInput unless the signature was there."""
         if not self.found:
-            raise not_hdf5()
+            raise not_hdf5(self._head)
 
 
-def not_hdf5() -> InvalidInput:
-    return InvalidInput(
-        "The body is no HDF5 file; send the bytes of a file that h5py or another HDF5 library has written.",
-        code="invalid_hdf5_file",
-    )
+def not_hdf5(head: bytes) -> InvalidInput:
+    """`head`: the begin of the body."""
+    told = signatures.told_by(head)
+    wish = f"it is {told}" if told else "send the bytes of a file that h5py or another HDF5 library has written"
+    return InvalidInput(f"The body is no HDF5 file; {wish}.", code="invalid_hdf5_file")
 
 
 async def hdf5_chunks(request: web.Request) -> AsyncIterator[bytes]:

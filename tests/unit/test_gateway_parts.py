@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from services.gateway.cors import is_own
 from services.gateway.execute import choose_devices
 from services.gateway.hosts import may_be_called
-from services.gateway.intake import HDF5_SIGNATURE, LARGEST_USER_BLOCK, Hdf5Probe
+from services.gateway.intake import LARGEST_USER_BLOCK, Hdf5Probe
 from services.gateway.livelog import HALF, LiveLog
 from services.gateway.payloads import DEEPEST, parse_json
 from shared.algorithms import AlgorithmEntry
 from shared.settings import Settings
 from shared.versions import Description
 from voxloom.errors import InvalidInput
+from voxloom.hdf5 import signatures
 
 
 def entry(supported: list[str], default: str) -> AlgorithmEntry:
@@ -50,7 +51,7 @@ def test_the_wanted_device_comes_first_and_what_is_not_supported_is_warned_of(
 @pytest.mark.parametrize("block", [0, 512, 1024, 65536])
 @pytest.mark.parametrize("step", [1, 7, 512, 1 << 20])
 def test_hdf5_is_recognised_behind_a_user_block_however_it_is_cut(block: int, step: int) -> None:
-    data = bytes(block) + HDF5_SIGNATURE + b"rest"
+    data = bytes(block) + signatures.HDF5 + b"rest"
     probe = Hdf5Probe()
     for start in range(0, len(data), step):
         probe.feed(data[start : start + step])
@@ -58,11 +59,19 @@ def test_hdf5_is_recognised_behind_a_user_block_however_it_is_cut(block: int, st
     assert probe.found
 
 
-@pytest.mark.parametrize("data", [b"", b"\x89HDF", bytes(100) + HDF5_SIGNATURE, b"text " * 1000])
+@pytest.mark.parametrize("data", [b"", b"\x89HDF", bytes(100) + signatures.HDF5, b"text " * 1000])
 def test_what_has_no_signature_in_the_right_place_is_refused(data: bytes) -> None:
     probe = Hdf5Probe()
     probe.feed(data)
     with pytest.raises(InvalidInput, match="no HDF5 file"):
+        probe.finish()
+
+
+def test_a_body_of_another_kind_is_told_what_it_is() -> None:
+    probe = Hdf5Probe()
+    for piece in (b"PK", b"\x03\x04 and so on"):
+        probe.feed(piece)
+    with pytest.raises(InvalidInput, match=r"no HDF5 file; it is a zip archive, as \.npz files are: save"):
         probe.finish()
 
 
