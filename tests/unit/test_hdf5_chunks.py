@@ -144,7 +144,7 @@ def test_a_bomb_takes_no_more_memory_than_its_chunk(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 15  # KiB
 
 
-NEVER: dict[str, Callable[[Any], None]] = {
+NEVER: dict[str, Callable[[Any], Any]] = {
     "in one piece": lambda plan: None,
     "in chunks": lambda plan: plan.set_chunk((5, 7)),
     "packed": lambda plan: (plan.set_chunk((5, 7)), plan.set_deflate(1)),
@@ -153,7 +153,7 @@ NEVER: dict[str, Callable[[Any], None]] = {
 
 @pytest.mark.parametrize("setup", NEVER.values(), ids=NEVER)
 def test_what_was_never_written_is_zero_though_the_file_says_leave_it(
-    tmp_path: Path, setup: Callable[[Any], None]
+    tmp_path: Path, setup: Callable[[Any], Any]
 ) -> None:
     plan = h5p.create(h5p.DATASET_CREATE)
     plan.set_fill_time(h5d.FILL_TIME_NEVER)
@@ -218,6 +218,18 @@ def test_data_that_is_shorter_than_its_shape_is_read_by_nobody(
             continue
         assert set(np.unique(found)) <= {0, 1}
         assert fill is in_plain_chunks
+
+
+@pytest.mark.parametrize("length", [9, 11, 1 << 31])
+def test_text_whose_length_is_not_its_own_is_read_by_nobody(tmp_path: Path, length: int) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        place = file.create_dataset("image", data="ten bytes!", dtype=h5py.string_dtype()).id.get_offset()
+    with (tmp_path / "x.h5").open("r+b") as raw:
+        raw.seek(place)
+        raw.write(length.to_bytes(4, "little"))
+    for read in (ran, downloaded):
+        with pytest.raises(OSError, match="does not match"):
+            read(tmp_path / "x.h5")
 
 
 class TestVirtual:
