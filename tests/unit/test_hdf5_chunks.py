@@ -37,7 +37,7 @@ from tests.unit.hdf5_chunks import (
     sliced_from_afar,
     values_of,
 )
-from voxloom.hdf5 import chunks, lzf, unpacking
+from voxloom.hdf5 import chunks, lzf, slabs, unpacking
 from voxloom.hdf5.chunks import Part
 from voxloom.hdf5.refusals import Refused
 from voxloom.hdf5.unpacking import Wrong
@@ -302,3 +302,19 @@ def test_only_so_much_is_unpacked_at_an_upload(tmp_path: Path, monkeypatch: pyte
     assert len(inspect(str(tmp_path / "x.h5"), LIMIT)) == 2
     with pytest.raises(Refused, match="at \\(0, 0\\)"), h5py.File(tmp_path / "x.h5") as file:
         chunks.read(file["b"])
+
+
+@pytest.mark.parametrize("worth", [1, 200, 1 << 20])
+@pytest.mark.parametrize("largest", [1, 1 << 20])
+@pytest.mark.parametrize("stored", [{}, {"chunks": (5, 7)}, {"chunks": (1, 24), "compression": "gzip"}])
+def test_items_are_those_of_the_whole_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worth: int, largest: int, stored: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(slabs, "WORTH", worth)
+    monkeypatch.setattr(slabs, "LARGEST", largest)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        source = slabs.Slabs(file.create_dataset("x", data=values_of("<u2"), **stored))
+        for index in (15, 0, 4, 5, 14, 1, -1):
+            assert np.array_equal(source[index], values_of("<u2")[index])
+        with pytest.raises(IndexError):
+            source[16]
