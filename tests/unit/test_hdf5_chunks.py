@@ -292,6 +292,15 @@ class TestUnpacking:
                 unpacker.unpack(bad, size)
 
 
+def test_only_so_many_chunks_are_looked_at_in_an_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("a", data=values_of("u1"), chunks=(1, 24)).id.write_direct_chunk((9, 0), b"short")
+    with pytest.raises(Refused, match=r"at \(9, 0\), has 5 bytes where 24"):
+        inspect(str(tmp_path / "x.h5"), LIMIT)
+    monkeypatch.setattr(chunks, "MOST_LOOKED_AT", 9)
+    assert len(inspect(str(tmp_path / "x.h5"), LIMIT)) == 1
+
+
 def test_only_so_much_is_unpacked_at_an_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.hdf5.inspector.MOST_UNPACKED", 100)
     with h5py.File(tmp_path / "x.h5", "w") as file:

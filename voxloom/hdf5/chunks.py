@@ -31,6 +31,8 @@ Stored = dict[Place, Any]
 MOST_STORED = 2
 """Times its unpacked size, and a little, that a stored chunk may have."""
 _SPARE = 1 << 12
+MOST_LOOKED_AT = 200_000
+"""Chunks of a dataset, where not all have to be."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,16 @@ def verify_chunks(
     most: int | None = None,
     stored: Stored | None = None,
 ) -> int:
-    """Looks at the chunks within the bounds, of packed ones at the first, up to `most` bytes unpacked; returns how many
-    those were. `dataset`: its low-level id. Raises Refused."""
+    """Looks at the chunks within the bounds, and returns how many bytes it has unpacked. With `most`, only the first are
+    looked at: up to so many bytes, and up to MOST_LOOKED_AT. `dataset`: its low-level id. Raises Refused."""
     plan = dataset.get_create_plist()
     if plan.get_layout() != h5d.CHUNKED:
         return 0
     pipeline = pipeline_of(name, plan, dataset.get_type().get_size())
+    if stored is None:
+        stored = stored_chunks(dataset, bounds, most=None if most is None else MOST_LOOKED_AT)
     seen = 0
-    for place, one in (stored_chunks(dataset, bounds) if stored is None else stored).items():
+    for place, one in stored.items():
         if pipeline.filters and most is not None and seen >= most:
             break
         seen += _verify_chunk(name, dataset, pipeline, place, one.size)
@@ -142,12 +146,17 @@ def _verify_chunk(name: str, dataset: Any, pipeline: Pipeline, place: Place, siz
     return pipeline.size
 
 
-def stored_chunks(dataset: Any, bounds: Bounds | None = None) -> Stored:
-    """The chunks that were written and have values within the bounds. One walk over all: to ask for each makes the
-    library walk each time."""
+def stored_chunks(dataset: Any, bounds: Bounds | None = None, *, most: int | None = None) -> Stored:
+    """The chunks that were written and have values within the bounds, or the first of them, up to `most`. One walk over
+    all: to ask for each makes the library walk each time."""
     found: list[Any] = []
+
+    def note(one: Any) -> bool | None:
+        found.append(one)
+        return True if len(found) == most else None
+
     if dataset.get_storage_size():
-        dataset.chunk_iter(found.append)
+        dataset.chunk_iter(note)
     lengths = tuple(map(int, dataset.get_create_plist().get_chunk()))
     whole = [(0, int(length)) for length in dataset.get_space().get_simple_extent_dims()]
     return {one.chunk_offset: one for one in found if _crosses(one.chunk_offset, lengths, bounds or whole)}
