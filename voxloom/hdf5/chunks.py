@@ -120,8 +120,8 @@ def verify_chunks(
     most: int | None = None,
     stored: Stored | None = None,
 ) -> int:
-    """Looks at the chunks within the bounds, and returns how many bytes it has unpacked. With `most`, only the first are
-    looked at: up to so many bytes, and up to MOST_LOOKED_AT. `dataset`: its low-level id. Raises Refused."""
+    """Looks at the chunks within the bounds, and returns how many bytes it has unpacked. With `most`, only at the first
+    of them: up to so many bytes, and up to MOST_LOOKED_AT chunks. `dataset`: its low-level id. Raises Refused."""
     plan = dataset.get_create_plist()
     if plan.get_layout() != h5d.CHUNKED:
         return 0
