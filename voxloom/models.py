@@ -265,7 +265,7 @@ class ExecutionRecord(Value):
     time_completed: TimeOrEmpty = ""
     log: str = ""
     # Ours.
-    time_submitted: str = ""
+    time_submitted: TimeOrEmpty = ""
     waiting: Waiting | None = None
     """While it has not begun."""
     state: dict[str, Any] = {}
@@ -299,7 +299,7 @@ class ExecutionSummary(Value):
     time_completed: TimeOrEmpty
     project: str
     attempt: int
-    time_submitted: str = ""
+    time_submitted: TimeOrEmpty = ""
     error: RunError | None = None
     task: Literal["execution", "training", "benchmark"] = "execution"
 
@@ -400,7 +400,7 @@ class TrainingRecord(Value):
     algorithm_minor_version: str | None = None
     output_checkpoint_ids: list[str] = []
     # Ours.
-    time_submitted: str = ""
+    time_submitted: TimeOrEmpty = ""
     waiting: Waiting | None = None
     algorithm_name: str = ""
     algorithm_major_version: str = ""
@@ -431,7 +431,7 @@ class TrainingSummary(Value):
     time_completed: TimeOrEmpty
     project: str
     attempt: int
-    time_submitted: str = ""
+    time_submitted: TimeOrEmpty = ""
     error: RunError | None = None
 
 
@@ -481,7 +481,7 @@ class BenchmarkRecord(Value):
     log: str = ""
     data: dict[str, Any] = {}
     # Ours.
-    time_submitted: str = ""
+    time_submitted: TimeOrEmpty = ""
     waiting: Waiting | None = None
     algorithm_minor_version: str | None = None
     progress: float = 0.0

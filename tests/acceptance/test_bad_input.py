@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import zlib
+
+import h5py
 import pytest
 
 from tests.acceptance.support import Api, algorithm, eventually, generic, zipped
@@ -18,6 +22,35 @@ def inference(self, data, args):
 def postprocess(self, data, args):
     from voxloom.runner.io_schemas import ImageSchema
     return self.post_data(data, ImageSchema)
+"""
+
+SHORT = """
+def preprocess(self, input_data, args):
+    return []
+
+def inference(self, data, args):
+    return []
+
+def postprocess(self, data, args):
+    import h5py, zlib
+    link = self.task_handler._link
+    ((file_id, path),) = link.stage(1)
+    with h5py.File(path, "w") as file:
+        short = file.create_dataset("image", (1024, 1024), "u1", chunks=(1024, 1024), compression="gzip")
+        short.id.write_direct_chunk((0, 0), zlib.compress(b"0123456789"))
+    link.post([file_id])
+    return [file_id]
+"""
+READS = """
+def preprocess(self, input_data, args):
+    from voxloom.runner.io_schemas import ImageSchema
+    return self.fetch_data(input_data["input_dataset_ids"], ImageSchema)
+
+def inference(self, data, args):
+    return data
+
+def postprocess(self, data, args):
+    return []
 """
 
 
@@ -202,6 +235,24 @@ raise RuntimeError("too late")
     # When somebody asks for it, then there is no such file
     file_id = record["log"].split("posted <")[1].split(">")[0]
     assert api.http.get(f"/api/v0/files/{file_id}").status_code == 404
+
+
+def test_chunks_that_unpack_to_too_little_give_nothing_of_the_memory(api: Api) -> None:
+    # Given a file with such a chunk: an upload is refused
+    with io.BytesIO() as room:
+        with h5py.File(room, "w") as file:
+            short = file.create_dataset("image", (1024, 1024), "u1", chunks=(1024, 1024), compression="gzip")
+            short.id.write_direct_chunk((0, 0), zlib.compress(b"0123456789"))
+        refused = api.http.post("/api/v0/files", content=room.getvalue())
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_hdf5_file")
+    assert "too few for the 1048576 that are declared" in refused.json()["detail"]
+    # What a run writes is not looked at, so nobody can read it: no slice, no statistics, no other run
+    (output,) = api.run(api.deployed(algorithm("short", SHORT)))["output_dataset_ids"]
+    for what in ("info", "slice"):
+        answer = api.http.get(f"/api/v1/files/{output}/{what}")
+        assert (answer.status_code, "the 1048576 that are declared" in answer.text) == (422, True)
+    record = api.run(api.deployed(algorithm("reads", READS)), [output])
+    assert (record["status"], "the 1048576 that are declared" in record["error"]["message"]) == ("FAILED", True)
 
 
 @pytest.mark.parametrize("value", ["None", "'text'", "{'a': 1}", "[1, 2]"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from shared.settings import Settings
 from tests.contract.gateway_world import World, client_of, world_at
 from tests.contract.s3_process import ONE_BUCKET
 from tests.s3server import S3Server, new_name
+from voxloom.errors import InvalidInput
 
 Client = httpx.AsyncClient
 Fill = Callable[[h5py.File], Any]
@@ -263,6 +265,9 @@ class TestPlaces:
         assert list(world.gateway.store.scratch.glob("look-*")) == []
 
 
+WANTED = ("dataset", "axis", "index", "contrast", "low", "high")
+
+
 class TestHostileFiles:
     """As a run could write them: what comes through an upload is inspected before."""
 
@@ -392,6 +397,17 @@ class TestOnS3:
         read, found = await self.cut(store, looking, axis=axis, index=at)
         assert np.array_equal(found, data.take(at, axis))
         assert 0 < read <= (1024 * KIB + 2 * BLOCK if axis == 0 else 8 * 2 * BLOCK)
+
+    async def test_a_chunk_that_unpacks_to_too_little_is_refused(self, store: S3ObjectStore, looking: Looking) -> None:
+        def short(file: h5py.File) -> None:
+            dataset = file.create_dataset("x", (64, 64), "u1", chunks=(64, 64), compression="gzip")
+            dataset.id.write_direct_chunk((0, 0), zlib.compress(b"0123456789"))
+
+        path = store.scratch / "x.h5"
+        await asyncio.to_thread(path.write_bytes, made(short))
+        await store.put_files(COLLECTION, [FileUpload(bytes_key("x"), path)])
+        with pytest.raises(InvalidInput, match="has 10 bytes where 4096 are declared"):
+            await looking.slice(await locate(store, "x"), dict.fromkeys(WANTED) | {"format": "npy"})
 
     async def test_what_was_read_lately_is_not_read_again(self, store: S3ObjectStore, looking: Looking) -> None:
         await self.put(store, VOLUME, chunks=(8, 16, 48), compression="gzip")

@@ -37,7 +37,7 @@ from tests.unit.hdf5_chunks import (
     sliced_from_afar,
     values_of,
 )
-from voxloom.hdf5 import chunks, lzf, unpacking
+from voxloom.hdf5 import chunks, lzf, slabs, unpacking
 from voxloom.hdf5.chunks import Part
 from voxloom.hdf5.refusals import Refused
 from voxloom.hdf5.unpacking import Wrong
@@ -144,7 +144,7 @@ def test_a_bomb_takes_no_more_memory_than_its_chunk(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 15  # KiB
 
 
-NEVER: dict[str, Callable[[Any], object]] = {
+NEVER: dict[str, Callable[[Any], Any]] = {
     "in one piece": lambda plan: None,
     "in chunks": lambda plan: plan.set_chunk((5, 7)),
     "packed": lambda plan: (plan.set_chunk((5, 7)), plan.set_deflate(1)),
@@ -153,7 +153,7 @@ NEVER: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("setup", NEVER.values(), ids=NEVER)
 def test_what_was_never_written_is_zero_though_the_file_says_leave_it(
-    tmp_path: Path, setup: Callable[[Any], object]
+    tmp_path: Path, setup: Callable[[Any], Any]
 ) -> None:
     plan = h5p.create(h5p.DATASET_CREATE)
     plan.set_fill_time(h5d.FILL_TIME_NEVER)
@@ -220,6 +220,18 @@ def test_data_that_is_shorter_than_its_shape_is_read_by_nobody(
         assert fill is in_plain_chunks
 
 
+@pytest.mark.parametrize("length", [9, 11, 1 << 31])
+def test_text_whose_length_is_not_its_own_is_read_by_nobody(tmp_path: Path, length: int) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        place = file.create_dataset("image", data="ten bytes!", dtype=h5py.string_dtype()).id.get_offset()
+    with (tmp_path / "x.h5").open("r+b") as raw:
+        raw.seek(place)
+        raw.write(length.to_bytes(4, "little"))
+    for read in (ran, downloaded):
+        with pytest.raises(OSError, match="does not match"):
+            read(tmp_path / "x.h5")
+
+
 class TestVirtual:
     """A dataset that is put together from others of its file."""
 
@@ -280,6 +292,15 @@ class TestUnpacking:
                 unpacker.unpack(bad, size)
 
 
+def test_only_so_many_chunks_are_looked_at_in_an_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("a", data=values_of("u1"), chunks=(1, 24)).id.write_direct_chunk((9, 0), b"short")
+    with pytest.raises(Refused, match=r"at \(9, 0\), has 5 bytes where 24"):
+        inspect(str(tmp_path / "x.h5"), LIMIT)
+    monkeypatch.setattr(chunks, "MOST_LOOKED_AT", 9)
+    assert len(inspect(str(tmp_path / "x.h5"), LIMIT)) == 1
+
+
 def test_only_so_much_is_unpacked_at_an_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.hdf5.inspector.MOST_UNPACKED", 100)
     with h5py.File(tmp_path / "x.h5", "w") as file:
@@ -290,3 +311,19 @@ def test_only_so_much_is_unpacked_at_an_upload(tmp_path: Path, monkeypatch: pyte
     assert len(inspect(str(tmp_path / "x.h5"), LIMIT)) == 2
     with pytest.raises(Refused, match="at \\(0, 0\\)"), h5py.File(tmp_path / "x.h5") as file:
         chunks.read(file["b"])
+
+
+@pytest.mark.parametrize("worth", [1, 200, 1 << 20])
+@pytest.mark.parametrize("largest", [1, 1 << 20])
+@pytest.mark.parametrize("stored", [{}, {"chunks": (5, 7)}, {"chunks": (1, 24), "compression": "gzip"}])
+def test_items_are_those_of_the_whole_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worth: int, largest: int, stored: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(slabs, "WORTH", worth)
+    monkeypatch.setattr(slabs, "LARGEST", largest)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        source = slabs.Slabs(file.create_dataset("x", data=values_of("<u2"), **stored))
+        for index in (15, 0, 4, 5, 14, 1, -1):
+            assert np.array_equal(source[index], values_of("<u2")[index])
+        with pytest.raises(IndexError):
+            source[16]

@@ -26,9 +26,13 @@ Place = tuple[int, ...]
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 """Gives the memory, C-contiguous, that an array of this shape and dtype is read into."""
 Bounds = list[tuple[int, int]]
+Stored = dict[Place, Any]
+"""Chunks by where they begin, as h5py tells of them: `size`, `byte_offset`."""
 MOST_STORED = 2
 """Times its unpacked size, and a little, that a stored chunk may have."""
 _SPARE = 1 << 12
+MOST_LOOKED_AT = 200_000
+"""Chunks of a dataset, where not all have to be."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,16 @@ class Part:
 ALL = Part()
 
 
-def read(dataset: Any, part: Part = ALL, *, dtype: np.dtype[Any] | None = None, allocate: Allocate = np.empty) -> Array:
-    """The values of an h5py.Dataset of numbers or records, by default in the file's dtype.
+def read(
+    dataset: Any,
+    part: Part = ALL,
+    *,
+    dtype: np.dtype[Any] | None = None,
+    allocate: Allocate = np.empty,
+    stored: Stored | None = None,
+) -> Array:
+    """The values of an h5py.Dataset of numbers or records, by default in the file's dtype. `stored`: the chunks of the
+    part, where they are known already.
 
     Raises Refused, and OSError or RuntimeError as h5py does for damaged files."""
     plan = dataset.id.get_create_plist()
@@ -72,9 +84,9 @@ def read(dataset: Any, part: Part = ALL, *, dtype: np.dtype[Any] | None = None, 
     if plan.get_layout() == h5d.CHUNKED:
         pipeline = pipeline_of(str(dataset.name), plan, dataset.id.get_type().get_size())
         if pipeline.filters and pipeline.is_ours and _is_raw(dataset):
-            Chunks(dataset, pipeline).read_into(found, part)
+            Chunks(dataset, pipeline).read_into(found, part, stored)
             return found
-    verify(dataset, part)
+    verify(dataset, part, stored)
     if plan.get_layout() != h5d.CONTIGUOUS or dataset.id.get_offset() is None:
         found[...] = fill_value(dataset)  # The library skips what was never written where the file tells it to.
     if found.size:
@@ -88,7 +100,7 @@ def read_any(dataset: Any) -> Any:
     return dataset[()]
 
 
-def verify(dataset: Any, part: Part = ALL) -> None:
+def verify(dataset: Any, part: Part = ALL, stored: Stored | None = None) -> None:
     """Raises Refused unless the library can read that part without using memory that is not the file's."""
     plan = dataset.id.get_create_plist()
     check_storage(str(dataset.name), dataset.id, plan)
@@ -96,21 +108,31 @@ def verify(dataset: Any, part: Part = ALL) -> None:
         for name, source in sources(str(dataset.name), dataset.id, plan):
             verify_chunks(name, source)
     else:
-        verify_chunks(str(dataset.name), dataset.id, part.bounds(dataset.shape or ()))
+        bounds = part.bounds(dataset.shape or ())
+        verify_chunks(str(dataset.name), dataset.id, bounds, stored=stored)
 
 
-def verify_chunks(name: str, dataset: Any, bounds: Bounds | None = None, most: int | None = None) -> int:
-    """Looks at the chunks within the bounds, of packed ones at the first, up to `most` bytes unpacked; returns how many
-    those were. `dataset`: its low-level id. Raises Refused."""
+def verify_chunks(
+    name: str,
+    dataset: Any,
+    bounds: Bounds | None = None,
+    *,
+    most: int | None = None,
+    stored: Stored | None = None,
+) -> int:
+    """Looks at the chunks within the bounds, and returns how many bytes it has unpacked. With `most`, only at the first
+    of them: up to so many bytes, and up to MOST_LOOKED_AT chunks. `dataset`: its low-level id. Raises Refused."""
     plan = dataset.get_create_plist()
     if plan.get_layout() != h5d.CHUNKED:
         return 0
     pipeline = pipeline_of(name, plan, dataset.get_type().get_size())
+    if stored is None:
+        stored = stored_chunks(dataset, bounds, most=None if most is None else MOST_LOOKED_AT)
     seen = 0
-    for place, stored in stored_chunks(dataset, bounds).items():
+    for place, one in stored.items():
         if pipeline.filters and most is not None and seen >= most:
             break
-        seen += _verify_chunk(name, dataset, pipeline, place, stored.size)
+        seen += _verify_chunk(name, dataset, pipeline, place, one.size)
     return seen
 
 
@@ -124,12 +146,17 @@ def _verify_chunk(name: str, dataset: Any, pipeline: Pipeline, place: Place, siz
     return pipeline.size
 
 
-def stored_chunks(dataset: Any, bounds: Bounds | None = None) -> dict[Place, Any]:
-    """Where the chunks begin that were written and have values within the bounds, and what h5py tells of each: `size`
-    and `byte_offset`. One walk over all chunks: to ask for each makes the library walk each time."""
+def stored_chunks(dataset: Any, bounds: Bounds | None = None, *, most: int | None = None) -> Stored:
+    """The chunks that were written and have values within the bounds, or the first of them, up to `most`. One walk over
+    all: to ask for each makes the library walk each time."""
     found: list[Any] = []
+
+    def note(one: Any) -> bool | None:
+        found.append(one)
+        return True if len(found) == most else None
+
     if dataset.get_storage_size():
-        dataset.chunk_iter(found.append)
+        dataset.chunk_iter(note)
     lengths = tuple(map(int, dataset.get_create_plist().get_chunk()))
     whole = [(0, int(length)) for length in dataset.get_space().get_simple_extent_dims()]
     return {one.chunk_offset: one for one in found if _crosses(one.chunk_offset, lengths, bounds or whole)}
@@ -167,10 +194,11 @@ class Chunks:
         self._dtype = np.dtype(dataset.dtype)
         self._lengths: Place = dataset.chunks
 
-    def read_into(self, found: Array, part: Part) -> None:
+    def read_into(self, found: Array, part: Part, stored: Stored | None = None) -> None:
         """Raises Refused."""
         bounds = part.bounds(self._dataset.shape)
-        stored = stored_chunks(self._id, bounds) if found.size else {}
+        if stored is None:
+            stored = stored_chunks(self._id, bounds) if found.size else {}
         if len(stored) < math.prod(_crossed(bounds, self._lengths)):
             found[...] = fill_value(self._dataset)
         for place, one in stored.items():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from h5py import h5d, h5f, h5i, h5s
+from h5py import h5d, h5i, h5s
 
 from voxloom.hdf5 import links
 from voxloom.hdf5.refusals import Refused, quoted
@@ -78,8 +78,3 @@ def _source_name(name: str, plan: Any, index: int) -> str:
     if "%" in source:
         raise Refused(f"{quoted(name)} is a virtual dataset of sources with numbers in their names; {ADVICE}")
     return source
-
-
-def file_size(dataset: Any) -> int:
-    """Of the file that a dataset is in, in bytes."""
-    return int(h5f.FileID.get_filesize(h5i.get_file_id(dataset)))

@@ -68,7 +68,7 @@ def check_deflated(packed: Bytes, size: int) -> None:
 
 def _check_ratio(packed: Bytes, size: int) -> None:
     if size > MOST_RATIO * len(packed):
-        raise Wrong(f"cannot have the {size} bytes that are declared: it is packed in {len(packed)}")
+        raise Wrong(f"has {len(packed)} packed bytes, too few for the {size} that are declared")
 
 
 def _in_one_call(packed: Bytes, size: int) -> bytes:
