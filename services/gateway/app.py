@@ -10,6 +10,7 @@ from aiohttp import web
 
 from services.gateway import cors, docs, openapi
 from services.gateway.context import CONTEXT, Context, Description
+from services.gateway.framing import expecting
 from services.gateway.freshness import be_fresh
 from services.gateway.hosts import guard_host
 from services.gateway.metrics import METRICS, measure
@@ -64,7 +65,7 @@ def make_app(context: Context) -> web.Application:
     )
     app[CONTEXT] = context
     app[METRICS] = context.metrics
-    app.add_routes([route.definition() for route in ROUTES])
+    app.add_routes([expecting(route.definition()) for route in ROUTES])
     if context.settings.cors_origins:
         app.on_response_prepare.append(cors.add_headers)
     return app

@@ -10,6 +10,7 @@ from typing import cast
 
 from aiohttp import web
 
+from services.gateway.framing import Speaker
 from services.gateway.problems import problem
 from shared.listening import OrderlySite
 
@@ -67,7 +68,10 @@ class Listener(OrderlySite):
     def _meet(self) -> asyncio.BaseProtocol:
         server = self._runner.server
         assert server is not None
-        return server() if len(server.connections) < self._most else _Full()
+        if len(server.connections) >= self._most:
+            return _Full()
+        # As the server itself makes them, but for the class.
+        return Speaker(server, loop=asyncio.get_running_loop(), **server._kwargs)
 
 
 class _Full(asyncio.Protocol):

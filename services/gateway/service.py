@@ -26,6 +26,7 @@ from services.gateway.certificate import load as load_certificate
 from services.gateway.context import Context
 from services.gateway.fileindex import FileIndex
 from services.gateway.filesight import FileSight
+from services.gateway.framing import expecting
 from services.gateway.idempotency import Keys
 from services.gateway.known import KnownAlgorithms
 from services.gateway.listening import Listener, most_connections
@@ -203,7 +204,7 @@ class Gateway(Service):
             ready=self.faults,
         )
         app = make_app(context)
-        app.add_routes(self._routes)
+        app.add_routes(expecting(route) for route in self._routes)
         self._runner = web.AppRunner(
             app,
             access_log=None,

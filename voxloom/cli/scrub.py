@@ -36,9 +36,7 @@ class Report:
         each = ", ".join(f"{count} {state}" for state, count in sorted(self._counts.items())) or "none"
         typer.echo(f"{total} objects, {size_text(self._bytes)}: {each}")
         if self.losses:
-            typer.echo(
-                "Restore what is lost from a backup, or upload it and run again. Look at the disk, too."
-            )
+            typer.echo("Restore what is lost from a backup, or upload it and run again. Look at the disk, too.")
         if self._counts["no digest"]:
             typer.echo(
                 "Objects without a digest were stored by an older version, or a moment ago. Nobody can tell whether "

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from voxloom.errors import (
     BusUnavailable,
     Conflict,
+    Damaged,
     InvalidInput,
     NotAllowed,
     NotFound,
@@ -27,6 +28,7 @@ _BY_CODE: dict[str, type[VoxloomError]] = {
     "algorithm_not_removable": Conflict,
     "bus_unavailable": BusUnavailable,
     "execution_not_stoppable": Conflict,
+    "object_damaged": Damaged,
     "store_unavailable": StoreUnavailable,
     "training_not_stoppable": Conflict,
 }
@@ -37,6 +39,7 @@ _BY_STATUS: dict[int, type[VoxloomError]] = {
     404: NotFound,
     409: Conflict,
     413: TooLarge,
+    415: InvalidInput,
     422: InvalidInput,
     502: Unavailable,
     503: Unavailable,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from voxloom.errors import InvalidInput, Unavailable, VoxloomError
+from voxloom.errors import Damaged, InvalidInput, Unavailable, VoxloomError
 from voxloom.runner import frames
 from voxloom.runner.channel import Channel, ChannelClosed
 from voxloom.runner.exceptions import AssetNotFound, FileUnknown, NoRun, TaskStoppedException
@@ -181,6 +181,8 @@ def error_of(error: RunError) -> VoxloomError:
     for kind in (AssetNotFound, FileUnknown, SampleNotFound, CheckpointInvalid):
         if error.code == kind.code:
             return kind(error.message)
+    if error.code == Damaged.code:
+        return Damaged(error.message)
     if error.retryable:
         return Unavailable(error.message, code=error.code)
     return InvalidInput(error.message, code=error.code)
