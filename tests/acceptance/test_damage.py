@@ -65,10 +65,7 @@ def test_a_run_on_a_damaged_file_fails_once_and_says_which_file_it_is(
     record = api.run(api.deployed(algorithm("plus_one", PLUS_ONE)), [file_id])
 
     # Then it fails for that, and the logs say so
-    assert (record["status"], record["error"]["code"], record["error"]["type"]) == (
-        "FAILED",
-        "object_damaged",
-        "Damaged",
-    )
+    error = record["error"]
+    assert (record["status"], error["code"], error["type"]) == ("FAILED", "object_damaged", "Damaged")
     told = f"'files/{file_id}' in data-store is damaged"
     assert [told in text for text in (error["message"], record["log"], system.log.read_text())] == [True] * 3
