@@ -202,6 +202,10 @@ class ObjectStore(ABC):
         """Of an object that `head` has told of; None where nobody knows it."""
         return info.digest
 
+    async def give_digest(self, collection: str, key: str, etag: str, digest: str) -> bool:
+        """Notes the digest of just this version of a large object. Returns whether it was noted."""
+        return False
+
     @abstractmethod
     async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
         """Places the object at the local path `target`, as a link where possible. It must not be written to; it

@@ -26,12 +26,23 @@ from shared.objects.checks import checked_bound, checked_collection, checked_ran
 from shared.objects.embedded import table
 from shared.objects.embedded.aside import end, whatever
 from shared.objects.embedded.blobs import BlobReader, Blobs, BlobSender, Taken
-from shared.objects.embedded.changes import Drop, Put, Retag
+from shared.objects.embedded.changes import Digested, Drop, Put, Retag
 from shared.objects.embedded.digesting import LOOK_BACK_SECS, Checks, Late, place_body
 from shared.objects.embedded.engine import Engine, in_time
 from shared.objects.embedded.failures import closed
 from shared.objects.embedded.folder import SCRATCH, Clocks
-from shared.objects.embedded.rows import Draft, Now, Row, address_of, as_text, draft, etag_of, from_text, info_of
+from shared.objects.embedded.rows import (
+    Draft,
+    Now,
+    Row,
+    address_of,
+    as_text,
+    draft,
+    etag_of,
+    from_text,
+    info_of,
+    infos_of,
+)
 from shared.objects.embedded.sending import FileSender
 from shared.objects.embedded.writer import Statement
 from shared.sealed.watch import FOLDER_GONE
@@ -159,7 +170,7 @@ class LocalObjectStore(ObjectStore):
             if self._late is not None:
                 self._late.add(rows)
             await whatever(engine.movers.run(_remove, files), "remove files that are now objects")
-            return await engine.movers.run(_infos_of, rows)
+            return await engine.movers.run(infos_of, rows)
 
     async def get(self, collection: str, key: str) -> bytes:
         engine = self._now()
@@ -215,6 +226,15 @@ class LocalObjectStore(ObjectStore):
         if row.etag != info.etag:
             return info.digest
         return row.digest if row.body is None else digest_of(row.body)
+
+    async def give_digest(self, collection: str, key: str, etag: str, digest: str) -> bool:
+        engine = self._now()
+        row = await engine.find(address_of(collection, key))
+        if row.etag != etag or row.file is None:
+            return False
+        with engine.busy():
+            await engine.write([Digested(row.address, row.file, digest)])
+        return True
 
     async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
         engine = self._now()
@@ -394,10 +414,6 @@ async def _store(engine: Engine, row: Row, condition: Condition) -> ObjectInfo:
 def _remove(files: Sequence[FileUpload]) -> None:
     for file in files:
         file.path.unlink(missing_ok=True)
-
-
-def _infos_of(rows: Sequence[Row]) -> list[ObjectInfo]:
-    return [info_of(row) for row in rows]
 
 
 def _slices(keys: Sequence[str]) -> Iterator[Sequence[str]]:

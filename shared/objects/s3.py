@@ -159,10 +159,9 @@ class S3ObjectStore(ObjectStore):
     async def digest(self, collection: str, info: ObjectInfo) -> str | None:
         return info.digest or await self._now().digest(self._spot(collection, info.key), info)
 
-    async def give_digest(self, collection: str, info: ObjectInfo, digest: str) -> bool:
-        """Notes the digest of just this version of an object that has none. Returns whether that could be done."""
-        spot, connection = self._spot(collection, info.key), self._now().connection
-        return await digests.note(connection, spot, info.etag, digest, await digests.read_tags(connection, spot))
+    async def give_digest(self, collection: str, key: str, etag: str, digest: str) -> bool:
+        spot, connection = self._spot(collection, key), self._now().connection
+        return await digests.note(connection, spot, etag, digest, await digests.read_tags(connection, spot))
 
     async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
         """What comes out of the node's cache was checked when it came there."""

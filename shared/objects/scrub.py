@@ -34,6 +34,9 @@ class Scrubbed:
     size: int
     state: State
     detail: str = ""
+    etag: str = ""
+    digest: str | None = None
+    """That of the bytes as they are, where it was computed."""
 
 
 def expected(collection: str, key: str, digest: str | None) -> str | None:

@@ -222,7 +222,8 @@ def held_until(proxy: Proxy, what: Callable[[], bool]) -> Trick:
 
 
 def gets(key: str) -> Which:
-    return lambda asked: asked.method == "GET" and asked.key == key
+    """Bytes of an object."""
+    return lambda asked: asked.method == "GET" and asked.key == key and "tagging" not in asked.query
 
 
 def heads(key: str) -> Which:
@@ -231,7 +232,8 @@ def heads(key: str) -> Which:
 
 def puts(key: str) -> Which:
     """Whole objects."""
-    return lambda asked: asked.method == "PUT" and asked.key == key and "uploadId" not in asked.query
+    others = ("uploadId", "tagging")
+    return lambda asked: asked.method == "PUT" and asked.key == key and not any(one in asked.query for one in others)
 
 
 def parts(asked: Asked) -> bool:

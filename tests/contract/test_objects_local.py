@@ -201,7 +201,12 @@ def way(keep: Callable[[Path], Callable[[], object]]) -> Callable[[Path], Callab
 @way
 def a_descriptor(path: Path) -> Callable[[], object]:
     file = path.open("r+b", buffering=0)
-    return lambda: file.write(b"changed!")
+
+    def write() -> None:
+        with file:
+            file.write(b"changed!")
+
+    return write
 
 
 @way

@@ -122,7 +122,8 @@ async def test_expiring_objects_bear_the_tag_however_they_come(
     await store.put(DATA, "later", b"bytes")
     await store.set_tags(DATA, "later", EXPIRING)
     names = ["put", "parts", "many", "file", "later"]
-    assert [await tags(client, place, name) for name in names] == [{"expiring": "yes"}] * len(names)
+    # Objects in parts have their digest in another tag.
+    assert [(await tags(client, place, name))["expiring"] for name in names] == ["yes"] * len(names)
 
 
 async def rules(client: Any, place: S3Place) -> list[dict[str, Any]]:

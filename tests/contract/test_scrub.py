@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from services import scrubbing
 from shared.objects.base import FileUpload, Upload, list_all
 from shared.objects.cloud.connection import body_of
 from shared.objects.cloud.scrub import scrub as scrub_s3
@@ -37,7 +39,7 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalObjectStore]:
 
 
 def lost(folder: Path) -> dict[str, State]:
-    return {one.key: one.state for one in scrub(folder, give=False) if one.state.is_loss}
+    return {one.key: one.state for one in scrub(folder) if one.state.is_loss}
 
 
 def flip_everything(folder: Path) -> None:
@@ -51,7 +53,7 @@ def flip_everything(folder: Path) -> None:
 
 
 async def test_a_sound_store_has_no_losses_while_it_is_open(store: LocalObjectStore) -> None:
-    found = list(scrub(store._folder, give=False))
+    found = list(scrub(store._folder))
     assert {one.key: one.state for one in found} == dict.fromkeys(
         ["files/upload", "record", "empty", "snapshot"], State.FINE
     )
@@ -73,35 +75,41 @@ async def test_files_that_are_gone_or_cut_off_are_found(store: LocalObjectStore)
 
 
 async def test_an_object_of_an_older_version_is_told_of_and_can_be_given_a_digest(store: LocalObjectStore) -> None:
-    # Given
+    # Given a file that was moved in, and has no digest yet
+    path = store.scratch / "old"
+    path.write_bytes(b"old")
+    await store.put_files(DATA, [FileUpload("files/old", path)])
     await store.close()
-    with closing(sqlite3.connect(store._folder / "objects.sqlite")) as connection, connection:
-        connection.execute("UPDATE objects SET digest = NULL WHERE key = ?", (b"files/upload",))
 
-    # When it is scrubbed, given a digest, and damaged
-    states = [_state_of(store._folder, "files/upload", give=give) for give in (False, True, False)]
-    flip_everything(store._folder)
+    # When it is scrubbed, and given one
+    states = [await _state_of(store._folder, "files/old", give=give) for give in (False, True, False)]
 
     # Then
     assert states == [State.UNKNOWN, State.GIVEN, State.FINE]
-    assert lost(store._folder)["files/upload"] is State.DAMAGED
 
 
-def _state_of(folder: Path, key: str, *, give: bool) -> State:
-    (state,) = (one.state for one in scrub(folder, give=give) if one.key == key)
+async def _state_of(folder: Path, key: str, *, give: bool) -> State:
+    found: list[Scrubbed] = []
+    await asyncio.to_thread(scrubbing.scrub, found.append, data=folder.parent, give=give)
+    (state,) = (one.state for one in found if one.key == key)
     return state
+
+
+async def test_digests_are_not_given_behind_the_back_of_a_running_server(store: LocalObjectStore) -> None:
+    with pytest.raises(Misconfigured, match="Another process"):
+        await _state_of(store._folder, "files/upload", give=True)
 
 
 async def test_an_index_that_cannot_be_read_is_a_loss(store: LocalObjectStore) -> None:
     await store.close()
     (store._folder / "objects.sqlite").write_bytes(b"SQLite format 3\0" + os.urandom(8000))
-    (found,) = scrub(store._folder, give=False)
+    (found,) = scrub(store._folder)
     assert (found.key, found.state) == ("", State.UNREADABLE)
 
 
 def test_a_folder_without_a_store_is_misconfigured(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="no object store in"):
-        list(scrub(tmp_path, give=False))
+        list(scrub(tmp_path))
 
 
 async def test_the_command_names_what_is_damaged_and_ends_with_1(

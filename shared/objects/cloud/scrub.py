@@ -71,9 +71,9 @@ async def _judged(store: S3ObjectStore, collection: str, info: ObjectInfo, *, gi
     if size != info.size:
         return Scrubbed(collection, info.key, info.size, State.DAMAGED, f"it has {size} bytes instead of {info.size}")
     state = judge(wanted, digest)
-    if state is State.UNKNOWN and give and await store.give_digest(collection, info, digest):
+    if state is State.UNKNOWN and give and await store.give_digest(collection, info.key, info.etag, digest):
         state = State.GIVEN
-    return Scrubbed(collection, info.key, info.size, state)
+    return Scrubbed(collection, info.key, info.size, state, etag=info.etag, digest=digest)
 
 
 async def _read(store: S3ObjectStore, collection: str, key: str) -> tuple[int, str]:

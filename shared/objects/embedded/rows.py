@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -93,6 +93,10 @@ def etag_of(body: bytes) -> str:
 def info_of(row: Row) -> ObjectInfo:
     modified = _EPOCH + timedelta(microseconds=row.modified)
     return ObjectInfo(row.key.decode(), row.size, row.etag, modified, from_text(row.metadata), row.digest)
+
+
+def infos_of(rows: Sequence[Row]) -> list[ObjectInfo]:
+    return [info_of(row) for row in rows]
 
 
 def as_text(pairs: Mapping[str, str]) -> str:

@@ -31,12 +31,13 @@ class _Row(NamedTuple):
     body: bytes | None
     digest: str | None
 
-    def now(self, state: State, detail: str = "") -> Scrubbed:
-        return Scrubbed(self.collection, self.key.decode(errors="replace"), self.size, state, detail)
+    def now(self, state: State, detail: str = "", digest: str | None = None) -> Scrubbed:
+        key = self.key.decode(errors="replace")
+        return Scrubbed(self.collection, key, self.size, state, detail, self.etag, digest)
 
 
-def scrub(folder: Path, *, give: bool) -> Iterator[Scrubbed]:
-    """Every object; with `give`, one without a digest gets that of its bytes as they are now. Raises Misconfigured."""
+def scrub(folder: Path) -> Iterator[Scrubbed]:
+    """Every object. Raises Misconfigured."""
     database = folder / DATABASE
     if not database.is_file():
         raise Misconfigured(
@@ -44,19 +45,18 @@ def scrub(folder: Path, *, give: bool) -> Iterator[Scrubbed]:
             "--data, or restore the file from a backup."
         )
     try:
-        with closing(_connect(database, "ro")) as connection:
+        with closing(_connect(database)) as connection:
             for row in _rows(connection):
                 found = _look(connection, folder, row)
-                if found is None:
-                    continue
-                yield _given(database, folder, row, found) if give and found.state is State.UNKNOWN else found
+                if found is not None:
+                    yield found
     except sqlite3.Error as error:
         yield Scrubbed("", "", 0, State.UNREADABLE, f"{database}: {error}")
 
 
-def _connect(database: Path, mode: str) -> sqlite3.Connection:
-    uri = f"file:{quote(str(database.resolve()))}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECS, isolation_level=None)
+def _connect(database: Path) -> sqlite3.Connection:
+    uri = f"file:{quote(str(database.resolve()))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECS, isolation_level=None, check_same_thread=False)
 
 
 def _rows(connection: sqlite3.Connection) -> Iterator[_Row]:
@@ -104,15 +104,4 @@ def _judged(folder: Path, row: _Row) -> Scrubbed:
     if size != row.size:
         return row.now(State.DAMAGED, f"{path} has {size} bytes instead of {row.size}")
     state = judge(expected(row.collection, row.key.decode(errors="replace"), row.digest), found)
-    return row.now(state, "" if state is State.FINE else str(path))
-
-
-def _given(database: Path, folder: Path, row: _Row, found: Scrubbed) -> Scrubbed:
-    """Notes the digest, unless the object has changed meanwhile."""
-    assert row.file is not None
-    digest = digest_at(folder / "objects" / row.file)
-    with closing(_connect(database, "rw")) as connection:
-        noted = connection.execute(
-            "UPDATE objects SET digest = ? WHERE id = ? AND file = ? AND digest IS NULL", (digest, row.id, row.file)
-        ).rowcount
-    return row.now(State.GIVEN) if noted else found
+    return row.now(state, "" if state is State.FINE else str(path), found)
