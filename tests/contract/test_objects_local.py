@@ -179,6 +179,7 @@ class TestDigests:
         with sqlite3.connect(footing.folder / "objects.sqlite") as connection:
             connection.executescript("ALTER TABLE objects DROP COLUMN digest; PRAGMA user_version = 1;")
         connection.close()
+        (footing.folder / "objects.sqlite.seal").unlink()
 
         # When
         footing.store = footing.new_store()

@@ -55,6 +55,7 @@ class Connection:
         self._small: Any = None
         self._bulk: Any = None
         self._making = asyncio.Lock()
+        self.changing_rules = asyncio.Lock()
 
     @classmethod
     async def start(cls, place: S3Place) -> Connection:

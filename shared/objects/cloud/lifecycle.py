@@ -41,16 +41,21 @@ def merged(present: Sequence[Rule], collection: str, prefix: str, wanted: Sequen
 
 async def set_expiry(connection: Connection, collection: str, days: float | None) -> None:
     """Others may write the same bucket's rules at the same time, and S3 has no condition for that: so it is looked
-    whether ours have stayed."""
+    whether ours have stayed. Those who share this connection take turns."""
+    async with connection.changing_rules:
+        await _set_expiry(connection, collection, days)
+
+
+async def _set_expiry(connection: Connection, collection: str, days: float | None) -> None:
     place = connection.place
     spot, prefix = Spot(place.bucket(collection), collection=collection), place.prefix(collection)
     wanted = rules_for(collection, prefix, days)
     for attempt in range(_TRIES):
+        if attempt > 1:  # Before they are loaded: old ones that are saved undo what others have done meanwhile.
+            await asyncio.sleep(random.uniform(0, 0.2) * 2**attempt)  # noqa: S311
         rules = merged(await _load(connection, spot), collection, prefix, wanted)
         if rules is None:
             return
-        if attempt:
-            await asyncio.sleep(random.uniform(0, 0.2) * 2**attempt)  # noqa: S311
         await _save(connection, spot, rules)
     raise StoreUnavailable(f"Others keep changing the expiry of {collection}; try again.")
 
