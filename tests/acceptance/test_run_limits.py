@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tests.acceptance.support import Api, generic
+from voxloom import Client
 
 ENDLESS = "while True: pass"
 LIMITED = '[tool.voxloom.limits]\nwall_time = "1 s"\n'
@@ -27,6 +30,15 @@ def test_outputs_that_are_no_files_stay_as_text_and_lead_nowhere(api: Api) -> No
     record = api.run(texts, additional_parameters={"outputs": said})
     assert (record["status"], record["output_dataset_ids"]) == ("COMPLETED", said)
     assert [api.http.get(f"/api/v1/files/{name}").status_code for name in ("..%2F..%2Fx", "a%20remark")] == [404, 404]
+
+
+def test_the_client_tells_texts_among_outputs_from_files(api: Api) -> None:
+    api.deployed(generic("remarks", "return [*data, 'a remark', '', '../../x']"))
+    with Client(api.footing.url) as client:
+        run = client.submit("remarks", [np.arange(6.0).reshape(2, 3)])
+        array, *texts = run.result(60.0)
+        assert (array.tolist(), texts) == ([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], ["a remark", "", "../../x"])
+        assert run.output_files() == run.record().output_dataset_ids[:1]
 
 
 def test_outputs_without_measure_are_how_a_run_fails(api: Api) -> None:

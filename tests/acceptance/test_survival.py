@@ -58,7 +58,7 @@ def test_what_had_ended_before_the_kill_keeps_its_record_and_its_files_and_does_
     api.run(algorithm_id, [file_id], additional_parameters={"notes": str(notes)})
     # Then the two have run, once each, and the first is as it was
     assert notes.read_text().splitlines() == ["run", "run"]
-    assert api.record(record["execution_id"]) == record
+    assert api.wait(record["execution_id"]) == record
     np.testing.assert_array_equal(api.download(record["output_dataset_ids"][0])["volume"], volume + 1)
 
 

@@ -116,7 +116,8 @@ async def test_a_clock_far_ahead_at_a_start_deletes_nothing(tmp_path: Path) -> N
     await store.close()
     clocked.wall += 400 * DAY
     store = await clocked.start()
-    assert await store.sweep() == 0
+    await store.sweep()
+    assert [one.key for one in (await store.list(RECORDS)).items] == ["k"]
     assert (await store.expiry_clock()).now() == pytest.approx(WALL + DAY)
     await store.close()
 
@@ -128,7 +129,8 @@ async def test_things_expire_while_a_server_runs_whatever_its_clock_says(tmp_pat
     await store.put(RECORDS, "k", b"x", tags=EXPIRING)
     clocked.wall -= 400 * DAY
     clocked.running += 7 * DAY + 1
-    assert await store.sweep() == 1
+    await store.sweep()  # Its own first sweep may have come before.
+    assert (await store.list(RECORDS)).items == []
     await store.close()
 
 

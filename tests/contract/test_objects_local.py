@@ -549,11 +549,12 @@ class TestExpiry:
         await store.set_expiry(RECORDS, 7)
         await store.put(RECORDS, "goes", b"", tags=EXPIRING)
         await store.put(RECORDS, "stays", b"")
-        clocked.time += 7 * DAY - 1
-        assert await store.sweep() == 0
-        clocked.time += 2
-        assert await store.sweep() == 1
-        assert await keys(store, RECORDS) == ["stays"]
+        found = []
+        for later in (7 * DAY - 1, 2):
+            clocked.time += later
+            await store.sweep()  # What it counts, the store's own first sweep may have taken.
+            found.append(await keys(store, RECORDS))
+        assert found == [["goes", "stays"], ["stays"]]
 
     async def test_the_time_starts_anew_with_the_tag(self, clocked: ClockedFooting) -> None:
         store = clocked.store

@@ -89,7 +89,7 @@ def run(
         if out is None:
             view.say(f"The outputs are on the server; `voxloom save {started.id} OUT` fetches them.")
         else:
-            parts = parts_of(ended.output_dataset_ids, started.counts, files)
+            parts = parts_of(started.output_files(), started.counts, files)
             saved = fetch_outputs(client, started.id, parts, out, view)
     if as_json:
         from voxloom.cli.answers import Ran

@@ -55,10 +55,11 @@ def save(
 
     check_destination(out)
     with connect(ctx) as client, open_view() as view:
-        record = find_run(client, run_id).record()
+        run = find_run(client, run_id)
+        record = run.record()
         if record.status is not Status.COMPLETED:
             raise InvalidInput(f"{printable(describe_end(record))} Only a run that has COMPLETED has outputs.")
-        saved = fetch_outputs(client, record.execution_id, parts_of(record.output_dataset_ids, (), ()), out, view)
+        saved = fetch_outputs(client, record.execution_id, parts_of(run.output_files(), (), ()), out, view)
     if as_json:
         from voxloom.cli.answers import Saved
 
@@ -69,6 +70,9 @@ def save(
 
 def fetch_outputs(client: Client, run_id: str, parts: Sequence[Part], out: Path, view: View) -> list[Path]:
     """`save_outputs`, which shows how it goes and says what to do where it does not."""
+    if not any(part.ids for part in parts):
+        view.say(f"Run {run_id} has no output files; `voxloom status {run_id}` shows what its algorithm returned.")
+        return []
     try:
         saved = save_outputs(client, parts, out, lambda done, total: view.moved("saving", done, total))
     except (OSError, VoxloomError, KeyboardInterrupt):

@@ -19,6 +19,8 @@ from voxloom.client._outputs import Progress, Stack, Tally, unwrap
 from voxloom.client._problems import parse
 from voxloom.client._sio import in_thread, parallel
 from voxloom.client._sync.transport import Transport, path_of
+from voxloom.errors import InvalidInput, NotFound
+from voxloom.ids import is_id
 from voxloom.models import FileUploadResponse
 
 AT_ONCE = 8
@@ -70,13 +72,30 @@ class Files:
             self._fetch(file_id, path)
             return in_thread(imagefiles.read_datasets, path)
 
+    def files_among(self, outputs: Sequence[str]) -> list[str]:
+        """The outputs that are files of the server; an algorithm may return texts, too."""
+        return [one for one in outputs if is_id(one) or self._is_file(one)]
+
+    def _is_file(self, name: str) -> bool:
+        """A client may have named a file as it liked, and an algorithm have handed it through."""
+        if not name:
+            return False
+        try:
+            self._transport.request("GET", path_of("api", "v1", "files", name))
+        except (NotFound, InvalidInput):
+            return False
+        return True
+
+    def _value(self, output: str) -> Any:
+        return unwrap(self.load(output)) if is_id(output) or self._is_file(output) else output
+
     def load_all(self, file_ids: Sequence[str], progress: Progress | None = None) -> Stack:
-        """The files in order, each an array where it holds one and nothing else."""
+        """The outputs in order: of each file an array where it holds one and nothing else; texts are as they are."""
         stack = Stack(len(file_ids))
         tally = Tally(progress, len(file_ids))
 
         def load(index: int) -> None:
-            value = unwrap(self.load(file_ids[index]))
+            value = self._value(file_ids[index])
             in_thread(stack.put, index, value)
             tally.one_more()
 

@@ -169,15 +169,24 @@ class Run(Job[ExecutionRecord]):
     def result(self, timeout: float | None = None, *, progress: Progress | None = None) -> Any:
         """The outputs, once the run has completed.
 
-        A list with one entry per output file: the array where the file holds one and nothing else, else a dict of its
-        datasets. Where the inputs were one stack of images and the outputs are alike, one array stacked in the same
-        way. Raises RunFailed with the run's error and its last log lines, and TimeoutError.
+        A list with one entry per output: of a file the array where it holds one and nothing else, else a dict of its
+        datasets; a text that the algorithm has returned is that text. Where the inputs were one stack of images and the
+        outputs are alike, one array stacked in the same way. Raises RunFailed with the run's error and its last log
+        lines, and TimeoutError.
         """
+        stack = self._files.load_all(self._outputs(timeout), progress)
+        return stack.result() if self.stacked else stack.values
+
+    def output_files(self, timeout: float | None = None) -> list[str]:
+        """The ids of its output files in order, once the run has completed. Texts that the algorithm has returned
+        among them are left out. Raises RunFailed, and TimeoutError."""
+        return self._files.files_among(self._outputs(timeout))
+
+    def _outputs(self, timeout: float | None) -> list[str]:
         record = self.wait(timeout)
         if record.status is not Status.COMPLETED:
             raise failure_of(record, record.log or self.log())
-        stack = self._files.load_all(record.output_dataset_ids, progress)
-        return stack.result() if self.stacked else stack.values
+        return record.output_dataset_ids
 
     def stop(self) -> str:
         """Asks the server to stop the run; what it answered. Raises Conflict when the run has ended."""
