@@ -10,6 +10,7 @@ runs here, on this interpreter's modules.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from voxloom.runner import base, hdf5, importing
 from voxloom.runner.base import BaseRunner, execute, make
 from voxloom.runner.benchmarkhandler import BenchmarkHandler
 from voxloom.runner.exceptions import AssetNotFound, FileUnknown, TaskStoppedException, kind_of
-from voxloom.runner.handler import Level, TaskHandler
+from voxloom.runner.handler import Level, TaskHandler, normal_asset_path
 from voxloom.runner.sessions import DataCache, RunSession
 from voxloom.runner.training import SampleNotFound
 from voxloom.runner.traininghandler import CheckpointInvalid, TrainingHandler
@@ -230,8 +231,7 @@ def run(
     Runs with the same `session`, a `voxloom.runner.sessions.DataCache()`, share its items.
     Raises what the algorithm raises, and InvalidInput for what a server would refuse."""
     if isinstance(runner, str | Path):
-        home = Path(runner)
-        with imported(home) as runner_class:
+        with _with_checkpoint(Path(runner), checkpoint) as home, imported(home) as runner_class:
             args = _as_a_server(home, args, "additional_parameters")
             more: dict[str, Any] = {"assets": assets or home, "checkpoint": checkpoint, "session": session}
             return run(runner_class, inputs, args, device=device, **more)
@@ -260,8 +260,7 @@ def train(
     Each sample is a list of entries, each with a list of inputs per key: [[{"image": [{"image": array}]}]]. An array
     alone becomes the dataset that the key is called; else as with `run`. Raises what the algorithm raises."""
     if isinstance(runner, str | Path):
-        home = Path(runner)
-        with imported(home) as runner_class:
+        with _with_checkpoint(Path(runner), checkpoint) as home, imported(home) as runner_class:
             args = _as_a_server(home, args, "training_parameters")
             return train(runner_class, samples, args, device=device, assets=assets or home, checkpoint=checkpoint)
     with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
@@ -286,6 +285,24 @@ def benchmark(
     with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
         link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
         return base.benchmark(make(runner, TaskHandler(link)), BenchmarkHandler(link), args)
+
+
+@contextmanager
+def _with_checkpoint(folder: Path, checkpoint: Mapping[str, bytes] | None) -> Iterator[Path]:
+    """The algorithm's folder; with a checkpoint a copy that has its files, as a run sees them. What is not deployed
+    (hidden files, caches) is not copied."""
+    if not checkpoint:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as place:
+        copy = Path(
+            shutil.copytree(folder, Path(place) / "algorithm", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        )
+        for name, content in checkpoint.items():
+            path = copy / normal_asset_path(name)
+            if path.is_file():  # Of others `fetch_asset` says what is wrong.
+                path.write_bytes(content)
+        yield copy
 
 
 def _add_entry(link: LocalLink, entry: Mapping[str, Sequence[Input]]) -> dict[str, list[str]]:

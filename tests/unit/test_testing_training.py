@@ -189,6 +189,29 @@ def test_overridden_ways_to_run_still_count(assets: Path) -> None:
     assert testing.train(Own, SAMPLES, assets=assets)[0].assets == {"files/mean.txt": b"own"}
 
 
+READS_BESIDE_ITSELF = """
+from pathlib import Path
+
+from voxloom.runner import BaseRunner
+
+
+class Runner(BaseRunner):
+    def preprocess(self, input_data, args):
+        return None
+
+    inference = preprocess
+
+    def postprocess(self, data, args):
+        return [(Path(__file__).parent / "files" / "mean.txt").read_text()]
+"""
+
+
+def test_a_checkpoint_is_in_the_folder_that_the_algorithm_sees_and_not_in_the_authors(assets: Path) -> None:
+    (assets / "Runner.py").write_text(READS_BESIDE_ITSELF)
+    ids = [testing.run(assets, checkpoint=one).ids for one in ({"files/mean.txt": b"7"}, None)]
+    assert (ids, (assets / "files" / "mean.txt").read_text()) == ([["7"], ["0"]], "0")
+
+
 def test_the_runner_of_the_training_guide_learns(tmp_path: Path) -> None:
     # Given the guide's algorithm, and images whose masks are where they are brighter than 0.7
     folder = write_algorithm(tmp_path / "algorithm", "docs/training.md", 0)
