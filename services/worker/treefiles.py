@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from shared.copying import copy_bytes
+
 LINKED_FROM = 1 << 20
 """Bytes from which on a file is linked to the store's own, where nobody can write to that by mistake."""
 
@@ -27,8 +29,13 @@ def build(module: Path, assets: Iterable[Asset], tree: Path) -> None:
         place = tree.joinpath(*asset.path.split("/"))
         place.parent.mkdir(parents=True, exist_ok=True)
         if not _link(asset, place):
-            shutil.copyfile(asset.source, place, follow_symlinks=False)
-            place.chmod(0o755 if asset.executable else 0o644)
+            _copy(asset, place)
+
+
+def _copy(asset: Asset, place: Path) -> None:
+    with asset.source.open("rb") as source, place.open("xb") as target:
+        copy_bytes(source.fileno(), target.fileno())
+    place.chmod(0o755 if asset.executable else 0o644)
 
 
 def _link(asset: Asset, place: Path) -> bool:

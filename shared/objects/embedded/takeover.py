@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from shared.copying import copy_bytes
 from shared.objects.embedded.writeback import begin
 
 READ_ONLY = 0o444
 """Objects are handed out as hard links: a stray write to one must fail."""
-
-_PIECE = 1 << 24
 
 
 def bring(source: Path, target: Path, *, settled: bool) -> None:
@@ -73,27 +71,11 @@ def _is_leased(descriptor: int) -> bool:
 def _copy(source: int, target: Path) -> None:
     copy = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        if not _is_cloned(source, copy):
-            with open(source, "rb", closefd=False) as reader, open(copy, "wb", closefd=False) as writer:
-                shutil.copyfileobj(reader, writer, _PIECE)
+        copy_bytes(source, copy)
         os.fchmod(copy, READ_ONLY)
         begin(copy)
     finally:
         os.close(copy)
-
-
-def _is_cloned(source: int, target: int) -> bool:
-    """The system copies by itself where it can; on some file systems the copy shares the blocks."""
-    if not hasattr(os, "copy_file_range"):
-        return False
-    with suppress(OSError):
-        while os.copy_file_range(source, target, _PIECE):
-            pass
-        return True
-    os.lseek(source, 0, os.SEEK_SET)
-    os.lseek(target, 0, os.SEEK_SET)
-    os.ftruncate(target, 0)
-    return False
 
 
 @contextmanager
