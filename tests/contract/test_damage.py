@@ -265,6 +265,27 @@ async def test_large_objects_without_an_index_stop_the_start(world: World, trial
     assert place_of(BLOB, folder).exists()
 
 
+@pytest.mark.parametrize("length", [0, 76, 2048, 2048 + 24])
+async def test_a_first_start_that_was_cut_off_while_it_made_the_seal_is_no_loss(tmp_path: Path, length: int) -> None:
+    made = sealfile.pack_base(Base(State.OPENING)).ljust(2048, b"\0") + sealfile.pack_mark(Mark())
+    for head in (made, bytes(2048) + made[2048:]):
+        inspection.seal_of(tmp_path / "x.sqlite").write_bytes(head[:length])
+        assert inspection.inspect(tmp_path / "x.sqlite").is_new
+
+
+@pytest.mark.parametrize("name", ["bus/journal.sqlite", "objects/objects.sqlite"])
+async def test_a_damaged_seal_does_not_hide_that_its_database_is_missing(
+    world: World, trial: Callable[[Path], Path], name: str
+) -> None:
+    for state in (world.killed, world.stopped):
+        database = trial(state) / name
+        for path in (database, inspection.log_of(database)):
+            path.unlink(missing_ok=True)
+        flip(inspection.seal_of(database), 5)
+        with pytest.raises(Damaged, match="is missing"):
+            inspection.inspect(database)
+
+
 A, B = (7, 1), (8, 2)
 MOVED = Base(State.OPEN, 4096, 5, Mark(A, 9))
 
