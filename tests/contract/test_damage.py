@@ -5,6 +5,7 @@ The table of `docs/operations.md` is made here: `VOXLOOM_WRITE_DOCS=1 pytest tes
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from shared.bus.embedded import repair as bus_repair
 from shared.objects.embedded import backup, folder, manifest
 from shared.objects.embedded import repair as store_repair
 from shared.sealed import inspection, sealfile
+from shared.sealed.guard import Guard
 from shared.sealed.inspection import Damaged, Found, judge
 from shared.sealed.sealfile import Base, Mark, Seal, State
 from shared.sealed.wal import Wal
@@ -284,6 +286,52 @@ async def test_a_damaged_seal_does_not_hide_that_its_database_is_missing(
         flip(inspection.seal_of(database), 5)
         with pytest.raises(Damaged, match="is missing"):
             inspection.inspect(database)
+
+
+@pytest.mark.parametrize("ends", ["kill", "kill after more", "stop"])
+async def test_a_seal_that_a_full_disk_kept_from_growing_does_not_stop_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    guard, connection = sealed(tmp_path / "x.sqlite")
+    fill(guard, connection, 300)
+    guard.checkpoint(connection)
+    fill(guard, connection, 3)
+    with monkeypatch.context() as full:
+        full.setattr(sealfile.SealFile, "write_sums", raising(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(OSError, match="full"):
+            guard.checkpoint(connection)
+        if ends == "stop":
+            guard.close(connection)
+    if ends != "stop":
+        fill(guard, connection, 3)  # The log has begun anew: the pages of before are in the database alone.
+    if ends == "kill after more":
+        guard.checkpoint(connection)
+        fill(guard, connection, 3)
+    assert inspection.inspect(tmp_path / "x.sqlite").sums is (ends == "kill after more")
+    if ends != "stop":
+        guard.close(connection)
+
+
+def sealed(database: Path) -> tuple[Guard, sqlite3.Connection]:
+    guard = Guard(database)
+    guard.inspect()
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (body BLOB)")
+    guard.begin(connection)
+    return guard, connection
+
+
+def fill(guard: Guard, connection: sqlite3.Connection, rows: int) -> None:
+    for _ in range(rows):
+        connection.execute("INSERT INTO t VALUES (randomblob(3000))")
+        guard.committed(connection)
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 A, B = (7, 1), (8, 2)
