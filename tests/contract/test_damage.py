@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -195,6 +196,23 @@ async def test_a_repair_without_the_index_takes_the_backup_and_the_manifest(
     said = " ".join(store_repair.repair(objects))
     assert "backup of 2027-01-15" in said
     assert await lost_objects(folder, world.content) == []
+
+
+async def test_a_backup_that_is_cut_off_leaves_nothing_on_a_full_disk(
+    world: World, trial: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = trial(world.stopped) / "objects"
+    (objects / "backups").mkdir(exist_ok=True)
+    (objects / "backups" / "objects.part").write_bytes(b"left by a kill")
+    before = [path for path in (objects / "backups").iterdir() if path.suffix == ".sqlite"]
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        assert backup.make(objects, objects / "objects.sqlite", 1_800_000_000) is None
+        assert list((objects / "backups").iterdir()) == before
+    monkeypatch.setattr(backup, "_sync", raising(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        backup.make(objects, objects / "objects.sqlite", 1_800_000_000)
+    assert list((objects / "backups").iterdir()) == before
 
 
 async def test_a_repair_names_large_objects_by_the_manifest_where_there_is_no_backup(
