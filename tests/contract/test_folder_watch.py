@@ -189,6 +189,15 @@ async def test_a_start_sets_aside_what_nothing_names(tmp_path: Path) -> None:
     assert found == [file]
 
 
+async def test_a_file_whose_object_is_deleted_meanwhile_does_not_keep_the_others_from_being_set_aside(
+    tmp_path: Path,
+) -> None:
+    blobs, quarantine = Blobs(tmp_path), Quarantine(tmp_path)
+    blobs.prepare()
+    assert quarantine.take(blobs, ["ab/" + "1" * 32, leave_orphan(tmp_path)], WALL) == 1
+    assert [one.file for one in quarantine.files()] == ["ab/" + "0" * 32]
+
+
 async def test_what_was_set_aside_goes_after_two_days_unless_something_names_it(tmp_path: Path) -> None:
     blobs, quarantine = Blobs(tmp_path), Quarantine(tmp_path)
     blobs.prepare()
