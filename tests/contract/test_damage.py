@@ -23,6 +23,7 @@ import pytest_asyncio
 from shared.bus.embedded import repair as bus_repair
 from shared.objects.embedded import backup, folder, manifest
 from shared.objects.embedded import repair as store_repair
+from shared.objects.embedded.rows import Row
 from shared.sealed import inspection, sealfile
 from shared.sealed.guard import Guard
 from shared.sealed.inspection import Damaged, Found, judge
@@ -267,6 +268,26 @@ async def test_damaged_lines_of_the_manifest_are_left_out(world: World, trial: C
     whole = len(list(manifest.read(objects)))
     flip(objects / manifest.NAME, 40)
     assert len(list(manifest.read(objects))) == whole - 1
+
+
+async def test_a_line_of_the_manifest_that_was_cut_off_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Row("data-store", b"%d" % n, 1, "e", n, "{}", "{}", None, f"ab/{n}") for n in range(4)]
+    made = manifest.Manifest(tmp_path)
+    made.open([], 0)
+    made.add(rows[:1])
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:40]))
+        made.add(rows[1:2])
+    made.add(rows[2:3])
+    made.close()
+    cut(tmp_path / manifest.NAME, (tmp_path / manifest.NAME).stat().st_size - 1)  # As by a power cut.
+    made.open([], 0)
+    made.add(rows[3:])
+    made.close()
+    assert [row.key for row in manifest.read(tmp_path)] == [b"0", b"2", b"3"]
 
 
 async def test_a_folder_of_the_version_before_seals_goes_on(world: World, trial: Callable[[Path], Path]) -> None:
