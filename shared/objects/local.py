@@ -348,10 +348,14 @@ class LocalObjectStore(ObjectStore):
         tidy = sweep.set_aside(engine.readers, engine.movers, engine.blobs, self._folder, engine.expiry.now())
         await whatever(tidy, "tidy up")
         while True:
-            await whatever(sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now()), "tidy up")
+            await whatever(self._clear_quarantine(engine), "tidy up")
             await whatever(self._expire(engine), "delete what has expired")
             await whatever(engine.back_up(), "back up its database")
             await asyncio.sleep(SWEEP_EVERY)
+
+    async def _clear_quarantine(self, engine: Engine) -> None:
+        await engine.check_folder()
+        await sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now())
 
     async def _expire(self, engine: Engine) -> None:
         await engine.keep_clock()

@@ -10,6 +10,7 @@ import time
 import zlib
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,9 +176,22 @@ class Guard:
             return
         changed = self._take_in(mark, pages or len(self._sums))
         first = self._base.state is State.OPENING
-        self._seal_file.write_sums(self._sums, range(1, len(self._sums) + 1) if first else changed)
-        self._base = replace(self._base, state=state, pages=len(self._sums), moved=mark)
-        self._seal_file.write_base(self._base)
+        base = replace(self._base, state=state, pages=len(self._sums), moved=mark)
+        try:
+            self._seal_file.write_sums(self._sums, range(1, len(self._sums) + 1) if first else changed)
+            self._seal_file.write_base(base)
+        except OSError:
+            self._give_up_sums()
+            raise
+        self._base = base
+
+    def _give_up_sums(self) -> None:
+        """Those in the file are not the database's any more, and the log that has the pages in between may begin anew
+        at any time. A start looks into all of the database then; the next time that it is sealed all are written. This
+        is written over what is there, which takes no room on most disks."""
+        self._base = replace(self._base, state=State.OPENING)
+        with suppress(OSError):
+            self._seal_file.write_base(self._base)
 
     def _take_in(self, mark: Mark, pages: int) -> list[int]:
         """Checksums of the pages that the log has brought since it was moved last."""

@@ -105,11 +105,16 @@ def judge(found: Found, name: str) -> Verdict:
 
 
 def _without_database(found: Found, name: str) -> Verdict:
-    base = found.seal.base if found.seal is not None else None
-    begun = base is not None and base.state is State.OPENING and not base.pages
-    if found.wal.is_empty and (found.seal is None or begun):
+    if found.wal.is_empty and (found.seal is None or _is_unused(found.seal)):
         return Verdict(is_new=True)
     raise damaged(name, "is missing")
+
+
+def _is_unused(seal: Seal) -> bool:
+    """Whether the first start that there was has come no further than to make the seal, or a part of it."""
+    if seal.base is None:
+        return not seal.has_blocks and seal.mark in (None, Mark())
+    return seal.base.state is State.OPENING and not seal.base.pages
 
 
 def _by_log_alone(log: Wal, name: str, note: str) -> Verdict:

@@ -67,12 +67,15 @@ class Seal:
     mark: Mark | None
     sums: Mapping[int, int]
     """The checksums of pages, by their numbers, which begin at 1."""
+    has_blocks: bool = True
+    """Whether there is any place for checksums: those of a database come before it is used for the first time."""
 
 
 def parse(data: bytes) -> Seal:
     base = _base_from(data[: _BASE.size + _CRC.size])
     mark = _mark_from(data[_MARK_AT : _MARK_AT + _MARK.size + _CRC.size])
-    return Seal(base, mark, _sums_from(data[BLOCK:], base.pages if base is not None else 0))
+    sums = _sums_from(data[BLOCK:], base.pages if base is not None else 0)
+    return Seal(base, mark, sums, has_blocks=len(data) > BLOCK)
 
 
 def pack_base(base: Base) -> bytes:

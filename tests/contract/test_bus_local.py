@@ -479,6 +479,18 @@ async def test_a_journal_of_a_newer_program_is_refused(tmp_path: Path, monkeypat
         await LocalBus(tmp_path).open()
 
 
+async def test_the_version_before_seals_refuses_a_journal_that_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would write past the seal, and the next start of this version would take that for damage."""
+    async with opened(tmp_path):
+        pass
+    with monkeypatch.context() as older:
+        older.setattr(journal, "VERSION", 1)
+        with pytest.raises(Misconfigured, match="upgrade"):
+            await LocalBus(tmp_path).open()
+
+
 async def test_a_queue_that_expired_while_the_bus_was_away_is_gone_at_once(footing: LocalFooting) -> None:
     await footing.bus.declare(replace(QUEUE, expires=0.2))
     await footing.bus.close()

@@ -5,6 +5,7 @@ The table of `docs/operations.md` is made here: `VOXLOOM_WRITE_DOCS=1 pytest tes
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -21,7 +23,9 @@ import pytest_asyncio
 from shared.bus.embedded import repair as bus_repair
 from shared.objects.embedded import backup, folder, manifest
 from shared.objects.embedded import repair as store_repair
+from shared.objects.embedded.rows import Row
 from shared.sealed import inspection, sealfile
+from shared.sealed.guard import Guard
 from shared.sealed.inspection import Damaged, Found, judge
 from shared.sealed.sealfile import Base, Mark, Seal, State
 from shared.sealed.wal import Wal
@@ -195,6 +199,23 @@ async def test_a_repair_without_the_index_takes_the_backup_and_the_manifest(
     assert await lost_objects(folder, world.content) == []
 
 
+async def test_a_backup_that_is_cut_off_leaves_nothing_on_a_full_disk(
+    world: World, trial: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = trial(world.stopped) / "objects"
+    (objects / "backups").mkdir(exist_ok=True)
+    (objects / "backups" / "objects.part").write_bytes(b"left by a kill")
+    before = [path for path in (objects / "backups").iterdir() if path.suffix == ".sqlite"]
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        assert backup.make(objects, objects / "objects.sqlite", 1_800_000_000) is None
+        assert list((objects / "backups").iterdir()) == before
+    monkeypatch.setattr(backup, "_sync", raising(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        backup.make(objects, objects / "objects.sqlite", 1_800_000_000)
+    assert list((objects / "backups").iterdir()) == before
+
+
 async def test_a_repair_names_large_objects_by_the_manifest_where_there_is_no_backup(
     world: World, trial: Callable[[Path], Path]
 ) -> None:
@@ -249,6 +270,26 @@ async def test_damaged_lines_of_the_manifest_are_left_out(world: World, trial: C
     assert len(list(manifest.read(objects))) == whole - 1
 
 
+async def test_a_line_of_the_manifest_that_was_cut_off_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Row("data-store", b"%d" % n, 1, "e", n, "{}", "{}", None, f"ab/{n}") for n in range(4)]
+    made = manifest.Manifest(tmp_path)
+    made.open([], 0)
+    made.add(rows[:1])
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:40]))
+        made.add(rows[1:2])
+    made.add(rows[2:3])
+    made.close()
+    cut(tmp_path / manifest.NAME, (tmp_path / manifest.NAME).stat().st_size - 1)  # As by a power cut.
+    made.open([], 0)
+    made.add(rows[3:])
+    made.close()
+    assert [row.key for row in manifest.read(tmp_path)] == [b"0", b"2", b"3"]
+
+
 async def test_a_folder_of_the_version_before_seals_goes_on(world: World, trial: Callable[[Path], Path]) -> None:
     folder = trial(world.killed)
     for path in (*folder.rglob("*.seal"), folder / "objects" / manifest.NAME):
@@ -263,6 +304,73 @@ async def test_large_objects_without_an_index_stop_the_start(world: World, trial
     with pytest.raises(Misconfigured, match=r"objects\.sqlite is missing"):
         await lost_objects(folder, world.content)
     assert place_of(BLOB, folder).exists()
+
+
+@pytest.mark.parametrize("length", [0, 76, 2048, 2048 + 24])
+async def test_a_first_start_that_was_cut_off_while_it_made_the_seal_is_no_loss(tmp_path: Path, length: int) -> None:
+    made = sealfile.pack_base(Base(State.OPENING)).ljust(2048, b"\0") + sealfile.pack_mark(Mark())
+    for head in (made, bytes(2048) + made[2048:]):
+        inspection.seal_of(tmp_path / "x.sqlite").write_bytes(head[:length])
+        assert inspection.inspect(tmp_path / "x.sqlite").is_new
+
+
+@pytest.mark.parametrize("name", ["bus/journal.sqlite", "objects/objects.sqlite"])
+async def test_a_damaged_seal_does_not_hide_that_its_database_is_missing(
+    world: World, trial: Callable[[Path], Path], name: str
+) -> None:
+    for state in (world.killed, world.stopped):
+        database = trial(state) / name
+        for path in (database, inspection.log_of(database)):
+            path.unlink(missing_ok=True)
+        flip(inspection.seal_of(database), 5)
+        with pytest.raises(Damaged, match="is missing"):
+            inspection.inspect(database)
+
+
+@pytest.mark.parametrize("ends", ["kill", "kill after more", "stop"])
+async def test_a_seal_that_a_full_disk_kept_from_growing_does_not_stop_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    guard, connection = sealed(tmp_path / "x.sqlite")
+    fill(guard, connection, 300)
+    guard.checkpoint(connection)
+    fill(guard, connection, 3)
+    with monkeypatch.context() as full:
+        full.setattr(sealfile.SealFile, "write_sums", raising(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(OSError, match="full"):
+            guard.checkpoint(connection)
+        if ends == "stop":
+            guard.close(connection)
+    if ends != "stop":
+        fill(guard, connection, 3)  # The log has begun anew: the pages of before are in the database alone.
+    if ends == "kill after more":
+        guard.checkpoint(connection)
+        fill(guard, connection, 3)
+    assert inspection.inspect(tmp_path / "x.sqlite").sums is (ends == "kill after more")
+    if ends != "stop":
+        guard.close(connection)
+
+
+def sealed(database: Path) -> tuple[Guard, sqlite3.Connection]:
+    guard = Guard(database)
+    guard.inspect()
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (body BLOB)")
+    guard.begin(connection)
+    return guard, connection
+
+
+def fill(guard: Guard, connection: sqlite3.Connection, rows: int) -> None:
+    for _ in range(rows):
+        connection.execute("INSERT INTO t VALUES (randomblob(3000))")
+        guard.committed(connection)
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 A, B = (7, 1), (8, 2)

@@ -108,6 +108,22 @@ async def test_a_folder_that_comes_back_is_used_again(platform: Platform) -> Non
     assert await platform_faults(platform) == []
 
 
+async def test_a_store_touches_nothing_in_the_folder_that_took_the_place_of_its_own(tmp_path: Path) -> None:
+    """Which may be a copy of a running server's: its log is a part of it, and goes when it is opened and closed."""
+    clocked = Clocked(tmp_path / "objects")
+    store = await clocked.start()
+    await store.put(RECORDS, "k", b"x" * 3000)
+    replace_files(clocked.folder)
+    before = {path: path.stat().st_ino for path in clocked.folder.rglob("*")}
+    clocked.running += 3 * DAY
+    await asyncio.gather(*(store.list(RECORDS) for _ in range(8)), return_exceptions=True)  # In every reading thread.
+    await store.close()
+    assert {path: path.stat().st_ino for path in clocked.folder.rglob("*")} == before
+    again = await clocked.start()
+    assert await again.get(RECORDS, "k") == b"x" * 3000
+    await again.close()
+
+
 async def test_a_clock_far_ahead_at_a_start_deletes_nothing(tmp_path: Path) -> None:
     clocked = Clocked(tmp_path)
     store = await clocked.start()
@@ -171,6 +187,15 @@ async def test_a_start_sets_aside_what_nothing_names(tmp_path: Path) -> None:
         await asyncio.sleep(pause)
     await store.close()
     assert found == [file]
+
+
+async def test_a_file_whose_object_is_deleted_meanwhile_does_not_keep_the_others_from_being_set_aside(
+    tmp_path: Path,
+) -> None:
+    blobs, quarantine = Blobs(tmp_path), Quarantine(tmp_path)
+    blobs.prepare()
+    assert quarantine.take(blobs, ["ab/" + "1" * 32, leave_orphan(tmp_path)], WALL) == 1
+    assert [one.file for one in quarantine.files()] == ["ab/" + "0" * 32]
 
 
 async def test_what_was_set_aside_goes_after_two_days_unless_something_names_it(tmp_path: Path) -> None:

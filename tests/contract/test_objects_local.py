@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import mmap
@@ -13,7 +14,7 @@ import signal
 import sqlite3
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -21,8 +22,12 @@ import pytest
 from aiohttp import web
 
 from shared.listening import Site
+from shared.objects import hashing
 from shared.objects.base import CHUNK, EXPIRING, Condition, FileUpload, Upload, list_all
-from shared.objects.embedded import engine
+from shared.objects.embedded import digesting, engine
+from shared.objects.embedded.blobs import Blobs
+from shared.objects.embedded.changes import Digested
+from shared.objects.embedded.rows import Row
 from shared.objects.local import LocalObjectStore
 from shared.objects.signed import routes
 from tests.contract.object_store_behaviour import (
@@ -159,6 +164,45 @@ class TestDigests:
             while (found := (await footing.store.head(DATA, "k")).digest) is None:
                 await asyncio.sleep(0.05)
         assert found == digest_of(b"output")
+
+    async def test_a_digest_that_could_not_be_noted_comes_later_and_an_unreadable_file_keeps_no_other_from_its_own(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given two files, one of them on a bad sector, and a disk that is full at first
+        blobs = Blobs(tmp_path)
+        blobs.prepare()
+        names = blobs.new_names(2)
+        for name in names:
+            blobs.new_path(name).write_bytes(b"output")
+        rows = [Row(DATA, name.encode(), 6, "e", 0, "{}", "{}", None, name) for name in names]
+        readable, noted, full = hashing.digest_at, list[str](), [StoreUnavailable("full")]
+
+        def read(path: Path, given_up: Callable[[], bool]) -> str:
+            if path == blobs.path(names[0]):
+                raise OSError(errno.EIO, "bad sector")
+            return readable(path, given_up)
+
+        async def write(found: Sequence[Digested]) -> None:
+            if full:
+                raise full.pop()
+            noted.extend(one.file for one in found)
+
+        async def look(_: int) -> Sequence[Row]:
+            return rows
+
+        monkeypatch.setattr(digesting, "digest_at", read)
+        monkeypatch.setattr(digesting, "QUIET_SECS", 0.01)
+        monkeypatch.setattr(digesting, "RETRY_SECS", 0.01, raising=False)
+
+        # When
+        late = digesting.Late(blobs, digesting.Checks(), write, look)
+        late.add(rows)
+        running = asyncio.create_task(late.run())
+
+        # Then
+        assert await until(lambda: noted == [names[1]], 10)
+        running.cancel()
+        await late.close()
 
     async def test_a_file_damaged_while_the_store_was_closed_is_found_by_who_wants_it(
         self, footing: LocalFooting, tmp_path: Path

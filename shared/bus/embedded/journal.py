@@ -13,7 +13,8 @@ from shared.bus.embedded.tables import Tables
 from shared.sealed.guard import Guard
 
 FILE = "journal.sqlite"
-VERSION = 1
+VERSION = 2
+"""1 was without a seal. Who knows no more than that must not write here: what it writes is damage to the seal."""
 
 
 class NewerJournal(Exception):

@@ -61,20 +61,28 @@ def make(folder: Path, database: Path, now: float) -> Backup | None:
     """A backup of this moment; older ones go. None where there is no room for it."""
     place = folder_of(folder)
     place.mkdir(exist_ok=True, mode=0o700)
+    part = place / "objects.part"
+    part.unlink(missing_ok=True)  # Of a server that was killed. It may be what the room is missing for.
     if shutil.disk_usage(place).free < 2 * database.stat().st_size:
         log.warning("there is no room for a backup of %s", database)
         return None
-    part = place / "objects.part"
-    part.unlink(missing_ok=True)
+    try:
+        made = _made(database, part, place, now)
+    finally:
+        part.unlink(missing_ok=True)  # On a full disk it must not stay.
+    sync_folder(place)
+    for old in all_of(folder)[KEPT:]:
+        old.path.unlink()
+    return made
+
+
+def _made(database: Path, part: Path, place: Path, now: float) -> Backup:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("VACUUM INTO ?", (str(part),))
     _sync(part)
     checksum = _checksum(part)
     made = Backup(place / f"objects-{int(now)}-{checksum}.sqlite", float(int(now)), checksum)
     os.replace(part, made.path)
-    sync_folder(place)
-    for old in all_of(folder)[KEPT:]:
-        old.path.unlink()
     return made
 
 

@@ -26,6 +26,8 @@ QUIET_SECS = 1.0
 LOOK_BACK_SECS = 86_400.0
 """How old files may be that are given a digest after a start. Nobody knows what has become of older ones meanwhile."""
 TRUSTED_SECS = 86_400.0
+RETRY_SECS = 60.0
+"""Until the files whose digests could not be noted are looked for."""
 REMEMBERED = 65_536
 MOST_WAITING = 65_536
 _FILES_AT_ONCE, _BYTES_AT_ONCE = 64, 1 << 28
@@ -143,7 +145,9 @@ class Late:
                 if found:
                     await self._write(found)
         except StoreUnavailable as error:
-            log.warning("the object store could not note the digests of some files: %s", error)
+            log.warning("the object store could not note the digests of some files; it tries again: %s", error)
+            self._missed = True
+            await asyncio.sleep(RETRY_SECS)
 
     def _some(self) -> list[_Waiting]:
         some: list[_Waiting] = []
@@ -157,11 +161,15 @@ class Late:
         _be_nice()
         found = []
         for one in some:
-            with suppress(FileNotFoundError, GivenUp):  # It is deleted or replaced; or the store closes.
+            try:
                 path = self._blobs.path(one.file)
                 stat = path.stat()
                 found.append(Digested(one.address, one.file, digest_at(path, self._closing.is_set)))
                 self._checks.note(one.file, stat)
+            except (FileNotFoundError, GivenUp):  # It is deleted or replaced; or the store closes.
+                continue
+            except OSError as error:  # The others can be read all the same.
+                log.warning("the file %s of an object cannot be read: %s", one.file, error)
         return found
 
 

@@ -43,7 +43,7 @@ class Engine:
         self.expiry = claimed.expiry
         self.watch = claimed.guard.watch
         self.blobs = blobs
-        self.readers = Readers("objects.read", _READING_THREADS, folder / DATABASE)
+        self.readers = Readers("objects.read", _READING_THREADS, folder / DATABASE, self.watch)
         self.movers = Pool("objects.move", _MOVING_THREADS)
         self.writer = Writer(
             claimed.connection,
@@ -89,8 +89,14 @@ class Engine:
     async def write(self, changes: Sequence[Change], statements: Sequence[Statement] = ()) -> None:
         await in_time(self.writer.write(changes, statements))
 
+    async def check_folder(self) -> None:
+        """Before anything that finds files by their paths: in another folder it must touch nothing. To open a database
+        and close it again is enough to move its log. Raises StoreUnavailable."""
+        await self.movers.run(self.watch.check)
+
     async def back_up(self, *, after: float = backup.EVERY_SECS) -> None:
         """Makes a backup of the database where the last one is so old."""
+        await self.check_folder()
         now = self.expiry.now()
         if await self.movers.run(backup.is_due, self._folder, self._born, now, after=after):
             await self.movers.run(backup.make, self._folder, self._folder / DATABASE, now)
@@ -149,7 +155,7 @@ class Engine:
         """What was sent. A file is the caller's, who passes it to `write` without waiting for anything in between."""
         if condition != ANYWAY:  # It is judged again when it is written; now it may save an upload in vain.
             check_condition(await self._find_any(address), condition, address)
-        await self.movers.run(self.watch.check)
+        await self.check_folder()
         intake = Intake(self.blobs, self.movers, inline=inline, limit=limit)
         try:
             async for chunk in chunks:

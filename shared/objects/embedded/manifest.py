@@ -25,6 +25,8 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._descriptor = -1
+        self._torn = False
+        """Whether the last line may lack its end: what comes must not become a part of it."""
 
     def open(self, rows: Iterable[Row], count: int) -> bool:
         """`rows`: all objects that have a file, `count` of them. Returns whether it was written anew."""
@@ -37,12 +39,15 @@ class Manifest:
                 os.fsync(file.fileno())
             os.replace(part, self._path)
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._torn = True
         return renew
 
     def add(self, rows: Iterable[Row]) -> None:
         """Those of the rows that have a file."""
         if lines := b"".join(line_of(row) for row in rows if row.file is not None):
-            os.write(self._descriptor, lines)
+            begin = b"\n" if self._torn else b""
+            self._torn = True
+            self._torn = os.write(self._descriptor, begin + lines) < len(begin) + len(lines)
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,13 @@ class Quarantine:
             return 0
         place = self.folder / str(int(now))
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        moved = 0
         for file in files:
-            os.replace(blobs.path(file), place / file.replace("/", "-"))
+            with suppress(FileNotFoundError):  # Its object was deleted just now.
+                os.replace(blobs.path(file), place / file.replace("/", "-"))
+                moved += 1
         sync_folder(place)
-        return len(files)
+        return moved
 
     def give_back(self, blobs: Blobs, known: Known) -> int:
         """Puts back what an object consists of after all. Returns how many those were."""

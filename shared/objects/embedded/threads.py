@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from shared.objects.embedded import table
 from shared.objects.embedded.failures import FAILURES, closed, unavailable
+from shared.sealed.watch import Watch
 from voxloom.errors import StoreUnavailable
 
 P = ParamSpec("P")
@@ -69,9 +70,10 @@ class Pool:
 class Readers(Pool):
     """Threads that each have a connection to read with."""
 
-    def __init__(self, name: str, threads: int, database: Path) -> None:
+    def __init__(self, name: str, threads: int, database: Path, watch: Watch) -> None:
         super().__init__(name, threads)
         self._database = database
+        self._watch = watch
         self._own = local()
         self._lock = Lock()
         self._connections: list[sqlite3.Connection] = []
@@ -91,6 +93,7 @@ class Readers(Pool):
         return connection or self._connect()
 
     def _connect(self) -> sqlite3.Connection:
+        self._watch.check()  # A connection to the database of another folder would read that, and tidy it up.
         connection = table.connect(self._database)
         connection.execute("PRAGMA query_only = ON")
         self._own.connection = connection
