@@ -151,6 +151,12 @@ async def test_what_load_assets_has_made_stays(bench: Bench) -> None:
     assert ends[0].outputs[:2] == ["(True, None, '1', 'ignore')", "ignore"]
 
 
+async def test_a_child_of_load_assets_stays_where_one_before_it_has_ended(bench: Bench) -> None:
+    source = WITH_ASSETS.replace("self.child =", "self.ended = subprocess.Popen(['true']); self.child =")
+    ended, desk = await bench.run(bench.module(Runner=source))
+    assert (ended.outputs[0][:11], ended.reusable) == ("(True, None", True), desk.log
+
+
 async def test_a_generator_that_nobody_has_seeded_gives_each_run_other_numbers(bench: Bench) -> None:
     module, process = bench.module(Runner=WITH_ASSETS), await bench.process()
     ends = [(await bench.run(module, process))[0] for _ in range(3)]
@@ -345,6 +351,23 @@ async def test_killing_a_process_takes_its_daemons_along(bench: Bench, killed_la
     await process.kill()
     await asyncio.wait_for(run, DEADLINE)
     assert [is_running(pid) for pid in left(desk.log)] == [False]
+
+
+async def test_killing_a_process_leaves_those_alone_that_were_forked_next(
+    bench: Bench, killed_later: list[int]
+) -> None:
+    # Given a run with a child, and other processes whose numbers, or those of their threads, are the next ones
+    process, desk = await bench.process(), Desk(bench.folder)
+    run = asyncio.create_task(process.run(bench.frame(leaving(bench, f"{CHILDREN['Popen']}\ntime.sleep(600)")), desk))
+    await desk.until_log_has("left")
+    killed_later += left(desk.log)
+    others = [await bench.process() for _ in range(3)]
+    # When the first one is killed, its child with it
+    await process.kill()
+    await asyncio.wait_for(run, DEADLINE)
+    # Then the others live
+    ended = [(await bench.run(bench.module("return 1"), other))[0].outputs for other in others]
+    assert ended == [["1"]] * 3
 
 
 FORKING_WORKER = WORKER.replace(

@@ -115,7 +115,7 @@ def reap_ended(spared: Collection[int], seen: dict[int, str]) -> bool:
         any_ended = True
         _wait(ended)
         if _ended_child(spared) is None:  # It is the last one so far.
-            _kill_children_among(range(ended + 1, ended + _NEXT), seen)
+            _kill_children_among(set(range(ended + 1, ended + _NEXT)).difference(spared), seen)
     return any_ended
 
 
@@ -123,9 +123,18 @@ def _kill_children_among(numbers: Iterable[int], seen: dict[int, str]) -> None:
     """Those that are children of this process, which holds their numbers for them."""
     for pid in numbers:
         row = _row(pid)
-        if row is not None and row.parent == os.getpid() and not row.has_ended:
+        if row is not None and row.parent == os.getpid() and not row.has_ended and not _is_thread(pid):
             seen[pid] = row.name
             _signal([pid], signal.SIGKILL)
+
+
+def _is_thread(pid: int) -> bool:
+    """Whether it is the number of a thread of a child, which has a row as well: a signal to it ends that child."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def _ended_child(spared: Collection[int]) -> int | None:
