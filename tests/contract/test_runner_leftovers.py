@@ -273,6 +273,12 @@ if not os.fork():
 os.wait()
 say(os.read(reading, 20).decode())
 """,
+    "a process of a fork server": """
+import multiprocessing
+one = multiprocessing.get_context('forkserver').Process(target=time.sleep, args=(600,))
+one.start()
+say(one.pid)
+""",
     "deaf to SIGTERM": "import subprocess; say(subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 600']).pid)",
     "a tree": "import subprocess; say(subprocess.Popen(['sh', '-c', '(sleep 600 & sleep 600) & wait']).pid)",
 }

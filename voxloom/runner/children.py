@@ -74,24 +74,27 @@ def below(processes: Table, top: int, spared: Collection[int]) -> set[int]:
     return found
 
 
-def living(spared: Collection[int] = ()) -> dict[int, str]:
-    """The names of the processes below this one, by their numbers; not of those that have ended."""
+def living(spared: Collection[int] = (), alone: Collection[int] = ()) -> dict[int, str]:
+    """The names of the processes below this one, by their numbers; not of those that have ended. Those in `alone` are
+    left out, too, but not what is below them."""
     processes = table()
-    found = below(processes, os.getpid(), spared)
+    found = below(processes, os.getpid(), spared).difference(alone)
     return {pid: processes[pid].name for pid in sorted(found) if not processes[pid].has_ended}
 
 
-def end_all(spared: Collection[int] = (), seconds: float = END_SECS) -> tuple[dict[int, str], dict[int, str]]:
-    """Ends every process below this one but `spared` and theirs: all are stopped, so that none can fork while the next
-    is looked for, and then killed, until nothing is found twice. The names of those that have lived, and of those that
-    would not end in time."""
+def end_all(
+    spared: Collection[int] = (), seconds: float = END_SECS, *, alone: Collection[int] = ()
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Ends every process below this one but `spared` and theirs, and those that are spared `alone`: all are stopped, so
+    that none can fork while the next is looked for, and then killed, until nothing is found twice. The names of those
+    that have lived, and of those that would not end in time."""
     seen: dict[int, str] = {}
     stopped: set[int] = set()
     left: dict[int, str] = {}
     quiet, deadline = 0, time.monotonic() + seconds
     while quiet < QUIET_SCANS and time.monotonic() < deadline:
-        hopping = reap_ended(spared, seen)
-        left = living(spared)
+        hopping = reap_ended({*spared, *alone}, seen)
+        left = living(spared, alone)
         new = left.keys() - stopped
         seen.update({pid: left[pid] for pid in new})
         _signal(new or left.keys(), signal.SIGSTOP if new else signal.SIGKILL)

@@ -121,8 +121,7 @@ class Cleaner:
         return bool(self._caught) or (children.has_any() and bool(children.direct(self._children)))
 
     def _end_children(self) -> list[str]:
-        servers = pools.server_pids()
-        ended, unended = children.end_all(self._children | servers)
+        ended, unended = children.end_all(self._children, alone=pools.server_pids())
         ended.update(self._caught)
         pools.stop_servers(self._children)
         reasons = [f"the run has left the {_processes(ended)}"] if ended else []
