@@ -425,6 +425,48 @@ async def reused(bench: Bench, body: str) -> tuple[list[frames.Ended], str]:
     return ends, log
 
 
+KEPT_POOL = """
+import concurrent.futures
+from voxloom import Runner as Base
+
+class Runner(Base):
+    def load_assets(self):
+        self.pool = concurrent.futures.{kind}(4)
+        {first}
+
+    def preprocess(self, input_data, args):
+        return [-1, -2, -3, -4]
+
+    def inference(self, data, args):
+        return list(self.pool.map(abs, data))
+
+    def postprocess(self, data, args):
+        return [str(data)]
+"""
+
+
+@pytest.mark.parametrize("first", ["pass", "self.pool.submit(abs, -1).result()"], ids=["no work yet", "some work"])
+async def test_a_thread_pool_that_is_kept_works_in_all_runs(bench: Bench, first: str) -> None:
+    source = KEPT_POOL.format(kind="ThreadPoolExecutor", first=first)
+    module, process = bench.module(Runner=source), await bench.process()
+    ends = [await bench.run(module, process) for _ in range(3)]
+    outputs = [(ended.outputs, ended.reusable) for ended, _ in ends]
+    assert outputs == [(["[1, 2, 3, 4]"], True)] * 3, [desk.log for _, desk in ends]
+
+
+async def test_a_pool_of_processes_that_is_kept_ends_the_use_of_the_process(bench: Bench) -> None:
+    source = KEPT_POOL.format(kind="ProcessPoolExecutor", first="pass")
+    ended, desk = await bench.run(bench.module(Runner=source))
+    assert (ended.outputs, ended.reusable) == (["[1, 2, 3, 4]"], False)
+    assert f"INFO {NOTICE}: the run has kept a ProcessPoolExecutor." in desk.log
+
+
+async def test_a_pool_of_processes_that_nobody_has_any_more_does_not(bench: Bench) -> None:
+    body = "import concurrent.futures as f; return list(f.ProcessPoolExecutor(2).map(abs, [-1, -2]))"
+    ends, log = await reused(bench, body)
+    assert [(ended.outputs, ended.reusable) for ended in ends] == [(["[1, 2]"], True)] * 2, log
+
+
 async def test_workers_of_joblib_are_ended_and_the_process_serves_on(bench: Bench) -> None:
     pytest.importorskip("joblib")
     body = "import joblib; return joblib.Parallel(2)(joblib.delayed(abs)(n) for n in (-1, -2))"

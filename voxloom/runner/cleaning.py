@@ -109,8 +109,10 @@ class Cleaner:
             return []
         gc.collect()
         pools.end_loaders(self._children)
-        left = threads.end_new(before, pools.ask_to_end) if before is not None else []
-        return ([f"the run has left {_listed(left)}"] if left else []) + self._end_children()
+        enders = pools.Enders()
+        left = threads.end_new(before, enders.ask) if before is not None else []
+        reasons = [f"the run has left {_listed(left)}"] if left else []
+        return reasons + enders.begin_anew() + self._end_children()
 
     def _has_new_children(self) -> bool:
         """Ended ones are nobody's fault."""
