@@ -87,6 +87,11 @@ PUT_BACK = {
         "threading.active_count()",
         "sys.kept = f.ThreadPoolExecutor(2); sys.kept.submit(time.time).result()",
     ),
+    "what a thread changes as it ends": (
+        "def late(): time.sleep(0.03); os.environ['MINE'] = '1'",
+        "os.environ.get('MINE')",
+        "threading.Thread(target=late).start()",
+    ),
     "a resource tracker": (
         "from multiprocessing import resource_tracker as t, shared_memory as s",
         "t._resource_tracker._pid is None",
