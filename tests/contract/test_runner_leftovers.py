@@ -54,6 +54,11 @@ PUT_BACK = {
         "len(logging.getLogger('mine').handlers)",
         "logging.getLogger('mine').addHandler(logging.StreamHandler())",
     ),
+    "the level of a handler": (
+        "",
+        "[(h.level, h.filters, h.formatter) for h in logging.root.handlers]",
+        "for h in logging.root.handlers: h.setLevel(50); h.addFilter(print); h.setFormatter(logging.Formatter())",
+    ),
     "logging.disable": ("", "logging.root.manager.disable", "logging.disable(50)"),
     "locale": (
         "import locale",

@@ -276,7 +276,20 @@ def loggers() -> dict[str, LoggerState]:
 
 
 def _state(logger: logging.Logger) -> LoggerState:
-    return tuple(logger.handlers), tuple(logger.filters), logger.level, logger.propagate, logger.disabled
+    handlers = tuple(map(_handler_state, logger.handlers))
+    return handlers, tuple(logger.filters), logger.level, logger.propagate, logger.disabled
+
+
+def _handler_state(handler: logging.Handler) -> LoggerState:
+    return handler, handler.level, handler.formatter, tuple(handler.filters)
+
+
+def _put_handler_back(state: LoggerState) -> logging.Handler:
+    handler: logging.Handler = state[0]
+    _, level, handler.formatter, filters = state
+    handler.setLevel(level)
+    handler.filters[:] = filters
+    return handler
 
 
 def put_loggers_back(before: Mapping[str, LoggerState]) -> None:
@@ -287,7 +300,7 @@ def put_loggers_back(before: Mapping[str, LoggerState]) -> None:
             logger.handlers[:] = [one for one in logger.handlers if isinstance(one, logging.NullHandler)]
         elif before[name] != state:
             handlers, filters, level, logger.propagate, logger.disabled = before[name]
-            logger.handlers[:], logger.filters[:] = handlers, filters
+            logger.handlers[:], logger.filters[:] = map(_put_handler_back, handlers), filters
             logger.setLevel(level)
 
 
