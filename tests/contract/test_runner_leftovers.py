@@ -510,3 +510,29 @@ async def test_a_seed_of_torch_is_not_the_next_runs(bench: Bench) -> None:
     ends, _ = await reused(bench, body)
     ends += (await reused(bench, body))[0]
     assert len({ended.outputs[0] for ended in ends}) == 4
+
+
+TORCH_THAT_WARNS = """
+import torch
+from voxloom import Runner as Base
+
+class Runner(Base):
+    def load_assets(self):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def preprocess(self, input_data, args):
+        torch.set_grad_enabled(False)
+
+    def inference(self, data, args):
+        return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+    def postprocess(self, data, args):
+        return [str(data)]
+"""
+
+
+async def test_torch_goes_on_only_warning_of_what_is_not_deterministic(bench: Bench) -> None:
+    pytest.importorskip("torch")
+    module, process = bench.module(Runner=TORCH_THAT_WARNS), await bench.process()
+    ends = [(await bench.run(module, process))[0] for _ in range(2)]
+    assert [ended.outputs for ended in ends] == [["(True, True)"]] * 2

@@ -311,7 +311,7 @@ LOGGING = (
 
 # --- torch, where it has been imported --------------------------------------------------------------------
 
-_TORCH_DEFAULTS = {"dtype": "float32", "grad": True, "deterministic": False}
+_TORCH_DEFAULTS = {"dtype": "float32", "grad": True, "deterministic": False, "warn_only": False}
 
 
 def _torch() -> dict[str, Any]:
@@ -322,6 +322,7 @@ def _torch() -> dict[str, Any]:
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "grad": torch.is_grad_enabled(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
     }
 
 
@@ -329,7 +330,7 @@ def _put_torch_back(before: dict[str, Any]) -> None:
     torch = importlib.import_module("torch")
     torch.set_default_dtype(getattr(torch, before["dtype"]))
     torch.set_grad_enabled(before["grad"])
-    torch.use_deterministic_algorithms(before["deterministic"])
+    torch.use_deterministic_algorithms(before["deterministic"], warn_only=before["warn_only"])
 
 
 TORCH = (Kept("torch's default dtype, gradients or determinism", _torch, _put_torch_back),)
