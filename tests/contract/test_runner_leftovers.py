@@ -482,6 +482,20 @@ async def test_workers_of_joblib_are_ended_and_the_process_serves_on(bench: Benc
     body = "import joblib; return joblib.Parallel(2)(joblib.delayed(abs)(n) for n in (-1, -2))"
     ends, log = await reused(bench, body)
     assert [(ended.outputs, ended.reusable) for ended in ends] == [(["[1, 2]"], True)] * 2, log
+    assert log == ""
+
+
+async def test_arrays_that_joblib_shares_are_removed_without_a_word(bench: Bench) -> None:
+    pytest.importorskip("joblib")
+    body = """
+    import joblib, numpy as np
+    return int(sum(joblib.Parallel(2)(2 * [joblib.delayed(np.sum)(np.ones(1 << 20))])))
+    """
+    module, process = bench.module(body), await bench.process()
+    for _ in range(2):
+        ended, desk = await bench.run(module, process)
+        assert (ended.outputs, ended.reusable, desk.log) == (["2097152"], True, "")
+        assert [*Path("/dev/shm").glob(f"joblib_memmapping_folder_{process.pid}_*")] == []
 
 
 async def test_the_monitor_of_tqdm_is_ended_and_the_process_serves_on(bench: Bench) -> None:

@@ -6,6 +6,7 @@ needs the next time. What is reached for by an inner name and is not there under
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -34,6 +35,7 @@ class Enders:
     def __init__(self) -> None:
         self._thread_pools: dict[int, Any] = {}
         self._process_pools: list[Callable[[], Any]] = []
+        self._folders: list[Any] = []
 
     def ask(self, thread: threading.Thread) -> bool:
         """False where it is not known how. Waits for nothing."""
@@ -43,6 +45,8 @@ class Enders:
         """To be called when they have ended. Why that cannot be done for some."""
         for executor in self._thread_pools.values():
             _begin_anew(executor)
+        for manager in self._folders:
+            _remove_folders(manager)
         kept = {type(one).__name__ for each in self._process_pools if (one := each()) is not None}
         return [f"the run has kept a {name}" for name in sorted(kept)]
 
@@ -75,6 +79,8 @@ class Enders:
         loky = hasattr(executor, "_flags")
         if not _was_shut_down(executor) and not _is_reusable(executor):
             self._process_pools.append(reference)
+        if hasattr(executor, "_temp_folder_manager"):
+            self._folders.append(executor._temp_folder_manager)
         executor.shutdown(wait=False, **({"kill_workers": True} if loky else {"cancel_futures": True}))
 
 
@@ -108,6 +114,15 @@ def _begin_anew(executor: Any) -> None:
         executor._idle_semaphore = threading.Semaphore(0)
         executor._threads = set()
         executor._shutdown = False
+
+
+def _remove_folders(manager: Any) -> None:
+    """What joblib does when a process ends: else its resource tracker takes the folders for forgotten, and warns."""
+    with contextlib.suppress(AttributeError, OSError):  # of another joblib
+        manager._clean_temporary_resources(force=True)
+        for finalizer in list(manager._finalizers.values()):
+            atexit.unregister(finalizer)
+            finalizer()
 
 
 # --- torch ------------------------------------------------------------------------------------------------
