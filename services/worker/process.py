@@ -145,6 +145,7 @@ class RunnerProcess:
         self._watch: asyncio.Task[None] | None = None
         self._module_dir: str | None = None
         self._connected = True
+        self._exited = False
         self._killed = False
         self._broken: str | None = None
         self._tail = ""
@@ -215,8 +216,7 @@ class RunnerProcess:
     @property
     def alive(self) -> bool:
         """Whether it can be given a run."""
-        fit = self.returncode is None and self._connected and not self._killed and self._broken is None
-        return fit and not self._process.has_exited()
+        return self._connected and not self._killed and self._broken is None and not self._has_exited()
 
     async def run(self, frame: frames.Run, link: RunLink) -> frames.Ended:
         """Does one run and waits for its end, however it comes. Cancelling kills the process. Raises Unavailable where
@@ -322,8 +322,12 @@ class RunnerProcess:
             for task in late:
                 task.cancel()
 
+    def _has_exited(self) -> bool:
+        """It may take a while from then on until the exit code is known."""
+        return self._exited or self._process.has_exited()
+
     def _kill_if_mute(self) -> None:
-        if self.returncode is None:
+        if not self._has_exited():
             self._broken = self._broken or "it has closed its connection"
             self._kill_group()
 
@@ -335,6 +339,7 @@ class RunnerProcess:
 
     async def _watch_exit(self) -> None:
         await self._process.exited()
+        self._exited = True
         self._kill_group()  # what it has left behind
         if self._guardian is not None:
             self._guardian.drop(self.pid)

@@ -54,6 +54,11 @@ PUT_BACK = {
         "len(logging.getLogger('mine').handlers)",
         "logging.getLogger('mine').addHandler(logging.StreamHandler())",
     ),
+    "the level of a handler": (
+        "",
+        "[(h.level, h.filters, h.formatter) for h in logging.root.handlers]",
+        "for h in logging.root.handlers: h.setLevel(50); h.addFilter(print); h.setFormatter(logging.Formatter())",
+    ),
     "logging.disable": ("", "logging.root.manager.disable", "logging.disable(50)"),
     "locale": (
         "import locale",
@@ -86,6 +91,11 @@ PUT_BACK = {
         "import concurrent.futures as f",
         "threading.active_count()",
         "sys.kept = f.ThreadPoolExecutor(2); sys.kept.submit(time.time).result()",
+    ),
+    "what a thread changes as it ends": (
+        "def late(): time.sleep(0.03); os.environ['MINE'] = '1'",
+        "os.environ.get('MINE')",
+        "threading.Thread(target=late).start()",
     ),
     "a resource tracker": (
         "from multiprocessing import resource_tracker as t, shared_memory as s",
@@ -149,6 +159,12 @@ async def test_what_load_assets_has_made_stays(bench: Bench) -> None:
     assert [ended.reusable for ended in ends] == [True] * 3
     assert [ended.outputs[:3] for ended in ends] == [ends[0].outputs[:3]] * 3
     assert ends[0].outputs[:2] == ["(True, None, '1', 'ignore')", "ignore"]
+
+
+async def test_a_child_of_load_assets_stays_where_one_before_it_has_ended(bench: Bench) -> None:
+    source = WITH_ASSETS.replace("self.child =", "self.ended = subprocess.Popen(['true']); self.child =")
+    ended, desk = await bench.run(bench.module(Runner=source))
+    assert (ended.outputs[0][:11], ended.reusable) == ("(True, None", True), desk.log
 
 
 async def test_a_generator_that_nobody_has_seeded_gives_each_run_other_numbers(bench: Bench) -> None:
@@ -267,6 +283,12 @@ if not os.fork():
 os.wait()
 say(os.read(reading, 20).decode())
 """,
+    "a process of a fork server": """
+import multiprocessing
+one = multiprocessing.get_context('forkserver').Process(target=time.sleep, args=(600,))
+one.start()
+say(one.pid)
+""",
     "deaf to SIGTERM": "import subprocess; say(subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 600']).pid)",
     "a tree": "import subprocess; say(subprocess.Popen(['sh', '-c', '(sleep 600 & sleep 600) & wait']).pid)",
 }
@@ -347,6 +369,23 @@ async def test_killing_a_process_takes_its_daemons_along(bench: Bench, killed_la
     assert [is_running(pid) for pid in left(desk.log)] == [False]
 
 
+async def test_killing_a_process_leaves_those_alone_that_were_forked_next(
+    bench: Bench, killed_later: list[int]
+) -> None:
+    # Given a run with a child, and other processes whose numbers, or those of their threads, are the next ones
+    process, desk = await bench.process(), Desk(bench.folder)
+    run = asyncio.create_task(process.run(bench.frame(leaving(bench, f"{CHILDREN['Popen']}\ntime.sleep(600)")), desk))
+    await desk.until_log_has("left")
+    killed_later += left(desk.log)
+    others = [await bench.process() for _ in range(3)]
+    # When the first one is killed, its child with it
+    await process.kill()
+    await asyncio.wait_for(run, DEADLINE)
+    # Then the others live
+    ended = [(await bench.run(bench.module("return 1"), other))[0].outputs for other in others]
+    assert ended == [["1"]] * 3
+
+
 FORKING_WORKER = WORKER.replace(
     "guardian=Guardian.start()",
     "guardian=Guardian.start(), forks=__import__('shared.forkserver').forkserver.ForkServer()",
@@ -396,11 +435,67 @@ async def reused(bench: Bench, body: str) -> tuple[list[frames.Ended], str]:
     return ends, log
 
 
+KEPT_POOL = """
+import concurrent.futures
+from voxloom import Runner as Base
+
+class Runner(Base):
+    def load_assets(self):
+        self.pool = concurrent.futures.{kind}(4)
+        {first}
+
+    def preprocess(self, input_data, args):
+        return [-1, -2, -3, -4]
+
+    def inference(self, data, args):
+        return list(self.pool.map(abs, data))
+
+    def postprocess(self, data, args):
+        return [str(data)]
+"""
+
+
+@pytest.mark.parametrize("first", ["pass", "self.pool.submit(abs, -1).result()"], ids=["no work yet", "some work"])
+async def test_a_thread_pool_that_is_kept_works_in_all_runs(bench: Bench, first: str) -> None:
+    source = KEPT_POOL.format(kind="ThreadPoolExecutor", first=first)
+    module, process = bench.module(Runner=source), await bench.process()
+    ends = [await bench.run(module, process) for _ in range(3)]
+    outputs = [(ended.outputs, ended.reusable) for ended, _ in ends]
+    assert outputs == [(["[1, 2, 3, 4]"], True)] * 3, [desk.log for _, desk in ends]
+
+
+async def test_a_pool_of_processes_that_is_kept_ends_the_use_of_the_process(bench: Bench) -> None:
+    source = KEPT_POOL.format(kind="ProcessPoolExecutor", first="pass")
+    ended, desk = await bench.run(bench.module(Runner=source))
+    assert (ended.outputs, ended.reusable) == (["[1, 2, 3, 4]"], False)
+    assert f"INFO {NOTICE}: the run has kept a ProcessPoolExecutor." in desk.log
+
+
+async def test_a_pool_of_processes_that_nobody_has_any_more_does_not(bench: Bench) -> None:
+    body = "import concurrent.futures as f; return list(f.ProcessPoolExecutor(2).map(abs, [-1, -2]))"
+    ends, log = await reused(bench, body)
+    assert [(ended.outputs, ended.reusable) for ended in ends] == [(["[1, 2]"], True)] * 2, log
+
+
 async def test_workers_of_joblib_are_ended_and_the_process_serves_on(bench: Bench) -> None:
     pytest.importorskip("joblib")
     body = "import joblib; return joblib.Parallel(2)(joblib.delayed(abs)(n) for n in (-1, -2))"
     ends, log = await reused(bench, body)
     assert [(ended.outputs, ended.reusable) for ended in ends] == [(["[1, 2]"], True)] * 2, log
+    assert log == ""
+
+
+async def test_arrays_that_joblib_shares_are_removed_without_a_word(bench: Bench) -> None:
+    pytest.importorskip("joblib")
+    body = """
+    import joblib, numpy as np
+    return int(sum(joblib.Parallel(2)(2 * [joblib.delayed(np.sum)(np.ones(1 << 20))])))
+    """
+    module, process = bench.module(body), await bench.process()
+    for _ in range(2):
+        ended, desk = await bench.run(module, process)
+        assert (ended.outputs, ended.reusable, desk.log) == (["2097152"], True, "")
+        assert [*Path("/dev/shm").glob(f"joblib_memmapping_folder_{process.pid}_*")] == []
 
 
 async def test_the_monitor_of_tqdm_is_ended_and_the_process_serves_on(bench: Bench) -> None:
@@ -429,3 +524,29 @@ async def test_a_seed_of_torch_is_not_the_next_runs(bench: Bench) -> None:
     ends, _ = await reused(bench, body)
     ends += (await reused(bench, body))[0]
     assert len({ended.outputs[0] for ended in ends}) == 4
+
+
+TORCH_THAT_WARNS = """
+import torch
+from voxloom import Runner as Base
+
+class Runner(Base):
+    def load_assets(self):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def preprocess(self, input_data, args):
+        torch.set_grad_enabled(False)
+
+    def inference(self, data, args):
+        return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+    def postprocess(self, data, args):
+        return [str(data)]
+"""
+
+
+async def test_torch_goes_on_only_warning_of_what_is_not_deterministic(bench: Bench) -> None:
+    pytest.importorskip("torch")
+    module, process = bench.module(Runner=TORCH_THAT_WARNS), await bench.process()
+    ends = [(await bench.run(module, process))[0] for _ in range(2)]
+    assert [ended.outputs for ended in ends] == [["(True, True)"]] * 2

@@ -53,3 +53,15 @@ def test_a_process_notes_the_libraries_it_imports_and_they_notice_nothing(tmp_pa
     begun, *said = [(line.split()[0], *line.split()[2:]) for line in notes.read_text().splitlines()]
     assert done.stdout.split() == ["SourceFileLoader", "SourceFileLoader"]
     assert (begun, set(said)) == (("begun",), {("enter", "heavy"), ("leave", "heavy")})
+
+
+def test_what_a_loader_tells_of_a_module_that_is_not_imported_is_told_as_always(tmp_path: Path) -> None:
+    asked = (
+        "import importlib.util, pkgutil; from pathlib import Path; from voxloom.runner import libraries\n"
+        "{}\nloader = importlib.util.find_spec('sqlite3').loader\n"
+        "print(loader.get_filename('sqlite3'), loader.is_package('sqlite3'), len(loader.get_source('sqlite3')))\n"
+        "print(pkgutil.get_data('wsgiref', '__init__.py'))"
+    )
+    watch = f"libraries.watch(Path({str(tmp_path)!r}), Path({str(tmp_path / 'notes')!r}))"
+    said = [subprocess.check_output([sys.executable, "-c", asked.format(first)]) for first in ("", watch)]
+    assert said[0] == said[1]

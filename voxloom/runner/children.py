@@ -74,24 +74,27 @@ def below(processes: Table, top: int, spared: Collection[int]) -> set[int]:
     return found
 
 
-def living(spared: Collection[int] = ()) -> dict[int, str]:
-    """The names of the processes below this one, by their numbers; not of those that have ended."""
+def living(spared: Collection[int] = (), alone: Collection[int] = ()) -> dict[int, str]:
+    """The names of the processes below this one, by their numbers; not of those that have ended. Those in `alone` are
+    left out, too, but not what is below them."""
     processes = table()
-    found = below(processes, os.getpid(), spared)
+    found = below(processes, os.getpid(), spared).difference(alone)
     return {pid: processes[pid].name for pid in sorted(found) if not processes[pid].has_ended}
 
 
-def end_all(spared: Collection[int] = (), seconds: float = END_SECS) -> tuple[dict[int, str], dict[int, str]]:
-    """Ends every process below this one but `spared` and theirs: all are stopped, so that none can fork while the next
-    is looked for, and then killed, until nothing is found twice. The names of those that have lived, and of those that
-    would not end in time."""
+def end_all(
+    spared: Collection[int] = (), seconds: float = END_SECS, *, alone: Collection[int] = ()
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Ends every process below this one but `spared` and theirs, and those that are spared `alone`: all are stopped, so
+    that none can fork while the next is looked for, and then killed, until nothing is found twice. The names of those
+    that have lived, and of those that would not end in time."""
     seen: dict[int, str] = {}
     stopped: set[int] = set()
     left: dict[int, str] = {}
     quiet, deadline = 0, time.monotonic() + seconds
     while quiet < QUIET_SCANS and time.monotonic() < deadline:
-        hopping = reap_ended(spared, seen)
-        left = living(spared)
+        hopping = reap_ended({*spared, *alone}, seen)
+        left = living(spared, alone)
         new = left.keys() - stopped
         seen.update({pid: left[pid] for pid in new})
         _signal(new or left.keys(), signal.SIGSTOP if new else signal.SIGKILL)
@@ -115,7 +118,7 @@ def reap_ended(spared: Collection[int], seen: dict[int, str]) -> bool:
         any_ended = True
         _wait(ended)
         if _ended_child(spared) is None:  # It is the last one so far.
-            _kill_children_among(range(ended + 1, ended + _NEXT), seen)
+            _kill_children_among(set(range(ended + 1, ended + _NEXT)).difference(spared), seen)
     return any_ended
 
 
@@ -123,9 +126,18 @@ def _kill_children_among(numbers: Iterable[int], seen: dict[int, str]) -> None:
     """Those that are children of this process, which holds their numbers for them."""
     for pid in numbers:
         row = _row(pid)
-        if row is not None and row.parent == os.getpid() and not row.has_ended:
+        if row is not None and row.parent == os.getpid() and not row.has_ended and not _is_thread(pid):
             seen[pid] = row.name
             _signal([pid], signal.SIGKILL)
+
+
+def _is_thread(pid: int) -> bool:
+    """Whether it is the number of a thread of a child, which has a row as well: a signal to it ends that child."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def _ended_child(spared: Collection[int]) -> int | None:

@@ -68,8 +68,11 @@ class Cleaner:
     def _clean(self, scratch: str) -> Verdict:
         self._caught: dict[int, str] = {}
         reasons = self._put_state_back() if self._remembered else []
-        reasons += self._end_threads_and_children()
+        found, left = self._end_threads_and_children()
+        reasons += left
         if self._remembered:
+            if found:  # They may have changed something on their way out.
+                reasons += [one for one in self._put_state_back() if one not in reasons]
             self._put_modules_back(scratch)
             self._randomness.put_back()
         files = self._changed_files()
@@ -103,14 +106,17 @@ class Cleaner:
 
     # --- what is ended ------------------------------------------------------------------------------------
 
-    def _end_threads_and_children(self) -> list[str]:
+    def _end_threads_and_children(self) -> tuple[bool, list[str]]:
+        """Whether there were any, and why they end the use of the process."""
         before = self._threads if self._remembered else None
         if (before is None or not threads.left_since(before)) and not self._has_new_children():
-            return []
+            return False, []
         gc.collect()
         pools.end_loaders(self._children)
-        left = threads.end_new(before, pools.ask_to_end) if before is not None else []
-        return ([f"the run has left {_listed(left)}"] if left else []) + self._end_children()
+        enders = pools.Enders()
+        left = threads.end_new(before, enders.ask) if before is not None else []
+        reasons = [f"the run has left {_listed(left)}"] if left else []
+        return True, reasons + enders.begin_anew() + self._end_children()
 
     def _has_new_children(self) -> bool:
         """Ended ones are nobody's fault."""
@@ -121,8 +127,7 @@ class Cleaner:
         return bool(self._caught) or (children.has_any() and bool(children.direct(self._children)))
 
     def _end_children(self) -> list[str]:
-        servers = pools.server_pids()
-        ended, unended = children.end_all(self._children | servers)
+        ended, unended = children.end_all(self._children, alone=pools.server_pids())
         ended.update(self._caught)
         pools.stop_servers(self._children)
         reasons = [f"the run has left the {_processes(ended)}"] if ended else []

@@ -19,7 +19,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LONGEST = 300.0
 """Seconds that libraries may take altogether; past them their time counts like the algorithm's."""
@@ -137,6 +137,10 @@ class _Timed(Loader):
         self._loader = loader
         self._library = library
         self._notes = notes
+
+    def __getattr__(self, name: str) -> Any:
+        """Whoever has looked for a module with `importlib.util.find_spec` may ask its loader for more."""
+        return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         spec.loader = self._loader

@@ -6,9 +6,11 @@ needs the next time. What is reached for by an inner name and is not there under
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
+import queue
 import signal
 import sys
 import threading
@@ -27,9 +29,59 @@ def _loaded(module: str, name: str) -> Any:
 # --- threads ----------------------------------------------------------------------------------------------
 
 
-def ask_to_end(thread: threading.Thread) -> bool:
-    """False where it is not known how. Waits for nothing."""
-    return any(ask(thread) for ask in (_tqdm_monitor, _thread_pool, _process_pool))
+class Enders:
+    """Asks threads to end, and makes usable again whose they were: somebody may have kept that."""
+
+    def __init__(self) -> None:
+        self._thread_pools: dict[int, Any] = {}
+        self._process_pools: list[Callable[[], Any]] = []
+        self._folders: list[Any] = []
+
+    def ask(self, thread: threading.Thread) -> bool:
+        """False where it is not known how. Waits for nothing."""
+        return any(ask(thread) for ask in (_tqdm_monitor, self._thread_pool, self._process_pool))
+
+    def begin_anew(self) -> list[str]:
+        """To be called when they have ended. Why that cannot be done for some."""
+        for executor in self._thread_pools.values():
+            _begin_anew(executor)
+        for manager in self._folders:
+            _remove_folders(manager)
+        kept = {type(one).__name__ for each in self._process_pools if (one := each()) is not None}
+        return [f"the run has kept a {name}" for name in sorted(kept)]
+
+    def _thread_pool(self, thread: threading.Thread) -> bool:
+        """A worker of a ThreadPoolExecutor has a weak reference to it as its first argument."""
+        workers = _loaded("concurrent.futures.thread", "_threads_queues")
+        if workers is None or thread not in workers:
+            return False
+        executor = _executor(next(iter(getattr(thread, "_args", ())), None))
+        if executor is not None and not executor._shutdown:
+            self._thread_pools[id(executor)] = executor
+            executor.shutdown(wait=False, cancel_futures=True)
+        return True
+
+    def _process_pool(self, thread: threading.Thread) -> bool:
+        """The thread that looks after a ProcessPoolExecutor, or after loky's, wherever loky lies."""
+        for module in list(sys.modules):
+            if module.endswith(("futures.process", "loky.process_executor")):
+                kind = _loaded(module, "_ExecutorManagerThread")
+                if kind is not None and isinstance(thread, kind):
+                    self._end_process_pool(getattr(thread, "executor_reference", None))
+                    return True
+        return False
+
+    def _end_process_pool(self, reference: Callable[[], Any] | None) -> None:
+        """Loky's reusable one is kept by loky itself, which makes another when it is asked the next time."""
+        executor = _executor(reference)
+        if executor is None or reference is None:
+            return
+        loky = hasattr(executor, "_flags")
+        if not _was_shut_down(executor) and not _is_reusable(executor):
+            self._process_pools.append(reference)
+        if hasattr(executor, "_temp_folder_manager"):
+            self._folders.append(executor._temp_folder_manager)
+        executor.shutdown(wait=False, **({"kill_workers": True} if loky else {"cancel_futures": True}))
 
 
 def _tqdm_monitor(thread: threading.Thread) -> bool:
@@ -40,31 +92,37 @@ def _tqdm_monitor(thread: threading.Thread) -> bool:
     return True
 
 
-def _thread_pool(thread: threading.Thread) -> bool:
-    """A worker of a ThreadPoolExecutor has a weak reference to it as its first argument."""
-    workers = _loaded("concurrent.futures.thread", "_threads_queues")
-    if workers is None or thread not in workers:
-        return False
-    return _shut_down(next(iter(getattr(thread, "_args", ())), None))
+def _executor(reference: Callable[[], Any] | None) -> Any:
+    """None where it is about to notice that nobody has it any more."""
+    return reference() if callable(reference) else None
 
 
-def _process_pool(thread: threading.Thread) -> bool:
-    """The thread that looks after a ProcessPoolExecutor, or after loky's, wherever loky lies."""
-    for module in list(sys.modules):
-        if module.endswith(("futures.process", "loky.process_executor")):
-            kind = _loaded(module, "_ExecutorManagerThread")
-            if kind is not None and isinstance(thread, kind):
-                return _shut_down(getattr(thread, "executor_reference", None))
-    return False
+def _was_shut_down(executor: Any) -> bool:
+    flags = getattr(executor, "_flags", None)
+    return bool(flags.shutdown if flags is not None else executor._shutdown_thread)
 
 
-def _shut_down(reference: Callable[[], Any] | None) -> bool:
-    executor = reference() if callable(reference) else None
-    if executor is None:
-        return True  # It is about to notice that nobody has it any more.
-    how = {"kill_workers": True} if hasattr(executor, "_flags") else {"cancel_futures": True}  # loky's, the library's
-    executor.shutdown(wait=False, **how)
-    return True
+def _is_reusable(executor: Any) -> bool:
+    """Loky's, or joblib's, which derives from it."""
+    return any(kind.__name__ == "_ReusablePoolExecutor" for kind in type(executor).__mro__)
+
+
+def _begin_anew(executor: Any) -> None:
+    """As it was before it had threads: a ThreadPoolExecutor that is shut down takes no work."""
+    with executor._shutdown_lock:
+        executor._work_queue = queue.SimpleQueue()
+        executor._idle_semaphore = threading.Semaphore(0)
+        executor._threads = set()
+        executor._shutdown = False
+
+
+def _remove_folders(manager: Any) -> None:
+    """What joblib does when a process ends: else its resource tracker takes the folders for forgotten, and warns."""
+    with contextlib.suppress(AttributeError, OSError):  # of another joblib
+        manager._clean_temporary_resources(force=True)
+        for finalizer in list(manager._finalizers.values()):
+            atexit.unregister(finalizer)
+            finalizer()
 
 
 # --- torch ------------------------------------------------------------------------------------------------

@@ -276,7 +276,20 @@ def loggers() -> dict[str, LoggerState]:
 
 
 def _state(logger: logging.Logger) -> LoggerState:
-    return tuple(logger.handlers), tuple(logger.filters), logger.level, logger.propagate, logger.disabled
+    handlers = tuple(map(_handler_state, logger.handlers))
+    return handlers, tuple(logger.filters), logger.level, logger.propagate, logger.disabled
+
+
+def _handler_state(handler: logging.Handler) -> LoggerState:
+    return handler, handler.level, handler.formatter, tuple(handler.filters)
+
+
+def _put_handler_back(state: LoggerState) -> logging.Handler:
+    handler: logging.Handler = state[0]
+    _, level, handler.formatter, filters = state
+    handler.setLevel(level)
+    handler.filters[:] = filters
+    return handler
 
 
 def put_loggers_back(before: Mapping[str, LoggerState]) -> None:
@@ -287,7 +300,7 @@ def put_loggers_back(before: Mapping[str, LoggerState]) -> None:
             logger.handlers[:] = [one for one in logger.handlers if isinstance(one, logging.NullHandler)]
         elif before[name] != state:
             handlers, filters, level, logger.propagate, logger.disabled = before[name]
-            logger.handlers[:], logger.filters[:] = handlers, filters
+            logger.handlers[:], logger.filters[:] = map(_put_handler_back, handlers), filters
             logger.setLevel(level)
 
 
@@ -298,7 +311,7 @@ LOGGING = (
 
 # --- torch, where it has been imported --------------------------------------------------------------------
 
-_TORCH_DEFAULTS = {"dtype": "float32", "grad": True, "deterministic": False}
+_TORCH_DEFAULTS = {"dtype": "float32", "grad": True, "deterministic": False, "warn_only": False}
 
 
 def _torch() -> dict[str, Any]:
@@ -309,6 +322,7 @@ def _torch() -> dict[str, Any]:
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "grad": torch.is_grad_enabled(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
     }
 
 
@@ -316,7 +330,7 @@ def _put_torch_back(before: dict[str, Any]) -> None:
     torch = importlib.import_module("torch")
     torch.set_default_dtype(getattr(torch, before["dtype"]))
     torch.set_grad_enabled(before["grad"])
-    torch.use_deterministic_algorithms(before["deterministic"])
+    torch.use_deterministic_algorithms(before["deterministic"], warn_only=before["warn_only"])
 
 
 TORCH = (Kept("torch's default dtype, gradients or determinism", _torch, _put_torch_back),)
