@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tests.unit.hdf5_chunks import (
     LZF,
     READERS,
     REFUSALS,
+    SETUPS,
     SHAPE,
     SHUFFLE,
     counted,
@@ -127,6 +129,34 @@ def test_narrowed_values_are_read_by_all_and_not_beyond_their_end(tmp_path: Path
     for short in (b"\0", inner[:20], inner[: len(inner) // 2]):
         make(path, chain, "<i2", zlib.compress(short) if DEFLATE in chain else short, 0, NARROWED)
         _check_nobody_reads(path)
+
+
+@pytest.mark.parametrize("chain", [*CHAINS[1:], (5,), (6, DEFLATE)])
+@pytest.mark.parametrize("as_they_are", [True, False], ids=["edges without filters", "all with filters"])
+def test_chunks_at_the_edge_are_read_by_all_with_or_without_filters(
+    tmp_path: Path, chain: tuple[int, ...], as_they_are: bool
+) -> None:
+    _make_with_edges(tmp_path / "x.h5", chain, as_they_are=as_they_are)
+    _check_all_read(tmp_path / "x.h5", values_of("<i2"))
+
+
+@pytest.mark.parametrize("as_they_are", [True, False])
+def test_chunks_at_the_edge_have_the_declared_size_or_nobody_reads_them(tmp_path: Path, as_they_are: bool) -> None:
+    _make_with_edges(tmp_path / "x.h5", (DEFLATE,), as_they_are=as_they_are)
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file["image"].id.write_direct_chunk((0, 21), zlib.compress(b"0123456789"))
+    _check_nobody_reads(tmp_path / "x.h5")
+
+
+def _make_with_edges(path: Path, chain: tuple[int, ...], *, as_they_are: bool) -> None:
+    plan = h5p.create(h5p.DATASET_CREATE)
+    plan.set_chunk((5, 7))
+    for code in chain:
+        (SETUPS | NARROWED)[code](plan)
+    assert ctypes.PyDLL(h5p.__file__).H5Pset_chunk_opts(ctypes.c_int64(plan.id), 2 * as_they_are) == 0
+    with h5py.File(path, "w", libver="latest") as file:
+        dataset = h5d.create(file.id, b"image", h5t.STD_I16LE, h5s.create_simple(SHAPE), dcpl=plan)
+        dataset.write(h5s.ALL, h5s.ALL, values_of("<i2"))
 
 
 def test_what_cannot_be_sized_at_all_is_refused(tmp_path: Path) -> None:

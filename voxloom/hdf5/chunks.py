@@ -16,10 +16,11 @@ import numpy as np
 from h5py import h5d, h5t
 from numpy.typing import NDArray
 
-from voxloom.hdf5.filters import Pipeline, pipeline_of
+from voxloom.hdf5.edges import is_partial
+from voxloom.hdf5.filters import ALL_LEFT_OUT, Pipeline, pipeline_of
 from voxloom.hdf5.refusals import Refused, quoted
 from voxloom.hdf5.storage import check_storage, sources
-from voxloom.hdf5.unpacking import Wrong, wrong_size
+from voxloom.hdf5.unpacking import Bytes, Wrong, wrong_size
 
 Array = NDArray[Any]
 Place = tuple[int, ...]
@@ -141,9 +142,17 @@ def _verify_chunk(name: str, dataset: Any, pipeline: Pipeline, place: Place, siz
         _check_stored(pipeline, size)
         if not pipeline.filters:
             return 0
-        mask, raw = dataset.read_direct_chunk(place)
+        mask, raw = _stored_chunk(dataset, pipeline, place)
         pipeline.check(raw, mask)
     return pipeline.size
+
+
+def _stored_chunk(dataset: Any, pipeline: Pipeline, place: Place) -> tuple[int, Bytes]:
+    """Which filters it is without, as a mask, and its bytes. `dataset`: its low-level id."""
+    mask, raw = dataset.read_direct_chunk(place)
+    if pipeline.edges_as_they_are and is_partial(place, dataset.get_create_plist().get_chunk(), dataset.shape):
+        mask = ALL_LEFT_OUT
+    return mask, raw
 
 
 def stored_chunks(dataset: Any, bounds: Bounds | None = None, *, most: int | None = None) -> Stored:
@@ -208,7 +217,7 @@ class Chunks:
     def _chunk(self, place: Place, size: int) -> Array:
         with _told(self._name, place):
             _check_stored(self._pipeline, size)
-            mask, raw = self._id.read_direct_chunk(place)
+            mask, raw = _stored_chunk(self._id, self._pipeline, place)
             data = self._pipeline.unpack(raw, mask)
         if self._dtype == np.bool_:
             return np.asarray(np.frombuffer(data, np.uint8).reshape(self._lengths) != 0)
