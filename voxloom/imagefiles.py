@@ -352,6 +352,7 @@ def _array_writer(
     kind = require_kind(path)
     if kind == "tiff":
         check_tiff(path, shape, dtype)
+        dtype = dtype.newbyteorder("=")  # that of the file, which tifffile chooses by the kind of TIFF
     with replacing(path) as draft:
         check_room(path, math.prod(shape) * dtype.itemsize)
         if kind == "hdf5":

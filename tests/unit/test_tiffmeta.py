@@ -72,7 +72,7 @@ def test_of_a_file_that_says_nothing_nothing_is_said(tmp_path: Path, how: dict[s
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.h5"])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "int64"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "<u2", "float32", ">f4", "float64", ">f8", "int64"])
 @pytest.mark.parametrize("how", [IMAGEJ, OME, PRINTED], ids=["ImageJ", "OME", "print"])
 def test_what_is_known_is_written_and_read_back(tmp_path: Path, how: dict[str, Any], dtype: str, name: str) -> None:
     meta = meta_of(written(tmp_path, how))
