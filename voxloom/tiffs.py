@@ -123,6 +123,8 @@ def check_tiff(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
     """Raises InvalidInput for an array that no TIFF keeps."""
     if dtype.kind not in "uifc":
         raise InvalidInput(f"{path} cannot hold {dtype}: TIFF keeps numbers only; use .npy or .h5.")
+    if dtype.itemsize > (16 if dtype.kind == "c" else 8):
+        raise InvalidInput(f"{path} cannot hold {dtype}: TIFF keeps 64 bits of a number; use .npy or .h5.")
     if len(shape) < 2 or 0 in shape:
         raise InvalidInput(f"{path} cannot hold an array of shape {shape}: TIFF keeps images; use .npy or .h5.")
 
