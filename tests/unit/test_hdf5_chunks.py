@@ -204,6 +204,52 @@ def test_missing_chunks_are_the_fill_value_for_all(tmp_path: Path) -> None:
     _check_all_read(tmp_path / "x.h5", values)
 
 
+@pytest.mark.parametrize("stored", [{}, {"compression": "gzip"}, {"scaleoffset": 0}], ids=["plain", "gzip", "scaled"])
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("limits", [(16, None), (40, None), (None, 24), (None, 90), (None, None), (40, 90)])
+def test_datasets_that_can_grow_are_read_by_all(
+    tmp_path: Path, limits: tuple[int | None, ...], libver: str, stored: dict[str, Any]
+) -> None:
+    with h5py.File(tmp_path / "x.h5", "w", libver=libver) as file:
+        dataset = file.create_dataset("image", SHAPE, "<i2", chunks=(5, 7), maxshape=limits, fillvalue=7, **stored)
+        dataset[...] = values_of("<i2")
+    _check_all_read(tmp_path / "x.h5", values_of("<i2"))
+    values = np.full(SHAPE, 7, "<i2")
+    values[9:14, 14:22] = 1
+    with h5py.File(tmp_path / "x.h5", "w", libver=libver) as file:
+        dataset = file.create_dataset("image", SHAPE, "<i2", chunks=(5, 7), maxshape=limits, fillvalue=7, **stored)
+        dataset[9:14, 14:22] = 1
+    _check_all_read(tmp_path / "x.h5", values)
+
+
+@pytest.mark.parametrize("place", [(0, 7), (5, 0), (10, 14), (15, 21)])
+def test_a_short_chunk_is_found_in_a_dataset_that_can_grow(tmp_path: Path, place: tuple[int, int]) -> None:
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        made = file.create_dataset(
+            "image", data=values_of("<i2"), chunks=(5, 7), maxshape=(16, None), compression="gzip"
+        )
+        made.id.write_direct_chunk(place, zlib.compress(b"0123456789"))
+    for read in READERS:
+        if read is not sliced_from_afar or place[0] == 0:
+            with pytest.raises(REFUSALS):
+                read(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("limits", [(4, None, 3), (9, None, 7), (4, 6, None), (9, 8, None), (4, None), (9, None)])
+def test_places_in_a_dataset_that_can_grow_are_those_where_the_bytes_are(
+    tmp_path: Path, limits: tuple[int | None, ...]
+) -> None:
+    shape = (4, 6, 3)[: len(limits)]
+    values = (np.arange(np.prod(shape)) + 1).reshape(shape).astype("u1")
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        file.create_dataset("x", data=values, chunks=(2, 2, 1)[: len(limits)], maxshape=limits)
+    raw = (tmp_path / "x.h5").read_bytes()
+    with h5py.File(tmp_path / "x.h5") as file:
+        stored = chunks.stored_chunks(file["x"].id)
+    assert len(stored) == np.prod((2, 3, 3)[: len(limits)])
+    assert all(raw[one.byte_offset] == values[place] for place, one in stored.items())
+
+
 @pytest.mark.parametrize("stored", [{}, {"chunks": (5, 7)}, {"chunks": (5, 7), "compression": "gzip"}])
 def test_every_part_is_the_one_that_numpy_cuts(tmp_path: Path, stored: dict[str, Any]) -> None:
     values = values_of(">u2")

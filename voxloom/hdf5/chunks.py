@@ -16,6 +16,7 @@ import numpy as np
 from h5py import h5d, h5t
 from numpy.typing import NDArray
 
+from voxloom.hdf5 import growing
 from voxloom.hdf5.edges import is_partial
 from voxloom.hdf5.filters import ALL_LEFT_OUT, Pipeline, pipeline_of
 from voxloom.hdf5.refusals import Refused, quoted
@@ -28,7 +29,8 @@ Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 """Gives the memory, C-contiguous, that an array of this shape and dtype is read into."""
 Bounds = list[tuple[int, int]]
 Stored = dict[Place, Any]
-"""Chunks by where they begin, as h5py tells of them: `size`, `byte_offset`."""
+"""Chunks by where they begin (which may not be their `chunk_offset`: see `growing`), as h5py tells of them: `size`,
+`byte_offset`."""
 MOST_STORED = 2
 """Times its unpacked size, and a little, that a stored chunk may have."""
 _SPARE = 1 << 12
@@ -168,7 +170,9 @@ def stored_chunks(dataset: Any, bounds: Bounds | None = None, *, most: int | Non
         dataset.chunk_iter(note)
     lengths = tuple(map(int, dataset.get_create_plist().get_chunk()))
     whole = [(0, int(length)) for length in dataset.get_space().get_simple_extent_dims()]
-    return {one.chunk_offset: one for one in found if _crosses(one.chunk_offset, lengths, bounds or whole)}
+    corrected = growing.correction_of(dataset) or (lambda told: told)
+    placed = ((corrected(one.chunk_offset), one) for one in found)
+    return {place: one for place, one in placed if _crosses(place, lengths, bounds or whole)}
 
 
 def _crosses(place: Place, lengths: Place, bounds: Bounds) -> bool:
