@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from shared.hdf5 import contents
 from shared.hdf5.inspector import answer
 from tests.unit.hdf5_chunks import LIMIT, downloaded, inspected, opened, ran, sliced
 from voxloom import imagefiles
@@ -128,6 +129,12 @@ class TestNames:
             assert links.find_dataset(file.id, f"{links.MOST_JUMPS}") is not None
             with pytest.raises(Refused, match="over too many others"):
                 links.find_dataset(file.id, "20")
+
+    def test_a_name_that_is_not_utf_8_hides_nothing_of_the_file(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file[b"\xb5m"], file["image"] = IMAGE + 1, IMAGE
+            found = contents.describe(file.id, path.stat().st_size, LIMIT)["datasets"]
+        assert [(one["name"], one["statistics"]["min"]) for one in found] == [("image", 0), ("\ufffdm", 1)]
 
     @pytest.mark.parametrize("name", ["", "/", "none", "entry", "image/x", "entry/none/x", "a\0b", "\ud800"])
     def test_what_is_no_dataset_is_none(self, path: Path, name: str) -> None:
