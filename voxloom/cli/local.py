@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,10 +124,11 @@ def debug(
         raise InvalidInput(f"There is no Runner.py in {folder}; name the folder of an algorithm.")
     manifest = read_folder(folder) if (folder / "pyproject.toml").is_file() else None
     args = parse_parameters(parameter or [], manifest.additional_parameters if manifest else [])
-    wanted = Wanted(_kind_of(folder, manifest), dataset, axes)
+    with _told_of_its_errors(folder):
+        wanted = Wanted(_kind_of(folder, manifest), dataset, axes)
     # What the algorithm prints must not stand among the JSON.
     printed = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    with tempfile.TemporaryDirectory(prefix="voxloom-debug-") as scratch, printed:
+    with tempfile.TemporaryDirectory(prefix="voxloom-debug-") as scratch, printed, _told_of_its_errors(folder):
         outputs = testing.run(folder, _as_sent(list(files or []), wanted, Path(scratch)), args, device=device)
     saved = _save(outputs, out)
     if as_json:
@@ -135,6 +137,25 @@ def debug(
     for level, text in outputs.log:
         typer.echo(printable(f"{level} {text}"), err=True)
     _tell(outputs)
+
+
+@contextlib.contextmanager
+def _told_of_its_errors(folder: Path) -> Iterator[None]:
+    """What an algorithm raises is told as in the log of its run: with the lines of its own files."""
+    from voxloom.errors import RunFailed, VoxloomError
+    from voxloom.runner.output import author_traceback
+
+    try:
+        yield
+    except VoxloomError:
+        raise
+    except Exception as error:
+        home = str(folder.resolve())
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, OSError) and not any(frame.filename.startswith(home) for frame in frames):
+            raise  # one of ours, such as a full disk
+        trace = author_traceback(error, home)
+        raise RunFailed(f"The algorithm has failed.\n{printable(trace)}", code="algorithm_error") from error
 
 
 def _kind_of(folder: Path, manifest: Manifest | None) -> str:
