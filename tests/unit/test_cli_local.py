@@ -174,6 +174,13 @@ def test_debugging_tells_what_the_algorithm_raises_with_its_own_lines(here: Path
     assert (problem["code"], "Runner.py" in problem["detail"]) == ("algorithm_error", True)
 
 
+def test_debugging_makes_no_folder_with_the_name_of_a_file(here: Path) -> None:
+    voxloom("new", "mine")
+    np.save("scan.npy", np.ones((2, 4, 4), np.float32))
+    done = voxloom("debug", "mine", "scan.npy", "-o", "out.tif")
+    assert (done.exit_code, "takes a folder" in done.output, Path("out.tif").exists()) == (1, True, False)
+
+
 def test_debugging_wants_an_algorithm(here: Path) -> None:
     done = voxloom("debug", "nowhere")
     assert (done.exit_code, "Runner.py" in done.output) == (1, True)

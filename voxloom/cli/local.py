@@ -118,10 +118,13 @@ def debug(
     from voxloom.cli.values import parse_parameters
     from voxloom.client._inputs import Wanted
     from voxloom.errors import InvalidInput
+    from voxloom.imagefiles import kind_of
     from voxloom.manifest import read_folder
 
     if not (folder / "Runner.py").is_file():
         raise InvalidInput(f"There is no Runner.py in {folder}; name the folder of an algorithm.")
+    if out is not None and not out.is_dir() and kind_of(out) is not None:
+        raise InvalidInput(f"-o takes a folder here, and {out} is the name of a file; outputs become OUT/0.h5, …")
     manifest = read_folder(folder) if (folder / "pyproject.toml").is_file() else None
     args = parse_parameters(parameter or [], manifest.additional_parameters if manifest else [])
     with _told_of_its_errors(folder):
