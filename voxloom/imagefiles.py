@@ -24,7 +24,7 @@ from voxloom.hdf5.refusals import Refused
 from voxloom.hdf5.slabs import Slabs
 from voxloom.imagemeta import ATTRIBUTE, Meta, parse
 from voxloom.tiffmeta import layout
-from voxloom.tiffs import ImageArray, arranged, check_tiff, lay_out_tiff, open_tiff
+from voxloom.tiffs import ImageArray, arranged, check_tiff, is_one_colour_image, lay_out_tiff, open_tiff
 
 _logger = logging.getLogger(__name__)
 
@@ -129,6 +129,9 @@ def refuse_axes(axes: str | None) -> None:
 
 def is_colour(source: Source) -> bool:
     """Whether it is one colour image of three axes, which looks like a stack."""
+    if isinstance(source, Slabs):
+        meta = meta_of(source)
+        return meta is not None and is_one_colour_image(meta.axes)
     return isinstance(source, ImageArray) and source.colour
 
 
