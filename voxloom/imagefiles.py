@@ -281,8 +281,9 @@ def read_datasets(path: Path) -> Datasets:
 
 
 def _value_of(path: Path, dataset: h5py.Dataset) -> Any:
-    if h5py.check_string_dtype(dataset.dtype) is None:
-        plain = dataset.shape and not dataset.dtype.hasobject
+    dtype = chunks.dtype_of(dataset)
+    if h5py.check_string_dtype(dtype) is None or dataset.shape is None:
+        plain = dataset.shape and not dtype.hasobject
         return chunks.read(dataset) if plain else chunks.read_any(dataset)
     found, guessed = text.all_decoded(chunks.read_any(dataset))
     if guessed:

@@ -249,6 +249,16 @@ def _overlap(
     return tuple(there), tuple(here)
 
 
+def dtype_of(dataset: Any) -> np.dtype[Any]:
+    """Of an h5py.Dataset. Raises Refused where numpy has none for it."""
+    try:
+        found: np.dtype[Any] = np.dtype(dataset.dtype)
+    except (TypeError, ValueError) as error:
+        told = f"the values of {quoted(str(dataset.name))} have a type that numpy does not know"
+        raise Refused(f"{told}; write them as numbers of 1, 2, 4 or 8 bytes") from error
+    return found
+
+
 def fill_value(dataset: Any) -> Any:
     """What values are that were never written: as the file says, else zero."""
     if dataset.id.get_create_plist().fill_value_defined() == h5d.FILL_VALUE_UNDEFINED:
