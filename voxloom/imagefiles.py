@@ -24,7 +24,7 @@ from voxloom.hdf5.refusals import Refused
 from voxloom.hdf5.slabs import Slabs
 from voxloom.imagemeta import ATTRIBUTE, Meta, parse
 from voxloom.tiffmeta import layout
-from voxloom.tiffs import ImageArray, arranged, check_tiff, lay_out_tiff, open_tiff
+from voxloom.tiffs import ImageArray, arranged, check_tiff, is_one_colour_image, lay_out_tiff, open_tiff
 
 _logger = logging.getLogger(__name__)
 
@@ -129,6 +129,9 @@ def refuse_axes(axes: str | None) -> None:
 
 def is_colour(source: Source) -> bool:
     """Whether it is one colour image of three axes, which looks like a stack."""
+    if isinstance(source, Slabs):
+        meta = meta_of(source)
+        return meta is not None and is_one_colour_image(meta.axes)
     return isinstance(source, ImageArray) and source.colour
 
 
@@ -278,8 +281,9 @@ def read_datasets(path: Path) -> Datasets:
 
 
 def _value_of(path: Path, dataset: h5py.Dataset) -> Any:
-    if h5py.check_string_dtype(dataset.dtype) is None:
-        plain = dataset.shape and not dataset.dtype.hasobject
+    dtype = chunks.dtype_of(dataset)
+    if h5py.check_string_dtype(dtype) is None or dataset.shape is None:
+        plain = dataset.shape and not dtype.hasobject
         return chunks.read(dataset) if plain else chunks.read_any(dataset)
     found, guessed = text.all_decoded(chunks.read_any(dataset))
     if guessed:
@@ -352,6 +356,7 @@ def _array_writer(
     kind = require_kind(path)
     if kind == "tiff":
         check_tiff(path, shape, dtype)
+        dtype = dtype.newbyteorder("=")  # that of the file, which tifffile chooses by the kind of TIFF
     with replacing(path) as draft:
         check_room(path, math.prod(shape) * dtype.itemsize)
         if kind == "hdf5":

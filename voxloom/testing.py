@@ -22,11 +22,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from voxloom import imagefiles
+from voxloom import imagefiles, parameters
 from voxloom.errors import InvalidInput
 from voxloom.ids import new_id
 from voxloom.manifest import read_folder
-from voxloom.parameters import check_parameters
 from voxloom.runner import base, hdf5, importing
 from voxloom.runner.base import BaseRunner, execute, make
 from voxloom.runner.benchmarkhandler import BenchmarkHandler
@@ -232,9 +231,11 @@ def run(
     Raises what the algorithm raises, and InvalidInput for what a server would refuse."""
     if isinstance(runner, str | Path):
         with _with_checkpoint(Path(runner), checkpoint) as home, imported(home) as runner_class:
-            args = _as_a_server(home, args, "additional_parameters")
+            args, told = _as_a_server(home, args, "additional_parameters")
             more: dict[str, Any] = {"assets": assets or home, "checkpoint": checkpoint, "session": session}
-            return run(runner_class, inputs, args, device=device, **more)
+            outputs = run(runner_class, inputs, args, device=device, **more)
+            outputs.log[:0] = told
+            return outputs
     with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
         link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
         link.overlay = dict(checkpoint or {})
@@ -261,8 +262,10 @@ def train(
     alone becomes the dataset that the key is called; else as with `run`. Raises what the algorithm raises."""
     if isinstance(runner, str | Path):
         with _with_checkpoint(Path(runner), checkpoint) as home, imported(home) as runner_class:
-            args = _as_a_server(home, args, "training_parameters")
-            return train(runner_class, samples, args, device=device, assets=assets or home, checkpoint=checkpoint)
+            args, told = _as_a_server(home, args, "training_parameters")
+            trained = train(runner_class, samples, args, device=device, assets=assets or home, checkpoint=checkpoint)
+            trained.log[:0] = told
+            return trained
     with tempfile.TemporaryDirectory(prefix="voxloom-testing-") as folder:
         link = LocalLink(Path(folder), device=device, assets=Path(assets) if assets else None)
         link.overlay = dict(checkpoint or {})
@@ -317,12 +320,15 @@ def _add_file(link: LocalLink, key: str, item: Input) -> str:
 
 def _as_a_server(
     folder: Path, args: dict[str, Any] | None, declared: Literal["additional_parameters", "training_parameters"]
-) -> dict[str, Any]:
-    """Checked, and with the defaults, where the folder declares parameters."""
+) -> tuple[dict[str, Any], list[tuple[Level, str]]]:
+    """Checked, and with the defaults, where the folder declares parameters; and what the log says of the others."""
+    sent = dict(args or {})
     if not (folder / "pyproject.toml").is_file():
-        return dict(args or {})
+        return sent, []
     manifest = read_folder(folder)
-    return check_parameters(getattr(manifest, declared), args or {}, strict=manifest.strict)
+    known = getattr(manifest, declared)
+    told: list[tuple[Level, str]] = [("WARNING", text) for text in parameters.warnings(known, sent)]
+    return parameters.check_parameters(known, sent, strict=manifest.strict), told
 
 
 def _items(inputs: Input | Sequence[Input]) -> Iterable[Input]:

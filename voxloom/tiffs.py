@@ -46,10 +46,10 @@ class ImageArray:
 def arranged(pixels: Array, axes: str) -> ImageArray:
     """An array whose axes somebody has told. Raises InvalidInput where they cannot be its."""
     pixels, axes = _colours_first(pixels, checked_axes(axes, pixels.shape))
-    return ImageArray(pixels, Meta(axes=axes), colour=_is_colour(axes))
+    return ImageArray(pixels, Meta(axes=axes), colour=is_one_colour_image(axes))
 
 
-def _is_colour(axes: str) -> bool:
+def is_one_colour_image(axes: str) -> bool:
     return len(axes) == 3 and axes[0] == "s"
 
 
@@ -65,7 +65,7 @@ def open_tiff(path: Path, axes: str | None = None) -> ImageArray:
             check_whole(path, file, series)
             known = checked_axes(axes, series.shape) if axes is not None else _axes(path, file, series)
             pixels, known = _colours_first(_pixels(path, series, file.byteorder), known)
-            return ImageArray(pixels, read_meta(file, series.kind, known), colour=_is_colour(known))
+            return ImageArray(pixels, read_meta(file, series.kind, known), colour=is_one_colour_image(known))
     except InvalidInput:
         raise
     except Exception as error:  # a broken file makes tifffile raise whatever comes of its numbers
@@ -123,6 +123,8 @@ def check_tiff(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
     """Raises InvalidInput for an array that no TIFF keeps."""
     if dtype.kind not in "uifc":
         raise InvalidInput(f"{path} cannot hold {dtype}: TIFF keeps numbers only; use .npy or .h5.")
+    if dtype.itemsize > (16 if dtype.kind == "c" else 8):
+        raise InvalidInput(f"{path} cannot hold {dtype}: TIFF keeps 64 bits of a number; use .npy or .h5.")
     if len(shape) < 2 or 0 in shape:
         raise InvalidInput(f"{path} cannot hold an array of shape {shape}: TIFF keeps images; use .npy or .h5.")
 

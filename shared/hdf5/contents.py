@@ -24,12 +24,12 @@ _TOO_LARGE = f"statistics are made of {MOST_COUNTED} bytes of a file at most; lo
 
 def describe(file: Any, size: int, limit: int) -> dict[str, Any]:
     """`size`: of the file in bytes; `limit`: bytes that its datasets may declare. Raises Refused."""
-    found = Inspection(file, size, limit).run()
+    found = Inspection(file, size, limit).named()
     left = MOST_COUNTED
     datasets = []
     seen: dict[int, dict[str, Any]] = {}
-    for known in found[:MOST_DATASETS]:
-        dataset = links.find_dataset(file, known["name"])
+    for name, known in found[:MOST_DATASETS]:
+        dataset = links.find_dataset(file, name)
         address = links.address(dataset)
         if address not in seen:
             seen[address], counted = _describe(h5py.Dataset(dataset), known, left)

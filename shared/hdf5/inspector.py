@@ -80,9 +80,14 @@ class Inspection:
         """What is at an address: a dataset, or (None) something else."""
 
     def run(self) -> list[dict[str, Any]]:
+        return [dataset for _, dataset in self.named()]
+
+    def named(self) -> list[tuple[bytes, dict[str, Any]]]:
+        """With the bytes of their names, which need not be UTF-8."""
         named = links.all_links(self._file)
-        datasets = [one for name, kind in named if (one := self._dataset(name, self._object(name, kind))) is not None]
-        return sorted(datasets, key=lambda dataset: str(dataset["name"]))
+        found = [(name, self._dataset(name, self._object(name, kind))) for name, kind in named]
+        datasets = [(name, one) for name, one in found if one is not None]
+        return sorted(datasets, key=lambda dataset: str(dataset[1]["name"]))
 
     def _object(self, name: bytes, kind: int) -> Any:
         """What a link leads to; None where that is nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 import unittest
@@ -149,6 +150,35 @@ def test_debugging_checks_parameters_as_a_server_does(here: Path) -> None:
     np.save("scan.npy", np.ones((2, 4, 4), np.float32))
     done = voxloom("debug", "mine", "scan.npy", "-p", "factor=-1")
     assert (done.exit_code, "factor" in done.output) == (1, True)
+
+
+def test_debugging_warns_of_parameters_that_nobody_declares(here: Path) -> None:
+    voxloom("new", "mine")
+    np.save("scan.npy", np.ones((2, 4, 4), np.float32))
+    done = voxloom("debug", "mine", "scan.npy", "-p", "facter=3")
+    assert (done.exit_code, done.stderr.startswith("WARNING The algorithm declares no parameter 'facter'")) == (0, True)
+    told = json.loads(voxloom("debug", "mine", "scan.npy", "-p", "facter=3", "--json").stdout)
+    assert [line["level"] for line in told["log"]] == ["WARNING"]
+
+
+@pytest.mark.parametrize("wrong", ["1 / 0", "open('nowhere')", "self.post_data([{'image': np.zeros((2, 2), 'i2')}])"])
+def test_debugging_tells_what_the_algorithm_raises_with_its_own_lines(here: Path, wrong: str) -> None:
+    voxloom("new", "mine")
+    np.save("scan.npy", np.ones((2, 4, 4), np.float32))
+    with (here / "mine" / "Runner.py").open("a") as file:
+        file.write(f"\n    def inference(self, data, args):\n        return {wrong}\n")
+    told = voxloom("debug", "mine", "scan.npy")
+    assert (told.exit_code, "unexpected" in told.output) == (1, False)
+    assert f"in inference\n    return {wrong}" in told.output
+    problem = json.loads(voxloom("debug", "mine", "scan.npy", "--json").stdout)
+    assert (problem["code"], "Runner.py" in problem["detail"]) == ("algorithm_error", True)
+
+
+def test_debugging_makes_no_folder_with_the_name_of_a_file(here: Path) -> None:
+    voxloom("new", "mine")
+    np.save("scan.npy", np.ones((2, 4, 4), np.float32))
+    done = voxloom("debug", "mine", "scan.npy", "-o", "out.tif")
+    assert (done.exit_code, "takes a folder" in done.output, Path("out.tif").exists()) == (1, True, False)
 
 
 def test_debugging_wants_an_algorithm(here: Path) -> None:

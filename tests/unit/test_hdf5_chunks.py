@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tests.unit.hdf5_chunks import (
     LZF,
     READERS,
     REFUSALS,
+    SETUPS,
     SHAPE,
     SHUFFLE,
     counted,
@@ -129,6 +131,34 @@ def test_narrowed_values_are_read_by_all_and_not_beyond_their_end(tmp_path: Path
         _check_nobody_reads(path)
 
 
+@pytest.mark.parametrize("chain", [*CHAINS[1:], (5,), (6, DEFLATE)])
+@pytest.mark.parametrize("as_they_are", [True, False], ids=["edges without filters", "all with filters"])
+def test_chunks_at_the_edge_are_read_by_all_with_or_without_filters(
+    tmp_path: Path, chain: tuple[int, ...], as_they_are: bool
+) -> None:
+    _make_with_edges(tmp_path / "x.h5", chain, as_they_are=as_they_are)
+    _check_all_read(tmp_path / "x.h5", values_of("<i2"))
+
+
+@pytest.mark.parametrize("as_they_are", [True, False])
+def test_chunks_at_the_edge_have_the_declared_size_or_nobody_reads_them(tmp_path: Path, as_they_are: bool) -> None:
+    _make_with_edges(tmp_path / "x.h5", (DEFLATE,), as_they_are=as_they_are)
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file["image"].id.write_direct_chunk((0, 21), zlib.compress(b"0123456789"))
+    _check_nobody_reads(tmp_path / "x.h5")
+
+
+def _make_with_edges(path: Path, chain: tuple[int, ...], *, as_they_are: bool) -> None:
+    plan = h5p.create(h5p.DATASET_CREATE)
+    plan.set_chunk((5, 7))
+    for code in chain:
+        (SETUPS | NARROWED)[code](plan)
+    assert ctypes.PyDLL(h5p.__file__).H5Pset_chunk_opts(ctypes.c_int64(plan.id), 2 * as_they_are) == 0
+    with h5py.File(path, "w", libver="latest") as file:
+        dataset = h5d.create(file.id, b"image", h5t.STD_I16LE, h5s.create_simple(SHAPE), dcpl=plan)
+        dataset.write(h5s.ALL, h5s.ALL, values_of("<i2"))
+
+
 def test_what_cannot_be_sized_at_all_is_refused(tmp_path: Path) -> None:
     setups = {4: lambda plan: plan.set_szip(h5py.h5z.SZIP_NN_OPTION_MASK, 16)}
     make(tmp_path / "x.h5", (4,), "<i2", None, 0, setups)
@@ -172,6 +202,52 @@ def test_missing_chunks_are_the_fill_value_for_all(tmp_path: Path) -> None:
         dataset = file.create_dataset("image", SHAPE, "<i4", chunks=(5, 7), fillvalue=7, compression="gzip")
         dataset[5:10, 7:14] = 1
     _check_all_read(tmp_path / "x.h5", values)
+
+
+@pytest.mark.parametrize("stored", [{}, {"compression": "gzip"}, {"scaleoffset": 0}], ids=["plain", "gzip", "scaled"])
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("limits", [(16, None), (40, None), (None, 24), (None, 90), (None, None), (40, 90)])
+def test_datasets_that_can_grow_are_read_by_all(
+    tmp_path: Path, limits: tuple[int | None, ...], libver: str, stored: dict[str, Any]
+) -> None:
+    with h5py.File(tmp_path / "x.h5", "w", libver=libver) as file:
+        dataset = file.create_dataset("image", SHAPE, "<i2", chunks=(5, 7), maxshape=limits, fillvalue=7, **stored)
+        dataset[...] = values_of("<i2")
+    _check_all_read(tmp_path / "x.h5", values_of("<i2"))
+    values = np.full(SHAPE, 7, "<i2")
+    values[9:14, 14:22] = 1
+    with h5py.File(tmp_path / "x.h5", "w", libver=libver) as file:
+        dataset = file.create_dataset("image", SHAPE, "<i2", chunks=(5, 7), maxshape=limits, fillvalue=7, **stored)
+        dataset[9:14, 14:22] = 1
+    _check_all_read(tmp_path / "x.h5", values)
+
+
+@pytest.mark.parametrize("place", [(0, 7), (5, 0), (10, 14), (15, 21)])
+def test_a_short_chunk_is_found_in_a_dataset_that_can_grow(tmp_path: Path, place: tuple[int, int]) -> None:
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        made = file.create_dataset(
+            "image", data=values_of("<i2"), chunks=(5, 7), maxshape=(16, None), compression="gzip"
+        )
+        made.id.write_direct_chunk(place, zlib.compress(b"0123456789"))
+    for read in READERS:
+        if read is not sliced_from_afar or place[0] == 0:
+            with pytest.raises(REFUSALS):
+                read(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("limits", [(4, None, 3), (9, None, 7), (4, 6, None), (9, 8, None), (4, None), (9, None)])
+def test_places_in_a_dataset_that_can_grow_are_those_where_the_bytes_are(
+    tmp_path: Path, limits: tuple[int | None, ...]
+) -> None:
+    shape = (4, 6, 3)[: len(limits)]
+    values = (np.arange(np.prod(shape)) + 1).reshape(shape).astype("u1")
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        file.create_dataset("x", data=values, chunks=(2, 2, 1)[: len(limits)], maxshape=limits)
+    raw = (tmp_path / "x.h5").read_bytes()
+    with h5py.File(tmp_path / "x.h5") as file:
+        stored = chunks.stored_chunks(file["x"].id)
+    assert len(stored) == np.prod((2, 3, 3)[: len(limits)])
+    assert all(raw[one.byte_offset] == values[place] for place, one in stored.items())
 
 
 @pytest.mark.parametrize("stored", [{}, {"chunks": (5, 7)}, {"chunks": (5, 7), "compression": "gzip"}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from h5py import h5d, h5s, h5t
 
+from shared.hdf5 import contents
 from shared.hdf5.inspector import answer
 from tests.unit.hdf5_chunks import LIMIT, downloaded, inspected, opened, ran, sliced
 from voxloom import imagefiles
@@ -129,11 +132,37 @@ class TestNames:
             with pytest.raises(Refused, match="over too many others"):
                 links.find_dataset(file.id, "20")
 
+    def test_a_name_that_is_not_utf_8_hides_nothing_of_the_file(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file[b"\xb5m"], file["image"] = IMAGE + 1, IMAGE
+            found = contents.describe(file.id, path.stat().st_size, LIMIT)["datasets"]
+        assert [(one["name"], one["statistics"]["min"]) for one in found] == [("image", 0), ("\ufffdm", 1)]
+
     @pytest.mark.parametrize("name", ["", "/", "none", "entry", "image/x", "entry/none/x", "a\0b", "\ud800"])
     def test_what_is_no_dataset_is_none(self, path: Path, name: str) -> None:
         with h5py.File(path, "w") as file:
             nexus(file)
             assert links.find_dataset(file.id, name) is None
+
+
+def test_numbers_that_numpy_does_not_have_are_refused_with_a_sentence(path: Path) -> None:
+    three_bytes = h5t.STD_U32LE.copy()
+    three_bytes.set_size(3)
+    with h5py.File(path, "w") as file:
+        h5d.create(file.id, b"image", three_bytes, h5s.create_simple((16, 24)))
+        h5d.create(file.id, b"time", h5t.UNIX_D32LE, h5s.create_simple((16, 24)))
+    for read in (hdf5.read, imagefiles.read_datasets, lambda path: imagefiles.read_image(path, "image")):
+        with pytest.raises((InvalidDataset, InvalidInput), match="a type that numpy does not know"):
+            read(path)
+    with pytest.raises(InvalidInput, match="a type that numpy does not know"), ExitStack() as opened:
+        opened.enter_context(plan_inputs([path], Wanted("Image2Image", "image", schema="ImageSchema")))
+
+
+def test_a_text_that_was_never_given_is_read_by_all(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["note"] = h5py.Empty(h5py.string_dtype())
+    assert hdf5.read(path) == {"note": None}
+    assert isinstance(imagefiles.read_datasets(path)["note"], h5py.Empty)
 
 
 class TestWhatItIs:

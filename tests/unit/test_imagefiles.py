@@ -232,3 +232,10 @@ def test_a_dataset_kept_in_another_file_is_refused(tmp_path: Path) -> None:
 def test_tiff_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="TIFF keeps numbers only"):
         imagefiles.write_image(tmp_path / "a.tif", VOLUME > 3)
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.clongdouble])
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="they are the usual ones on this machine")
+def test_tiff_refuses_numbers_that_are_wider_than_it_has(tmp_path: Path, dtype: Any) -> None:
+    with pytest.raises(InvalidInput, match="TIFF keeps 64 bits of a number"):
+        imagefiles.write_image(tmp_path / "a.tif", VOLUME.astype(dtype))

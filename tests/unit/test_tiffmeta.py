@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from voxloom import imagefiles
+from voxloom.client._inputs import Item, Wanted, plan_inputs
 from voxloom.errors import InvalidInput
 from voxloom.imagemeta import ATTRIBUTE, Meta, Slice, Source, follows, inherited, item_of, parse, stack_of, unit_named
 
@@ -72,7 +73,7 @@ def test_of_a_file_that_says_nothing_nothing_is_said(tmp_path: Path, how: dict[s
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.h5"])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "int64"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "<u2", "float32", ">f4", "float64", ">f8", "int64"])
 @pytest.mark.parametrize("how", [IMAGEJ, OME, PRINTED], ids=["ImageJ", "OME", "print"])
 def test_what_is_known_is_written_and_read_back(tmp_path: Path, how: dict[str, Any], dtype: str, name: str) -> None:
     meta = meta_of(written(tmp_path, how))
@@ -113,6 +114,16 @@ def test_sizes_that_imagej_and_ome_have_no_place_for_are_shown_to_others_in_cent
         page = file.pages.first
         assert (page.resolution, int(page.resolutionunit)) == ((1000.0, 1000.0), tifffile.RESUNIT.CENTIMETER)
     assert meta_of(tmp_path / "out.tif") == meta.with_changes(source=Source(format="tiff"))
+
+
+def test_a_colour_image_in_an_hdf5_file_that_says_so_is_no_stack(tmp_path: Path) -> None:
+    meta = Meta(axes="syx", spacing={"y": 0.2, "x": 0.2}, unit="micrometer")
+    imagefiles.write_image(tmp_path / "one.h5", np.zeros((3, 40, 48), np.uint8), meta=meta)
+    imagefiles.write_image(tmp_path / "stack.h5", np.zeros((3, 40, 48), np.uint8), meta=Meta(axes="zyx"))
+    with plan_inputs([tmp_path / "one.h5", tmp_path / "stack.h5"], Wanted("Image2Image")) as plan:
+        assert plan.counts == [None, 3]
+        assert isinstance(plan.uploads[0], Item)
+        assert plan.uploads[0].meta == meta
 
 
 def test_a_colour_image_keeps_its_sizes(tmp_path: Path) -> None:

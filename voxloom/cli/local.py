@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -117,16 +118,20 @@ def debug(
     from voxloom.cli.values import parse_parameters
     from voxloom.client._inputs import Wanted
     from voxloom.errors import InvalidInput
+    from voxloom.imagefiles import kind_of
     from voxloom.manifest import read_folder
 
     if not (folder / "Runner.py").is_file():
         raise InvalidInput(f"There is no Runner.py in {folder}; name the folder of an algorithm.")
+    if out is not None and not out.is_dir() and kind_of(out) is not None:
+        raise InvalidInput(f"-o takes a folder here, and {out} is the name of a file; outputs become OUT/0.h5, …")
     manifest = read_folder(folder) if (folder / "pyproject.toml").is_file() else None
     args = parse_parameters(parameter or [], manifest.additional_parameters if manifest else [])
-    wanted = Wanted(_kind_of(folder, manifest), dataset, axes)
+    with _told_of_its_errors(folder):
+        wanted = Wanted(_kind_of(folder, manifest), dataset, axes)
     # What the algorithm prints must not stand among the JSON.
     printed = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    with tempfile.TemporaryDirectory(prefix="voxloom-debug-") as scratch, printed:
+    with tempfile.TemporaryDirectory(prefix="voxloom-debug-") as scratch, printed, _told_of_its_errors(folder):
         outputs = testing.run(folder, _as_sent(list(files or []), wanted, Path(scratch)), args, device=device)
     saved = _save(outputs, out)
     if as_json:
@@ -135,6 +140,25 @@ def debug(
     for level, text in outputs.log:
         typer.echo(printable(f"{level} {text}"), err=True)
     _tell(outputs)
+
+
+@contextlib.contextmanager
+def _told_of_its_errors(folder: Path) -> Iterator[None]:
+    """What an algorithm raises is told as in the log of its run: with the lines of its own files."""
+    from voxloom.errors import RunFailed, VoxloomError
+    from voxloom.runner.output import author_traceback
+
+    try:
+        yield
+    except VoxloomError:
+        raise
+    except Exception as error:
+        home = str(folder.resolve())
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, OSError) and not any(frame.filename.startswith(home) for frame in frames):
+            raise  # one of ours, such as a full disk
+        trace = author_traceback(error, home)
+        raise RunFailed(f"The algorithm has failed.\n{printable(trace)}", code="algorithm_error") from error
 
 
 def _kind_of(folder: Path, manifest: Manifest | None) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from voxloom import imagefiles, imagerules
 from voxloom.client._bodies import Body, hdf5_body
 from voxloom.errors import InvalidInput
+from voxloom.hdf5 import chunks
 from voxloom.ids import is_id
 from voxloom.imagemeta import COLOURS, Meta, item_of
 from voxloom.tiffs import arranged
@@ -207,7 +208,7 @@ def _first_image(uploads: Sequence[Upload]) -> tuple[tuple[int, ...], np.dtype[A
     first = uploads[0] if uploads else None
     if isinstance(first, WholeFile):
         with imagefiles.open_hdf5(first.path) as file:  # `_plan_hdf5` has found the dataset
-            return file["image"].shape, file["image"].dtype.newbyteorder("=")
+            return file["image"].shape, chunks.dtype_of(file["image"]).newbyteorder("=")
     source: Any = None
     if isinstance(first, Datasets):
         source = first.values.get("image")

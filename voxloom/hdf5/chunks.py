@@ -16,10 +16,12 @@ import numpy as np
 from h5py import h5d, h5t
 from numpy.typing import NDArray
 
-from voxloom.hdf5.filters import Pipeline, pipeline_of
+from voxloom.hdf5 import growing
+from voxloom.hdf5.edges import is_partial
+from voxloom.hdf5.filters import ALL_LEFT_OUT, Pipeline, pipeline_of
 from voxloom.hdf5.refusals import Refused, quoted
 from voxloom.hdf5.storage import check_storage, sources
-from voxloom.hdf5.unpacking import Wrong, wrong_size
+from voxloom.hdf5.unpacking import Bytes, Wrong, wrong_size
 
 Array = NDArray[Any]
 Place = tuple[int, ...]
@@ -27,7 +29,8 @@ Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 """Gives the memory, C-contiguous, that an array of this shape and dtype is read into."""
 Bounds = list[tuple[int, int]]
 Stored = dict[Place, Any]
-"""Chunks by where they begin, as h5py tells of them: `size`, `byte_offset`."""
+"""Chunks by where they begin (which may not be their `chunk_offset`: see `growing`), as h5py tells of them: `size`,
+`byte_offset`."""
 MOST_STORED = 2
 """Times its unpacked size, and a little, that a stored chunk may have."""
 _SPARE = 1 << 12
@@ -141,9 +144,17 @@ def _verify_chunk(name: str, dataset: Any, pipeline: Pipeline, place: Place, siz
         _check_stored(pipeline, size)
         if not pipeline.filters:
             return 0
-        mask, raw = dataset.read_direct_chunk(place)
+        mask, raw = _stored_chunk(dataset, pipeline, place)
         pipeline.check(raw, mask)
     return pipeline.size
+
+
+def _stored_chunk(dataset: Any, pipeline: Pipeline, place: Place) -> tuple[int, Bytes]:
+    """Which filters it is without, as a mask, and its bytes. `dataset`: its low-level id."""
+    mask, raw = dataset.read_direct_chunk(place)
+    if pipeline.edges_as_they_are and is_partial(place, dataset.get_create_plist().get_chunk(), dataset.shape):
+        mask = ALL_LEFT_OUT
+    return mask, raw
 
 
 def stored_chunks(dataset: Any, bounds: Bounds | None = None, *, most: int | None = None) -> Stored:
@@ -159,7 +170,9 @@ def stored_chunks(dataset: Any, bounds: Bounds | None = None, *, most: int | Non
         dataset.chunk_iter(note)
     lengths = tuple(map(int, dataset.get_create_plist().get_chunk()))
     whole = [(0, int(length)) for length in dataset.get_space().get_simple_extent_dims()]
-    return {one.chunk_offset: one for one in found if _crosses(one.chunk_offset, lengths, bounds or whole)}
+    corrected = growing.correction_of(dataset) or (lambda told: told)
+    placed = ((corrected(one.chunk_offset), one) for one in found)
+    return {place: one for place, one in placed if _crosses(place, lengths, bounds or whole)}
 
 
 def _crosses(place: Place, lengths: Place, bounds: Bounds) -> bool:
@@ -208,7 +221,7 @@ class Chunks:
     def _chunk(self, place: Place, size: int) -> Array:
         with _told(self._name, place):
             _check_stored(self._pipeline, size)
-            mask, raw = self._id.read_direct_chunk(place)
+            mask, raw = _stored_chunk(self._id, self._pipeline, place)
             data = self._pipeline.unpack(raw, mask)
         if self._dtype == np.bool_:
             return np.asarray(np.frombuffer(data, np.uint8).reshape(self._lengths) != 0)
@@ -234,6 +247,16 @@ def _overlap(
             there.append(slice(first - at, last - at))
             here.append(slice(first - start, last - start))
     return tuple(there), tuple(here)
+
+
+def dtype_of(dataset: Any) -> np.dtype[Any]:
+    """Of an h5py.Dataset. Raises Refused where numpy has none for it."""
+    try:
+        found: np.dtype[Any] = np.dtype(dataset.dtype)
+    except (TypeError, ValueError) as error:
+        told = f"the values of {quoted(str(dataset.name))} have a type that numpy does not know"
+        raise Refused(f"{told}; write them as numbers of 1, 2, 4 or 8 bytes") from error
+    return found
 
 
 def fill_value(dataset: Any) -> Any:

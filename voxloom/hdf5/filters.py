@@ -9,7 +9,7 @@ from typing import Any
 
 from h5py import h5z
 
-from voxloom.hdf5 import packed, unpacking
+from voxloom.hdf5 import edges, packed, unpacking
 from voxloom.hdf5.lzf import Unpacker
 from voxloom.hdf5.packed import Unsized
 from voxloom.hdf5.refusals import Refused, quoted
@@ -43,6 +43,8 @@ NAMES = {
 }
 READABLE = frozenset({DEFLATE, SHUFFLE, FLETCHER32, NBIT, SCALEOFFSET, LZF})
 MOST = 8
+ALL_LEFT_OUT = (1 << MOST) - 1
+"""The mask of a chunk to which no filter was applied."""
 ADVICE = "write it anew with gzip or without a filter: `h5repack -f GZIP=4 OLD NEW`, where the filter is installed"
 _PACKING = frozenset({DEFLATE, LZF})
 _NARROWING = frozenset({NBIT, SCALEOFFSET})
@@ -70,6 +72,8 @@ class Pipeline:
     filters: tuple[Filter, ...]
     count: int
     width: int
+    edges_as_they_are: bool = False
+    """Whether no filter was applied to chunks that reach beyond the end of the dataset, whatever their mask says."""
     lzf: Unpacker = field(default_factory=Unpacker, compare=False)
 
     @property
@@ -144,7 +148,8 @@ def pipeline_of(name: str, plan: Any, width: int) -> Pipeline:
 
     Raises Refused for filters that are not readable, and for those whose bytes cannot be counted."""
     filters = filters_of(name, plan)
-    pipeline = Pipeline(filters, math.prod(map(int, plan.get_chunk())), width)
+    edges_as_they_are = bool(filters) and edges.are_not_filtered(plan)
+    pipeline = Pipeline(filters, math.prod(map(int, plan.get_chunk())), width, edges_as_they_are)
     try:
         _check_order([one.code for one in filters])
         for one in filters:

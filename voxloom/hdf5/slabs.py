@@ -7,7 +7,6 @@ import threading
 from types import EllipsisType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from voxloom.hdf5 import chunks
@@ -33,7 +32,7 @@ class Slabs:
         """The chunks by where they begin along the first axis."""
         self.path = str(dataset.file.filename)
         self.shape: tuple[int, ...] = dataset.shape
-        self.dtype = np.dtype(dataset.dtype)
+        self.dtype = chunks.dtype_of(dataset)
 
     def __getitem__(self, index: int | EllipsisType, /) -> Any:
         if isinstance(index, EllipsisType):

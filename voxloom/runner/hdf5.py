@@ -107,13 +107,14 @@ def _attribute(dataset: h5py.Dataset) -> Any:
 
 
 def read_dataset(dataset: h5py.Dataset, allocate: Allocate = np.empty, warn: Warn = _silent) -> Any:
-    if h5py.check_string_dtype(dataset.dtype) is not None:
+    stored = chunks.dtype_of(dataset)
+    if h5py.check_string_dtype(stored) is not None:
         return _read_text(dataset, warn)
     if dataset.shape is None:
         return None
-    if dataset.shape == () or dataset.dtype.hasobject:
+    if dataset.shape == () or stored.hasobject:
         return chunks.read_any(dataset)
-    dtype = dataset.dtype if dataset.dtype.isnative else dataset.dtype.newbyteorder("=")
+    dtype = stored if stored.isnative else stored.newbyteorder("=")
     return chunks.read(dataset, dtype=dtype, allocate=allocate)
 
 
