@@ -309,8 +309,18 @@ def put_meta(dataset: h5py.Dataset, meta: Meta | None) -> None:
         dataset.attrs[ATTRIBUTE] = meta.text()
 
 
+def array_of(value: Any) -> np.ndarray[Any, Any]:
+    """Raises InvalidInput for a masked array, whose mask would get lost."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidInput(
+            "A masked array cannot be kept in a file, as files have no masks. Fill the masked values "
+            "(`array.filled(0)`), or give the mask as a dataset: `{'image': array.data, 'mask': array.mask}`."
+        )
+    return np.asanyarray(value)
+
+
 def put_dataset(file: h5py.File, name: str, value: Any) -> None:
-    array = np.asarray(value)
+    array = np.asarray(array_of(value))
     if array.dtype.kind == "U" or (array.size == 0 and isinstance(value, list)):
         file.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,30 @@ def test_a_generic_algorithm_gets_the_volume_as_one_file(client: Client, server:
     result = client.submit("smooth", a_volume(), dataset="volume").result()
     assert [one.shape for one in result] == [(5, 8, 8)]
     assert set(server.datasets(server.bodies[0]["input_dataset_ids"][0])) == {"volume"}
+
+
+@pytest.mark.parametrize("kind", ["Generic", "Image2Image"])
+@pytest.mark.parametrize("wrapped", [lambda array: array, lambda array: {"image": array}], ids=["array", "dict"])
+def test_a_masked_array_is_refused_as_its_mask_would_get_lost(
+    client: Client, server: FakeServer, kind: str, wrapped: Callable[[Any], Any]
+) -> None:
+    server.algorithms = [an_algorithm(kind=kind)]
+    with pytest.raises(InvalidInput, match="files have no masks"):
+        client.submit("smooth", wrapped(np.ma.masked_less(a_volume(), 1)))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tif"])
+def test_a_dataset_that_the_input_cannot_have_is_not_ignored(
+    client: Client, server: FakeServer, tmp_path: Path, suffix: str
+) -> None:
+    from voxloom.imagefiles import write_image
+
+    server.algorithms = [an_algorithm()]
+    path = tmp_path / f"in{suffix}"
+    write_image(path, a_volume())
+    for given in (path, a_volume()):
+        with pytest.raises(InvalidInput, match="'raw' was asked for, but"):
+            client.submit("smooth", given, dataset="raw")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".h5", ".tif"])

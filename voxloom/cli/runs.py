@@ -57,7 +57,7 @@ def run(
     images are (N, 3, H, W); those in a TIFF are recognized. Ctrl-C stops the run.
     """
     from voxloom.cli.follow import open_view
-    from voxloom.cli.saving import check_destination, fetch_outputs, parts_of
+    from voxloom.cli.saving import check_destination, fetch_outputs, mention_texts, parts_of
 
     if out is not None:
         check_destination(out)
@@ -89,8 +89,9 @@ def run(
         if out is None:
             view.say(f"The outputs are on the server; `voxloom save {started.id} OUT` fetches them.")
         else:
-            parts = parts_of(started.output_files(), started.counts, files)
-            saved = fetch_outputs(client, started.id, parts, out, view)
+            made = started.output_files()
+            saved = fetch_outputs(client, started.id, parts_of(made, started.counts, files), out, view)
+            mention_texts(view, ended, made)
     if as_json:
         from voxloom.cli.answers import Ran
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from voxloom.client import Client
     from voxloom.client._outputs import Progress
     from voxloom.imagemeta import Meta
+    from voxloom.models import ExecutionRecord
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def save(
         record = run.record()
         if record.status is not Status.COMPLETED:
             raise InvalidInput(f"{printable(describe_end(record))} Only a run that has COMPLETED has outputs.")
-        saved = fetch_outputs(client, record.execution_id, parts_of(run.output_files(), (), ()), out, view)
+        files = run.output_files()
+        saved = fetch_outputs(client, record.execution_id, parts_of(files, (), ()), out, view)
+        mention_texts(view, record, files)
     if as_json:
         from voxloom.cli.answers import Saved
 
@@ -85,6 +88,11 @@ def fetch_outputs(client: Client, run_id: str, parts: Sequence[Part], out: Path,
             f"The outputs are not one array, which is what {out} could hold: they are in {saved[0].parent} instead."
         )
     return saved
+
+
+def mention_texts(view: View, record: ExecutionRecord, files: Sequence[str]) -> None:
+    if files and (count := len(record.output_dataset_ids) - len(files)):
+        view.say(f"{count} of the outputs are texts; `voxloom status {record.execution_id}` shows them.")
 
 
 def check_destination(out: Path) -> None:

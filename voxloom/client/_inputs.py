@@ -164,8 +164,8 @@ def _plan_for_key(given: Given, key: str, opened: ExitStack) -> Sequence[Upload]
     if isinstance(given, Mapping):
         return [Datasets(given)]
     if not isinstance(given, Path):
-        return split(np.asanyarray(given), key, slices=True)[0]
-    if imagefiles.kind_of_file(given) == "hdf5":
+        return split(imagefiles.array_of(given), key, slices=True)[0]
+    if is_hdf5(given):
         return [WholeFile(given)]
     return split(opened.enter_context(imagefiles.open_image(given)), key, slices=True)[0]
 
@@ -177,15 +177,29 @@ def _plan_one(given: Given, wanted: Wanted, opened: ExitStack) -> tuple[Sequence
         return [Datasets(given)], None
     slices = takes_slices(wanted.algorithm_type)
     target = dataset_for(wanted.algorithm_type) if slices else wanted.dataset or "image"
+    if slices and wanted.dataset is not None and not (isinstance(given, Path) and is_hdf5(given)):
+        raise _no_datasets(_name_of(given), wanted.dataset, target)
     if not isinstance(given, Path):
-        pixels = np.asanyarray(given)
+        pixels = imagefiles.array_of(given)
         return split(pixels if wanted.axes is None else arranged(pixels, wanted.axes), target, slices)
-    if imagefiles.kind_of_file(given) != "hdf5":
+    if not is_hdf5(given):
         return split(opened.enter_context(imagefiles.open_image(given, axes=wanted.axes)), target, slices)
     imagefiles.refuse_axes(wanted.axes)
     if not slices:
         return [WholeFile(_checked(given, wanted.dataset))], None
     return _plan_hdf5(given, wanted.dataset, target, opened)
+
+
+def is_hdf5(path: Path) -> bool:
+    return imagefiles.kind_of_file(path) == "hdf5"
+
+
+def _no_datasets(name: str, dataset: str, target: str) -> InvalidInput:
+    return InvalidInput(
+        f"The dataset {dataset!r} was asked for, but {name} is no HDF5 file. It has one image, and the algorithm gets "
+        f"that as {target!r}. Leave the dataset out.",
+        code="input_not_taken",
+    )
 
 
 def _name_of(given: Given) -> str:
