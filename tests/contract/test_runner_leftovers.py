@@ -290,6 +290,12 @@ one = multiprocessing.get_context('forkserver').Process(target=time.sleep, args=
 one.start()
 say(one.pid)
 """,
+    "one that poses as a resource tracker": """
+import subprocess
+from multiprocessing.resource_tracker import _resource_tracker
+_resource_tracker._pid = subprocess.Popen(['sleep', '600']).pid
+say(_resource_tracker._pid)
+""",
     "deaf to SIGTERM": "import subprocess; say(subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 600']).pid)",
     "a tree": "import subprocess; say(subprocess.Popen(['sh', '-c', '(sleep 600 & sleep 600) & wait']).pid)",
 }
