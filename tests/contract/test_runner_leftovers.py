@@ -343,8 +343,9 @@ def test_what_is_spared_is_spared_with_all_below_it() -> None:
 BEHIND_ONE_THAT_IS_SPARED = """
 import os, subprocess, time
 from voxloom.runner import children
-spared = {subprocess.Popen(["true"]).pid}
+first = subprocess.Popen(["true"])
 time.sleep(0.2)
+spared = {first.pid}
 for _ in range(3):
     if not os.fork(): os._exit(0)
 time.sleep(0.2)
