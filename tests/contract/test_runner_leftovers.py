@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -289,6 +290,12 @@ one = multiprocessing.get_context('forkserver').Process(target=time.sleep, args=
 one.start()
 say(one.pid)
 """,
+    "one that poses as a resource tracker": """
+import subprocess
+from multiprocessing.resource_tracker import _resource_tracker
+_resource_tracker._pid = subprocess.Popen(['sleep', '600']).pid
+say(_resource_tracker._pid)
+""",
     "deaf to SIGTERM": "import subprocess; say(subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 600']).pid)",
     "a tree": "import subprocess; say(subprocess.Popen(['sh', '-c', '(sleep 600 & sleep 600) & wait']).pid)",
 }
@@ -331,6 +338,24 @@ def test_what_is_spared_is_spared_with_all_below_it() -> None:
     parents = {2: 1, 3: 2, 4: 1, 5: 4, 6: 9}
     table = {pid: children.Row(parent, False, "") for pid, parent in parents.items()}
     assert children.below(table, 1, {4}) == {2, 3}
+
+
+BEHIND_ONE_THAT_IS_SPARED = """
+import os, subprocess, time
+from voxloom.runner import children
+first = subprocess.Popen(["true"])
+time.sleep(0.2)
+spared = {first.pid}
+for _ in range(3):
+    if not os.fork(): os._exit(0)
+time.sleep(0.2)
+children.reap_ended(spared, {})
+print(children.direct(spared), children.direct(()) == spared)
+"""
+
+
+def test_ended_children_are_reaped_also_behind_one_that_is_spared() -> None:
+    assert subprocess.check_output([sys.executable, "-c", BEHIND_ONE_THAT_IS_SPARED], text=True) == "set() True\n"
 
 
 HOPPER = """

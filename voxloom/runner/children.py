@@ -142,14 +142,16 @@ def _is_thread(pid: int) -> bool:
 
 def _ended_child(spared: Collection[int]) -> int | None:
     """One that waits to be reaped."""
-    if sys.platform != "linux":
-        ended = (pid for pid, row in table().items() if row.parent == os.getpid() and row.has_ended)
-        return next((pid for pid in ended if pid not in spared), None)
-    try:
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
-    except ChildProcessError:
-        return None
-    return None if found is None or found.si_pid in spared else found.si_pid
+    if sys.platform == "linux":
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+        except ChildProcessError:
+            return None
+        if found is None or found.si_pid not in spared:
+            return None if found is None else found.si_pid
+    # The system tells of one alone, and of the same one each time: behind one that is spared there may be others.
+    ended = (pid for pid, row in table().items() if row.parent == os.getpid() and row.has_ended)
+    return next((pid for pid in ended if pid not in spared), None)
 
 
 def _wait(pid: int) -> None:

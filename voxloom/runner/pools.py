@@ -167,8 +167,9 @@ def _servers() -> Iterator[_Server]:
 
 
 def server_pids() -> set[int]:
-    """Of multiprocessing's resource tracker and fork server, and of loky's tracker."""
-    return {pid for server in _servers() if (pid := getattr(server.owner, server.pid, None)) is not None}
+    """Of multiprocessing's resource tracker and fork server, and of loky's tracker: those that `stop_servers` ends."""
+    pipes = {getattr(one.owner, one.pid, None): getattr(one.owner, one.pipe, None) for one in _servers()}
+    return {pid for pid, pipe in pipes.items() if pid is not None and pipe is not None}
 
 
 def stop_servers(spared: Collection[int]) -> None:
