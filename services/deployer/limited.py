@@ -15,6 +15,7 @@ import orjson
 from shared.environment import scrubbed
 from shared.forkserver import ForkServer
 from shared.processes import Child, Wanted
+from voxloom.regular import read_regular
 
 LONGEST_LOG = 16 << 10
 """Bytes of what it prints; the last ones are kept."""
@@ -124,9 +125,8 @@ async def _finish(output: asyncio.Task[str]) -> str:
 
 
 def _report(path: Path) -> Any:
+    data = read_regular(path, LARGEST_REPORT + 1)
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_REPORT + 1)
-        return orjson.loads(data) if len(data) <= LARGEST_REPORT else None
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        return orjson.loads(data) if data is not None and len(data) <= LARGEST_REPORT else None
+    except orjson.JSONDecodeError:
         return None

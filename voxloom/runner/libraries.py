@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from voxloom.regular import read_regular
+
 LONGEST = 300.0
 """Seconds that libraries may take altogether; past them their time counts like the algorithm's."""
 
@@ -68,11 +70,7 @@ def times(notes: str, now: float) -> Times:
 
 def read(notes: Path) -> Times:
     """Of notes that are being written. Blocks."""
-    try:
-        with notes.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(1 << 20)
-    except FileNotFoundError:
-        text = ""
+    text = (read_regular(notes, 1 << 20) or b"").decode(errors="replace")
     return times(text, time.monotonic())
 
 
