@@ -296,7 +296,7 @@ def test_data_that_is_shorter_than_its_shape_is_read_by_nobody(
         assert fill is in_plain_chunks
 
 
-@pytest.mark.parametrize("length", [9, 11, 1 << 31])
+@pytest.mark.parametrize("length", [9, 11, 1 << 24])
 def test_text_whose_length_is_not_its_own_is_read_by_nobody(tmp_path: Path, length: int) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         place = file.create_dataset("image", data="ten bytes!", dtype=h5py.string_dtype()).id.get_offset()
