@@ -13,8 +13,10 @@ from functools import cache
 from typing import Any
 
 import h5py
-from h5py import h5p, h5s
-from h5py._objects import phil
+from h5py import h5s
+
+from voxloom.hdf5.library import NotAsked, ask
+from voxloom.hdf5.refusals import Refused
 
 Place = tuple[int, ...]
 
@@ -28,7 +30,7 @@ def correction_of(dataset: Any) -> Callable[[Place], Place] | None:
     limits = tuple(map(int, dataset.get_space().get_simple_extent_dims(True)))
     if limits.count(h5s.UNLIMITED) != 1 or limits[0] == h5s.UNLIMITED:
         return None
-    if not _is_extensible_array(dataset) or not _are_told_wrong():
+    if not _are_told_wrong() or not _is_extensible_array(dataset):
         return None
     return _correction(limits, tuple(map(int, dataset.get_create_plist().get_chunk())))
 
@@ -54,13 +56,13 @@ def _correction(limits: Place, lengths: Place) -> Callable[[Place], Place]:
 
 
 def _is_extensible_array(dataset: Any) -> bool:
-    library = ctypes.PyDLL(h5p.__file__)  # As it is linked to the library, it has all of the library's names.
-    found = ctypes.c_int()
-    with phil:
-        failed = library.H5Dget_chunk_index_type(ctypes.c_int64(dataset.id), ctypes.byref(found)) < 0
-    if failed:
-        raise RuntimeError("how its chunks are found cannot be read")
-    return found.value == _EXTENSIBLE_ARRAY
+    try:
+        return ask("H5Dget_chunk_index_type", dataset.id, ctypes.c_int()) == _EXTENSIBLE_ARRAY
+    except NotAsked as error:
+        raise Refused(
+            "where the chunks of a dataset lie that can grow along another axis than the first cannot be asked on this "
+            "system; write it again without a `maxshape`"
+        ) from error
 
 
 @cache
