@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
+from shared.fulldisk import is_full
 from shared.sealed.watch import SAID, Gone
 from voxloom.errors import BusFull, BusUnavailable, Misconfigured
 
@@ -38,12 +38,6 @@ def newer(folder: Path, error: Exception) -> Misconfigured:
     return Misconfigured(
         f"The journal in {folder} was written by a newer Voxloom ({error}); upgrade this one, or choose another --data."
     )
-
-
-def is_full(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
 
 
 def _reason(error: Exception) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import sqlite3
 
+from shared.fulldisk import is_full
 from shared.sealed.watch import SAID, Gone
 from voxloom.errors import StoreFull, StoreUnavailable
 
 Failure = OSError | sqlite3.Error
 FAILURES = (OSError, sqlite3.Error)
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_SQLITE_FULL = {"SQLITE_FULL"}
 _SQLITE_FORBIDDEN = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"}
 
 
@@ -27,13 +26,6 @@ def unavailable(error: Failure, who: str = "The object store") -> StoreUnavailab
 
 def closed() -> StoreUnavailable:
     return StoreUnavailable("The object store is not open; try again once the server has started.")
-
-
-def is_full(error: Failure) -> bool:
-    """Whether it is said of a disk, or a quota, that has no room left."""
-    if isinstance(error, OSError):
-        return error.errno in _FULL
-    return str(getattr(error, "sqlite_errorname", "")) in _SQLITE_FULL
 
 
 def _reason(error: Failure) -> str:

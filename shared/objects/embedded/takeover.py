@@ -10,13 +10,11 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from shared.copying import copy_bytes
 from shared.objects.embedded.writeback import begin
+from voxloom.regular import opened
 
 READ_ONLY = 0o444
 """Objects are handed out as hard links: a stray write to one must fail."""
@@ -25,7 +23,7 @@ READ_ONLY = 0o444
 def bring(source: Path, target: Path, *, settled: bool) -> None:
     """A regular file comes to `target`, and is on its way to the disk; `source` stays. `settled`: nobody can change it,
     whatever other names it has. Raises FileNotFoundError."""
-    with _opened(source) as descriptor:
+    with opened(source) as descriptor:  # Its end ends the lease, too.
         if _is_linked(source, target, descriptor, settled=settled):
             os.fchmod(descriptor, READ_ONLY)
             if settled or _is_leased(descriptor):
@@ -76,14 +74,3 @@ def _copy(source: int, target: Path) -> None:
         begin(copy)
     finally:
         os.close(copy)
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[int]:
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileNotFoundError(source)
-        yield descriptor
-    finally:
-        os.close(descriptor)  # This ends the lease, too.
