@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import py_compile
 import tomllib
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -25,6 +27,7 @@ from messages.deploys import (
     DeployStarted,
 )
 from services.deployer import describing, limited
+from services.deployer import service as deployer_module
 from services.deployer.contents import Contents
 from services.deployer.service import Deployer
 from services.deployer.tries import Tries
@@ -320,15 +323,34 @@ async def test_a_pyproject_that_takes_for_ever_is_refused_by_the_process_that_re
     assert (failed.error.code, "dotted parts" in failed.error.message) == ("invalid_pyproject", True)
 
 
-@pytest.mark.parametrize("how", ["time", "memory"])
-async def test_a_pyproject_too_much_for_its_process_is_refused(
-    system: tuple[Platform, Heard], deployer: Deployer, monkeypatch: pytest.MonkeyPatch, how: str
+async def test_a_pyproject_too_large_for_the_memory_of_its_process_is_refused(
+    system: tuple[Platform, Heard], deployer: Deployer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(describing, *{"time": ("SECS", 0.0), "memory": ("MEMORY", 1)}[how])
+    monkeypatch.setattr(describing, "MEMORY", 1)
 
     failed = await deploy_badly(system, QUICK)
 
-    assert failed.error.code == "invalid_pyproject"
+    assert (failed.error.code, "more memory" in failed.error.message) == ("invalid_pyproject", True)
+
+
+async def test_a_pyproject_that_takes_longer_than_its_process_has_is_refused(
+    system: tuple[Platform, Heard], deployer: Deployer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given one that nobody reads to its end
+    def endless(*arguments: Any) -> Algorithm:
+        algorithm = unpack(*arguments)
+        place = algorithm.assets["pyproject.toml"].place
+        place.unlink()
+        os.mkfifo(place)
+        return algorithm
+
+    unpack = deployer_module._unpack
+    monkeypatch.setattr(deployer_module, "_unpack", endless)
+    monkeypatch.setattr(describing, "SECS", 0.1)
+
+    failed = await deploy_badly(system, QUICK)
+
+    assert (failed.error.code, "longer than 0.1 s" in failed.error.message) == ("invalid_pyproject", True)
 
 
 async def test_an_algorithm_that_changes_itself_while_it_is_tried_is_refused(
