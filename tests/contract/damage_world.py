@@ -15,6 +15,7 @@ from shared.bus.local import LocalBus
 from shared.objects.base import Upload
 from shared.objects.local import LocalObjectStore
 from tests.contract.object_store_behaviour import DATA, RECORDS, pieces
+from tests.crashes import as_after_a_crash
 
 QUEUE = Queue(name="recorder", bindings=("#",), policy=KEEP)
 RECORDS_EACH = 12
@@ -50,9 +51,9 @@ async def make_world(folder: Path) -> World:
     await store.open()
     await bus.declare(QUEUE)
     first = await _fill(bus, store, "first", RECORDS_EACH)
-    shutil.copytree(living, world.older)
+    as_after_a_crash(living, world.older)
     second = await _fill(bus, store, "second", RECORDS_EACH)
-    shutil.copytree(living, world.killed)
+    as_after_a_crash(living, world.killed)
     await bus.close()
     await store.close()
     shutil.copytree(living, world.stopped)

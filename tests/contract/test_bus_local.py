@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import random
 import resource
-import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -27,6 +26,7 @@ from shared.bus.local import MOST_BODY_BYTES, LocalBus
 from tests.contract import bus_process
 from tests.contract.bus_behaviour import BusBehaviour
 from tests.contract.bus_tools import ONCE, QUICK, Footing, Inbox, StreamInbox, numbers, offset_of_one_more, until
+from tests.crashes import as_after_a_crash
 from voxloom.errors import BusUnavailable, InvalidInput, Misconfigured, TooLarge
 from voxloom.models import utc_now
 
@@ -94,7 +94,7 @@ class Crashes:
     async def now(self) -> AsyncIterator[LocalBus]:
         self._count += 1
         copy = self._folder.with_name(f"crashed-{self._count}")
-        shutil.copytree(self._folder, copy)
+        as_after_a_crash(self._folder, copy)
         async with opened(copy) as bus:
             yield bus
 
