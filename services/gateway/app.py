@@ -8,13 +8,15 @@ from collections.abc import Sequence
 import orjson
 from aiohttp import web
 
-from services.gateway import cors, docs, openapi
 from services.gateway.context import CONTEXT, Context, Description
-from services.gateway.framing import expecting
-from services.gateway.freshness import be_fresh
-from services.gateway.hosts import guard_host
-from services.gateway.metrics import METRICS, measure
-from services.gateway.problems import answer_problems
+from services.gateway.http import cors, openapi, openapi_page
+from services.gateway.http.consistency import be_fresh
+from services.gateway.http.framing import expecting
+from services.gateway.http.front import FRONT
+from services.gateway.http.hosts import guard_host
+from services.gateway.http.metrics import METRICS, measure
+from services.gateway.http.problems import answer_problems
+from services.gateway.http.routing import Route
 from services.gateway.routes import (
     algorithms,
     benchmarks,
@@ -31,7 +33,6 @@ from services.gateway.routes import (
     trainings,
     watching,
 )
-from services.gateway.routing import Route
 
 ROUTES: Sequence[Route] = [
     *server.ROUTES,
@@ -54,7 +55,7 @@ ROUTES: Sequence[Route] = [
 @functools.cache
 def describe() -> Description:
     document = openapi.document(ROUTES)
-    return Description(orjson.dumps(document), docs.page(document))
+    return Description(orjson.dumps(document), openapi_page.page(document))
 
 
 def make_app(context: Context) -> web.Application:
@@ -64,6 +65,7 @@ def make_app(context: Context) -> web.Application:
         client_max_size=context.settings.max_json_bytes,
     )
     app[CONTEXT] = context
+    app[FRONT] = context
     app[METRICS] = context.metrics
     app.add_routes([expecting(route.definition()) for route in ROUTES])
     if context.settings.cors_origins:

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from messages.base import Event
-from services.gateway.answers import Answers
-from services.gateway.catalog import Catalog
-from services.gateway.fileindex import FileIndex
-from services.gateway.filesight import FileSight
-from services.gateway.idempotency import Keys
-from services.gateway.known import KnownAlgorithms
-from services.gateway.live import LiveRun, LiveView
-from services.gateway.looking import Looking
-from services.gateway.metrics import Metrics
-from services.gateway.sampling import Sampler
-from services.gateway.shown import ShownRecords
-from services.gateway.turnstile import Turnstile
-from services.gateway.workers import Workers
+from services.gateway.http.concurrency import Turnstile
+from services.gateway.http.idempotency import Keys
+from services.gateway.http.metrics import Metrics
+from services.gateway.views.algorithms import KnownAlgorithms
+from services.gateway.views.answers import Answers
+from services.gateway.views.catalog import Catalog
+from services.gateway.views.files import FileIndex
+from services.gateway.views.queue_sampler import Sampler
+from services.gateway.views.rest import ShownRecords
+from services.gateway.views.runs import LiveRun, LiveView
+from services.gateway.views.visibility import FileSight
+from services.gateway.views.workers import Workers
+from services.gateway.volumes.slices import Looking
 from shared.bus.base import Bus
 from shared.checkpoints import KnownCheckpoints
 from shared.objects.base import ObjectStore

@@ -18,28 +18,28 @@ from aiohttp import web
 from messages.base import Event
 from messages.gateways import GatewayStarted
 from messages.runs import RUN_ENTITIES
-from services.gateway.answers import Answers
 from services.gateway.app import make_app
-from services.gateway.bundling import import_bundles
-from services.gateway.catalog import Catalog
-from services.gateway.certificate import load as load_certificate
 from services.gateway.context import Context
-from services.gateway.fileindex import FileIndex
-from services.gateway.filesight import FileSight
-from services.gateway.framing import expecting
-from services.gateway.idempotency import Keys
-from services.gateway.known import KnownAlgorithms
-from services.gateway.listening import Listener, most_connections
-from services.gateway.live import LiveView
-from services.gateway.looking import Looking
-from services.gateway.loss import ask_again
-from services.gateway.metrics import Metrics
-from services.gateway.problems import NoHttpNoise
-from services.gateway.queuewatch import QueueWatch
-from services.gateway.reach import is_open_to_others, shown_host, warning
-from services.gateway.sampling import Sampler
-from services.gateway.uploads import Uploads
-from services.gateway.workers import Workers
+from services.gateway.http.address import is_open_to_others, shown_host, warning
+from services.gateway.http.framing import expecting
+from services.gateway.http.idempotency import Keys
+from services.gateway.http.listener import Listener, most_connections
+from services.gateway.http.metrics import Metrics
+from services.gateway.http.problems import NoHttpNoise
+from services.gateway.http.tls import load as load_certificate
+from services.gateway.operations.bundles import import_bundles
+from services.gateway.operations.recovery import ask_again
+from services.gateway.views.algorithms import KnownAlgorithms
+from services.gateway.views.answers import Answers
+from services.gateway.views.catalog import Catalog
+from services.gateway.views.files import FileIndex
+from services.gateway.views.presigned import Uploads
+from services.gateway.views.queue_sampler import Sampler
+from services.gateway.views.queues import QueueWatch
+from services.gateway.views.runs import LiveView
+from services.gateway.views.visibility import FileSight
+from services.gateway.views.workers import Workers
+from services.gateway.volumes.slices import Looking
 from shared.checkpoints import KnownCheckpoints
 from shared.ops import platform_faults
 from shared.records.ledger import Snapshot

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from services.gateway.app import ROUTES
-from services.gateway.routing import Many, Route
+from services.gateway.http.routing import Many, Route
 from tests import compoxmodels
 from tests.acceptance.support import Api, Footing, eventually
 

@@ -141,7 +141,7 @@ class TestRecords:
         self, client: Client, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # Given a run that the recorder has written, and nobody who waits for what is said late
-        for module in ("shared.records.ledger", "services.gateway.deletions"):
+        for module in ("shared.records.ledger", "services.gateway.views.deletions"):
             monkeypatch.setattr(f"{module}.SETTLED_SECS", -1.0)
         recorder = Recorder(world.platform)
         await recorder.start()

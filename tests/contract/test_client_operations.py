@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway import sampling
+from services.gateway.views import queue_sampler
 from shared.bus import topology
 from tests.contract.gateway_world import World, client_of, eventually, world_at
 from tests.contract.operations_tools import Client, letters, one_letter, park, run_on_worker
@@ -23,7 +23,7 @@ Call = Callable[..., Awaitable[Any]]
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(sampling, "PAUSE_SECS", 0.02)
+    monkeypatch.setattr(queue_sampler, "PAUSE_SECS", 0.02)
     async with world_at(tmp_path) as world:
         yield world
 

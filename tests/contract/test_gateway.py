@@ -19,7 +19,7 @@ import pytest
 from messages.deploys import AlgorithmDeleteRequested, DeployRequested
 from messages.executions import ExecutionFailed, ExecutionStateSet, ExecutionStopRequested, Result
 from messages.workers import Lane, WorkerStarted
-from services.gateway.reach import shown_host
+from services.gateway.http.address import shown_host
 from services.gateway.service import Gateway
 from shared.files import COLLECTION, post
 from shared.objects.base import list_all

@@ -12,7 +12,7 @@ import pytest
 from messages import wire
 from messages.files import FileUploaded
 from messages.wire import PREFIX, Message
-from services.gateway.deadletters import record_of
+from services.gateway.views.dead_letters import record_of
 from shared.bus.base import DeadLetter
 from tests.contract.gateway_world import World, eventually
 from tests.contract.gateway_world import client as client

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from messages.files import FileDeleteRequested
-from services.gateway import fileindex
+from services.gateway.views import files
 from shared.files import COLLECTION, bytes_key, post
 from shared.objects.base import EXPIRING
 from tests.contract.gateway_world import HDF5, World, world_at
@@ -125,7 +125,7 @@ class TestLists:
     async def test_a_list_is_right_after_more_was_heard_than_is_kept(
         self, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fileindex, "MOST_NEW", 2)
+        monkeypatch.setattr(files, "MOST_NEW", 2)
         await listed(client)
         made = [await upload(client) for _ in range(4)]
         assert sorted(await listed(client)) == sorted(made)

@@ -17,7 +17,9 @@ import psutil
 import pytest
 from aiohttp import StreamReader
 
-from services.gateway import bodies, ended, listening, service, turnstile
+from services.gateway import service
+from services.gateway.http import bodies, concurrency, listener
+from services.gateway.views import ended_runs
 from shared.files import COLLECTION
 from shared.objects.base import list_all
 from shared.records.store import DEPLOYS
@@ -205,7 +207,7 @@ class TestJson:
     async def test_large_bodies_wait_for_each_other_and_small_ones_do_not(
         self, client: Client, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(turnstile, "WAIT_SECS", 0.1)
+        monkeypatch.setattr(concurrency, "WAIT_SECS", 0.1)
         algorithm_id = await world.deploy()
         large = asking(algorithm_id, b'{"x":"%b"}' % (b"y" * MIB))
         # Given as many large bodies on their slow way as may be
@@ -272,7 +274,7 @@ class TestReaders:
     async def test_who_takes_nothing_is_cut_off(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if not hasattr(socket, "TCP_USER_TIMEOUT"):
             pytest.skip("this system's kernel cannot do it")
-        monkeypatch.setattr(listening, "STUCK_SECS", 1)
+        monkeypatch.setattr(listener, "STUCK_SECS", 1)
         async with world_at(tmp_path) as world, client_of(world) as client:
             file_id = (await client.post("/api/v0/files", content=HDF5 + bytes(30 * MIB))).json()["file_id"]
             with socket.create_connection(httpx.URL(world.gateway.url).netloc.decode().split(":")) as stuck:  # type: ignore[arg-type]  # a list does
@@ -287,8 +289,8 @@ class TestReaders:
     async def test_memory_does_not_grow_with_the_runs_that_have_ended(
         self, client: Client, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ended, "LEAST_SECS", 0.0)
-        monkeypatch.setattr(ended, "MOST_BYTES", 3 * MIB)
+        monkeypatch.setattr(ended_runs, "LEAST_SECS", 0.0)
+        monkeypatch.setattr(ended_runs, "MOST_BYTES", 3 * MIB)
         algorithm_id = await world.deploy()
         content = asking(algorithm_id, b'{"x":"%b"}' % (b"y" * MIB))
         runs = [(await client.post(EXECUTE, content=content)).json()["execution_id"] for _ in range(6)]

@@ -17,7 +17,7 @@ from messages.base import Event
 from messages.deploys import DeployRequested
 from messages.executions import ExecutionRequested, RecordsDeleted
 from messages.files import FileUploaded
-from services.gateway.idempotency import fingerprint_of
+from services.gateway.http.idempotency import fingerprint_of
 from shared.files import COLLECTION
 from shared.objects.base import EXPIRING, list_all
 from shared.records.store import COLLECTION as RECORDS
@@ -144,7 +144,7 @@ class TestExecutions:
         if forgotten:
             await world.bus.publish(RecordsDeleted(subject=new_id(), runs=[run]))
             await world.settled()
-            for module in ("runs", "deletions"):
+            for module in ("operations.runs", "views.deletions"):
                 monkeypatch.setattr(f"services.gateway.{module}.SETTLED_SECS", -1.0)
             world.gateway._view.trim()
         # Then the same request makes a run with an id of its own

@@ -11,8 +11,8 @@ import pytest
 
 from messages.executions import ExecutionRequested
 from messages.workers import WorkerDraining, WorkerStarted, WorkerStopped
-from services.gateway import sampling
-from services.gateway.sampling import Sampler
+from services.gateway.views import queue_sampler
+from services.gateway.views.queue_sampler import Sampler
 from shared.bus import topology
 from tests.contract.gateway_world import World, eventually
 from tests.contract.gateway_world import client as client
@@ -37,7 +37,7 @@ from voxloom.errors import BusUnavailable
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "PAUSE_SECS", 0.02)
+    monkeypatch.setattr(queue_sampler, "PAUSE_SECS", 0.02)
 
 
 @pytest.fixture
@@ -147,9 +147,9 @@ async def _heard(world: World, run: ExecutionRequested) -> bool:
 
 
 async def test_a_broker_that_does_not_answer_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "PATIENCE_SECS", 0.05)
+    monkeypatch.setattr(queue_sampler, "PATIENCE_SECS", 0.05)
     with pytest.raises(BusUnavailable, match=r"has not told within 0\.05 s"):
-        await sampling.in_time(asyncio.sleep(10))
+        await queue_sampler.in_time(asyncio.sleep(10))
 
 
 async def test_a_broker_that_goes_and_comes_back_is_looked_at_again(world: World) -> None:

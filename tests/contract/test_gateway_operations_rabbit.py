@@ -10,7 +10,7 @@ import pytest
 
 from messages import wire
 from messages.files import FileUploaded
-from services.gateway import sampling
+from services.gateway.views import queue_sampler
 from shared.bus import topology
 from shared.bus.rabbit import RabbitBus
 from shared.objects.local import LocalObjectStore
@@ -35,7 +35,7 @@ from tests.unit.gateway_samples import requested
 
 @pytest.fixture
 async def world(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(sampling, "PAUSE_SECS", 0.1)
+    monkeypatch.setattr(queue_sampler, "PAUSE_SECS", 0.1)
     bus, store = RabbitBus(broker.new_vhost()), LocalObjectStore(tmp_path / "objects")
     await bus.open()
     await store.open()

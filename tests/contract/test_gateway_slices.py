@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from services.gateway.looking import Looking
+from services.gateway.volumes.slices import Looking
 from shared.files import COLLECTION, bytes_key, locate
 from shared.hdf5 import reader
 from shared.objects.base import FileUpload

@@ -17,7 +17,7 @@ import pytest_asyncio
 from pydantic import BaseModel
 
 from services.gateway.app import ROUTES
-from services.gateway.routing import Route
+from services.gateway.http.routing import Route
 from tests.contract.gateway_world import World, client_of, world_at
 from tests.each import each
 from voxloom.ids import is_id

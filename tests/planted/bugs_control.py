@@ -26,7 +26,7 @@ _fold = partial(
     area="fold",
     tests=(
         "tests/unit/test_fold*.py",
-        "tests/unit/test_gateway_live*.py",
+        "tests/unit/test_gateway_runs*.py",
         "tests/unit/test_gateway_workers*.py",
         "tests/contract/test_gateway_training*.py",
         "tests/contract/test_gateway.py",

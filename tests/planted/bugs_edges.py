@@ -41,31 +41,31 @@ _runner = partial(
 EDGES = (
     _gateway(
         name="a-last-page-that-is-full-names-one-more",
-        file="services/gateway/catalog.py",
+        file="services/gateway/views/catalog.py",
         old="more = len(rows) > limit",
         new="more = len(rows) >= limit",
     ),
     _gateway(
         name="a-stop-of-a-run-that-has-ended-is-answered-with-409",
-        file="services/gateway/runs.py",
+        file="services/gateway/operations/runs.py",
         old="            http_status=400,\n",
         new="            http_status=409,\n",
     ),
     _gateway(
         name="what-the-slower-of-two-equal-requests-has-stored-stays",
-        file="services/gateway/idempotency.py",
+        file="services/gateway/http/idempotency.py",
         old="if counts is not own:",
         new="if counts is None:",
     ),
     _gateway(
         name="the-progress-of-an-older-attempt-is-shown",
-        file="services/gateway/live.py",
+        file="services/gateway/views/runs.py",
         old="if run is None or event.attempt < run.state.attempt:",
         new="if run is None:",
     ),
     _gateway(
         name="a-change-while-the-algorithms-are-read-is-missed",
-        file="services/gateway/known.py",
+        file="services/gateway/views/algorithms.py",
         old="self._read_at_change = changes",
         new="self._read_at_change = self._changes",
     ),

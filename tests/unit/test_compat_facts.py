@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from messages.executions import ExecutionAssigned
-from services.gateway.execute import choose_devices
+from services.gateway.operations.work import choose_devices
 from services.worker.devices import visible
 from services.worker.folders import Folders
 from services.worker.notes import notes

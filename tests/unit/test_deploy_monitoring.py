@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
-from services.gateway.metrics import Metrics
+from services.gateway.http.metrics import Metrics
 from shared.room import BoundlessRoom
 from shared.settings import Settings
 from tests.unit import compose_file

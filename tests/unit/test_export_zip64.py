@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.gateway import exporting
+from services.gateway.operations import archives
 
 PIECE = bytes(range(250)) * 400
 PIECES = 12
@@ -39,7 +39,7 @@ async def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
         Any, SimpleNamespace(pyproject=b"[project]\n", assets=assets, sizes=sizes, executable={"weights/small.bin"})
     )
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", LIMIT)
-    return b"".join([piece async for piece in exporting._zip(cast(Any, Pieces()), plan, module)])
+    return b"".join([piece async for piece in archives._zip(cast(Any, Pieces()), plan, module)])
 
 
 async def test_an_export_with_a_very_large_asset_is_read_whole(exported: bytes) -> None:

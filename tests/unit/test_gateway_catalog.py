@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from messages.executions import ExecutionFailed, Result
-from services.gateway.catalog import Catalog, Listed, Query
-from services.gateway.paging import PageQuery
+from services.gateway.http.paging import PageQuery
+from services.gateway.views.catalog import Catalog, Listed, Query
 from shared.records.fold import RunState, fold
 from shared.records.view import execution_summary
 from tests.unit.gateway_samples import START, completed, requested, started

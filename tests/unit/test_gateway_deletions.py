@@ -8,9 +8,9 @@ import pytest
 
 from messages.base import Event
 from messages.executions import RecordsDeleted, RecordsDeleteRequested
-from services.gateway.catalog import Catalog
-from services.gateway.deletions import DeletedRuns
-from services.gateway.live import LiveView
+from services.gateway.views.catalog import Catalog
+from services.gateway.views.deletions import DeletedRuns
+from services.gateway.views.runs import LiveView
 from shared.records.ledger import SETTLED_SECS, Ledger
 from shared.records.store import RecordStore
 from tests.unit.gateway_samples import assigned, completed, requested, started
@@ -98,7 +98,7 @@ async def test_what_a_snapshot_says_of_deletions_is_forgotten_if_nothing_is_left
     records: RecordStore, monkeypatch: pytest.MonkeyPatch, removed: bool
 ) -> None:
     # Given the snapshot of a recorder that has, or has not, removed what it shall
-    monkeypatch.setattr("services.gateway.deletions.SETTLED_SECS", -1.0)
+    monkeypatch.setattr("services.gateway.views.deletions.SETTLED_SECS", -1.0)
     run = new_id()
     ledger = ledger_of(RecordsDeleteRequested(subject=new_id(), runs=[run]))
     if removed:
@@ -112,7 +112,7 @@ async def test_what_a_snapshot_says_of_deletions_is_forgotten_if_nothing_is_left
 
 
 async def test_deletions_take_no_memory_in_the_end(records: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.gateway.deletions.SETTLED_SECS", -1.0)
+    monkeypatch.setattr("services.gateway.views.deletions.SETTLED_SECS", -1.0)
     runs = [new_id() for _ in range(100)]
     view = view_of(
         records,

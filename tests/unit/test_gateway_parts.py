@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.cors import is_own
-from services.gateway.execute import choose_devices
-from services.gateway.hosts import may_be_called
-from services.gateway.intake import LARGEST_USER_BLOCK, Hdf5Probe
-from services.gateway.livelog import HALF, LiveLog
-from services.gateway.payloads import DEEPEST, parse_json
+from services.gateway.http.cors import is_own
+from services.gateway.http.hosts import may_be_called
+from services.gateway.http.payloads import DEEPEST, parse_json
+from services.gateway.operations.uploads import LARGEST_USER_BLOCK, Hdf5Probe
+from services.gateway.operations.work import choose_devices
+from services.gateway.views.live_logs import HALF, LiveLog
 from shared.algorithms import AlgorithmEntry
 from shared.settings import Settings
 from shared.versions import Description

@@ -18,8 +18,8 @@ from messages.workers import (
     WorkerStarted,
     WorkerStopped,
 )
-from services.gateway import workers
-from services.gateway.workers import GONE_SECS, MOST, SILENT_SECS, Workers
+from services.gateway.views import workers
+from services.gateway.views.workers import GONE_SECS, MOST, SILENT_SECS, Workers
 from shared.records.fold import RunState, fold
 from tests.unit.gateway_samples import assigned, completed, requested, started
 from voxloom.models import Status, WorkerRecord, utc_now

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.gateway.blocks import stretches
+from services.gateway.volumes.blocks import stretches
 from shared.hdf5 import png
 from shared.hdf5.cuts import (
     BLOCK,

@@ -8,7 +8,7 @@ import socket
 import pytest
 from aiohttp import web
 
-from services.gateway.listening import Listener
+from services.gateway.http.listener import Listener
 from shared.listening import Site
 
 

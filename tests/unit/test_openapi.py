@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from services.gateway import docs, openapi
 from services.gateway.app import ROUTES
+from services.gateway.http import openapi, openapi_page
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,10 @@ def test_times_say_that_they_are_times(document: dict[str, Any]) -> None:
 
 
 def test_the_page_for_people_loads_nothing_and_runs_nothing(document: dict[str, Any]) -> None:
-    page = docs.page(document).decode()
+    page = openapi_page.page(document).decode()
     assert not re.findall(r"<script|<link|src=|https?://", page)
 
 
 def test_the_page_for_people_shows_every_route(document: dict[str, Any]) -> None:
-    page = docs.page(document).decode()
+    page = openapi_page.page(document).decode()
     assert [path for path in document["paths"] if f"<code>{path}</code>" not in page] == []

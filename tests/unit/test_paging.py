@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.gateway.paging import Page, PageQuery, cursor_at, page_of, position_of
+from services.gateway.http.paging import Page, PageQuery, cursor_at, page_of, position_of
 from voxloom.errors import InvalidInput
 
 ORDER = "things:name"

@@ -12,7 +12,7 @@ from messages.files import FileCommitted, FileUploaded
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted, SchedulerWaiting
 from messages.wire import EVENTS
 from messages.workers import WorkerFenced, WorkerStarted, WorkerStopped
-from services.gateway.queuewatch import (
+from services.gateway.views.queues import (
     BUSY_SECONDS,
     BUSY_SECONDS_OF_A_WORKER,
     MOST_SCHEDULERS,

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from services.gateway.reach import OwnAddress, is_open_to_others, own_address, shown_host, warning
+from services.gateway.http.address import OwnAddress, is_open_to_others, own_address, shown_host, warning
 
 
 def having(**addresses: str | None) -> OwnAddress:

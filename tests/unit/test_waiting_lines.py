@@ -15,7 +15,7 @@ from messages.executions import (
     Result,
     Work,
 )
-from services.gateway.waitinglines import Offers, WaitingLines
+from services.gateway.views.queue_positions import Offers, WaitingLines
 from shared.records.fold import RunState, fold
 from voxloom.models import utc_now
 

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway import exporting
 from services.gateway.context import context_of
-from services.gateway.paging import PageQuery, Position, page_answer, page_of
-from services.gateway.payloads import json_answer, json_list, read_query, read_values
-from services.gateway.routing import ZIP, Many, Route
+from services.gateway.http.paging import PageQuery, Position, page_answer, page_of
+from services.gateway.http.payloads import json_answer, json_list, read_query, read_values
+from services.gateway.http.routing import ZIP, Many, Route
+from services.gateway.operations import archives
 from voxloom.errors import NotFound
 from voxloom.models import AlgorithmRecord, Value
 
@@ -105,8 +105,8 @@ async def export(request: web.Request) -> web.StreamResponse:
     major = read_values({"major": request.match_info["major"]}, _Major).major
     entry = await context.algorithms.named(request.match_info["name"], str(major))
     minor = query.algorithm_minor_version
-    plan = await exporting.plan(context.store, entry, None if minor is None else str(minor), query.checkpoint_id)
-    return await exporting.send(request, context.store, plan)
+    plan = await archives.plan(context.store, entry, None if minor is None else str(minor), query.checkpoint_id)
+    return await archives.send(request, context.store, plan)
 
 
 ROUTES = [

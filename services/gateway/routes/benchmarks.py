@@ -5,13 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.gateway.context import context_of
-from services.gateway.execute import benchmark_of
-from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.gateway.logs import shown_log
-from services.gateway.payloads import json_bytes, read_query
+from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.http.payloads import json_bytes, read_query
+from services.gateway.http.routing import Route
+from services.gateway.operations.logs import shown_log
+from services.gateway.operations.runs import ask_for, ask_to_stop, find_run
+from services.gateway.operations.work import benchmark_of
 from services.gateway.routes.executions import RecordQuery
-from services.gateway.routing import Route
-from services.gateway.runs import ask_for, ask_to_stop, find_run
 from voxloom.models import BenchmarkRecord, BenchmarkRequest, BenchmarkResponse, ResponseMessage
 
 

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from messages.checkpoints import CheckpointDeleted
 from services.gateway.context import context_of
-from services.gateway.paging import PageQuery, page_answer, page_of
-from services.gateway.payloads import json_answer, json_list, read_query
-from services.gateway.routing import Many, Route
+from services.gateway.http.paging import PageQuery, page_answer, page_of
+from services.gateway.http.payloads import json_answer, json_list, read_query
+from services.gateway.http.routing import Many, Route
 from shared.checkpoints import load, remove
 from shared.records.view import checkpoint_record
 from voxloom.errors import NotFound

@@ -9,16 +9,16 @@ from aiohttp import web
 from pydantic import Field
 
 from messages.deploys import AlgorithmDeleteRefused, AlgorithmDeleteRequested, DeployRequested
-from services.gateway import deploying
-from services.gateway.answers import answer, removal_asked_by
-from services.gateway.bodies import chunks_of
 from services.gateway.context import Context, context_of
-from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.gateway.idempotency import Digest, fingerprint_of, key_of
-from services.gateway.intake import read_through, store_body
-from services.gateway.paging import PageQuery, page_answer, page_of
-from services.gateway.payloads import json_answer, read_query
-from services.gateway.routing import ZIP_SENT, Many, Route
+from services.gateway.http.bodies import chunks_of
+from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.http.idempotency import Digest, fingerprint_of, key_of
+from services.gateway.http.paging import PageQuery, page_answer, page_of
+from services.gateway.http.payloads import json_answer, read_query
+from services.gateway.http.routing import ZIP_SENT, Many, Route
+from services.gateway.operations import deploys
+from services.gateway.operations.uploads import read_through, store_body
+from services.gateway.views.answers import answer, removal_asked_by
 from shared.algorithms import AlgorithmEntry
 from shared.records.store import DEPLOYS
 from shared.records.view import deploy_record
@@ -84,14 +84,14 @@ class OperatorRemoveQuery(Value):
 async def deploy_local(request: web.Request) -> web.Response:
     context = context_of(request)
     event, once = await _local(request, "deploy/local")
-    state = await deploying.run_to_end(context, event, context.settings.answer_timeout, once=once)
+    state = await deploys.run_to_end(context, event, context.settings.answer_timeout, once=once)
     return json_answer(DeployResponse.model_validate(deploy_record(state).model_dump()))
 
 
 async def deploy_local_async(request: web.Request) -> web.Response:
     context = context_of(request)
     event, once = await _local(request, "deploy/local-async")
-    await deploying.begin(context, event, once=once)
+    await deploys.begin(context, event, once=once)
     return json_answer(DeployBegun(deploy_id=event.subject))
 
 
@@ -112,7 +112,7 @@ async def deploy_upload(request: web.Request) -> web.Response:
         event = await _DeployUpload(request, query).event(context.keys, key)
     wait = context.settings.answer_timeout if query.wait is None else query.wait
     try:
-        state = await deploying.run_to_end(context, event, wait, once=key is not None)
+        state = await deploys.run_to_end(context, event, wait, once=key is not None)
     except Unavailable as error:
         if error.code != "answer_timeout":
             raise
@@ -120,7 +120,7 @@ async def deploy_upload(request: web.Request) -> web.Response:
     return json_answer(deploy_record(state))
 
 
-class _DeployLocal(deploying.DeployOnce):
+class _DeployLocal(deploys.DeployOnce):
     """Known again by what was asked for: the folder may have changed, and is not looked at again."""
 
     def __init__(self, context: Context, query: LocalQuery, kind: str) -> None:
@@ -130,7 +130,7 @@ class _DeployLocal(deploying.DeployOnce):
 
     async def make(self) -> DeployRequested:
         event = _requested(self._query.path, self._query)
-        await deploying.store_local(self._context, event.source_key, self._query.path)
+        await deploys.store_local(self._context, event.source_key, self._query.path)
         return event
 
     def fingerprint(self) -> str:
@@ -153,7 +153,7 @@ async def _take_in(request: web.Request, query: UploadQuery, digest: Digest | No
     return event
 
 
-class _DeployUpload(deploying.DeployOnce):
+class _DeployUpload(deploys.DeployOnce):
     def __init__(self, request: web.Request, query: UploadQuery) -> None:
         super().__init__(context_of(request))
         self._request = request
@@ -173,7 +173,7 @@ class _DeployUpload(deploying.DeployOnce):
 
 def _requested(path: str, overrides: Overrides, *, merge: bool = False) -> DeployRequested:
     deploy_id = new_id()
-    source_key = deploying.source_key(deploy_id)
+    source_key = deploys.source_key(deploy_id)
     given = overrides.given()
     return DeployRequested(subject=deploy_id, source_key=source_key, path=path, overrides=given, merge=merge)
 
@@ -184,11 +184,11 @@ async def _zip_chunks(request: web.Request) -> AsyncIterator[bytes]:
     async for chunk in chunks_of(request):
         if len(begin) < 4:
             begin += chunk[:4]
-            if not any(signature.startswith(begin[:4]) for signature in deploying.ZIP_SIGNATURES):
-                raise deploying.invalid_zip("The body is no zip")
+            if not any(signature.startswith(begin[:4]) for signature in deploys.ZIP_SIGNATURES):
+                raise deploys.invalid_zip("The body is no zip")
         yield chunk
     if len(begin) < 4:
-        raise deploying.invalid_zip("The body is no zip")
+        raise deploys.invalid_zip("The body is no zip")
 
 
 async def list_all(request: web.Request) -> web.Response:

@@ -13,17 +13,17 @@ from pydantic import Field
 
 from messages.base import DEFAULT_PROJECT
 from messages.executions import RecordsDeleteRequested, Task
-from services.gateway.catalog import Query, Sort
 from services.gateway.context import Context, context_of
-from services.gateway.execute import strict_work_of, work_of
-from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.gateway.live import LiveRun
-from services.gateway.logs import shown_log
-from services.gateway.paging import Page, PageQuery, page_answer
-from services.gateway.payloads import json_answer, json_bytes, json_list, read_query
-from services.gateway.routing import Many, Route
-from services.gateway.runs import NAMING, ask_for, ask_to_stop, find_run
-from services.gateway.shown import as_in_v0
+from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.http.paging import Page, PageQuery, page_answer
+from services.gateway.http.payloads import json_answer, json_bytes, json_list, read_query
+from services.gateway.http.routing import Many, Route
+from services.gateway.operations.logs import shown_log
+from services.gateway.operations.runs import NAMING, ask_for, ask_to_stop, find_run
+from services.gateway.operations.work import strict_work_of, work_of
+from services.gateway.views.catalog import Query, Sort
+from services.gateway.views.rest import as_in_v0
+from services.gateway.views.runs import LiveRun
 from shared.records.view import Heard, execution_record
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import new_id

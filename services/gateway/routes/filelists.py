@@ -10,11 +10,11 @@ from pydantic import Field
 
 from messages.base import DEFAULT_PROJECT
 from services.gateway.context import Context, context_of
-from services.gateway.fileindex import Query, Sort
-from services.gateway.paging import Page, PageQuery, page_answer
-from services.gateway.payloads import json_answer, read_query
+from services.gateway.http.paging import Page, PageQuery, page_answer
+from services.gateway.http.payloads import json_answer, read_query
+from services.gateway.http.routing import Many, Route
 from services.gateway.routes.files import named_file
-from services.gateway.routing import Many, Route
+from services.gateway.views.files import Query, Sort
 from shared.files import COLLECTION, Located, being_deleted, bytes_key
 from shared.objects.checks import is_expiring
 from shared.samples import files_of, load

@@ -8,16 +8,16 @@ from aiohttp import web
 
 from messages.base import DEFAULT_PROJECT, Event
 from messages.files import FileCommitted, FileDeleteRefused, FileDeleteRequested, FileRejected, FileUploaded
-from services.gateway.answers import answer, deletion_of, inspection_of
-from services.gateway.bodies import chunks_of
 from services.gateway.context import Context, context_of
-from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.gateway.idempotency import Digest, Once, fingerprint_of, key_of
-from services.gateway.intake import hdf5_chunks, read_through, store_body
-from services.gateway.payloads import json_answer, json_bytes
-from services.gateway.routing import HDF5, Route
-from services.gateway.transfer import send_object
-from services.gateway.uploads import refusal_of
+from services.gateway.http.bodies import chunks_of
+from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.http.idempotency import Digest, Once, fingerprint_of, key_of
+from services.gateway.http.payloads import json_answer, json_bytes
+from services.gateway.http.routing import HDF5, Route
+from services.gateway.http.transfer import send_object
+from services.gateway.operations.uploads import hdf5_chunks, read_through, store_body
+from services.gateway.views.answers import answer, deletion_of, inspection_of
+from services.gateway.views.presigned import refusal_of
 from shared.files import COLLECTION, Located, bytes_key, check_name, entry_key, locate_many, upload_key
 from voxloom.digests import CONTENT, REPR
 from voxloom.errors import Conflict, NotFound, Unavailable, VoxloomError

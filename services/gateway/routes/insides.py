@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import AfterValidator, Field, FiniteFloat
 
 from services.gateway.context import context_of
-from services.gateway.payloads import json_bytes, read_query
+from services.gateway.http.payloads import json_bytes, read_query
+from services.gateway.http.routing import PNG, Media, Route
 from services.gateway.routes.files import named_file
-from services.gateway.routing import PNG, Media, Route
 from shared import ranges
 from shared.files import Located
 from voxloom.filemodels import FileInfo

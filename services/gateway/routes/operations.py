@@ -8,10 +8,10 @@ from aiohttp import web
 from pydantic import FailFast, Field
 
 from services.gateway.context import Context, context_of
-from services.gateway.deadletters import record_of, summary_of
-from services.gateway.payloads import json_answer, json_list, read_json, read_query
-from services.gateway.routing import Many, Route
-from services.gateway.sampling import MOST_DEAD_LETTERS, in_time
+from services.gateway.http.payloads import json_answer, json_list, read_json, read_query
+from services.gateway.http.routing import Many, Route
+from services.gateway.views.dead_letters import record_of, summary_of
+from services.gateway.views.queue_sampler import MOST_DEAD_LETTERS, in_time
 from shared.bus.base import DeadLetter
 from voxloom.errors import NotFound
 from voxloom.models import (

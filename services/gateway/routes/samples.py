@@ -10,9 +10,9 @@ from pydantic import Field
 from messages.base import DEFAULT_PROJECT
 from messages.samples import SampleCreated, SampleDeleted
 from services.gateway.context import Context, context_of
-from services.gateway.paging import PageQuery, page_answer, page_of
-from services.gateway.payloads import json_answer, json_list, read_json, read_query
-from services.gateway.routing import Many, Route
+from services.gateway.http.paging import PageQuery, page_answer, page_of
+from services.gateway.http.payloads import json_answer, json_list, read_json, read_query
+from services.gateway.http.routing import Many, Route
 from shared.samples import checked_files, files_of, folded_tags, load, remove, save
 from voxloom.errors import NotFound
 from voxloom.ids import new_id

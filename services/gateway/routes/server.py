@@ -8,12 +8,12 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway import metrics
 from services.gateway.context import Description, context_of
-from services.gateway.payloads import json_answer, json_bytes, read_query
-from services.gateway.problems import problem
-from services.gateway.routing import ANY_JSON, HTML, TEXT, Route
-from services.gateway.stats import stats_of
+from services.gateway.http import metrics
+from services.gateway.http.payloads import json_answer, json_bytes, read_query
+from services.gateway.http.problems import problem
+from services.gateway.http.routing import ANY_JSON, HTML, TEXT, Route
+from services.gateway.views.statistics import stats_of
 from voxloom import __version__
 from voxloom.models import ResponseMessage, RootMessage, ServerStats, Value
 

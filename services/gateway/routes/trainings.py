@@ -5,16 +5,16 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.gateway.context import context_of
-from services.gateway.execute import training_of
-from services.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.gateway.idempotency import key_of
-from services.gateway.live import LiveRun
-from services.gateway.logs import shown_log
-from services.gateway.paging import Page, page_answer
-from services.gateway.payloads import json_answer, json_bytes, read_query
+from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.gateway.http.idempotency import key_of
+from services.gateway.http.paging import Page, page_answer
+from services.gateway.http.payloads import json_answer, json_bytes, read_query
+from services.gateway.http.routing import Many, Route
+from services.gateway.operations.logs import shown_log
+from services.gateway.operations.runs import ask, ask_for, ask_to_stop, find_run
+from services.gateway.operations.work import training_of
 from services.gateway.routes.executions import ListQuery, RecordQuery, delete_record, page_of_runs
-from services.gateway.routing import Many, Route
-from services.gateway.runs import ask, ask_for, ask_to_stop, find_run
+from services.gateway.views.runs import LiveRun
 from voxloom.errors import Conflict
 from voxloom.models import (
     ResponseMessage,

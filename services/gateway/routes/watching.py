@@ -10,13 +10,13 @@ from aiohttp import web
 
 from messages.executions import Task
 from services.gateway.context import Context, context_of
-from services.gateway.live import LiveRun, LiveView, Watcher
-from services.gateway.logs import log_in_memory, stored_log
-from services.gateway.missed import missed_statuses
-from services.gateway.problems import Handler
-from services.gateway.routing import EVENT_STREAM, TEXT, Route
-from services.gateway.runs import NAMING, find_run
-from services.gateway.transfer import send_object, send_text
+from services.gateway.http.problems import Handler
+from services.gateway.http.routing import EVENT_STREAM, TEXT, Route
+from services.gateway.http.transfer import send_object, send_text
+from services.gateway.operations.logs import log_in_memory, stored_log
+from services.gateway.operations.runs import NAMING, find_run
+from services.gateway.views.replay import missed_statuses
+from services.gateway.views.runs import LiveRun, LiveView, Watcher
 from shared.records.fold import RunState
 from shared.records.store import COLLECTIONS
 from shared.records.view import Heard

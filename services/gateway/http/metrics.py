@@ -1,0 +1,125 @@
+"""What the gateway counts, in Prometheus' format."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from services.gateway.http.problems import CLIENT_GONE, Handler
+from shared.room import Figures
+from voxloom.models import QueueFigures, Status, WorkerState
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """A registry of its own, so that several gateways can live in one process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "voxloom_http_requests",
+            "Requests answered, by route and status.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "voxloom_http_request_seconds",
+            "From the request's headers to the end of the answer.",
+            ("method", "route"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._runs = self._gauge("voxloom_runs", "Runs whose record is kept, by status.", "status")
+        self._unfinished = self._gauge("voxloom_runs_unfinished", "Runs that have not ended.")
+        self._waiting = self._gauge("voxloom_bus_queue_waiting", "Events that wait in a queue.", "queue")
+        self._consumers = self._gauge("voxloom_bus_queue_consumers", "Consumers of a queue.", "queue")
+        self._oldest = self._gauge(
+            "voxloom_bus_queue_oldest_seconds", "Age of the oldest event that waits in a queue, at least.", "queue"
+        )
+        self._workers = self._gauge("voxloom_workers", "Workers by state.", "state")
+        self._dead = self._gauge(
+            "voxloom_bus_dead_letters",
+            "Messages that nobody could handle (the embedded broker tells of 1000 at most).",
+        )
+        self._age = self._gauge(
+            "voxloom_bus_queues_age_seconds",
+            "Since the broker has last told how its queues are; grows while it is away.",
+        )
+        self._disk = {
+            name: self._gauge(f"voxloom_disk_{name}", text)
+            for name, text in (
+                ("total_bytes", "Size of the disk of the data folder."),
+                ("free_bytes", "What is free there."),
+                ("low_water_bytes", "With less free, uploads, deploys and runs are refused."),
+                ("reserve_bytes", "What is kept back so that deletes are possible on a full disk."),
+                ("short", "Whether there is too little."),
+            )
+        }
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self._registry)
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        key = (method, route, status)
+        children = self._children.get(key)
+        if children is None:
+            children = self._requests.labels(method, route, str(status)), self._seconds.labels(method, route)
+            self._children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def render(
+        self,
+        runs: Mapping[Status, int],
+        unfinished: int,
+        queues: Iterable[QueueFigures],
+        workers: Mapping[WorkerState, int],
+        dead_letters: int,
+        disk: Figures,
+        queues_age: float = 0.0,
+    ) -> bytes:
+        for status, count in runs.items():
+            self._runs.labels(status).set(count)
+        self._unfinished.set(unfinished)
+        self._waiting.clear()
+        self._consumers.clear()
+        self._oldest.clear()
+        for queue in queues:
+            self._waiting.labels(queue.name).set(queue.waiting)
+            self._consumers.labels(queue.name).set(queue.consumers)
+            self._oldest.labels(queue.name).set(queue.oldest_seconds or 0.0)
+        for state, count in workers.items():
+            self._workers.labels(state).set(count)
+        self._dead.set(dead_letters)
+        self._age.set(queues_age)
+        for gauge, value in zip(self._disk.values(), disk, strict=True):
+            gauge.set(value)
+        return generate_latest(self._registry)
+
+
+METRICS = web.AppKey("metrics", Metrics)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+
+@web.middleware
+async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost."""
+    begun = time.perf_counter()
+    status = CLIENT_GONE
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "(none)"
+        method = request.method if request.method in _METHODS else "(other)"
+        request.app[METRICS].observe(method, route, status, time.perf_counter() - begun)

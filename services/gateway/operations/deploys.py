@@ -1,0 +1,171 @@
+"""From an algorithm's bytes, or its folder on this machine, to the end of its deploy."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from messages.deploys import DeployRequested
+from services.gateway.context import Context
+from services.gateway.http.idempotency import Once
+from services.gateway.views.answers import answer, end_of_deploy
+from shared.objects.base import CHUNK, EXPIRING
+from shared.records.fold import DeployState
+from shared.records.store import DEPLOYS
+from voxloom.bundle import pack_folder
+from voxloom.errors import InvalidInput, NotAllowed, NotFound, StoreFull, Unavailable, VoxloomError
+from voxloom.models import RunError
+
+ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def source_key(deploy_id: str) -> str:
+    return f"sources/{deploy_id}.zip"
+
+
+def invalid_zip(why: str) -> InvalidInput:
+    return InvalidInput(
+        f"{why}; send a zip with Runner.py and pyproject.toml in it.", code="invalid_deployment_zip", http_status=400
+    )
+
+
+async def begin(context: Context, event: DeployRequested, *, once: bool = False) -> DeployState | None:
+    """Asks for the deploy of what lies in the store. If that cannot be asked, it is taken away again, unless others
+    may be asking for it, too.
+
+    `once`: it may have been asked for before, or even be over; then it is not asked for again, and what is known of it
+    is returned.
+    """
+    if once and (known := await context.view.look_up_deploy(event.subject)) is not None:
+        return known
+    try:
+        await context.publish(event)
+    except Unavailable:
+        if not once:
+            await context.store.delete(DEPLOYS, event.source_key)
+        raise
+    return None
+
+
+async def run_to_end(context: Context, event: DeployRequested, timeout: float, *, once: bool = False) -> DeployState:
+    """As `begin`. Raises what the deploy failed with, or Unavailable when it takes too long (it goes on)."""
+    with context.answers.expect(end_of_deploy(event.subject)) as ended:
+        state = await begin(context, event, once=once)
+        if state is None or not state.ended:
+            await answer(ended, timeout, f"The deploy {event.subject}")
+            state = await context.view.find_deploy(event.subject)
+    if state is None or not state.ended:
+        raise VoxloomError(f"there is no end of the deploy {event.subject}, though it was told")
+    if state.error is not None:
+        raise failure_of(state.error, event.subject)
+    return state
+
+
+def failure_of(error: RunError, deploy_id: str) -> VoxloomError:
+    if error.retryable:
+        kind = StoreFull if error.code == StoreFull.code else Unavailable
+        return kind(error.message, code=error.code, details={"deploy_id": deploy_id})
+    return InvalidInput(error.message, code=error.code, http_status=400, details={"deploy_id": deploy_id})
+
+
+class DeployOnce(Once[DeployRequested]):
+    """A deploy that failed for a reason that may pass, or of which nobody knows any more, has no claim to its key."""
+
+    kind = DeployRequested
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def holds(self, event: DeployRequested) -> bool:
+        state = await self._context.view.look_up_deploy(event.subject)
+        if state is not None:
+            return state.error is None or not state.error.retryable
+        try:
+            await self._context.store.head(DEPLOYS, event.source_key)
+        except NotFound:
+            return False
+        return True
+
+    async def undo(self, event: DeployRequested) -> None:
+        await self._context.store.delete(DEPLOYS, event.source_key)
+
+
+# --- a folder or zip on this machine ----------------------------------------------------------------------
+
+
+async def store_local(context: Context, key: str, path: str) -> None:
+    """Puts a folder (packed) or a zip into the store. Raises NotAllowed outside the deploy roots, else InvalidInput
+    for what cannot be deployed."""
+    source = await asyncio.to_thread(allowed_source, path, context.settings.deploy_roots)
+    if await asyncio.to_thread(source.is_dir):
+        with await asyncio.to_thread(_spool) as packed:
+            await asyncio.to_thread(pack_folder, source, packed)
+            await asyncio.to_thread(packed.seek, 0)
+            await _store(context, key, packed)
+        return
+    await store_file(context, key, source)
+
+
+async def store_file(context: Context, key: str, source: Path) -> None:
+    """Puts a zip into the store as it is."""
+    with await asyncio.to_thread(source.open, "rb") as file:
+        await _store(context, key, file)
+
+
+def _spool() -> IO[bytes]:
+    return tempfile.TemporaryFile()
+
+
+async def _store(context: Context, key: str, file: IO[bytes]) -> None:
+    limit = context.settings.max_algorithm_bytes
+    await context.store.put_stream(DEPLOYS, key, _pieces(file), limit=limit, tags=EXPIRING)
+
+
+async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, CHUNK):
+        yield piece
+
+
+def allowed_source(path: str, roots: Sequence[Path]) -> Path:
+    """The folder or zip that a user means by `path`, with all links followed. Blocks.
+
+    Raises:
+        NotAllowed: `deploy_path_not_allowed`: outside the roots, whether it exists or not.
+        InvalidInput: `deploy_path_not_found`, `deployment_zip_not_found`, `invalid_deploy_path_type`,
+            `invalid_deployment_zip`.
+    """
+    try:
+        resolved = Path(path).resolve()
+        allowed = any(resolved.is_relative_to(root.resolve()) for root in roots)
+    except (OSError, RuntimeError, ValueError):
+        allowed = False  # A loop of links, a NUL: nothing below a root is like that.
+    if not allowed:
+        raise NotAllowed(
+            "This path cannot be deployed from. An operator allows folders with the setting `deploy_roots`; "
+            "or send the algorithm as a zip to POST /api/v1/algorithms.",
+            code="deploy_path_not_allowed",
+            details={"path": path},
+        )
+    return _checked_source(resolved, path)
+
+
+def _checked_source(source: Path, path: str) -> Path:
+    if source.is_dir():
+        return source
+    is_zip = source.suffix.lower() == ".zip"
+    if not source.exists():
+        code = "deployment_zip_not_found" if is_zip else "deploy_path_not_found"
+        raise _unfit(path, "does not exist; check its spelling", code)
+    if not is_zip or not source.is_file():
+        raise _unfit(path, "is neither a folder nor a zip; name one of those", "invalid_deploy_path_type")
+    with source.open("rb") as file:
+        if file.read(4) not in ZIP_SIGNATURES:
+            raise _unfit(path, "is no zip, though it is called so", "invalid_deployment_zip")
+    return source
+
+
+def _unfit(path: str, why: str, code: str) -> InvalidInput:
+    return InvalidInput(f"The path {path[:200]!r} {why}.", code=code, http_status=400, details={"path": path})

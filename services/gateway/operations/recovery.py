@@ -1,0 +1,77 @@
+"""What a gateway does when the broker has lost its disk: it asks again for what it knows to be asked for.
+
+A run or a deploy whose request waited there for somebody would else be shown as PENDING for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+
+from messages.base import Event
+from messages.executions import ExecutionRequested, ExecutionStopRequested
+from messages.gateways import GatewayFoundLoss
+from messages.runs import of_task
+from services.gateway.views.runs import LiveView
+from shared.bus.base import Bus
+from shared.records.fold import RunState
+from voxloom.errors import Unavailable
+
+AT_ONCE = 50
+"""Runs, or deploys, that are looked up together, and asked for in one go."""
+PAUSE_SECS = 1.0
+
+log = logging.getLogger("voxloom.gateway")
+
+
+def asked_for(state: RunState) -> list[Event]:
+    """What clients have asked of a run, said again. Nothing of one that has ended, or whose request never came."""
+    if state.work is None or state.submitted is None or state.ended:
+        return []
+    task = state.work.task
+    request = of_task(ExecutionRequested, task)(
+        subject=state.run, project=state.project, work=state.work, time=state.submitted
+    )
+    if state.stop_requested is None:
+        return [request]
+    stop = of_task(ExecutionStopRequested, task)
+    return [request, stop(subject=state.run, project=state.project, time=state.stop_requested)]
+
+
+async def ask_again(bus: Bus, instance: str, view: LiveView) -> None:
+    """Asks for all runs and deploys that have not ended, then says that it has found a loss; tries until the bus takes
+    it."""
+    while True:
+        try:
+            count = await _ask_for_all(bus, view)
+            await bus.publish(GatewayFoundLoss(subject=instance))
+        except Unavailable as error:
+            log.warning("what was lost cannot be asked for again yet: %s", error)
+            await asyncio.sleep(PAUSE_SECS)
+        else:
+            log.warning("the broker had lost what it kept; %d runs and deploys were asked for again", count)
+            return
+
+
+async def _ask_for_all(bus: Bus, view: LiveView) -> int:
+    """How many. All are looked up before, as one whose end was missed must not begin again."""
+    count = 0
+    for batch in _batches(view.unfinished_runs()):
+        states = await asyncio.gather(*map(view.look, batch))
+        count += await _say(bus, [asked_for(state) for state in states if state is not None])
+    for batch in _batches(view.unfinished_deploys()):
+        deploys = await asyncio.gather(*map(view.look_at_deploy, batch))
+        count += await _say(bus, [[one.asked] for one in deploys if one is not None and one.asked is not None])
+    return count
+
+
+def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE))
+
+
+async def _say(bus: Bus, asked: Sequence[Sequence[Event]]) -> int:
+    """What was asked of each; of how many there was something."""
+    if events := [event for one in asked for event in one]:
+        await bus.publish(*events)
+    return sum(map(bool, asked))

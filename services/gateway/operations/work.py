@@ -1,0 +1,212 @@
+"""From a client's request to the work it means: checked in the order that clients rely on, everything pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from messages.executions import AlgorithmPin, Work
+from messages.trainings import Checkpoint
+from services.gateway.context import Context
+from services.gateway.http.payloads import refused
+from shared import checkpoints
+from shared.algorithms import AlgorithmEntry, pin
+from shared.samples import files_of
+from voxloom.errors import InvalidInput, NotFound
+from voxloom.ids import new_id
+from voxloom.models import BenchmarkRequest, ExecutionRequest, Parameter, TrainingRequest
+from voxloom.parameters import check_parameters, warnings
+
+LONGEST_TOKEN = 200
+_NAMED = 20
+"""Ids that an error message names; its details have all."""
+
+
+class Devices(NamedTuple):
+    """Device classes that will do, the wanted one first; and what to tell about it in the run's log."""
+
+    classes: list[str]
+    warning: str | None
+    passed_over: bool = False
+    """Whether the one that was asked for will not do."""
+
+
+async def work_of(context: Context, request: ExecutionRequest, *, strict: bool = False) -> Work:
+    """Raises NotFound for files, algorithm, minor version and checkpoint, then InvalidInput for parameters; `strict`:
+    also for a device that the algorithm does not support."""
+    if missing := await context.files.missing(request.input_dataset_ids):
+        raise _files_not_found(missing)
+    chosen = await _chosen(context, request)
+    args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
+    _check_token(request.session_token)
+    devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=context.settings.cpu_fallback)
+    if strict and devices.passed_over:
+        raise _unsupported_device(chosen.entry, request.execution_device_override or "")
+    return Work(
+        algorithm=chosen.algorithm,
+        input_dataset_ids=request.input_dataset_ids,
+        parameters=request.additional_parameters,
+        args=args.values,
+        warnings=args.warnings,
+        threads=chosen.entry.about.threads,
+        wall_time=chosen.entry.about.wall_time,
+        devices=devices.classes,
+        device_override=request.execution_device_override,
+        device_warning=devices.warning,
+        checkpoint_id=request.checkpoint_id,
+        session_token=request.session_token or new_id(),
+        priority=request.priority,
+    )
+
+
+async def strict_work_of(context: Context, request: ExecutionRequest) -> Work:
+    """The same, but a device that the algorithm does not support is refused."""
+    return await work_of(context, request, strict=True)
+
+
+async def training_of(context: Context, request: TrainingRequest) -> Work:
+    """Raises NotFound for samples, their files, algorithm, minor version and checkpoint, then InvalidInput."""
+    if not request.training_data:
+        raise refused([{"loc": ["training_data"], "msg": "must name at least one sample"}])
+    await _check_samples(context, request.training_data)
+    chosen = await _chosen(context, request)
+    args = _checked(chosen.entry, chosen.entry.about.training_parameters, request.additional_parameters)
+    devices = choose_devices(chosen.entry, None, fall_back=context.settings.cpu_fallback)
+    return Work(
+        task="training",
+        algorithm=chosen.algorithm,
+        input_dataset_ids=[],
+        sample_ids=request.training_data,
+        tags=request.tags,
+        parameters=request.additional_parameters,
+        args=args.values,
+        warnings=args.warnings,
+        threads=chosen.entry.about.threads,
+        wall_time=chosen.entry.about.wall_time,
+        devices=devices.classes,
+        checkpoint_id=request.checkpoint_id,
+        session_token=new_id(),
+        priority=request.priority,
+    )
+
+
+async def benchmark_of(context: Context, request: BenchmarkRequest) -> Work:
+    """Raises NotFound for algorithm, minor version and checkpoint, then InvalidInput for parameters."""
+    chosen = await _chosen(context, request)
+    args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
+    devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=context.settings.cpu_fallback)
+    return Work(
+        task="benchmark",
+        algorithm=chosen.algorithm,
+        input_dataset_ids=[],
+        parameters=request.additional_parameters,
+        args=args.values,
+        warnings=args.warnings,
+        threads=chosen.entry.about.threads,
+        wall_time=chosen.entry.about.wall_time,
+        devices=devices.classes,
+        device_override=request.execution_device_override,
+        device_warning=devices.warning,
+        checkpoint_id=request.checkpoint_id,
+        session_token=new_id(),
+    )
+
+
+class _Args(NamedTuple):
+    values: dict[str, Any]
+    warnings: list[str]
+
+
+def _checked(entry: AlgorithmEntry, declared: Sequence[Parameter], sent: Mapping[str, Any]) -> _Args:
+    """Raises InvalidInput."""
+    return _Args(check_parameters(declared, sent, strict=entry.about.strict), warnings(declared, sent))
+
+
+class _Chosen(NamedTuple):
+    entry: AlgorithmEntry
+    algorithm: AlgorithmPin
+
+
+async def _chosen(context: Context, request: ExecutionRequest | TrainingRequest | BenchmarkRequest) -> _Chosen:
+    entry = await context.algorithms.get(request.algorithm_id)
+    algorithm = pin(entry, request.algorithm_minor_version)
+    if request.checkpoint_id is not None:
+        checkpoint = await checkpoints.load(context.store, request.checkpoint_id)
+        if checkpoint.algorithm_id != entry.algorithm_id:
+            raise _of_another(checkpoint, entry)
+    return _Chosen(entry, algorithm)
+
+
+def _of_another(checkpoint: Checkpoint, entry: AlgorithmEntry) -> NotFound:
+    return NotFound(
+        f"The checkpoint {checkpoint.checkpoint_id} belongs to {checkpoint.algorithm_name} "
+        f"{checkpoint.algorithm_major_version}, not to {entry.name} {entry.major}.",
+        code="checkpoint_not_found",
+        details={"checkpoint_id": checkpoint.checkpoint_id},
+    )
+
+
+async def _check_samples(context: Context, sample_ids: Sequence[str]) -> None:
+    known = {sample.sample_id: sample for sample in await context.samples.all()}
+    if missing := [one for one in dict.fromkeys(sample_ids) if one not in known]:
+        raise NotFound(
+            f"There are no such samples: {_named(missing)}. `GET /api/v0/sample/all` shows those there are.",
+            code="input_samples_not_found",
+            details={"missing_sample_ids": missing},
+        )
+    wanted = [file_id for one in dict.fromkeys(sample_ids) for file_id in files_of(known[one])]
+    if gone := await context.files.missing(wanted):
+        raise NotFound(
+            f"Files of the samples are not there any more: {_named(gone)}. Make the samples anew.",
+            code="sample_files_not_found",
+            details={"missing_file_ids": gone},
+        )
+
+
+def choose_devices(entry: AlgorithmEntry, override: str | None, *, fall_back: bool = True) -> Devices:
+    """A device that the algorithm does not support runs on its default one, with a warning: some clients always ask
+    for `gpu`. `fall_back`: where no worker has what it wants the processor does, whatever it says it supports; so an
+    algorithm that knows cards alone runs on a server without any, and also where `cpu` is asked for."""
+    about = entry.about
+    possible = [*about.supported_devices, *(["cpu"] if fall_back else [])]
+    asked = None if override is None else override.strip().lower()
+    wanted = asked if asked in possible else about.default_device
+    spare = ["cpu"] if wanted != "cpu" and "cpu" in possible else []
+    if asked is None or override is None or asked in about.supported_devices:
+        return Devices([wanted, *spare], None)
+    where = "it runs there all the same" if asked == wanted else f"it runs on its default device {wanted!r}"
+    warning = (
+        f"The device {override[:40]!r} was asked for, but {entry.name} {entry.major} supports "
+        f"{', '.join(about.supported_devices)}; {where}."
+    )
+    return Devices([wanted, *spare], warning, passed_over=asked != wanted)
+
+
+def _unsupported_device(entry: AlgorithmEntry, asked: str) -> InvalidInput:
+    supported = ", ".join(entry.about.supported_devices)
+    return refused(
+        [
+            {
+                "loc": ["execution_device_override"],
+                "msg": f"{entry.name} {entry.major} does not support {asked[:40]!r} but {supported}",
+            }
+        ]
+    )
+
+
+def _files_not_found(missing: list[str]) -> NotFound:
+    return NotFound(
+        f"There are no such input files: {_named(missing)}. Upload them, or use the ids of files that are there.",
+        code="input_datasets_not_found",
+        details={"missing_dataset_ids": missing},
+    )
+
+
+def _named(missing: Sequence[str]) -> str:
+    named = ", ".join(repr(one[:80]) for one in missing[:_NAMED])
+    return f"{named} and {len(missing) - _NAMED} more" if len(missing) > _NAMED else named
+
+
+def _check_token(token: str | None) -> None:
+    if token is not None and len(token) > LONGEST_TOKEN:
+        raise refused([{"loc": ["session_token"], "msg": f"must have {LONGEST_TOKEN} characters at most"}])

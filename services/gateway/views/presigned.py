@@ -1,0 +1,51 @@
+"""Files that somebody has put through a URL: looked at when they are first asked for, and then like any other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from messages.base import DEFAULT_PROJECT, Event
+from messages.files import FileRejected, FileUploaded
+from services.gateway.views.answers import Answers, answer, inspection_of
+from shared.files import COLLECTION, upload_key
+from shared.objects.base import ObjectStore
+from voxloom.errors import InvalidInput, StoreFull, Unavailable
+from voxloom.models import RunError
+
+AT_ONCE = 16
+
+
+class Uploads:
+    """`publish` says an event; `timeout` is how long ingest may take for one file."""
+
+    def __init__(
+        self, store: ObjectStore, answers: Answers, publish: Callable[[Event], Awaitable[None]], timeout: float
+    ) -> None:
+        self._store = store
+        self._answers = answers
+        self._publish = publish
+        self._timeout = timeout
+
+    async def commit(self, file_ids: Sequence[str]) -> None:
+        """Has those of the files looked at that wait for it. Raises InvalidInput for one that is no good."""
+        keys = {upload_key(file_id): file_id for file_id in file_ids}
+        found = await self._store.head_many(COLLECTION, list(keys))
+        waiting = [
+            FileUploaded(subject=keys[key], project=DEFAULT_PROJECT, size=info.size, etag=info.etag, staged=key)
+            for key, info in found.items()
+        ]
+        for start in range(0, len(waiting), AT_ONCE):
+            await asyncio.gather(*map(self._commit, waiting[start : start + AT_ONCE]))
+
+    async def _commit(self, event: FileUploaded) -> None:
+        with self._answers.expect(inspection_of(event.subject)) as inspected:
+            await self._publish(event)
+            outcome = await answer(inspected, self._timeout, "Looking into the file")
+        if isinstance(outcome, FileRejected):
+            raise refusal_of(outcome.error, event.subject)
+
+
+def refusal_of(error: RunError, file_id: str) -> InvalidInput | Unavailable:
+    kind = StoreFull if error.code == StoreFull.code else Unavailable if error.retryable else InvalidInput
+    return kind(error.message, code=error.code, details={"file_id": file_id})

@@ -1,0 +1,365 @@
+"""What the gateway knows of runs and deploys: a view folded from the event stream, with those who wait for news.
+
+Runs that have not ended are all here; of the others the newest, the rest comes from the record store when asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from messages.base import Event
+from messages.executions import (
+    ExecutionLogged,
+    ExecutionProgressed,
+    ExecutionRequested,
+    ExecutionStateSet,
+    RecordsDeleted,
+    RecordsDeleteRequested,
+)
+from messages.runs import is_of_run
+from messages.scheduler import SchedulerAdmitted
+from services.gateway.views.catalog import Catalog, Listed
+from services.gateway.views.deletions import DeletedRuns
+from services.gateway.views.ended_runs import EndedRuns
+from services.gateway.views.live_logs import LiveLog
+from services.gateway.views.queue_positions import WaitingLines
+from shared.records.fold import DeployState, RunState, fold, fold_deploy
+from shared.records.ledger import DECISIONS, Snapshot
+from shared.records.store import RecordStore
+from shared.records.view import shown_progress
+from voxloom.ids import age_of
+
+KEPT_DEPLOYS = 1_000
+YOUNG_SECS = 5.0
+"""An unknown id that was made so lately may still be on its way to us."""
+VIEW_SECS = 2.0
+"""How long a request for such an id waits."""
+STATUSES_KEPT = 64
+"""Changes of status that one slow watcher may be behind."""
+
+
+@dataclass(slots=True, eq=False)
+class LiveRun(Listed):
+    """A run, and who waits for it. `offset` is the stream's at its last change of status; 0 where that is not known."""
+
+    offset: int = 0
+    log: LiveLog | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+    """What its author's code has said of itself lately."""
+    ended: asyncio.Future[None] | None = None
+    watchers: list[Watcher] = field(default_factory=list)
+
+    @property
+    def shown_progress(self) -> float:
+        return shown_progress(self.state, self.progress)
+
+    def notify(self) -> None:
+        for watcher in self.watchers:
+            watcher.news.set()
+
+
+@dataclass(slots=True, eq=False)
+class Watcher:
+    """Somebody who follows one run: `news` is set when there is something new, of whichever kind. Changes of status
+    queue up; progress and log are read from the run when the watcher gets to it, so a slow one costs nothing."""
+
+    run: LiveRun
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    statuses: deque[tuple[int, RunState]] = field(default_factory=lambda: deque(maxlen=STATUSES_KEPT))
+
+
+class LiveView:
+    def __init__(self, records: RecordStore, catalog: Catalog) -> None:
+        self._records = records
+        self._catalog = catalog
+        self._running: dict[str, LiveRun] = {}
+        self._ended: dict[str, LiveRun] = {}
+        self._line = EndedRuns()
+        self._deploys: dict[str, DeployState] = {}
+        self._ended_deploys: OrderedDict[str, DeployState] = OrderedDict()
+        self._arrivals: dict[str, asyncio.Future[None]] = {}
+        self._deleted = DeletedRuns()
+        self._knows_old_deploys = False
+        self.lines = WaitingLines()
+        self._epoch = 0
+        self._closed = False
+        self.newest = 0
+        """The offset up to which the stream has been heard."""
+
+    @property
+    def closed(self) -> bool:
+        """The server stops: nobody shall wait for news any more."""
+        return self._closed
+
+    def close(self) -> None:
+        self._closed = True
+        for run in [*self._running.values(), *self._ended.values()]:
+            if run.ended is not None and not run.ended.done():
+                run.ended.set_result(None)
+            run.notify()
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._running)
+
+    def unfinished_runs(self) -> list[str]:
+        """Those that are not known to have ended, the oldest first."""
+        return sorted(self._running)
+
+    def unfinished_deploys(self) -> list[str]:
+        return sorted(self._deploys)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Takes in what the recorder knew; the stream says the rest."""
+        self._epoch = max(self._epoch, snapshot.epoch.number)
+        for state in snapshot.runs:
+            run = LiveRun(state)
+            self._place(run)
+            self.lines.note(state)
+            self._catalog.touch(run)
+        for deploy in snapshot.deploys:
+            self._place_deploy(deploy)
+        self._delete(snapshot.deleted)
+        self._deleted.removed(set(snapshot.deleted).difference(snapshot.to_delete))
+
+    # --- hearing ------------------------------------------------------------------------------------------
+
+    def apply(self, offset: int, event: Event) -> None:
+        """Takes in one event of the stream, or one of our own (`offset` 0) that was just published."""
+        self.newest = offset or self.newest
+        if is_of_run(event):
+            self._apply_to_run(offset, event)
+        elif event.entity == "deploy":
+            self._place_deploy(fold_deploy(self._known_deploy(event.subject), event))
+        elif isinstance(event, RecordsDeleteRequested):
+            self._delete(event.runs)
+        elif isinstance(event, RecordsDeleted):
+            self._deleted.removed(event.runs)
+        elif isinstance(event, SchedulerAdmitted):
+            self._epoch = max(self._epoch, event.epoch)
+
+    def _apply_to_run(self, offset: int, event: Event) -> None:
+        if self.is_outdated(event):
+            return
+        run = self._running.get(event.subject) or self._ended.get(event.subject)
+        if run is None:
+            if event.subject in self._deleted or self._catalog.has_ended(event.subject):
+                return
+            run = LiveRun(fold(None, event), offset=offset)
+            self._place(run)
+            self.lines.note(run.state)
+            self._changed(run)
+        elif isinstance(event, ExecutionRequested) and run.state.work is not None:
+            if run.state.stage is None:  # else its newest status stands further on
+                run.offset = run.offset or offset
+        else:
+            self._advance(run, offset, event)
+
+    def is_outdated(self, event: Event) -> bool:
+        """Whether it was said by a scheduler that is no longer in charge."""
+        return isinstance(event, DECISIONS) and event.epoch < self._epoch
+
+    def _advance(self, run: LiveRun, offset: int, event: Event) -> None:
+        before, run.state = run.state, fold(run.state, event)
+        if run.state is before:
+            self._place_in_stream(run, offset, event)
+            return
+        if run.state.stage is not before.stage:
+            self._moved(run, offset)
+        self._changed(run)
+
+    def _moved(self, run: LiveRun, offset: int) -> None:
+        """To another status, at this offset of the stream."""
+        run.offset = offset
+        self.lines.note(run.state)
+        for watcher in run.watchers:
+            watcher.statuses.append((offset, run.state))
+        if run.state.ended:
+            self._place(run)
+
+    def _place_in_stream(self, run: LiveRun, offset: int, event: Event) -> None:
+        """Of a run that was restored, the stream says where its newest status stands."""
+        if not run.offset and run.state.stage is not None and run.state.stage.rank.event_id == event.id:
+            run.offset = offset
+
+    def _changed(self, run: LiveRun) -> None:
+        self._catalog.touch(run)
+        run.notify()
+
+    def _place(self, run: LiveRun) -> None:
+        """Puts a run where it belongs, and tells those who wait for that."""
+        name = run.state.run
+        if not run.state.ended or run.state.work is None:
+            self._running[name] = run
+        else:
+            self._running.pop(name, None)
+            self._ended[name] = run
+            run.progress, run.log, run.told = run.shown_progress, None, {}
+            if run.ended is not None and not run.ended.done():
+                run.ended.set_result(None)
+            self._let_go(self._line.put(run.state))
+        if run.state.work is not None:
+            self._arrived(name)
+
+    def trim(self) -> None:
+        """Lets go of what was kept only because it was new."""
+        self._let_go(self._line.excess())
+        self._deleted.trim()
+
+    def _let_go(self, runs: Iterable[str]) -> None:
+        for run in runs:
+            self._ended.pop(run, None)
+
+    def _delete(self, runs: Sequence[str]) -> None:
+        """Forgets the records of these, but for what has not ended."""
+        gone = [run for run in runs if run not in self._running]
+        for run in gone:
+            self._ended.pop(run, None)
+        self._catalog.delete(gone)
+        self._deleted.add(gone)
+
+    def _place_deploy(self, deploy: DeployState) -> None:
+        if deploy.ended:
+            self._deploys.pop(deploy.deploy_id, None)
+            self._ended_deploys[deploy.deploy_id] = deploy
+            if len(self._ended_deploys) > KEPT_DEPLOYS:
+                self._ended_deploys.popitem(last=False)
+        else:
+            self._deploys[deploy.deploy_id] = deploy
+        self._arrived(deploy.deploy_id)
+
+    def _arrived(self, identifier: str) -> None:
+        arrival = self._arrivals.pop(identifier, None)
+        if arrival is not None and not arrival.done():
+            arrival.set_result(None)
+
+    def hear(self, event: Event) -> None:
+        """Takes in progress and log lines, which count only while their attempt runs."""
+        run = self._running.get(event.subject)
+        if run is None or event.attempt < run.state.attempt:
+            return
+        if isinstance(event, ExecutionProgressed) and event.progress > run.progress:
+            run.progress = event.progress
+            self._changed(run)
+        elif isinstance(event, ExecutionStateSet):
+            run.told = event.state
+            run.notify()
+        elif isinstance(event, ExecutionLogged):
+            if run.log is None or run.log.attempt < event.attempt:
+                run.log = LiveLog(event.attempt)
+            if run.log.attempt == event.attempt and run.log.add(event.offset, event.text):
+                run.notify()
+
+    # --- asking -------------------------------------------------------------------------------------------
+
+    async def find(self, run: str) -> LiveRun | None:
+        """A run whose request is known. One that may still be on its way to us is waited for."""
+        if run in self._deleted:
+            return None
+        found = self._known(run)
+        if found is None and not self._catalog.has_ended(run) and await self._may_arrive(run):
+            found = self._known(run)
+        if found is None:
+            state = await self._records.load_run(run)
+            if run in self._deleted:
+                return None  # It went while it was read.
+            found = self._known(run) or (LiveRun(state) if state is not None and state.work is not None else None)
+            if found is not None and found.state.ended:
+                self._place(found)
+        return found
+
+    async def look(self, run: str) -> RunState | None:
+        """What the records say of a run if it has ended there, though that was not heard; else what was heard."""
+        kept = await self._records.load_run(run)
+        found = self._known(run)
+        if kept is None or not kept.ended:
+            return found.state if found is not None else None
+        if found is not None and not found.state.ended:
+            found.state = kept
+            self._moved(found, 0)
+            self._changed(found)
+        return kept
+
+    async def knows(self, run: str) -> bool:
+        """Whether the request for this run has arrived. Waits for nothing."""
+        if run in self._deleted or self._known(run) is not None or self._catalog.has_ended(run):
+            return True
+        return await self._records.load_run(run) is not None
+
+    def state_of(self, run: str) -> RunState | None:
+        """What is known here and now of a run that has not ended, or did so lately."""
+        found = self._known(run)
+        return found.state if found is not None else None
+
+    def _known(self, run: str) -> LiveRun | None:
+        found = self._running.get(run) or self._ended.get(run)
+        return found if found is not None and found.state.work is not None else None
+
+    async def find_deploy(self, deploy_id: str) -> DeployState | None:
+        if self._known_deploy(deploy_id) is None:
+            await self._may_arrive(deploy_id)
+        return await self.look_up_deploy(deploy_id)
+
+    async def look_up_deploy(self, deploy_id: str) -> DeployState | None:
+        """As `find_deploy`, but waits for nothing."""
+        return self._known_deploy(deploy_id) or await self._records.load_deploy(deploy_id)
+
+    async def look_at_deploy(self, deploy_id: str) -> DeployState | None:
+        """As `look`, of a deploy."""
+        kept = await self._records.load_deploy(deploy_id)
+        if kept is None or not kept.ended:
+            return self._known_deploy(deploy_id)
+        self._place_deploy(kept)
+        return kept
+
+    async def deploys(self) -> list[DeployState]:
+        """Those that go on, and of the others the newest: KEPT_DEPLOYS of them at most."""
+        if not self._knows_old_deploys:
+            for deploy in await self._records.newest_deploys(KEPT_DEPLOYS):
+                self._place_old_deploy(deploy)
+            self._knows_old_deploys = True
+        return [*self._deploys.values(), *self._ended_deploys.values()]
+
+    def _place_old_deploy(self, deploy: DeployState) -> None:
+        """Behind all that were heard to end."""
+        if self._known_deploy(deploy.deploy_id) is None and len(self._ended_deploys) < KEPT_DEPLOYS:
+            self._ended_deploys[deploy.deploy_id] = deploy
+            self._ended_deploys.move_to_end(deploy.deploy_id, last=False)
+
+    def _known_deploy(self, deploy_id: str) -> DeployState | None:
+        return self._deploys.get(deploy_id) or self._ended_deploys.get(deploy_id)
+
+    async def _may_arrive(self, identifier: str) -> bool:
+        """Waits for something young that is not known yet; whether it has come."""
+        age = age_of(identifier)
+        if age is None or not -YOUNG_SECS < age < YOUNG_SECS:
+            return False
+        arrival = self._arrivals.get(identifier)
+        if arrival is None:
+            arrival = self._arrivals[identifier] = asyncio.get_running_loop().create_future()
+        done, _ = await asyncio.wait([arrival], timeout=VIEW_SECS)
+        if not done:
+            self._arrivals.pop(identifier, None)
+        return bool(done)
+
+    async def wait_until_ended(self, run: LiveRun, timeout: float) -> None:
+        """Returns when the run has ended, or the time is over, or the server stops."""
+        if run.state.ended or self._closed:
+            return
+        if run.ended is None or run.ended.done():
+            run.ended = asyncio.get_running_loop().create_future()
+        await asyncio.wait([run.ended], timeout=timeout)
+
+    @contextmanager
+    def watch(self, run: LiveRun) -> Iterator[Watcher]:
+        watcher = Watcher(run)
+        run.watchers.append(watcher)
+        try:
+            yield watcher
+        finally:
+            run.watchers.remove(watcher)

@@ -1,0 +1,78 @@
+"""Which files others than their maker may see, and what is remembered of that."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from messages.base import Event
+from messages.files import FileCommitted, FileDeleted, FileDeleteRequested
+from services.gateway.views.presigned import Uploads
+from services.gateway.views.runs import LiveView
+from shared.files import Located, Settled, being_deleted, file_not_found, find_visible
+from shared.objects.base import ObjectStore
+
+REMEMBERED = 65_536
+TRUSTED_SECS = 30.0
+"""How long a file that was seen is taken to be there: expiry is not announced."""
+
+
+class FileSight:
+    def __init__(self, store: ObjectStore, view: LiveView, uploads: Uploads) -> None:
+        self._uploads = uploads
+        self._store = store
+        self._view = view
+        self._seen: OrderedDict[str, float] = OrderedDict()
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, FileCommitted):
+            self._remember(event.subject)
+        elif isinstance(event, FileDeleteRequested | FileDeleted):
+            self._seen.pop(event.subject, None)
+
+    async def find(self, file_id: str) -> Located:
+        """Raises NotFound (`file_not_found`), also for a file that is there but must not be seen."""
+        file = (await self._find_many([file_id])).get(file_id)
+        if file is None:
+            raise file_not_found(file_id[:200])
+        return file
+
+    async def missing(self, file_ids: Iterable[str]) -> list[str]:
+        """Those that cannot be seen, each once, in their order."""
+        now = time.monotonic()
+        unsure = [one for one in dict.fromkeys(file_ids) if self._seen.get(one, 0.0) <= now]
+        found = await self._find_many(unsure) if unsure else {}
+        return [one for one in unsure if one not in found]
+
+    async def missing_now(self, file_ids: Iterable[str]) -> list[str]:
+        """As `missing`, but nothing that was seen before counts, nor what somebody is about to delete."""
+        wanted = list(dict.fromkeys(file_ids))
+        found = await self._find_many(wanted)
+        going = set(await being_deleted(self._store, found))
+        return [one for one in wanted if one not in found or one in going]
+
+    async def visible_of(self, file_ids: Iterable[str]) -> dict[str, Located]:
+        """Those that can be seen. What was put through a URL and never looked at is left alone."""
+        return await find_visible(self._store, file_ids, self._settled)
+
+    async def _find_many(self, file_ids: Iterable[str]) -> dict[str, Located]:
+        """Those that can be seen. What was put through a URL is looked at now."""
+        wanted = list(dict.fromkeys(file_ids))
+        found = await find_visible(self._store, wanted, self._settled)
+        if unseen := [one for one in wanted if one not in found]:
+            await self._uploads.commit(unseen)  # Or somebody else has, just now.
+            found |= await find_visible(self._store, unseen, self._settled)
+        for file_id in found:
+            self._remember(file_id)
+        return found
+
+    async def _settled(self, run: str) -> Settled | None:
+        found = await self._view.find(run)
+        return None if found is None else Settled(found.state.status, found.state.attempt)
+
+    def _remember(self, file_id: str) -> None:
+        self._seen[file_id] = time.monotonic() + TRUSTED_SECS
+        self._seen.move_to_end(file_id)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
