@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from messages.executions import ExecutionAssigned
-from services.gateway.operations.work import choose_devices
 from services.worker.devices import visible
 from services.worker.folders import Folders
 from services.worker.notes import notes
@@ -27,6 +26,7 @@ from services.worker.pool import Key
 from services.worker.spawn import scrubbed
 from shared.algorithms import ASSETS, AlgorithmEntry, index_key, pack_index
 from shared.objects.base import FileUpload
+from shared.pinning import choose_devices
 from shared.settings import Settings
 from shared.versions import Description
 from tests.contract.test_runner_process import Bench, Desk

@@ -13,9 +13,9 @@ from services.gateway.http.cors import is_own
 from services.gateway.http.hosts import may_be_called
 from services.gateway.http.payloads import DEEPEST, parse_json
 from services.gateway.operations.uploads import LARGEST_USER_BLOCK, Hdf5Probe
-from services.gateway.operations.work import choose_devices
 from services.gateway.views.live_logs import HALF, LiveLog
 from shared.algorithms import AlgorithmEntry
+from shared.pinning import choose_devices
 from shared.settings import Settings
 from shared.versions import Description
 from voxloom.errors import InvalidInput

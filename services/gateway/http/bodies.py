@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import ClientError, StreamReader, web
@@ -22,6 +23,26 @@ class UploadBroken(InvalidInput):
 
     code = "upload_incomplete"
     http_status = 400
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a client sends that may be large: taken in once, as it comes."""
+
+    headers: Mapping[str, str]
+    size: int | None
+    """Bytes, as the client has said."""
+    chunks: AsyncIterator[bytes]
+    """Raises UploadBroken where it ends too early, or the client falls silent."""
+
+    def check_size(self, limit: int) -> None:
+        """Raises TooLarge where the body says itself that it is."""
+        if self.size is not None and self.size > limit:
+            raise TooLarge(f"The body has {self.size} bytes; {limit} are allowed.")
+
+
+def body_of(request: web.Request) -> Body:
+    return Body(request.headers, request.content_length, chunks_of(request))
 
 
 async def chunks_of(request: web.Request) -> AsyncIterator[bytes]:
@@ -46,7 +67,7 @@ async def _read_on(content: StreamReader) -> bytes:
 async def read_whole(request: web.Request) -> bytes:
     """A body that is small enough to be kept in memory. Raises UploadBroken, and TooLarge past `client_max_size`, if
     possible before a byte is read."""
-    check_size(request, request.client_max_size)
+    body_of(request).check_size(request.client_max_size)
     pieces: list[bytes] = []
     size = 0
     with _translated(f"The body was not here within {JSON_SECS:g} s"):
@@ -69,9 +90,3 @@ def _translated(too_late: str) -> Iterator[None]:
         # The stream keeps this error, and its traceback the stream: what has come so far would stay in that circle.
         error.__traceback__ = None
         raise UploadBroken("The body broke off before its end, and nothing of it was kept. Send it again.") from error
-
-
-def check_size(request: web.Request, limit: int) -> None:
-    """Raises TooLarge where the body says itself that it is."""
-    if request.content_length is not None and request.content_length > limit:
-        raise TooLarge(f"The body has {request.content_length} bytes; {limit} are allowed.")

@@ -15,15 +15,16 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 from aiohttp import web
 
-from messages.base import DEFAULT_PROJECT, Event
-from services.gateway.http.payloads import refused
+from messages.base import Event
+from services.gateway.http.callers import caller_of
 from shared.objects.base import ABSENT, EXPIRING, Condition, ObjectInfo, ObjectStore
 from shared.records.store import COLLECTION, pack_segment, unpack_segment
+from shared.validation import refused
 from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable, VoxloomError
 
 HEADER = "Idempotency-Key"
@@ -34,7 +35,14 @@ _HASHED_AT_ONCE = 1 << 20
 E = TypeVar("E", bound=Event)
 
 
-def key_of(request: web.Request) -> str | None:
+class Key(NamedTuple):
+    """What a client calls its request; others of another project may call theirs the same."""
+
+    project: str
+    text: str
+
+
+def key_of(request: web.Request) -> Key | None:
     """The client's key. Raises InvalidInput where there are several, or one that is none."""
     given = request.headers.getall(HEADER, ())
     if not given:
@@ -43,7 +51,7 @@ def key_of(request: web.Request) -> str | None:
     if len(given) > 1 or not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
         said = f"must be there once, with 1 to {LONGEST_KEY} printable ASCII characters"
         raise refused([{"loc": ["header", HEADER], "msg": said}])
-    return key
+    return Key(caller_of(request).project, key)
 
 
 def fingerprint_of(operation: str, content: Any) -> str:
@@ -104,7 +112,7 @@ class Keys:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    async def find(self, key: str, kind: type[E]) -> Kept[E] | None:
+    async def find(self, key: Key, kind: type[E]) -> Kept[E] | None:
         """Raises InvalidInput (`idempotency_key_reused`) if the key was used for something of another kind."""
         try:
             # In this order: should it be replaced in between, the old etag keeps us from replacing the new one.
@@ -118,7 +126,7 @@ class Keys:
             raise _reused()
         return Kept(event, fingerprint.decode(), etag)
 
-    async def keep(self, key: str, fingerprint: str, event: E, instead_of: Kept[E] | None = None) -> E:
+    async def keep(self, key: Key, fingerprint: str, event: E, instead_of: Kept[E] | None = None) -> E:
         """The event that counts under this key: this one, or that of a request which was faster.
 
         `instead_of` is what was found, where it is of no use any more. Raises InvalidInput (`idempotency_key_reused`).
@@ -131,7 +139,7 @@ class Keys:
             return (await self._faster(key, type(event))).checked(fingerprint)
         return event
 
-    async def _faster(self, key: str, kind: type[E]) -> Kept[E]:
+    async def _faster(self, key: Key, kind: type[E]) -> Kept[E]:
         kept = await self.find(key, kind)
         if kept is None:
             raise Unavailable("The idempotency key expires just now; send the request again.")
@@ -163,7 +171,7 @@ class Once(ABC, Generic[E]):
         """Takes away what `make` has stored: another request was faster."""
         return
 
-    async def event(self, keys: Keys, key: str) -> E:
+    async def event(self, keys: Keys, key: Key) -> E:
         """The event that counts under this key, whether or not it was published already.
 
         Raises InvalidInput (`idempotency_key_reused`), and what `make` raises.
@@ -181,8 +189,8 @@ class Once(ABC, Generic[E]):
         return counts
 
 
-def _place(key: str) -> str:
-    return f"idempotency/{hashlib.sha256(f'{DEFAULT_PROJECT}/{key}'.encode()).hexdigest()}"
+def _place(key: Key) -> str:
+    return f"idempotency/{hashlib.sha256(f'{key.project}/{key.text}'.encode()).hexdigest()}"
 
 
 def _reused() -> InvalidInput:

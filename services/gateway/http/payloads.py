@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from services.gateway.http.bodies import read_whole
 from shared.bodies import check_body
+from shared.validation import refused
 from voxloom.errors import InvalidInput
 from voxloom.nearest import hint
 
@@ -114,19 +115,6 @@ def _checked(model: type[M], data: Any) -> M:
     except ValidationError as error:
         errors = [{"loc": list(item["loc"]), "msg": item["msg"]} for item in error.errors(include_url=False)]
         raise refused(errors) from None
-
-
-def refused(errors: Sequence[Mapping[str, Any]]) -> InvalidInput:
-    said = "; ".join(f"{_where(error['loc'])}: {error['msg']}" for error in errors[:10])
-    return InvalidInput(
-        f"The request is not as it must be: {said}. Correct it and send it again.",
-        code="request_validation_error",
-        details={"errors": list(errors)},
-    )
-
-
-def _where(loc: Sequence[Any]) -> str:
-    return ".".join(str(part) for part in loc) or "the body"
 
 
 def _not_json(why: str) -> InvalidInput:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
 from aiohttp import web
 
 from services.gateway.http.problems import problem
 from shared import ranges
 from shared.objects.base import ObjectInfo, ObjectStore
-from shared.objects.sending import digest_headers, send_body
+from shared.objects.sending import STALLED_SECS, digest_headers, send_body
 
 _SAFE = {"Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
 
@@ -32,6 +35,29 @@ async def send_object(
         await send_body(request, response, store, collection, info, range(start, stop))
     await response.write_eof()
     return response
+
+
+async def send_pieces(
+    request: web.Request, headers: Mapping[str, str], pieces: AsyncIterator[bytes] | None
+) -> web.StreamResponse:
+    """A body whose size nobody knows before; None for the head alone. Raises ConnectionResetError when the client has
+    left or takes nothing any more."""
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    if pieces is None:
+        return response
+    async for piece in pieces:
+        await _write(response, piece)
+    await response.write_eof()
+    return response
+
+
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    try:
+        async with asyncio.timeout(STALLED_SECS):
+            await response.write(piece)
+    except TimeoutError:
+        raise ConnectionResetError(f"the client has taken nothing for {STALLED_SECS:g} s") from None
 
 
 def send_text(request: web.Request, text: str) -> web.Response:

@@ -7,17 +7,15 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 from urllib.parse import quote
 
-from aiohttp import web
-
 from shared import checkpoints
 from shared.algorithms import ASSETS, MODULES, AlgorithmEntry, MinorVersion, find_minor, load_index
 from shared.objects.base import CHUNK, ObjectStore
-from shared.objects.sending import STALLED_SECS
 from voxloom.bundle import PYPROJECT, zip_entry
 from voxloom.errors import NotAllowed, NotFound, VoxloomError
 from voxloom.identity import with_identity, with_overrides
@@ -90,32 +88,16 @@ def _not_exportable(entry: AlgorithmEntry) -> NotAllowed:
     )
 
 
-async def send(request: web.Request, store: ObjectStore, plan: Plan) -> web.StreamResponse:
-    """Raises ConnectionResetError when the client has left or takes nothing any more."""
-    headers = {"Content-Type": "application/zip", "Content-Disposition": disposition(plan.entry)}
-    response = web.StreamResponse(headers=headers)
-    if request.method == "HEAD":
-        await response.prepare(request)
-        return response
+@asynccontextmanager
+async def opened(store: ObjectStore, plan: Plan) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The pieces of the zip. Whatever may be missing is found out before there are any."""
     work = store.scratch / f"export-{secrets.token_hex(8)}"
     try:
         await asyncio.to_thread(work.mkdir)
         await store.checkout(MODULES, plan.version.module, work / "module.zip")
-        await response.prepare(request)
-        async for piece in _zip(store, plan, work / "module.zip"):
-            await _write(response, piece)
-        await response.write_eof()
+        yield _zip(store, plan, work / "module.zip")
     finally:
         await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
-    return response
-
-
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
-    try:
-        async with asyncio.timeout(STALLED_SECS):
-            await response.write(piece)
-    except TimeoutError:
-        raise ConnectionResetError(f"the client has taken nothing for {STALLED_SECS:g} s") from None
 
 
 def disposition(entry: AlgorithmEntry) -> str:

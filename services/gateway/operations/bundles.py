@@ -8,11 +8,11 @@ import secrets
 import shutil
 from pathlib import Path
 
-from messages.base import DEFAULT_PROJECT
 from messages.deploys import DeployRequested
 from services.gateway.context import Context
 from services.gateway.operations import deploys
 from shared.algorithms import load_entry
+from shared.caller import LOCAL
 from shared.records.fold import DeployState
 from voxloom.bundles import Bundle, Item, Packed, read_keys
 from voxloom.errors import NotFound, Unavailable, VoxloomError
@@ -82,7 +82,7 @@ async def _import_one(context: Context, path: Path, item: Item) -> None:
         return
     deploy_id = new_id()
     key = deploys.source_key(deploy_id)
-    event = DeployRequested(subject=deploy_id, source_key=key, path=path.name, merge=True)
+    event = DeployRequested(subject=deploy_id, project=LOCAL.project, source_key=key, path=path.name, merge=True)
     await deploys.store_file(context, key, item.archive)
     state = await _to_end(context, event)
     if state.completed is not None and state.completed.changed:
@@ -92,7 +92,7 @@ async def _import_one(context: Context, path: Path, item: Item) -> None:
 async def _is_there(context: Context, packed: Packed) -> bool:
     """Whether a minor version has this very content: then nothing is sent at all."""
     try:
-        entry = await load_entry(context.store, DEFAULT_PROJECT, packed.name, packed.major)
+        entry = await load_entry(context.store, LOCAL.project, packed.name, packed.major)
     except NotFound:
         return False
     return any((one.module, one.assets) == (packed.module, packed.assets) for one in entry.minors.values())

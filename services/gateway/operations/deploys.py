@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 from messages.deploys import DeployRequested
 from services.gateway.context import Context
-from services.gateway.http.idempotency import Once
+from services.gateway.http.bodies import Body
+from services.gateway.http.idempotency import Digest, Key, Once, fingerprint_of
+from services.gateway.operations.uploads import read_through, store_body
 from services.gateway.views.answers import answer, end_of_deploy
+from shared.caller import Caller
 from shared.objects.base import CHUNK, EXPIRING
 from shared.records.fold import DeployState
 from shared.records.store import DEPLOYS
 from voxloom.bundle import pack_folder
 from voxloom.errors import InvalidInput, NotAllowed, NotFound, StoreFull, Unavailable, VoxloomError
-from voxloom.models import RunError
+from voxloom.ids import new_id
+from voxloom.models import DeployOverrides, RunError
 
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -26,7 +31,7 @@ def source_key(deploy_id: str) -> str:
     return f"sources/{deploy_id}.zip"
 
 
-def invalid_zip(why: str) -> InvalidInput:
+def _invalid_zip(why: str) -> InvalidInput:
     return InvalidInput(
         f"{why}; send a zip with Runner.py and pyproject.toml in it.", code="invalid_deployment_zip", http_status=400
     )
@@ -71,13 +76,51 @@ def failure_of(error: RunError, deploy_id: str) -> VoxloomError:
     return InvalidInput(error.message, code=error.code, http_status=400, details={"deploy_id": deploy_id})
 
 
-class DeployOnce(Once[DeployRequested]):
+class Wanted(NamedTuple):
+    """What is asked for. `path` is the source of a local deploy, and else what the record shows; `sent` is the request
+    as it came, by which it is known again."""
+
+    operation: str
+    path: str
+    overrides: DeployOverrides
+    sent: Mapping[str, Any]
+    merge: bool = False
+
+
+async def ask_local(context: Context, caller: Caller, wanted: Wanted, key: Key | None) -> DeployRequested:
+    """What is to be said, the bytes of a folder or zip on this machine being in the store. With a key it may have been
+    said before."""
+    deploy = _DeployLocal(context, caller, wanted)
+    return await deploy.make() if key is None else await deploy.event(context.keys, key)
+
+
+async def ask_upload(context: Context, caller: Caller, wanted: Wanted, key: Key | None, body: Body) -> DeployRequested:
+    """The same for a zip that the client sends."""
+    deploy = _DeployUpload(context, caller, wanted, body)
+    return await deploy.make() if key is None else await deploy.event(context.keys, key)
+
+
+def _requested(caller: Caller, wanted: Wanted) -> DeployRequested:
+    deploy_id = new_id()
+    return DeployRequested(
+        subject=deploy_id,
+        project=caller.project,
+        source_key=source_key(deploy_id),
+        path=wanted.path,
+        overrides=wanted.overrides,
+        merge=wanted.merge,
+    )
+
+
+class _DeployOnce(Once[DeployRequested]):
     """A deploy that failed for a reason that may pass, or of which nobody knows any more, has no claim to its key."""
 
     kind = DeployRequested
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, caller: Caller, wanted: Wanted) -> None:
         self._context = context
+        self._caller = caller
+        self._wanted = wanted
 
     async def holds(self, event: DeployRequested) -> bool:
         state = await self._context.view.look_up_deploy(event.subject)
@@ -91,6 +134,51 @@ class DeployOnce(Once[DeployRequested]):
 
     async def undo(self, event: DeployRequested) -> None:
         await self._context.store.delete(DEPLOYS, event.source_key)
+
+
+class _DeployLocal(_DeployOnce):
+    """Known again by what was asked for: the folder may have changed, and is not looked at again."""
+
+    async def make(self) -> DeployRequested:
+        event = _requested(self._caller, self._wanted)
+        await store_local(self._context, event.source_key, self._wanted.path)
+        return event
+
+    def fingerprint(self) -> str:
+        return fingerprint_of(self._wanted.operation, self._wanted.sent)
+
+
+class _DeployUpload(_DeployOnce):
+    def __init__(self, context: Context, caller: Caller, wanted: Wanted, body: Body) -> None:
+        super().__init__(context, caller, wanted)
+        self._body = body
+        self._digest = Digest()
+
+    async def make(self) -> DeployRequested:
+        event, limit = _requested(self._caller, self._wanted), self._context.settings.max_algorithm_bytes
+        zipped = replace(self._body, chunks=_zip_chunks(self._body.chunks))
+        self._digest.note(await store_body(self._context, zipped, (DEPLOYS, event.source_key), limit=limit))
+        return event
+
+    def fingerprint(self) -> str:
+        return fingerprint_of(self._wanted.operation, [self._digest.text, self._wanted.sent])
+
+    async def read_again(self) -> None:
+        digested = replace(self._body, chunks=self._digest.of(self._body.chunks))
+        await read_through(digested, limit=self._context.settings.max_algorithm_bytes)
+
+
+async def _zip_chunks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The body, if it begins as a zip does."""
+    begin = b""
+    async for chunk in chunks:
+        if len(begin) < 4:
+            begin += chunk[:4]
+            if not any(signature.startswith(begin[:4]) for signature in ZIP_SIGNATURES):
+                raise _invalid_zip("The body is no zip")
+        yield chunk
+    if len(begin) < 4:
+        raise _invalid_zip("The body is no zip")
 
 
 # --- a folder or zip on this machine ----------------------------------------------------------------------

@@ -1,26 +1,26 @@
-"""What is the same for runs of every task: to find one, to ask for one, to stop one."""
+"""What is the same for runs of every task: to find one, to ask for one, to stop one, to delete its record."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from aiohttp import web
 from pydantic import BaseModel
 
-from messages.executions import ExecutionRequested, ExecutionStopRequested, Task, Work
+from messages.executions import ExecutionRequested, ExecutionStopRequested, RecordsDeleteRequested, Task, Work
 from messages.runs import of_task
-from services.gateway.context import Context, context_of
-from services.gateway.http.idempotency import Once, fingerprint_of, key_of
-from services.gateway.http.payloads import json_answer, json_bytes, read_json
+from services.gateway.context import Context
+from services.gateway.http.idempotency import Key, Once, fingerprint_of
 from services.gateway.views.runs import LiveRun, LiveView
+from shared.caller import Caller
 from shared.records.ledger import SETTLED_SECS
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import is_id, new_id
-from voxloom.models import ResponseMessage, utc_now
+from voxloom.models import utc_now
 
-M = TypeVar("M", bound=BaseModel)
+DELETED_AT_ONCE = 1000
+"""Records that one event asks to delete."""
 
 
 class Naming(NamedTuple):
@@ -44,18 +44,11 @@ class Asked(NamedTuple):
     run: str
     warnings: list[str]
 
-    def answer(self, model: type[BaseModel], name: str) -> web.Response:
-        """Most runs have no warnings, and their answers say nothing of them."""
-        if not self.warnings:
-            return json_bytes(b'{"%b":"%b"}' % (name.encode(), self.run.encode()))
-        return json_answer(model.model_validate({name: self.run, "warnings": self.warnings}))
 
-
-async def find_run(request: web.Request, task: Task = "execution") -> LiveRun:
-    """The run of that task that the path names. Raises NotFound."""
+async def find_run(context: Context, task: Task, identifier: str) -> LiveRun:
+    """Raises NotFound where no run of that task is called so."""
     naming = NAMING[task]
-    identifier = request.match_info[naming.identifier]
-    run = await context_of(request).view.find(identifier) if is_id(identifier) else None
+    run = await context.view.find(identifier) if is_id(identifier) else None
     if run is None or run.state.work is None or run.state.work.task != task:
         raise NotFound(
             f"There is no {task} {identifier[:200]!r}; its record may have expired.",
@@ -65,57 +58,52 @@ async def find_run(request: web.Request, task: Task = "execution") -> LiveRun:
     return run
 
 
-async def ask_for(
-    request: web.Request, model: type[M], work_of: Callable[[Context, M], Awaitable[Work]], operation: str
-) -> Asked:
-    """Publishes the request for a run that the body means, once under an idempotency key."""
-    context, key = context_of(request), key_of(request)
-    wanted = await read_json(request, model)
-    return await ask(context, key, wanted, lambda: work_of(context, wanted), operation)
+class Wish(NamedTuple):
+    """What is asked for: `request` as it was sent, by which it is known again; `work` makes of it what is to be done.
+    `operation` says which way it came in."""
+
+    operation: str
+    request: BaseModel
+    work: Callable[[], Awaitable[Work]]
 
 
-async def ask(
-    context: Context, key: str | None, wanted: BaseModel, work_of: Callable[[], Awaitable[Work]], operation: str
-) -> Asked:
-    """The same for what was read already."""
+async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> Asked:
+    """Publishes the request for a run, once under an idempotency key."""
     if key is None:
-        event = await _asked(work_of)
+        event = await _requested(caller, wish)
         await context.publish(event)
         return Asked(event.subject, event.work.warnings)
-    event = await _AskOnce(wanted, work_of, operation, context.view).event(context.keys, key)
+    event = await _AskOnce(caller, wish, context.view).event(context.keys, key)
     if not await context.view.knows(event.subject):
         await context.publish(event)
     return Asked(event.subject, event.work.warnings)
 
 
-async def _asked(work_of: Callable[[], Awaitable[Work]]) -> ExecutionRequested:
-    work = await work_of()
-    return of_task(ExecutionRequested, work.task)(subject=new_id(), work=work)
+async def _requested(caller: Caller, wish: Wish) -> ExecutionRequested:
+    work = await wish.work()
+    return of_task(ExecutionRequested, work.task)(subject=new_id(), project=caller.project, work=work)
 
 
 class _AskOnce(Once[ExecutionRequested]):
     kind = ExecutionRequested
 
-    def __init__(
-        self, wanted: BaseModel, work_of: Callable[[], Awaitable[Work]], operation: str, view: LiveView
-    ) -> None:
-        self._wanted = wanted
-        self._work_of = work_of
-        self._operation = operation
+    def __init__(self, caller: Caller, wish: Wish, view: LiveView) -> None:
+        self._caller = caller
+        self._wish = wish
         self._view = view
 
     async def make(self) -> ExecutionRequested:
-        return await _asked(self._work_of)
+        return await _requested(self._caller, self._wish)
 
     async def holds(self, event: ExecutionRequested) -> bool:
         """Not that of a run whose record was deleted a while ago: said again, it would run under a spent id."""
         return utc_now() - event.time < timedelta(seconds=SETTLED_SECS) or await self._view.knows(event.subject)
 
     def fingerprint(self) -> str:
-        return fingerprint_of(self._operation, self._wanted.model_dump())
+        return fingerprint_of(self._wish.operation, self._wish.request.model_dump())
 
 
-async def ask_to_stop(context: Context, run: LiveRun) -> web.Response:
+async def stop(context: Context, run: LiveRun) -> None:
     """Raises Conflict, as 400, for one that has ended."""
     state = run.state
     assert state.work is not None
@@ -129,4 +117,28 @@ async def ask_to_stop(context: Context, run: LiveRun) -> web.Response:
         )
     kind = of_task(ExecutionStopRequested, state.work.task)
     await context.publish(kind(subject=state.run, project=state.project))
-    return json_answer(ResponseMessage(detail="Stop request posted successfully"))
+
+
+async def delete_record(context: Context, run: LiveRun) -> None:
+    """Raises Conflict where the run has not ended."""
+    state = run.state
+    assert state.work is not None
+    task = state.work.task
+    if not state.ended:
+        raise Conflict(
+            f"The {task} has not ended ({state.status}); stop it, and delete its record after that.",
+            code=f"{task}_not_ended",
+            details={NAMING[task].identifier: state.run, "status": state.status},
+        )
+    await _delete(context, state.project, [state.run])
+
+
+async def delete_ended(context: Context, caller: Caller) -> None:
+    """The records of all executions that have ended."""
+    await _delete(context, caller.project, context.catalog.ended_runs())
+
+
+async def _delete(context: Context, project: str, runs: Sequence[str]) -> None:
+    for start in range(0, len(runs), DELETED_AT_ONCE):
+        some = list(runs[start : start + DELETED_AT_ONCE])
+        await context.publish(RecordsDeleteRequested(subject=new_id(), project=project, runs=some))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from aiohttp import web
-
-from services.gateway.context import context_of
-from services.gateway.http.bodies import check_size, chunks_of
+from services.gateway.context import Context
+from services.gateway.http.bodies import Body
 from shared.bodies import check_file_body, digest_said
-from shared.objects.base import EXPIRING, ObjectInfo, ObjectStore
+from shared.objects.base import EXPIRING, ObjectInfo
 from shared.room import while_room
 from voxloom.errors import InvalidInput, TooLarge
 from voxloom.hdf5 import signatures
@@ -58,38 +56,37 @@ def not_hdf5(head: bytes) -> InvalidInput:
     return InvalidInput(f"The body is no HDF5 file; {wish}.", code="invalid_hdf5_file")
 
 
-async def hdf5_chunks(request: web.Request) -> AsyncIterator[bytes]:
+async def hdf5_chunks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Passes on what is HDF5. Raises InvalidInput once it is clear that it is not."""
     probe = Hdf5Probe()
-    async for chunk in chunks_of(request):
+    async for chunk in chunks:
         probe.feed(chunk)
         yield chunk
     probe.finish()
 
 
 async def store_body(
-    request: web.Request,
-    store: ObjectStore,
-    collection: str,
-    key: str,
-    chunks: AsyncIterator[bytes],
+    context: Context,
+    body: Body,
+    place: tuple[str, str],
     *,
     limit: int,
     metadata: Mapping[str, str] | None = None,
 ) -> ObjectInfo:
-    """Raises TooLarge, if possible before a byte is read, StoreFull, and InvalidInput where it is not as its headers
-    say."""
-    check_file_body(request.headers)
-    check_size(request, limit)
-    roomy, digest = while_room(chunks, context_of(request).room), digest_said(request.headers)
-    return await store.put_stream(collection, key, roomy, limit=limit, digest=digest, metadata=metadata, tags=EXPIRING)
+    """`place`: collection and key. Raises TooLarge, if possible before a byte is read, StoreFull, and InvalidInput
+    where it is not as its headers say."""
+    check_file_body(body.headers)
+    body.check_size(limit)
+    roomy, digest = while_room(body.chunks, context.room), digest_said(body.headers)
+    return await context.store.put_stream(*place, roomy, limit=limit, digest=digest, metadata=metadata, tags=EXPIRING)
 
 
-async def read_through(request: web.Request, chunks: AsyncIterator[bytes], *, limit: int) -> None:
+async def read_through(body: Body, *, limit: int) -> None:
     """Takes in the body and keeps nothing. Raises TooLarge."""
-    check_file_body(request.headers)
-    check_size(request, limit)
+    check_file_body(body.headers)
+    body.check_size(limit)
     size = 0
-    async for chunk in chunks:
+    async for chunk in body.chunks:
         size += len(chunk)
         if size > limit:
             raise TooLarge(f"The body has more than the {limit} bytes allowed.")

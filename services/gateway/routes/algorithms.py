@@ -12,6 +12,7 @@ from services.gateway.context import context_of
 from services.gateway.http.paging import PageQuery, Position, page_answer, page_of
 from services.gateway.http.payloads import json_answer, json_list, read_query, read_values
 from services.gateway.http.routing import ZIP, Many, Route
+from services.gateway.http.transfer import send_pieces
 from services.gateway.operations import archives
 from voxloom.errors import NotFound
 from voxloom.models import AlgorithmRecord, Value
@@ -106,7 +107,11 @@ async def export(request: web.Request) -> web.StreamResponse:
     entry = await context.algorithms.named(request.match_info["name"], str(major))
     minor = query.algorithm_minor_version
     plan = await archives.plan(context.store, entry, None if minor is None else str(minor), query.checkpoint_id)
-    return await archives.send(request, context.store, plan)
+    headers = {"Content-Type": "application/zip", "Content-Disposition": archives.disposition(plan.entry)}
+    if request.method == "HEAD":
+        return await send_pieces(request, headers, None)
+    async with archives.opened(context.store, plan) as pieces:
+        return await send_pieces(request, headers, pieces)
 
 
 ROUTES = [

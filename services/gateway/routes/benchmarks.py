@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from services.gateway.context import context_of
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.gateway.http.payloads import json_bytes, read_query
 from services.gateway.http.routing import Route
-from services.gateway.operations.logs import shown_log
-from services.gateway.operations.runs import ask_for, ask_to_stop, find_run
-from services.gateway.operations.work import benchmark_of
-from services.gateway.routes.executions import RecordQuery
+from services.gateway.routes.run_requests import RecordQuery, ask_for, asked_answer, stop_run, waited_record
+from shared.pinning import benchmark_of
 from voxloom.models import BenchmarkRecord, BenchmarkRequest, BenchmarkResponse, ResponseMessage
 
 
 async def benchmark(request: web.Request) -> web.Response:
     asked = await ask_for(request, BenchmarkRequest, benchmark_of, "benchmark-algorithm")
-    return asked.answer(BenchmarkResponse, "benchmark_id")
+    return asked_answer(asked, BenchmarkResponse, "benchmark_id")
 
 
 async def get(request: web.Request) -> web.Response:
-    context = context_of(request)
-    query = read_query(request, RecordQuery)
-    run = await find_run(request, "benchmark")
-    if query.wait and not run.state.ended:
-        await context.view.wait_until_ended(run, query.wait)
-    heard = context.heard_of(run, await shown_log(context, run))
-    return json_bytes(context.shown.json(run.state, heard, as_v0=request.path.startswith("/api/v0/")))
+    return await waited_record(request, "benchmark", as_v0=request.path.startswith("/api/v0/"))
 
 
 async def stop(request: web.Request) -> web.Response:
-    return await ask_to_stop(context_of(request), await find_run(request, "benchmark"))
+    return await stop_run(request, "benchmark")
 
 
 _NOT_FOUND = {404: ("benchmark_record_not_found",)}

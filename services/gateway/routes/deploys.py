@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field
 
-from messages.deploys import AlgorithmDeleteRefused, AlgorithmDeleteRequested, DeployRequested
+from messages.deploys import DeployRequested
 from services.gateway.context import Context, context_of
-from services.gateway.http.bodies import chunks_of
+from services.gateway.http.bodies import body_of
+from services.gateway.http.callers import caller_of
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.gateway.http.idempotency import Digest, fingerprint_of, key_of
+from services.gateway.http.idempotency import key_of
 from services.gateway.http.paging import PageQuery, page_answer, page_of
 from services.gateway.http.payloads import json_answer, read_query
 from services.gateway.http.routing import ZIP_SENT, Many, Route
 from services.gateway.operations import deploys
-from services.gateway.operations.uploads import read_through, store_body
-from services.gateway.views.answers import answer, removal_asked_by
-from shared.algorithms import AlgorithmEntry
-from shared.records.store import DEPLOYS
+from services.gateway.operations.deploys import Wanted
+from services.gateway.operations.removals import remove as remove_algorithm
 from shared.records.view import deploy_record
-from shared.versions import removed_from
-from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable, VoxloomError
-from voxloom.ids import is_id, new_id
+from voxloom.errors import NotFound, Unavailable
+from voxloom.ids import is_id
 from voxloom.models import (
     DeployBegun,
     DeployOverrides,
@@ -32,7 +29,6 @@ from voxloom.models import (
     DeployResponse,
     DeployStatus,
     ResponseMessage,
-    RunError,
     Value,
 )
 
@@ -95,21 +91,20 @@ async def deploy_local_async(request: web.Request) -> web.Response:
     return json_answer(DeployBegun(deploy_id=event.subject))
 
 
-async def _local(request: web.Request, kind: str) -> tuple[DeployRequested, bool]:
+async def _local(request: web.Request, operation: str) -> tuple[DeployRequested, bool]:
     """What is to be asked for, its bytes in the store; and whether it may have been asked for before."""
-    context = context_of(request)
-    key, deploy = key_of(request), _DeployLocal(context, read_query(request, LocalQuery), kind)
-    return (await deploy.make(), False) if key is None else (await deploy.event(context.keys, key), True)
+    key, query = key_of(request), read_query(request, LocalQuery)
+    wanted = Wanted(operation, query.path, query.given(), query.model_dump())
+    event = await deploys.ask_local(context_of(request), caller_of(request), wanted, key)
+    return event, key is not None
 
 
 async def deploy_upload(request: web.Request) -> web.Response:
     context = context_of(request)
     query = read_query(request, UploadQuery)
     key = key_of(request)
-    if key is None:
-        event = await _take_in(request, query)
-    else:
-        event = await _DeployUpload(request, query).event(context.keys, key)
+    wanted = Wanted("algorithms", query.path, query.given(), query.model_dump(exclude={"wait"}), merge=query.merge)
+    event = await deploys.ask_upload(context, caller_of(request), wanted, key, body_of(request))
     wait = context.settings.answer_timeout if query.wait is None else query.wait
     try:
         state = await deploys.run_to_end(context, event, wait, once=key is not None)
@@ -118,77 +113,6 @@ async def deploy_upload(request: web.Request) -> web.Response:
             raise
         return json_answer(await _record(context, event.subject), status=202)
     return json_answer(deploy_record(state))
-
-
-class _DeployLocal(deploys.DeployOnce):
-    """Known again by what was asked for: the folder may have changed, and is not looked at again."""
-
-    def __init__(self, context: Context, query: LocalQuery, kind: str) -> None:
-        super().__init__(context)
-        self._query = query
-        self._asked = kind
-
-    async def make(self) -> DeployRequested:
-        event = _requested(self._query.path, self._query)
-        await deploys.store_local(self._context, event.source_key, self._query.path)
-        return event
-
-    def fingerprint(self) -> str:
-        return fingerprint_of(self._asked, self._query.model_dump())
-
-
-async def _take_in(request: web.Request, query: UploadQuery, digest: Digest | None = None) -> DeployRequested:
-    """Stores the zip; `digest` knows it afterwards."""
-    context, event = context_of(request), _requested(query.path, query, merge=query.merge)
-    info = await store_body(
-        request,
-        context.store,
-        DEPLOYS,
-        event.source_key,
-        _zip_chunks(request),
-        limit=context.settings.max_algorithm_bytes,
-    )
-    if digest is not None:
-        digest.note(info)
-    return event
-
-
-class _DeployUpload(deploys.DeployOnce):
-    def __init__(self, request: web.Request, query: UploadQuery) -> None:
-        super().__init__(context_of(request))
-        self._request = request
-        self._query = query
-        self._digest = Digest()
-
-    async def make(self) -> DeployRequested:
-        return await _take_in(self._request, self._query, self._digest)
-
-    def fingerprint(self) -> str:
-        return fingerprint_of("algorithms", [self._digest.text, self._query.model_dump(exclude={"wait"})])
-
-    async def read_again(self) -> None:
-        limit = self._context.settings.max_algorithm_bytes
-        await read_through(self._request, self._digest.of(chunks_of(self._request)), limit=limit)
-
-
-def _requested(path: str, overrides: Overrides, *, merge: bool = False) -> DeployRequested:
-    deploy_id = new_id()
-    source_key = deploys.source_key(deploy_id)
-    given = overrides.given()
-    return DeployRequested(subject=deploy_id, source_key=source_key, path=path, overrides=given, merge=merge)
-
-
-async def _zip_chunks(request: web.Request) -> AsyncIterator[bytes]:
-    """The body, if it begins as a zip does."""
-    begin = b""
-    async for chunk in chunks_of(request):
-        if len(begin) < 4:
-            begin += chunk[:4]
-            if not any(signature.startswith(begin[:4]) for signature in deploys.ZIP_SIGNATURES):
-                raise deploys.invalid_zip("The body is no zip")
-        yield chunk
-    if len(begin) < 4:
-        raise deploys.invalid_zip("The body is no zip")
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -232,39 +156,21 @@ async def remove(request: web.Request) -> web.Response:
     context = context_of(request)
     query = read_query(request, RemoveQuery)
     entry = await context.algorithms.get(request.match_info["algorithm_id"])
-    return await _remove(context, entry, query.algorithm_minor_version, regardless=False)
+    await remove_algorithm(context, entry, query.algorithm_minor_version, regardless=False)
+    return _removed(query.algorithm_minor_version)
 
 
 async def remove_regardless(request: web.Request) -> web.Response:
     context = context_of(request)
     query = read_query(request, OperatorRemoveQuery)
     entry = await context.algorithms.named(request.match_info["name"], request.match_info["major"])
-    return await _remove(context, entry, query.minor, regardless=True)
+    await remove_algorithm(context, entry, query.minor, regardless=True)
+    return _removed(query.minor)
 
 
-async def _remove(context: Context, entry: AlgorithmEntry, minor: str | None, *, regardless: bool) -> web.Response:
-    removed_from(entry, minor, regardless=regardless)  # Refuses at once what the deployer would refuse.
-    event = AlgorithmDeleteRequested(
-        subject=entry.algorithm_id, project=entry.project, minor=minor, regardless=regardless
-    )
-    with context.answers.expect(removal_asked_by(event.id)) as removed:
-        await context.publish(event)
-        outcome = await answer(removed, context.settings.answer_timeout, "Removing the algorithm")
-    if isinstance(outcome, AlgorithmDeleteRefused):
-        raise _refusal(outcome.error, entry.algorithm_id)
+def _removed(minor: str | None) -> web.Response:
     said = "Algorithm removed" if minor is None else f"Algorithm minor version {minor} removed"
     return json_answer(ResponseMessage(detail=said))
-
-
-def _refusal(error: RunError, algorithm_id: str) -> VoxloomError:
-    details = {"algorithm_id": algorithm_id}
-    if error.retryable:
-        return Unavailable(error.message, code=error.code, details=details)
-    if error.code in ("algorithm_not_found", "minor_version_not_found"):
-        return NotFound(error.message, code=error.code, details=details)
-    if error.code == "algorithm_not_removable":
-        return InvalidInput(error.message, code=error.code, http_status=400, details=details)
-    return Conflict(error.message, code=error.code, details=details)
 
 
 _BAD_ALGORITHM = ("algorithm_runner_not_found", "invalid_deployment_zip", "invalid_pyproject")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,22 +10,30 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from messages.base import DEFAULT_PROJECT
-from messages.executions import RecordsDeleteRequested, Task
-from services.gateway.context import Context, context_of
+from messages.executions import Task
+from services.gateway.context import context_of
+from services.gateway.http.callers import caller_of
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.http.paging import Page, PageQuery, page_answer
-from services.gateway.http.payloads import json_answer, json_bytes, json_list, read_query
+from services.gateway.http.payloads import json_answer, json_list, read_query
 from services.gateway.http.routing import Many, Route
-from services.gateway.operations.logs import shown_log
-from services.gateway.operations.runs import NAMING, ask_for, ask_to_stop, find_run
-from services.gateway.operations.work import strict_work_of, work_of
+from services.gateway.operations.runs import delete_ended
+from services.gateway.routes.run_requests import (
+    RecordQuery,
+    ask_for,
+    asked_answer,
+    delete_record,
+    record_answer,
+    run_of,
+    stop_run,
+    waited_record,
+)
 from services.gateway.views.catalog import Query, Sort
 from services.gateway.views.rest import as_in_v0
 from services.gateway.views.runs import LiveRun
+from shared.pinning import strict_work_of, work_of
 from shared.records.view import Heard, execution_record
-from voxloom.errors import Conflict, NotFound
-from voxloom.ids import new_id
+from voxloom.errors import NotFound
 from voxloom.models import (
     ExecutionRecord,
     ExecutionRequest,
@@ -34,15 +41,11 @@ from voxloom.models import (
     ExecutionSummary,
     ResponseMessage,
     Status,
-    Value,
 )
 
-LONGEST_WAIT_SECS = 60
 MOST_RECORDS = 1000
 """How many records the list without pages has: the newest."""
 READ_AT_ONCE = 50
-DELETED_AT_ONCE = 1000
-"""Records that one event asks to delete."""
 
 
 class ListQuery(PageQuery):
@@ -61,42 +64,27 @@ class ListQuery(PageQuery):
     ] = "newest"
 
 
-class RecordQuery(Value):
-    wait: Annotated[
-        float, Field(ge=0, le=LONGEST_WAIT_SECS, description="Seconds to wait for the run's end before answering.")
-    ] = 0.0
-
-
 async def execute(request: web.Request) -> web.Response:
     """A device that the algorithm does not support is passed over: some clients always ask for `gpu`."""
     asked = await ask_for(request, ExecutionRequest, work_of, "execute-algorithm")
-    return asked.answer(ExecutionResponse, "execution_id")
+    return asked_answer(asked, ExecutionResponse, "execution_id")
 
 
 async def execute_v1(request: web.Request) -> web.Response:
     asked = await ask_for(request, ExecutionRequest, strict_work_of, "executions")
-    return asked.answer(ExecutionResponse, "execution_id")
+    return asked_answer(asked, ExecutionResponse, "execution_id")
 
 
 async def get_v0(request: web.Request) -> web.Response:
-    run = await find_run(request)
-    context = context_of(request)
-    heard = context.heard_of(run, await shown_log(context, run))
-    return json_bytes(context.shown.json(run.state, heard, as_v0=True))
+    return await record_answer(request, await run_of(request, "execution"), as_v0=True)
 
 
 async def get(request: web.Request) -> web.Response:
-    context = context_of(request)
-    query = read_query(request, RecordQuery)
-    run = await find_run(request)
-    if query.wait and not run.state.ended:
-        await context.view.wait_until_ended(run, query.wait)
-    heard = context.heard_of(run, await shown_log(context, run))
-    return json_bytes(context.shown.json(run.state, heard))
+    return await waited_record(request, "execution")
 
 
 async def stop(request: web.Request) -> web.Response:
-    return await ask_to_stop(context_of(request), await find_run(request))
+    return await stop_run(request, "execution")
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -138,43 +126,20 @@ async def list_whole(request: web.Request) -> web.Response:
 
 
 async def delete_whole(request: web.Request) -> web.Response:
-    context = context_of(request)
-    await _delete(context, context.catalog.ended_runs())
+    await delete_ended(context_of(request), caller_of(request))
     return json_answer(ResponseMessage(detail="Deleted all execution records"))
 
 
 async def delete_v0(request: web.Request) -> web.Response:
     """No record is as good as one that was deleted."""
     with suppress(NotFound):
-        await _delete_one(request)
+        await delete_record(request, "execution")
     return json_answer(ResponseMessage(detail="Deleted execution record"))
 
 
 async def delete(request: web.Request) -> web.Response:
-    await _delete_one(request)
-    return json_answer(ResponseMessage(detail="Deleted execution record"))
-
-
-async def _delete_one(request: web.Request) -> None:
     await delete_record(request, "execution")
-
-
-async def delete_record(request: web.Request, task: Task) -> None:
-    """Of the run of that task that the path names. Raises NotFound, and Conflict where it has not ended."""
-    state = (await find_run(request, task)).state
-    if not state.ended:
-        raise Conflict(
-            f"The {task} has not ended ({state.status}); stop it, and delete its record after that.",
-            code=f"{task}_not_ended",
-            details={NAMING[task].identifier: state.run, "status": state.status},
-        )
-    await _delete(context_of(request), [state.run], project=state.project)
-
-
-async def _delete(context: Context, runs: Sequence[str], project: str = DEFAULT_PROJECT) -> None:
-    for start in range(0, len(runs), DELETED_AT_ONCE):
-        some = list(runs[start : start + DELETED_AT_ONCE])
-        await context.publish(RecordsDeleteRequested(subject=new_id(), project=project, runs=some))
+    return json_answer(ResponseMessage(detail="Deleted execution record"))
 
 
 _NOT_FOUND = {404: ("execution_record_not_found",)}

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
-from messages.base import DEFAULT_PROJECT
 from services.gateway.context import Context, context_of
 from services.gateway.http.paging import Page, PageQuery, page_answer
 from services.gateway.http.payloads import json_answer, read_query
 from services.gateway.http.routing import Many, Route
 from services.gateway.routes.files import named_file
 from services.gateway.views.files import Query, Sort
+from shared.caller import LOCAL
 from shared.files import COLLECTION, Located, being_deleted, bytes_key
 from shared.objects.checks import is_expiring
 from shared.samples import files_of, load
@@ -80,7 +80,7 @@ def _facts_of(file: Located) -> dict[str, Any]:
         "etag": file.info.etag,
         "time_created": format_time(file.info.modified),
         "kind": "output" if made_by_run else "upload",
-        "project": file.project or DEFAULT_PROJECT,
+        "project": file.project or LOCAL.project,
         "execution_id": file.run if made_by_run else None,
         "attempt": file.attempt if made_by_run else None,
     }

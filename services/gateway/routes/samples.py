@@ -7,24 +7,15 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from messages.base import DEFAULT_PROJECT
-from messages.samples import SampleCreated, SampleDeleted
-from services.gateway.context import Context, context_of
+from services.gateway.context import context_of
+from services.gateway.http.callers import caller_of
 from services.gateway.http.paging import PageQuery, page_answer, page_of
 from services.gateway.http.payloads import json_answer, json_list, read_json, read_query
 from services.gateway.http.routing import Many, Route
-from shared.samples import checked_files, files_of, folded_tags, load, remove, save
+from services.gateway.operations import samples
+from shared.samples import folded_tags, load
 from voxloom.errors import NotFound
-from voxloom.ids import new_id
-from voxloom.models import (
-    ResponseMessage,
-    SampleRecord,
-    SampleRequest,
-    SampleResponse,
-    Value,
-    format_time,
-    utc_now,
-)
+from voxloom.models import ResponseMessage, SampleRecord, SampleRequest, SampleResponse, Value
 
 
 class TagQuery(Value):
@@ -37,45 +28,17 @@ class SampleQuery(PageQuery, TagQuery):
 
 
 async def create(request: web.Request) -> web.Response:
-    """The sample is written before its files are looked for, so that whoever deletes one of them finds it."""
-    context = context_of(request)
     wanted = await read_json(request, SampleRequest)
-    checked_files(wanted.files)
-    sample = SampleRecord(
-        sample_id=new_id(),
-        files=wanted.files,
-        tags=folded_tags(wanted.tags),
-        time_created=format_time(utc_now()),
-        project=DEFAULT_PROJECT,
-    )
-    await save(context.store, sample)
-    try:
-        await _check_files(context, sample)
-    except BaseException:
-        await remove(context.store, sample.sample_id)
-        raise
-    facts = {"tags": sample.tags, "file_count": len(files_of(sample))}
-    await context.publish(SampleCreated(subject=sample.sample_id, project=sample.project, **facts))
+    sample = await samples.create(context_of(request), caller_of(request), wanted)
     return json_answer(SampleResponse(sample_id=sample.sample_id))
-
-
-async def _check_files(context: Context, sample: SampleRecord) -> None:
-    missing = await context.files.missing_now(files_of(sample))
-    if missing:
-        raise NotFound(
-            f"{len(missing)} of the files are not there: {', '.join(repr(one[:80]) for one in missing[:20])}. "
-            "Upload them first.",
-            code="sample_input_files_not_found",
-            details={"file_ids": missing, "missing_file_ids": missing},
-        )
 
 
 async def list_v0(request: web.Request) -> web.Response:
     query = read_query(request, TagQuery)
-    samples = await context_of(request).samples.all()
-    if not samples:
+    known = await context_of(request).samples.all()
+    if not known:
         raise NotFound("There are no samples yet; make one with POST /api/v0/sample.", code="samples_not_found")
-    return json_list([sample for sample in samples if has_tags(sample.tags, query)])
+    return json_list([sample for sample in known if has_tags(sample.tags, query)])
 
 
 def has_tags(tags: list[str], query: TagQuery) -> bool:
@@ -85,11 +48,11 @@ def has_tags(tags: list[str], query: TagQuery) -> bool:
 
 async def list_v1(request: web.Request) -> web.Response:
     query = read_query(request, SampleQuery)
-    samples = [sample for sample in await context_of(request).samples.all() if has_tags(sample.tags, query)]
+    found = [sample for sample in await context_of(request).samples.all() if has_tags(sample.tags, query)]
     return page_answer(
         request,
         page_of(
-            samples, lambda sample: (sample.time_created, sample.sample_id), query, "samples:newest", descending=True
+            found, lambda sample: (sample.time_created, sample.sample_id), query, "samples:newest", descending=True
         ),
     )
 
@@ -99,10 +62,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    context = context_of(request)
-    sample = await load(context.store, request.match_info["sample_id"])
-    await remove(context.store, sample.sample_id)
-    await context.publish(SampleDeleted(subject=sample.sample_id, project=sample.project))
+    await samples.delete(context_of(request), request.match_info["sample_id"])
     return json_answer(ResponseMessage(detail="Sample deleted successfully"))
 
 

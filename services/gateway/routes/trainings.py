@@ -5,17 +5,26 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.gateway.context import context_of
+from services.gateway.http.callers import caller_of
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.http.idempotency import key_of
 from services.gateway.http.paging import Page, page_answer
-from services.gateway.http.payloads import json_answer, json_bytes, read_query
+from services.gateway.http.payloads import json_answer
 from services.gateway.http.routing import Many, Route
-from services.gateway.operations.logs import shown_log
-from services.gateway.operations.runs import ask, ask_for, ask_to_stop, find_run
-from services.gateway.operations.work import training_of
-from services.gateway.routes.executions import ListQuery, RecordQuery, delete_record, page_of_runs
-from services.gateway.views.runs import LiveRun
-from voxloom.errors import Conflict
+from services.gateway.operations.inventory import Inventory
+from services.gateway.operations.trainings import go_on_with
+from services.gateway.routes.executions import ListQuery, page_of_runs
+from services.gateway.routes.run_requests import (
+    RecordQuery,
+    ask_for,
+    asked_answer,
+    delete_record,
+    record_answer,
+    run_of,
+    stop_run,
+    waited_record,
+)
+from shared.pinning import training_of
 from voxloom.models import (
     ResponseMessage,
     TrainingRecord,
@@ -27,55 +36,26 @@ from voxloom.models import (
 
 async def train(request: web.Request) -> web.Response:
     asked = await ask_for(request, TrainingRequest, training_of, "train-algorithm")
-    return asked.answer(TrainingResponse, "training_id")
+    return asked_answer(asked, TrainingResponse, "training_id")
 
 
 async def get_v0(request: web.Request) -> web.Response:
-    run = await find_run(request, "training")
-    return await _record(request, run, as_v0=True)
+    return await record_answer(request, await run_of(request, "training"), as_v0=True)
 
 
 async def get(request: web.Request) -> web.Response:
-    query = read_query(request, RecordQuery)
-    run = await find_run(request, "training")
-    if query.wait and not run.state.ended:
-        await context_of(request).view.wait_until_ended(run, query.wait)
-    return await _record(request, run)
-
-
-async def _record(request: web.Request, run: LiveRun, *, as_v0: bool = False) -> web.Response:
-    context = context_of(request)
-    heard = context.heard_of(run, await shown_log(context, run))
-    return json_bytes(context.shown.json(run.state, heard, as_v0=as_v0))
+    return await waited_record(request, "training")
 
 
 async def stop(request: web.Request) -> web.Response:
-    return await ask_to_stop(context_of(request), await find_run(request, "training"))
+    return await stop_run(request, "training")
 
 
 async def go_on(request: web.Request) -> web.Response:
     """A new training, which begins with the newest checkpoint of an old one and is else like it."""
-    state = (await find_run(request, "training")).state
-    assert state.work is not None
-    if not state.ended:
-        raise Conflict(
-            "The training has not ended yet; stop it first, or wait for its end.",
-            code="training_not_ended",
-            details={"training_id": state.run, "status": state.status},
-        )
-    work = state.work
-    wanted = TrainingRequest(
-        algorithm_id=work.algorithm.algorithm_id,
-        training_data=work.sample_ids,
-        checkpoint_id=next(reversed(state.checkpoint_ids), work.checkpoint_id),
-        algorithm_minor_version=work.algorithm.minor,
-        tags=work.tags,
-        additional_parameters=work.parameters,
-        priority=work.priority,
-    )
-    context = context_of(request)
-    asked = await ask(context, key_of(request), wanted, lambda: training_of(context, wanted), "continue")
-    return asked.answer(TrainingResponse, "training_id")
+    run = await run_of(request, "training")
+    asked = await go_on_with(Inventory(context_of(request)), caller_of(request), run, key_of(request))
+    return asked_answer(asked, TrainingResponse, "training_id")
 
 
 async def delete(request: web.Request) -> web.Response:

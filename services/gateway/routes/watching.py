@@ -14,7 +14,8 @@ from services.gateway.http.problems import Handler
 from services.gateway.http.routing import EVENT_STREAM, TEXT, Route
 from services.gateway.http.transfer import send_object, send_text
 from services.gateway.operations.logs import log_in_memory, stored_log
-from services.gateway.operations.runs import NAMING, find_run
+from services.gateway.operations.runs import NAMING
+from services.gateway.routes.run_requests import run_of
 from services.gateway.views.replay import missed_statuses
 from services.gateway.views.runs import LiveRun, LiveView, Watcher
 from shared.records.fold import RunState
@@ -36,7 +37,7 @@ HEADERS = {
 def log_of(task: Task) -> Handler:
     async def get_log(request: web.Request) -> web.StreamResponse:
         context = context_of(request)
-        run = await find_run(request, task)
+        run = await run_of(request, task)
         stored = await stored_log(context, run) if run.state.ended else None
         if stored is None:
             return send_text(request, log_in_memory(run))
@@ -47,7 +48,7 @@ def log_of(task: Task) -> Handler:
 
 def events_of(task: Task) -> Handler:
     async def get_events(request: web.Request) -> web.StreamResponse:
-        return await _tell_of(request, await find_run(request, task))
+        return await _tell_of(request, await run_of(request, task))
 
     return get_events
 

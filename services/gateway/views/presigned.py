@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from messages.base import DEFAULT_PROJECT, Event
+from messages.base import Event
 from messages.files import FileRejected, FileUploaded
 from services.gateway.views.answers import Answers, answer, inspection_of
+from shared.caller import LOCAL
 from shared.files import COLLECTION, upload_key
 from shared.objects.base import ObjectStore
 from voxloom.errors import InvalidInput, StoreFull, Unavailable
@@ -32,7 +33,7 @@ class Uploads:
         keys = {upload_key(file_id): file_id for file_id in file_ids}
         found = await self._store.head_many(COLLECTION, list(keys))
         waiting = [
-            FileUploaded(subject=keys[key], project=DEFAULT_PROJECT, size=info.size, etag=info.etag, staged=key)
+            FileUploaded(subject=keys[key], project=LOCAL.project, size=info.size, etag=info.etag, staged=key)
             for key, info in found.items()
         ]
         for start in range(0, len(waiting), AT_ONCE):

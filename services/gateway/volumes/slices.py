@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from services.gateway.http.payloads import refused
 from services.gateway.volumes.blocks import Blocks
 from shared.files import COLLECTION, Located
 from shared.hdf5 import reader
@@ -19,6 +18,7 @@ from shared.hdf5.cuts import MOST_BYTES
 from shared.hdf5.helpers import Helper, Helpers
 from shared.objects.base import ObjectStore
 from shared.settings import Settings
+from shared.validation import refused
 from voxloom.errors import InvalidInput, NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
 

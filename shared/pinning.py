@@ -1,25 +1,46 @@
-"""From a client's request to the work it means: checked in the order that clients rely on, everything pinned."""
+"""From a client's request to the work it means: checked in the order that clients rely on, everything pinned.
+
+No request of HTTP is needed for that: whoever has runs done asks here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from messages.executions import AlgorithmPin, Work
 from messages.trainings import Checkpoint
-from services.gateway.context import Context
-from services.gateway.http.payloads import refused
-from shared import checkpoints
 from shared.algorithms import AlgorithmEntry, pin
 from shared.samples import files_of
+from shared.validation import refused
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
-from voxloom.models import BenchmarkRequest, ExecutionRequest, Parameter, TrainingRequest
+from voxloom.models import BenchmarkRequest, ExecutionRequest, Parameter, SampleRecord, TrainingRequest
 from voxloom.parameters import check_parameters, warnings
 
 LONGEST_TOKEN = 200
 _NAMED = 20
 """Ids that an error message names; its details have all."""
+
+
+class Inventory(Protocol):
+    """What there is for a run to use."""
+
+    @property
+    def cpu_fallback(self) -> bool:
+        """Whether the processor does where no worker has the device that is wanted."""
+
+    async def missing_files(self, file_ids: Sequence[str]) -> list[str]:
+        """Those that nobody may use."""
+
+    async def algorithm(self, algorithm_id: str) -> AlgorithmEntry:
+        """Raises NotFound."""
+
+    async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Raises NotFound."""
+
+    async def samples(self) -> Sequence[SampleRecord]:
+        """All of them."""
 
 
 class Devices(NamedTuple):
@@ -31,15 +52,15 @@ class Devices(NamedTuple):
     """Whether the one that was asked for will not do."""
 
 
-async def work_of(context: Context, request: ExecutionRequest, *, strict: bool = False) -> Work:
+async def work_of(inventory: Inventory, request: ExecutionRequest, *, strict: bool = False) -> Work:
     """Raises NotFound for files, algorithm, minor version and checkpoint, then InvalidInput for parameters; `strict`:
     also for a device that the algorithm does not support."""
-    if missing := await context.files.missing(request.input_dataset_ids):
+    if missing := await inventory.missing_files(request.input_dataset_ids):
         raise _files_not_found(missing)
-    chosen = await _chosen(context, request)
+    chosen = await _chosen(inventory, request)
     args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
     _check_token(request.session_token)
-    devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=context.settings.cpu_fallback)
+    devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=inventory.cpu_fallback)
     if strict and devices.passed_over:
         raise _unsupported_device(chosen.entry, request.execution_device_override or "")
     return Work(
@@ -59,19 +80,19 @@ async def work_of(context: Context, request: ExecutionRequest, *, strict: bool =
     )
 
 
-async def strict_work_of(context: Context, request: ExecutionRequest) -> Work:
+async def strict_work_of(inventory: Inventory, request: ExecutionRequest) -> Work:
     """The same, but a device that the algorithm does not support is refused."""
-    return await work_of(context, request, strict=True)
+    return await work_of(inventory, request, strict=True)
 
 
-async def training_of(context: Context, request: TrainingRequest) -> Work:
+async def training_of(inventory: Inventory, request: TrainingRequest) -> Work:
     """Raises NotFound for samples, their files, algorithm, minor version and checkpoint, then InvalidInput."""
     if not request.training_data:
         raise refused([{"loc": ["training_data"], "msg": "must name at least one sample"}])
-    await _check_samples(context, request.training_data)
-    chosen = await _chosen(context, request)
+    await _check_samples(inventory, request.training_data)
+    chosen = await _chosen(inventory, request)
     args = _checked(chosen.entry, chosen.entry.about.training_parameters, request.additional_parameters)
-    devices = choose_devices(chosen.entry, None, fall_back=context.settings.cpu_fallback)
+    devices = choose_devices(chosen.entry, None, fall_back=inventory.cpu_fallback)
     return Work(
         task="training",
         algorithm=chosen.algorithm,
@@ -90,11 +111,11 @@ async def training_of(context: Context, request: TrainingRequest) -> Work:
     )
 
 
-async def benchmark_of(context: Context, request: BenchmarkRequest) -> Work:
+async def benchmark_of(inventory: Inventory, request: BenchmarkRequest) -> Work:
     """Raises NotFound for algorithm, minor version and checkpoint, then InvalidInput for parameters."""
-    chosen = await _chosen(context, request)
+    chosen = await _chosen(inventory, request)
     args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
-    devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=context.settings.cpu_fallback)
+    devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=inventory.cpu_fallback)
     return Work(
         task="benchmark",
         algorithm=chosen.algorithm,
@@ -127,11 +148,11 @@ class _Chosen(NamedTuple):
     algorithm: AlgorithmPin
 
 
-async def _chosen(context: Context, request: ExecutionRequest | TrainingRequest | BenchmarkRequest) -> _Chosen:
-    entry = await context.algorithms.get(request.algorithm_id)
+async def _chosen(inventory: Inventory, request: ExecutionRequest | TrainingRequest | BenchmarkRequest) -> _Chosen:
+    entry = await inventory.algorithm(request.algorithm_id)
     algorithm = pin(entry, request.algorithm_minor_version)
     if request.checkpoint_id is not None:
-        checkpoint = await checkpoints.load(context.store, request.checkpoint_id)
+        checkpoint = await inventory.checkpoint(request.checkpoint_id)
         if checkpoint.algorithm_id != entry.algorithm_id:
             raise _of_another(checkpoint, entry)
     return _Chosen(entry, algorithm)
@@ -146,8 +167,8 @@ def _of_another(checkpoint: Checkpoint, entry: AlgorithmEntry) -> NotFound:
     )
 
 
-async def _check_samples(context: Context, sample_ids: Sequence[str]) -> None:
-    known = {sample.sample_id: sample for sample in await context.samples.all()}
+async def _check_samples(inventory: Inventory, sample_ids: Sequence[str]) -> None:
+    known = {sample.sample_id: sample for sample in await inventory.samples()}
     if missing := [one for one in dict.fromkeys(sample_ids) if one not in known]:
         raise NotFound(
             f"There are no such samples: {_named(missing)}. `GET /api/v0/sample/all` shows those there are.",
@@ -155,7 +176,7 @@ async def _check_samples(context: Context, sample_ids: Sequence[str]) -> None:
             details={"missing_sample_ids": missing},
         )
     wanted = [file_id for one in dict.fromkeys(sample_ids) for file_id in files_of(known[one])]
-    if gone := await context.files.missing(wanted):
+    if gone := await inventory.missing_files(wanted):
         raise NotFound(
             f"Files of the samples are not there any more: {_named(gone)}. Make the samples anew.",
             code="sample_files_not_found",

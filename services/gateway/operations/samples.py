@@ -1,0 +1,50 @@
+"""Samples come and go; the files that they name stay."""
+
+from __future__ import annotations
+
+from messages.samples import SampleCreated, SampleDeleted
+from services.gateway.context import Context
+from shared.caller import Caller
+from shared.samples import checked_files, files_of, folded_tags, load, remove, save
+from voxloom.errors import NotFound
+from voxloom.ids import new_id
+from voxloom.models import SampleRecord, SampleRequest, format_time, utc_now
+
+
+async def create(context: Context, caller: Caller, wanted: SampleRequest) -> SampleRecord:
+    """The sample is written before its files are looked for, so that whoever deletes one of them finds it."""
+    checked_files(wanted.files)
+    sample = SampleRecord(
+        sample_id=new_id(),
+        files=wanted.files,
+        tags=folded_tags(wanted.tags),
+        time_created=format_time(utc_now()),
+        project=caller.project,
+    )
+    await save(context.store, sample)
+    try:
+        await _check_files(context, sample)
+    except BaseException:
+        await remove(context.store, sample.sample_id)
+        raise
+    facts = {"tags": sample.tags, "file_count": len(files_of(sample))}
+    await context.publish(SampleCreated(subject=sample.sample_id, project=sample.project, **facts))
+    return sample
+
+
+async def _check_files(context: Context, sample: SampleRecord) -> None:
+    missing = await context.files.missing_now(files_of(sample))
+    if missing:
+        raise NotFound(
+            f"{len(missing)} of the files are not there: {', '.join(repr(one[:80]) for one in missing[:20])}. "
+            "Upload them first.",
+            code="sample_input_files_not_found",
+            details={"file_ids": missing, "missing_file_ids": missing},
+        )
+
+
+async def delete(context: Context, sample_id: str) -> None:
+    """Raises NotFound (`sample_not_found`)."""
+    sample = await load(context.store, sample_id)
+    await remove(context.store, sample.sample_id)
+    await context.publish(SampleDeleted(subject=sample.sample_id, project=sample.project))

@@ -1,0 +1,23 @@
+"""Who asks. It is found out in one place for each way in, and passed on to all that is done for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from messages.base import DEFAULT_PROJECT
+
+Right = Literal["read", "run", "deploy", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A person or a program, and the project that it asks for: what is made belongs to that."""
+
+    principal: str
+    project: str
+    rights: frozenset[Right]
+
+
+LOCAL = Caller("local", DEFAULT_PROJECT, frozenset(("read", "run", "deploy", "admin")))
+"""Everybody, where nobody has to say who they are; and the server itself, in what it does unasked."""
