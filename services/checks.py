@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from services import folders
 from shared.bus import topology
-from shared.platform import make_bus, make_store
+from shared.platform import datafolder, make_bus, make_store
 from shared.settings import Settings, load_settings
 from voxloom.errors import VoxloomError
 
@@ -29,14 +28,14 @@ def platform(*, data: Path | None = None, repair: bool = False) -> list[Seen]:
     was mended in that folder, and no more. Raises Misconfigured for settings that cannot be."""
     settings = load_settings() if data is None else load_settings(data=data)
     if repair:
-        return [Seen(*line) for line in folders.repair(settings)]
+        return [Seen(*line) for line in datafolder.repair(settings)]
     looks: list[Coroutine[Any, Any, Seen]] = []
     if settings.broker:
         looks.append(_look("broker", address_of(settings.broker.get_secret_value()), lambda: _try_bus(settings)))
     if settings.store:
         looks.append(_look("object store", address_of(settings.store), lambda: _try_store(settings)))
     there = asyncio.run(_all(looks)) if looks else []
-    return there + [Seen(*line) for line in folders.look(settings)]
+    return there + [Seen(*line) for line in datafolder.look(settings)]
 
 
 def data_folder() -> Path:

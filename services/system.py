@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from shared import platform, seats
 from shared.bus import topology
 from shared.bus.base import Bus
-from shared.bus.local import LocalBus
 from shared.objects import signed
 from shared.objects.base import COLLECTIONS, ObjectStore
-from shared.objects.local import LocalObjectStore
 from shared.ops import Ops
 from shared.room import Room
 from shared.service import Platform, Service
@@ -97,10 +95,10 @@ class System:
         return settings.worker_id if seat.number == 1 else f"{settings.worker_id}-{seat.number}"
 
     def _make(self, kind: type[Service], base: Platform) -> Service:
-        if kind.name == "gateway" and isinstance(base.store, LocalObjectStore):
+        if kind.name == "gateway" and (served := base.store.served) is not None:
             from services.gateway.service import Gateway
 
-            return Gateway(base, routes=signed.routes(base.store, limit=self._settings.max_file_bytes, room=base.room))
+            return Gateway(base, routes=signed.routes(served, limit=self._settings.max_file_bytes, room=base.room))
         return kind(base)
 
     async def _run(self, service: Service) -> None:
@@ -109,8 +107,8 @@ class System:
         self.services.append(service)
         if service.url:
             self.url = service.url
-            if isinstance(service.store, LocalObjectStore):
-                service.store.public_url = service.url
+            if (served := service.store.served) is not None:
+                served.public_url = service.url
 
     async def _show(self, ops: Ops) -> None:
         self._exits.push_async_callback(ops.stop)
@@ -164,8 +162,7 @@ class System:
                 if service.failed.done() and not service.failed.cancelled():
                     error = service.failed.exception()
                     raise ServiceDied(f"the {service.name} ({str(error).rstrip('.')})") from error
-                if not service.ready and isinstance(service.bus, LocalBus):
-                    # Elsewhere subscriptions come back once the broker does.
+                if not service.ready and not service.bus.reconnects:
                     raise ServiceDied(f"the {service.name} (it no longer hears what is said)")
             await asyncio.sleep(WATCH_SECS)
 

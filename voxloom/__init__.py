@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from voxloom import compat  # noqa: F401  # It fills the hook of voxloom.runner.frameworks, in every process of ours.
+
 if TYPE_CHECKING:
     from voxloom.checking import check
     from voxloom.client import AsyncClient, Client

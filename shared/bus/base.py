@@ -178,6 +178,11 @@ class Bus(ABC):
         """Gives dead letters back to the queues they came from, as new, and tells which. Of the others there is none,
         or its queue is gone. If it raises, some may have gone back, and may come twice."""
 
+    @property
+    def reconnects(self) -> bool:
+        """Whether a subscription that events no longer reach comes back by itself, once the broker does."""
+        return True
+
     @abstractmethod
     async def healthy(self) -> bool:
         """Whether a publish would succeed and every subscription made here is alive."""

@@ -146,6 +146,10 @@ class LocalBus(Bus):
         numbers = {int(one) for one in dead_letter_ids if _DEAD_LETTER_ID.fullmatch(one)}
         return {str(number) for number in await self._engine.replay(sorted(numbers))}
 
+    @property
+    def reconnects(self) -> bool:
+        return False
+
     async def healthy(self) -> bool:
         return self._running is not None and await self._running.healthy()
 

@@ -139,6 +139,11 @@ class ObjectStore(ABC):
         """Whether objects are files of this machine: then `checkout` of a large one costs nothing."""
         return False
 
+    @property
+    def served(self) -> ServedStore | None:
+        """The store itself, where it is our gateway that its signed URLs lead to."""
+        return None
+
     @abstractmethod
     async def put(
         self,
@@ -263,6 +268,21 @@ class ObjectStore(ABC):
     def complaint(self) -> str | None:
         """What is wrong with the store and only people can mend, in a few words."""
         return None
+
+
+class ServedStore(ObjectStore):
+    """One that nobody reaches from outside but through our gateway, which serves its signed URLs (signed.py)."""
+
+    public_url: str | None = None
+    """Where people reach the gateway; None: nobody knows yet."""
+
+    @property
+    def served(self) -> ServedStore:
+        return self
+
+    @abstractmethod
+    def check_signature(self, method: str, collection: str, key: str, query: Mapping[str, str]) -> None:
+        """Raises NotAllowed unless the query of a request comes from `presign` and is still good."""
 
 
 async def list_all(

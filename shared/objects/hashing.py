@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from shared.objects.base import CHUNK
-from shared.objects.embedded.threads import Pool
+from shared.objects.disk.threads import Pool
 from voxloom.digests import named
 
 Piece = bytes | memoryview

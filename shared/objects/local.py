@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import Literal
 
 from shared.expiry import ExpiryClock
-from shared.objects import signing, sweep
-from shared.objects.base import ANYWAY, CHUNK, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Sender, Upload
+from shared.objects import signing
+from shared.objects.base import ANYWAY, CHUNK, Condition, FileUpload, ObjectInfo, Page, Sender, ServedStore, Upload
 from shared.objects.checks import checked_bound, checked_collection, checked_range, checked_tags, is_expiring
-from shared.objects.embedded import table
+from shared.objects.disk.failures import closed
+from shared.objects.disk.reading import BlobReader
+from shared.objects.disk.sending import BlobSender, FileSender
+from shared.objects.embedded import sweep, table
 from shared.objects.embedded.aside import end, whatever
-from shared.objects.embedded.blobs import BlobReader, Blobs, BlobSender, Taken
+from shared.objects.embedded.blobs import Blobs, Taken
 from shared.objects.embedded.changes import Digested, Drop, Put, Retag
 from shared.objects.embedded.digesting import LOOK_BACK_SECS, Checks, Late, place_body
 from shared.objects.embedded.engine import Engine, in_time
-from shared.objects.embedded.failures import closed
 from shared.objects.embedded.folder import SCRATCH, Clocks
 from shared.objects.embedded.rows import (
     Draft,
@@ -43,7 +45,6 @@ from shared.objects.embedded.rows import (
     info_of,
     infos_of,
 )
-from shared.objects.embedded.sending import FileSender
 from shared.objects.embedded.writer import Statement
 from shared.sealed.watch import FOLDER_GONE
 from voxloom.digests import digest_of
@@ -62,10 +63,9 @@ _ROWS_AT_ONCE = 512
 log = logging.getLogger("voxloom.objects")
 
 
-class LocalObjectStore(ObjectStore):
+class LocalObjectStore(ServedStore):
     """Objects of up to `inline_limit` bytes are kept in the database, but for what is streamed or moved to data-store.
 
-    `public_url` is where people reach the gateway, which serves shared/objects/signed.py; it may be set later.
     `clock` gives seconds since 1970, `monotonic` those of a clock that only runs on. Besides the port's errors, `open`
     raises Misconfigured.
     """
@@ -312,7 +312,6 @@ class LocalObjectStore(ObjectStore):
         return signing.signed_url(self.public_url, self._now().secret, method, collection, key, until)
 
     def check_signature(self, method: str, collection: str, key: str, query: Mapping[str, str]) -> None:
-        """Raises NotAllowed unless the query of a request comes from `presign` and is still good."""
         signing.check_signature(self._now().secret, method, collection, key, query, self._clock())
 
     async def healthy(self) -> bool:

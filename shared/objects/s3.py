@@ -35,7 +35,7 @@ from shared.objects.cloud.place import S3Place, Spot
 from shared.objects.cloud.scratch import Scratch
 from shared.objects.cloud.sending import open_cached
 from shared.objects.cloud.uploads import Write
-from shared.objects.embedded.failures import closed
+from shared.objects.disk.failures import closed
 from voxloom.errors import InvalidInput, VoxloomError
 
 __all__ = ["S3ObjectStore", "S3Place"]

@@ -11,8 +11,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from shared.bodies import check_file_body, digest_said
-from shared.objects.base import ABSENT, EXPIRING, ObjectInfo
-from shared.objects.local import LocalObjectStore
+from shared.objects.base import ABSENT, EXPIRING, ObjectInfo, ServedStore
 from shared.objects.sending import digest_headers, send_body
 from shared.objects.signing import PATH
 from shared.ranges import NotModified, Part, Selection, Unsatisfiable, select
@@ -30,7 +29,7 @@ _BYTES = {
 }
 
 
-def routes(store: LocalObjectStore, *, limit: int | None = None, room: Room | None = None) -> list[web.RouteDef]:
+def routes(store: ServedStore, *, limit: int | None = None, room: Room | None = None) -> list[web.RouteDef]:
     """GET (with HEAD and Range) and PUT of signed URLs; an upload has `limit` bytes at most. Errors are answered here,
     as problem+json."""
 
@@ -44,7 +43,7 @@ def routes(store: LocalObjectStore, *, limit: int | None = None, room: Room | No
     return [web.get(path, _answering(get)), web.put(path, _answering(put))]
 
 
-async def _get(store: LocalObjectStore, request: web.Request) -> web.StreamResponse:
+async def _get(store: ServedStore, request: web.Request) -> web.StreamResponse:
     collection, key = _signed(store, "GET", request)
     info = await store.head(collection, key)
     selection = select(request.headers, info.size, info.etag)
@@ -77,7 +76,7 @@ def _response(info: ObjectInfo, selection: Selection, length: int) -> web.Stream
 async def _send(
     request: web.Request,
     response: web.StreamResponse,
-    store: LocalObjectStore,
+    store: ServedStore,
     collection: str,
     info: ObjectInfo,
     wanted: range,
@@ -89,7 +88,7 @@ async def _send(
         raise ConnectionResetError("the object could not be read to its end") from error
 
 
-async def _put(store: LocalObjectStore, request: web.Request, limit: int | None, room: Room) -> web.StreamResponse:
+async def _put(store: ServedStore, request: web.Request, limit: int | None, room: Room) -> web.StreamResponse:
     collection, key = _signed(store, "PUT", request)
     check_file_body(request.headers)
     digest = digest_said(request.headers)
@@ -103,7 +102,7 @@ async def _put(store: LocalObjectStore, request: web.Request, limit: int | None,
     return response
 
 
-def _signed(store: LocalObjectStore, method: str, request: web.Request) -> tuple[str, str]:
+def _signed(store: ServedStore, method: str, request: web.Request) -> tuple[str, str]:
     """Collection and key of a request that may have them. Raises NotAllowed."""
     collection, key = request.match_info["collection"], request.match_info["key"]
     store.check_signature(method, collection, key, request.query)

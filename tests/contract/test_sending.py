@@ -19,7 +19,7 @@ from aiohttp import web
 from shared.listening import Site
 from shared.objects import sending
 from shared.objects.base import CHUNK
-from shared.objects.embedded.blobs import BlobReader
+from shared.objects.disk.reading import BlobReader
 from shared.objects.local import LocalObjectStore
 from shared.objects.sending import send_body
 from shared.ranges import Part, select

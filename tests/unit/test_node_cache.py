@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 
 from shared.objects.cloud.cache import Fetch, NodeCache, Part, Write
-from shared.objects.embedded.threads import Pool
+from shared.objects.disk.threads import Pool
 from voxloom.errors import StoreFull, StoreUnavailable
 
 MIB = 1 << 20

@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from voxloom.runner import frameworks
+
 PATH = Path(__file__).parent / "path"
 """The folder to import `compox` from."""
 
@@ -21,3 +23,12 @@ def install() -> None:
         sys.path.insert(0, place)
     others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != place]
     os.environ["PYTHONPATH"] = os.pathsep.join([place, *others])
+
+
+def _instead(name: str) -> str | None:
+    from voxloom.compat.absent import INSTEAD
+
+    return INSTEAD.get(name)
+
+
+frameworks.add(frameworks.Framework(str(PATH), _instead))

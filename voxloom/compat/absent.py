@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from voxloom.runner.frameworks import gone
+
 INSTEAD = {
     "algorithm_cache": "nothing: processes are kept warm by the worker",
     "data_cache": "sessions: save_item_to_session, load_item_from_session",
@@ -39,13 +41,6 @@ INSTEAD = {
     "store_algorithm": "`voxloom deploy FOLDER`, or Client().deploy(...)",
     "deploy_from_zip": "`voxloom deploy ZIP`, or Client().deploy(...)",
 }
-
-
-def gone(where: str, name: str) -> AttributeError:
-    """What to raise for a name that is not there; it says what to use instead, where that is known."""
-    instead = INSTEAD.get(name)
-    hint = f" Use {instead}." if instead else ""
-    return AttributeError(f"{where} has no {name!r} here.{hint}")
 
 
 def missing(module: str, name: str) -> Exception:

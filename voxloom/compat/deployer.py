@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from voxloom.bundle import PYPROJECT
-from voxloom.compat.absent import gone
 from voxloom.compat.uuids import generate_uuid
 from voxloom.manifest import read_folder
+from voxloom.runner.frameworks import gone
 
 
 class _Absent(type):

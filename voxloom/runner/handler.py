@@ -18,7 +18,6 @@ from typing import Any, Protocol, get_args
 
 import numpy as np
 
-from voxloom.compat.absent import gone
 from voxloom.errors import InvalidInput
 from voxloom.imagemeta import Meta
 from voxloom.runner import hdf5
@@ -30,6 +29,7 @@ from voxloom.runner.exceptions import (
     kind_of,
 )
 from voxloom.runner.fileitems import encode_item, read_item
+from voxloom.runner.frameworks import gone
 from voxloom.runner.inheritance import Inheritance
 from voxloom.runner.logger import Level, RunLogger
 from voxloom.runner.plain import plain_dict

@@ -1,6 +1,6 @@
 """An algorithm's folder as what Python imports from: first, alone, nothing in it rewritten.
 
-Behind it come the names of Compox (voxloom/compat), which many algorithms were written for.
+Behind it come the names of other frameworks that algorithms were written for (frameworks.py).
 
 The folder is first on `sys.path`, so `import utils`, `from pkg.sub import f` work as they do at the author's desk.
 Runner.py is loaded as the module `Runner` and, at the same time, as the package `Runner` over the whole folder, so
@@ -23,7 +23,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from voxloom import compat
+from voxloom.runner import frameworks
 
 RUNNER = "Runner"
 FOLDER_VARIABLE = "RUNNER_MODULE_DIR"
@@ -44,7 +44,7 @@ class ModuleUnusable(Exception):
 def install(folder: Path) -> None:
     """Makes `folder` the place where this process, and the Python processes it starts, import from first."""
     uninstall()
-    ours = [str(folder), str(compat.PATH)]
+    ours = [str(folder), *frameworks.paths()]
     sys.path[:0] = ours
     sys.meta_path.insert(0, _Finder(folder))
     os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *_python_path_without(ours)])
@@ -56,10 +56,11 @@ def uninstall() -> None:
     """Takes the folder off the import path again, also of children to come. Modules that are loaded stay loaded."""
     for finder in [finder for finder in sys.meta_path if isinstance(finder, _Finder)]:
         sys.meta_path.remove(finder)
-        for place in (str(finder.folder), str(compat.PATH)):
+        ours = [str(finder.folder), *frameworks.paths()]
+        for place in ours:
             if place in sys.path:
                 sys.path.remove(place)
-        os.environ["PYTHONPATH"] = os.pathsep.join(_python_path_without([str(finder.folder), str(compat.PATH)]))
+        os.environ["PYTHONPATH"] = os.pathsep.join(_python_path_without(ours))
         os.environ.pop(FOLDER_VARIABLE, None)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
-from voxloom.compat.absent import gone
 from voxloom.errors import NotFound
 from voxloom.runner.exceptions import TrainingError, WrongType, kind_of
+from voxloom.runner.frameworks import gone
 
 Entry = dict[str, list[str]]
 """Under each key the ids of its files."""

@@ -6,11 +6,9 @@ lock            held while a process has the bus open
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from shared.bus.embedded.failures import in_use, newer, unusable
 from shared.bus.embedded.journal import Journal, NewerJournal
 from shared.bus.embedded.queues import Bindings
 from shared.bus.embedded.rows import Backlog, QueueRow, Wanted
+from shared.sealed.lock import held, lock
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,13 @@ def claim(folder: Path) -> Claim:
     """Raises Misconfigured, with a sentence for whoever starts the server."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = _lock(folder)
+        descriptor = lock(folder, in_use)
     except OSError as error:
         raise unusable(folder, error) from error
     try:
-        return _open(folder, lock)
+        return _open(folder, descriptor)
     except BaseException as error:
-        os.close(lock)
+        os.close(descriptor)
         if isinstance(error, NewerJournal):
             raise newer(folder, error) from error
         if isinstance(error, OSError | sqlite3.Error):
@@ -58,31 +57,16 @@ def claim(folder: Path) -> Claim:
         raise
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> AbstractContextManager[None]:
     """Claims the folder for a while, without opening anything in it. Raises Misconfigured while somebody has it."""
-    descriptor = _lock(folder)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+    return held(folder, in_use)
 
 
-def _lock(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise in_use(folder) from None
-    return descriptor
-
-
-def _open(folder: Path, lock: int) -> Claim:
+def _open(folder: Path, descriptor: int) -> Claim:
     journal = Journal(folder)
     try:
         return Claim(
-            lock=lock,
+            lock=descriptor,
             journal=journal,
             queues=_queues(journal),
             last_delayed=journal.tables.last_delayed(),

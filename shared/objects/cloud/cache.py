@@ -21,8 +21,8 @@ from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
 
-from shared.objects.embedded.blobs import Replaced
-from shared.objects.embedded.threads import Pool
+from shared.objects.disk.placing import READ_ONLY, Replaced
+from shared.objects.disk.threads import Pool
 from voxloom.errors import StoreUnavailable
 
 STALLED_SECS = 120.0
@@ -30,7 +30,6 @@ STALLED_SECS = 120.0
 
 _PART = ".part"
 _IN_USE = "in-use"
-_READ_ONLY = 0o444
 _LOOK_EVERY = (0.02, 0.5)
 _TRIM_PORTION = 32
 """A process looks for what is too much once it has added such a portion of the limit."""
@@ -69,7 +68,7 @@ class Part:
         with self._alone:
             if self._descriptor is None:
                 return 0
-            os.fchmod(self._descriptor, _READ_ONLY)
+            os.fchmod(self._descriptor, READ_ONLY)
             size = os.fstat(self._descriptor).st_size
             try:
                 use(self._path)

@@ -16,7 +16,7 @@ from shared.objects.cloud.crew import crew
 from shared.objects.cloud.errors import FAILURES, code_behind, told
 from shared.objects.cloud.infos import bare, quoted
 from shared.objects.cloud.place import Spot
-from shared.objects.embedded.threads import Pool
+from shared.objects.disk.threads import Pool
 from voxloom.errors import Conflict, StoreUnavailable, VoxloomError
 
 PARTS_AT_ONCE = 6

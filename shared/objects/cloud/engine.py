@@ -21,8 +21,8 @@ from shared.objects.cloud.place import S3Place, Spot
 from shared.objects.cloud.presigning import Presigner
 from shared.objects.cloud.scratch import Scratch
 from shared.objects.cloud.uploads import Uploads
-from shared.objects.embedded.blobs import Replaced, place
-from shared.objects.embedded.threads import Pool
+from shared.objects.disk.placing import Replaced, place
+from shared.objects.disk.threads import Pool
 from shared.objects.hashing import digest_at
 from shared.objects.refusals import damaged
 from voxloom.digests import digest_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.objects.base import FileUpload
 from shared.objects.cloud.parts import size_for
-from shared.objects.embedded.threads import Pool
+from shared.objects.disk.threads import Pool
 from voxloom.errors import InvalidInput
 
 

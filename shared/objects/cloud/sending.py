@@ -7,21 +7,8 @@ import os
 from shared.objects.base import ObjectInfo, Sender
 from shared.objects.cloud.engine import Engine
 from shared.objects.cloud.place import Spot
-from shared.objects.embedded.blobs import BlobReader, BlobSender
-from shared.objects.embedded.threads import Pool
-
-
-class CachedSender(Sender):
-    def __init__(self, pool: Pool, info: ObjectInfo, sender: BlobSender) -> None:
-        self.info = info
-        self._pool = pool
-        self._sender = sender
-
-    async def send(self, start: int, stop: int) -> int:
-        return await self._pool.run(self._sender.send, start, stop)
-
-    def close(self) -> None:
-        self._pool.later(self._sender.close)
+from shared.objects.disk.reading import BlobReader
+from shared.objects.disk.sending import BlobSender, FileSender
 
 
 async def open_cached(engine: Engine, spot: Spot, socket: int) -> Sender | None:
@@ -31,7 +18,7 @@ async def open_cached(engine: Engine, spot: Spot, socket: int) -> Sender | None:
     if reader is None:
         os.close(socket)
         return None
-    return CachedSender(engine.pool, info, BlobSender(reader, socket))
+    return FileSender(engine.pool, info, BlobSender(reader, socket))
 
 
 def _open(engine: Engine, spot: Spot, info: ObjectInfo) -> BlobReader | None:

@@ -25,7 +25,7 @@ from shared.objects.cloud.errors import CLASHED_CODES, code_behind
 from shared.objects.cloud.infos import DIGEST, MARK, from_head, from_write, quoted
 from shared.objects.cloud.parts import Blocks
 from shared.objects.cloud.place import Spot
-from shared.objects.embedded.threads import Pool
+from shared.objects.disk.threads import Pool
 from shared.objects.hashing import Running
 from shared.objects.refusals import digest_mismatch, not_written
 from voxloom.digests import digest_of

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.expiry import DAY
-from shared.objects.embedded.blobs import sync_folder
+from shared.objects.disk.placing import sync_folder
 
 EVERY_SECS = DAY
 AT_STOP_SECS = 3600.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import stat
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -17,18 +16,16 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
-from shared.objects.base import CHUNK, FileUpload
-from shared.objects.embedded.failures import closed
+from shared.objects.base import FileUpload
+from shared.objects.disk.failures import closed
+from shared.objects.disk.placing import READ_ONLY, Replaced, place, sync_folder
+from shared.objects.disk.reading import BlobReader
 from shared.objects.embedded.rows import Row
-from shared.objects.embedded.takeover import READ_ONLY, bring
+from shared.objects.embedded.takeover import bring
 from shared.objects.embedded.writeback import Writeback, sync_files
-from voxloom.errors import InvalidInput, StoreUnavailable
+from voxloom.errors import InvalidInput
 
 _PIECES_PER_CALL = 512
-
-
-class Replaced(Exception):
-    """The file is gone, since its object was replaced or deleted after its row was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,68 +204,6 @@ class BlobWriter:
             self._descriptor = None
 
 
-class BlobReader:
-    """A stretch of an open file, which stays as it is when the object is replaced or deleted."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor: int | None = os.open(path, os.O_RDONLY)
-        self._lock = Lock()
-
-    def read(self, start: int, stop: int) -> list[bytes]:
-        """The bytes from `start` up to `stop`, in pieces of CHUNK."""
-        with self._lock:
-            if self._descriptor is None:
-                raise closed()
-            bounds = ((at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK))
-            return [_read_all(self._descriptor, first, last) for first, last in bounds]
-
-    def send(self, socket: int, start: int, stop: int) -> int:
-        """How many bytes a socket that does not block took."""
-        sent = 0
-        with self._lock:
-            if self._descriptor is None:
-                raise closed()
-            while start + sent < stop:
-                try:
-                    count = os.sendfile(socket, self._descriptor, start + sent, stop - start - sent)
-                except BlockingIOError:
-                    break
-                if not count:
-                    raise _too_short()
-                sent += count
-        return sent
-
-    def close(self) -> None:
-        with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
-
-
-class BlobSender:
-    """A file and the socket it goes to, which must not block. The descriptor is the sender's own from now on."""
-
-    def __init__(self, reader: BlobReader, socket: int) -> None:
-        self._reader = reader
-        self._socket: int | None = socket
-        self._lock = Lock()
-
-    def send(self, start: int, stop: int) -> int:
-        """How many of the bytes from `start` up to `stop` the socket took before it was full."""
-        with self._lock:
-            if self._socket is None:
-                raise closed()
-            return self._reader.send(self._socket, start, stop)
-
-    def close(self) -> None:
-        """Waits for the bytes that are being sent: the number of a descriptor that was closed may soon be another's."""
-        with self._lock:
-            self._reader.close()
-            if self._socket is not None:
-                os.close(self._socket)
-                self._socket = None
-
-
 def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
     """Writes all of the pieces, without joining them. Returns how many bytes that was."""
     rest = deque(memoryview(piece) for piece in pieces if piece)
@@ -281,66 +216,6 @@ def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
         if done:
             rest[0] = rest[0][done:]
     return total
-
-
-def place(target: Path, source: Path | bytes) -> None:
-    """Puts a file, as a link where that can be, or bytes at `target`, in one step; what was there before goes.
-
-    Raises Replaced.
-    """
-    if not isinstance(source, bytes) and _is_linked(source, target):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        if isinstance(source, bytes):
-            temporary.write_bytes(source)
-            temporary.chmod(READ_ONLY)
-        else:
-            _link(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        # Renaming a link over another link to the same file does nothing: the temporary name would stay.
-        temporary.unlink(missing_ok=True)
-
-
-def _is_linked(source: Path, target: Path) -> bool:
-    """The short way, where `target` is free and its folder is there."""
-    try:
-        os.link(source, target)
-    except OSError:
-        return False
-    return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes sure that the names in a folder are there after a crash."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise Replaced from None
-    except OSError:  # Another file system, or one without links, or too many of them.
-        shutil.copyfile(source, target)
-        target.chmod(READ_ONLY)
-
-
-def _read_all(descriptor: int, start: int, stop: int) -> bytes:
-    piece = os.pread(descriptor, stop - start, start)
-    if len(piece) < stop - start:
-        raise _too_short()
-    return piece
-
-
-def _too_short() -> StoreUnavailable:
-    return StoreUnavailable("The file of an object is shorter than it was when it was stored; look at the disk.")
 
 
 def _size(source: Path) -> int:

@@ -13,10 +13,11 @@ from pathlib import Path
 from threading import Event, Lock, get_native_id
 from typing import NamedTuple
 
-from shared.objects.embedded.blobs import Blobs, place
+from shared.objects.disk.placing import place
+from shared.objects.disk.threads import Pool
+from shared.objects.embedded.blobs import Blobs
 from shared.objects.embedded.changes import Digested
 from shared.objects.embedded.rows import Address, Row, etag_of
-from shared.objects.embedded.threads import Pool
 from shared.objects.hashing import GivenUp, digest_at
 from shared.objects.refusals import damaged
 from voxloom.errors import Damaged, StoreUnavailable

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.objects.base import ANYWAY, Condition
+from shared.objects.disk.placing import Replaced
+from shared.objects.disk.threads import Pool
 from shared.objects.embedded import backup, kept, table
-from shared.objects.embedded.blobs import Blobs, Replaced
+from shared.objects.embedded.blobs import Blobs
 from shared.objects.embedded.cache import Cache
 from shared.objects.embedded.changes import Change, check_condition
 from shared.objects.embedded.folder import DATABASE, Claim, Clocks, claim
 from shared.objects.embedded.intake import Arrived, Intake
+from shared.objects.embedded.readers import Readers
 from shared.objects.embedded.rows import Address, Row
-from shared.objects.embedded.threads import Pool, Readers
 from shared.objects.embedded.writer import Statement, Writer
 from voxloom.errors import NotFound, StoreUnavailable
 

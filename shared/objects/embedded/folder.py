@@ -11,26 +11,27 @@ lock             held while a process has the store open
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from shared.expiry import ExpiryClock, begun_at
+from shared.objects.disk.placing import sync_folder
 from shared.objects.embedded import kept, table
-from shared.objects.embedded.blobs import Blobs, sync_folder
+from shared.objects.embedded.blobs import Blobs
 from shared.objects.embedded.manifest import Manifest
 from shared.objects.embedded.quarantine import Quarantine
 from shared.sealed.guard import Guard
 from shared.sealed.inspection import damaged
+from shared.sealed.lock import held, lock
 from voxloom.errors import Misconfigured
 
 DATABASE = "objects.sqlite"
@@ -72,22 +73,22 @@ def claim(folder: Path, blobs: Blobs, clocks: Clocks) -> Claim:
     """Makes the folder ready. Raises Misconfigured, with a sentence for whoever starts the server."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = _lock(folder)
+        descriptor = lock(folder, _in_use)
     except OSError as error:
         raise _unusable(folder, error) from error
     try:
         blobs.prepare()
-        made = _claimed(folder, blobs, clocks, lock)
+        made = _claimed(folder, blobs, clocks, descriptor)
         _renew_scratch(folder, blobs.mark)
         return made
     except BaseException as error:
-        os.close(lock)
+        os.close(descriptor)
         if isinstance(error, OSError | sqlite3.Error):
             raise _unusable(folder, error) from error
         raise
 
 
-def _claimed(folder: Path, blobs: Blobs, clocks: Clocks, lock: int) -> Claim:
+def _claimed(folder: Path, blobs: Blobs, clocks: Clocks, descriptor: int) -> Claim:
     guard = Guard(folder / DATABASE)
     guard.inspect(is_used=blobs.has_any() or (folder / KEY).exists())
     connection = table.connect(folder / DATABASE)
@@ -105,7 +106,7 @@ def _claimed(folder: Path, blobs: Blobs, clocks: Clocks, lock: int) -> Claim:
         guard.close(connection)
         raise
     guard.watch.keep(blobs.folder)
-    return Claim(lock, connection, guard, secret, expiry, _manifest(folder, connection), born)
+    return Claim(descriptor, connection, guard, secret, expiry, _manifest(folder, connection), born)
 
 
 def _manifest(folder: Path, connection: sqlite3.Connection) -> Manifest:
@@ -129,26 +130,9 @@ def clear_left(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> AbstractContextManager[None]:
     """Claims the folder for a while, without opening anything in it. Raises Misconfigured while somebody has it."""
-    descriptor = _lock(folder)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Misconfigured(
-            f"Another process has the object store in {folder} open; stop it, or set `data` to another folder."
-        ) from None
-    return descriptor
+    return held(folder, _in_use)
 
 
 def _renew_scratch(folder: Path, mark: str) -> None:
@@ -204,6 +188,12 @@ def _write_secret(path: Path, secret: bytes) -> None:
         os.fsync(descriptor)
     temporary.rename(path)
     sync_folder(path.parent)
+
+
+def _in_use(folder: Path) -> Misconfigured:
+    return Misconfigured(
+        f"Another process has the object store in {folder} open; stop it, or set `data` to another folder."
+    )
 
 
 def _unusable(folder: Path, error: OSError | sqlite3.Error) -> Misconfigured:

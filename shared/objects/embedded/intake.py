@@ -7,8 +7,8 @@ import asyncio
 import os
 from dataclasses import dataclass
 
+from shared.objects.disk.threads import Pool
 from shared.objects.embedded.blobs import Blobs, BlobWriter
-from shared.objects.embedded.threads import Pool
 from shared.objects.hashing import Running
 from shared.objects.refusals import digest_mismatch, too_large
 from voxloom.digests import digest_of

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.expiry import DAY
-from shared.objects.embedded.blobs import Blobs, sync_folder
+from shared.objects.disk.placing import sync_folder
+from shared.objects.embedded.blobs import Blobs
 
 KEEP_SECS = 2 * DAY
 """A start may move the clock by a day: with two, a healthy index has not known a file for a day at the least."""

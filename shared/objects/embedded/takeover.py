@@ -13,11 +13,9 @@ import signal
 from pathlib import Path
 
 from shared.copying import copy_bytes
+from shared.objects.disk.placing import READ_ONLY
 from shared.objects.embedded.writeback import begin
 from voxloom.regular import opened
-
-READ_ONLY = 0o444
-"""Objects are handed out as hard links: a stray write to one must fail."""
 
 
 def bring(source: Path, target: Path, *, settled: bool) -> None:

@@ -15,9 +15,9 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
+from shared.objects.disk.failures import FAILURES, closed, unavailable
 from shared.objects.embedded import table
 from shared.objects.embedded.changes import Change, Fold, addresses, files_of
-from shared.objects.embedded.failures import FAILURES, closed, unavailable
 from shared.objects.embedded.manifest import Manifest
 from shared.objects.embedded.rows import Address, Row
 from shared.sealed.guard import Guard

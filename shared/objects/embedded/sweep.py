@@ -8,12 +8,13 @@ import sqlite3
 from pathlib import Path
 
 from shared.expiry import DAY
+from shared.objects.disk.threads import Pool
 from shared.objects.embedded import table
 from shared.objects.embedded.blobs import Blobs
 from shared.objects.embedded.changes import Expire
 from shared.objects.embedded.folder import clear_left
 from shared.objects.embedded.quarantine import KEEP_SECS, Quarantine
-from shared.objects.embedded.threads import Pool, Readers
+from shared.objects.embedded.readers import Readers
 from shared.objects.embedded.writer import Writer
 
 STEP = 200

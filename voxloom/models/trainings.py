@@ -1,0 +1,101 @@
+"""Trainings, and the checkpoints that they leave."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, FailFast, Field
+
+from voxloom.models.runs import Status, Waiting, dict_if_none
+from voxloom.models.times import Time, TimeOrEmpty
+from voxloom.values import RunError, Value
+
+
+class TrainingRequest(Value):
+    """What a client sends to start a training."""
+
+    algorithm_id: str
+    training_data: Annotated[list[str], FailFast()]
+    """Ids of samples."""
+    checkpoint_id: str | None = None
+    algorithm_minor_version: str | None = None
+    tags: list[str] = []
+    additional_parameters: Annotated[dict[str, Any], BeforeValidator(dict_if_none)] = {}
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+
+class TrainingResponse(Value):
+    training_id: str
+    warnings: list[str] = []
+    """What is odd, but no error: parameters that are not declared."""
+
+
+class TrainingRecord(Value):
+    """One training. Before the end `time_completed` is null and `state` what the algorithm says of itself."""
+
+    training_id: str
+    algorithm_id: str
+    status: Status
+    progress: float = 0.0
+    time_started: Time | None
+    time_completed: Time | None = None
+    log: str | None = None
+    training_data: list[str]
+    additional_parameters: dict[str, Any] | None = None
+    state: dict[str, Any] = {}
+    tags: list[str] = []
+    checkpoint_id: str | None = None
+    algorithm_minor_version: str | None = None
+    output_checkpoint_ids: list[str] = []
+    # Ours.
+    time_submitted: TimeOrEmpty = ""
+    waiting: Waiting | None = None
+    algorithm_name: str = ""
+    algorithm_major_version: str = ""
+    project: str = "default"
+    attempt: int = 0
+    worker_id: str | None = None
+    resolved_execution_device: str | None = None
+    execution_card: str | None = None
+    resolved_parameters: dict[str, Any] = {}
+    queue_seconds: float | None = None
+    run_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    stop_requested: bool = False
+    error: RunError | None = None
+
+
+class TrainingSummary(Value):
+    """One row of a list of trainings."""
+
+    training_id: str
+    algorithm_id: str
+    algorithm_name: str
+    algorithm_major_version: str
+    algorithm_minor_version: str | None
+    status: Status
+    progress: float
+    time_started: Time | None
+    time_completed: TimeOrEmpty
+    project: str
+    attempt: int
+    time_submitted: TimeOrEmpty = ""
+    error: RunError | None = None
+
+
+class CheckpointRecord(Value):
+    """Assets that an execution or a training can begin with in place of the algorithm's own."""
+
+    checkpoint_id: str
+    training_id: str
+    parent_algorithm_id: str
+    created_at: Time
+    properties: dict[str, Any]
+    tags: list[str] = []
+    parent_checkpoint_id: str | None = None
+    # Ours.
+    algorithm_name: str = ""
+    algorithm_major_version: str = ""
+    algorithm_minor_version: str = ""
+    asset_paths: list[str] = []
+    project: str = "default"
