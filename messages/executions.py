@@ -73,6 +73,8 @@ class Result(Value):
     """How many files the attempt has posted."""
     run_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    began: Moment | None = None
+    """When the author's code began, of a run that was over before `started` was said: then it is not said any more."""
     error: RunError | None = None
     state: dict[str, Any] = {}
     """The newest that the author's code has said of itself with `set_state`."""

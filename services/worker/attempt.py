@@ -91,6 +91,7 @@ class Attempt:
         self._killer: asyncio.TimerHandle | None = None
         self._killing: asyncio.Task[None] | None = None
         self._overdue = False
+        self._said: ExecutionStarted | None = None
         limit = narrower(assignment.work.wall_time, node.settings.max_wall_time)
         self._wall_time = WallTime(limit, self._on_time_over)
         self._progress = 0.0
@@ -169,7 +170,7 @@ class Attempt:
         try:
             ended = await self._end_of(run_files, log)
             result = await self._result(ended, log, run_files, time.monotonic() - begun)
-            return self.report(self._outcome(ended), result)
+            return self.report(self._outcome(ended), self._with_begin(result))
         finally:
             self._node.materials.end(run_files)
 
@@ -221,9 +222,17 @@ class Attempt:
         """Only a loss after this counts, and a run that brings the whole server down must not do so for ever: a later
         attempt begins when it is known to have begun."""
         first = self.number == 1
-        self._node.outbox.put(self._started(), soon=first)
+        self._said = self._started()
+        self._node.outbox.put(self._said, soon=first)
         if not first:
             await self._node.outbox.drained(SAID_SECS)
+
+    def _with_begin(self, result: Result) -> Result:
+        """Of a short run, one event less is said: everybody who hears it has its end at the same moment."""
+        said = self._said
+        if said is None or not self._node.outbox.take_back(said):
+            return result
+        return result.model_copy(update={"began": said.time})
 
     async def _begin_learning(self, run_files: RunFiles) -> Learning:
         """Raises NotFound where the checkpoint to begin with is gone."""

@@ -19,7 +19,8 @@ from voxloom.models import RunError
 log = logging.getLogger("voxloom.worker")
 
 _AT_ONCE = 200
-_SOON = 0.005
+_SOON = 0.02
+"""Seconds. What a short run says in them goes in one piece; nobody notices that a long one says it later."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
@@ -30,6 +31,8 @@ class Outbox:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._events: deque[Event] = deque()
+        self._leaving = 0
+        """So many of the first are on their way."""
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -46,6 +49,14 @@ class Outbox:
             self._filled.set()
         elif not self._filled.is_set():
             asyncio.get_running_loop().call_later(_SOON, self._filled.set)
+
+    def take_back(self, event: Event) -> bool:
+        """Whether it was still here: then it is not said any more."""
+        for place, waiting in enumerate(self._events):
+            if waiting is event and place >= self._leaving:
+                del self._events[place]
+                return True
+        return False
 
     async def run(self) -> None:
         failures = 0
@@ -65,6 +76,7 @@ class Outbox:
         at_once = _AT_ONCE
         while self._events:
             batch = [self._events[index] for index in range(min(at_once, len(self._events)))]
+            self._leaving = len(batch)
             try:
                 await self._bus.publish(*batch)
             except Unavailable:
@@ -77,6 +89,7 @@ class Outbox:
                 continue
             for _ in batch:
                 self._events.popleft()
+            self._leaving = 0
         self._filled.clear()
         self._empty.set()
 

@@ -6,6 +6,7 @@ the events does not matter, nor does it matter how often one is folded.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from messages.base import DEFAULT_PROJECT, Event
@@ -108,7 +109,7 @@ def fold(state: RunState | None, event: Event) -> RunState:
         case ExecutionAssigned():
             return _advance(state, _assigned(event))
         case ExecutionStarted():
-            return _advance(_begin(state, event), _running(event))
+            return _advance(_begin(state, event, event.time), _running(event))
         case ExecutionRequeued():
             return _advance(state, _requeued(event))
         case ExecutionCompleted() | ExecutionFailed() | ExecutionStopped():
@@ -162,8 +163,8 @@ def _requeued(event: ExecutionRequeued) -> Stage:
     )
 
 
-def _begin(state: RunState, event: ExecutionStarted) -> RunState:
-    beginning = Beginning(event.epoch, event.attempt, event.time)
+def _begin(state: RunState, event: ExecutionStarted | ExecutionEnded, time: datetime) -> RunState:
+    beginning = Beginning(event.epoch, event.attempt, time)
     if state.began is not None and state.began >= beginning:
         return state
     return state.model_copy(update={"began": beginning})
@@ -180,7 +181,8 @@ def _end(state: RunState, event: ExecutionEnded) -> RunState:
         card=event.result.card,
         result=event.result,
     )
-    return _advance(state, stage)
+    told = event.result.began
+    return _advance(state if told is None else _begin(state, event, told), stage)
 
 
 def _save(state: RunState, event: TrainingCheckpointSaved) -> RunState:

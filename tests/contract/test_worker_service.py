@@ -16,10 +16,12 @@ from messages.executions import ExecutionFinished, ExecutionStarted
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
 from services.worker import devices, service
+from services.worker import outbox as outbox_module
 from services.worker.service import Replaced
 from tests.contract.platform_support import open_platform
 from tests.contract.worker_world import FakeProcess, WorkerWorld, make_world, until, worker_world
 from voxloom.errors import Unavailable
+from voxloom.models import utc_now
 from voxloom.runner import frames
 
 
@@ -34,6 +36,28 @@ async def test_an_assigned_run_is_begun_and_reported(world: WorkerWorld) -> None
     process.end("completed", outputs=["file"])
     report = await world.report("a")
     assert (report.outcome, report.result.outputs, world.began()) == ("completed", ["file"], [("a", 1)])
+
+
+async def test_a_run_that_is_soon_over_says_in_its_report_when_it_began(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given that nobody has heard yet that it has begun
+    monkeypatch.setattr(outbox_module, "_SOON", 60.0)
+    before = utc_now()
+    (await world.begin("a")).end()
+
+    report = await world.report("a")
+
+    assert report.result.began is not None
+    assert (before <= report.result.began <= report.time, world.heard.of(ExecutionStarted)) == (True, [])
+
+
+async def test_a_longer_run_says_that_it_has_begun(world: WorkerWorld) -> None:
+    process = await world.begin("a")
+    await world.heard.first(ExecutionStarted, subject="a")
+    process.end()
+
+    assert (await world.report("a")).result.began is None
 
 
 async def test_a_run_is_listed_from_its_claim_until_it_is_settled(world: WorkerWorld) -> None:
@@ -327,9 +351,10 @@ async def test_a_card_that_is_free_again_serves_the_next(carded: WorkerWorld) ->
 
 async def test_it_is_told_which_card_it_was(carded: WorkerWorld) -> None:
     await carded.assign("a", device_class="gpu")
-    (await carded.process_of("a")).end()
+    process = await carded.process_of("a")
+    started = await carded.heard.first(ExecutionStarted, subject="a")
+    process.end()
     result = (await carded.report("a")).result
-    (started,) = carded.heard.of(ExecutionStarted)
     assert (result.device, result.card, started.card) == ("cuda", "cuda:0", "cuda:0")
 
 

@@ -95,6 +95,7 @@ def folded(*events: Event) -> RunState:
 
 HISTORIES = {
     "completed at once": [requested(), assigned(1), started(1), ended(ExecutionCompleted, 1, outputs=["out"])],
+    "over before its begin was said": [requested(), assigned(1), ended(ExecutionCompleted, 1, began=at(1.25))],
     "lost, then completed by a later scheduler": [
         requested(), assigned(1), started(1), requeued(1), assigned(2, 2), started(2, 2),
         ended(ExecutionCompleted, 2, 2, outputs=["out"]),
@@ -230,3 +231,8 @@ def test_a_requeue_comes_after_the_start_of_its_attempt_whatever_their_ids() -> 
 
 def test_the_time_in_the_queue_goes_from_the_request_to_the_first_line_of_the_authors_code() -> None:
     assert execution_record(folded(requested(), assigned(1), started(1))).queue_seconds == 1.5
+
+
+def test_of_a_short_run_its_end_says_when_it_began() -> None:
+    record = execution_record(folded(*HISTORIES["over before its begin was said"]))
+    assert (record.time_started, record.queue_seconds) == ("2026-01-01T00:00:01.250000+00:00", 1.25)

@@ -55,6 +55,35 @@ async def outbox(bus: NotingBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_what_is_still_here_can_be_taken_back(bus: NotingBus, outbox: Outbox) -> None:
+    events = [requested(f"r{number}") for number in range(3)]
+    outbox.put(*events, soon=True)
+
+    assert (outbox.take_back(events[1]), outbox.take_back(events[1])) == (True, False)
+    outbox.put(finished("end"))
+    assert await outbox.drained(60.0)
+    assert [event.subject for event in bus.published] == ["r0", "r2", "end"]
+
+
+async def test_what_may_have_been_kept_is_not_taken_back(
+    bus: NotingBus, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 60.0)
+    tried = asyncio.Event()
+
+    def fail(_: Sequence[Event]) -> None:
+        tried.set()
+        raise BusUnavailable("gone")
+
+    bus.refuse = fail
+    event = requested("a")
+    outbox.put(event)
+    async with asyncio.timeout(60.0):
+        await tried.wait()
+
+    assert not outbox.take_back(event)
+
+
 async def test_everything_is_published_in_the_order_in_which_it_was_put(bus: NotingBus, outbox: Outbox) -> None:
     events = [requested(f"r{number}") for number in range(1000)]
     outbox.put(*events[:300], soon=True)
