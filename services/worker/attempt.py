@@ -22,8 +22,10 @@ from messages.executions import (
 )
 from messages.runs import of_task
 from messages.workers import Lane
+from services.worker.attemptlink import AttemptLink
 from services.worker.data import Materials, RunFiles
 from services.worker.devices import Device
+from services.worker.keptlog import keep
 from services.worker.learning import Learning, beginning_of, saved_before
 from services.worker.limits import WallTime
 from services.worker.notes import notes
@@ -32,14 +34,12 @@ from services.worker.outputs import check_outputs
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
 from services.worker.runlog import RunLog
-from services.worker.sessionitems import SessionItems
 from services.worker.threads import variables, wanted
 from services.worker.trees import give_back
 from shared import files
 from shared.bus.base import Bus
-from shared.objects.base import EXPIRING, FileUpload, ObjectStore
+from shared.objects.base import ObjectStore
 from shared.records.store import COLLECTIONS, RecordStore, log_key
-from shared.samples import file_ids_in
 from shared.settings import Settings
 from voxloom.errors import Unavailable, VoxloomError
 from voxloom.limits import narrower
@@ -47,8 +47,6 @@ from voxloom.models import RunError
 from voxloom.runner import frames
 from voxloom.runner.output import format_lines
 
-INLINE_LOG = 16 << 10
-"""Characters of log that travel in the report itself; a longer log lies in the store beside it."""
 PROCESS_TRIES = 3
 SAID_SECS = 5.0
 """How long a later attempt waits until it is known that it begins: not for ever, the bus may be away."""
@@ -209,7 +207,7 @@ class Attempt:
             if self._called_off():
                 return frames.Ended(run=self.run, outcome="stopped")
             self._process = process
-            link = _Link(self, run_files, log, learning, process)
+            link = AttemptLink(self, run_files, log, learning, process)
             self._wall_time.begin()
             return await process.run(self._frame(module_dir, run_files), link)
         finally:
@@ -350,7 +348,8 @@ class Attempt:
         if (over := self._wall_time.error) is not None:
             log.append(format_lines(time.time(), "ERROR", over.message))
         log.add_dropped(ended.log_dropped)
-        text, key = await self._keep_log(log)
+        store, place = self._node.store, COLLECTIONS[self.assignment.work.task]
+        text, key = await keep(log, store, place, log_key(self.run, self.number))
         stopped = self._outcome(ended) in ("stopped", "released")
         return Result(
             outputs=[] if over else ended.outputs,
@@ -366,20 +365,6 @@ class Attempt:
             state=self._state,
             data=ended.data,
         )
-
-    async def _keep_log(self, log: RunLog) -> tuple[str, str | None]:
-        await log.finish()
-        text = await log.head_and_tail(INLINE_LOG)
-        if log.characters <= INLINE_LOG:
-            return text, None
-        key = log_key(self.run, self.number)
-        upload = FileUpload(key, await log.save(), tags=EXPIRING)
-        try:
-            await self._node.store.put_files(COLLECTIONS[self.assignment.work.task], [upload])
-        except VoxloomError as error:
-            lost = format_lines(time.time(), "ERROR", f"The whole log could not be kept: {error.message}")
-            return text + lost, None
-        return text, key
 
     def report(self, outcome: Outcome, result: Result) -> ExecutionFinished:
         """What the scheduler is told."""
@@ -414,38 +399,3 @@ class Attempt:
         of_this = of_task(kind, self.assignment.work.task)
         event = {"subject": self.run, "project": self.assignment.project, "attempt": self.number, **facts}
         self._node.bus.announce(of_this(**event))
-
-
-class _Link:
-    """The attempt as its runner process sees it."""
-
-    def __init__(
-        self, attempt: Attempt, run_files: RunFiles, log: RunLog, learning: Learning, process: RunnerProcess
-    ) -> None:
-        self.progress = attempt.on_progress
-        self.state = attempt.on_state
-        self.logged = log.append
-        self.fetch = run_files.fetch
-        self.stage = run_files.stage
-        self.post = run_files.post
-        self.asset = run_files.asset
-        self.checkpoint = learning.checkpoint
-        self.drop_checkpoint = learning.drop_checkpoint
-        assignment = attempt.assignment
-        self._token = assignment.work.session_token
-        hours = attempt.settings.session_hours
-        self._items = SessionItems(attempt.store, assignment.project, self._token, run_files.work, hours)
-        self.session_fetch = self._items.fetch
-        self.session_store = self._items.store
-        self._learning = learning
-        self._run_files = run_files
-        self._process = process
-
-    async def session_index(self) -> dict[str, str]:
-        self._process.sessions.add(self._token)
-        return await self._items.index()
-
-    async def samples(self, sample_ids: list[str]) -> list[dict[str, Any]]:
-        found = await self._learning.samples(sample_ids)
-        self._run_files.allow(one for sample in found for one in file_ids_in(sample["files"]))
-        return found

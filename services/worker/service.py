@@ -11,8 +11,7 @@ import asyncio
 import os
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -32,7 +31,9 @@ from messages.scheduler import SchedulerAdmitted
 from messages.workers import Holding, Lane, WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.worker.attempt import Attempt, Node
 from services.worker.data import Materials
-from services.worker.devices import Device, Offer, discover
+from services.worker.devices import Device, discover
+from services.worker.failures import internal, no_lane
+from services.worker.lanes import NO_LANE, LaneQueue
 from services.worker.outbox import Outbox
 from services.worker.pool import Pool
 from services.worker.reports import Reports
@@ -45,8 +46,6 @@ from shared.service import Platform, Service
 from voxloom import __version__
 from voxloom.errors import Unavailable
 from voxloom.ids import new_id
-from voxloom.models import RunError
-from voxloom.runner.limits import DISK_FULL, disk_full, is_disk_full
 
 SETTLE_SECS = 5.0
 """How long a stopping worker waits to hear that what it reported has been settled."""
@@ -64,22 +63,6 @@ class Replaced(Exception):
 
 
 _HOST = socket.gethostname()
-_NO_LANE = Lane(device_class="", device="", slots=0)
-
-
-class _LaneQueue:
-    """The devices of one lane that are free, and the attempts that wait for one."""
-
-    def __init__(self, offer: Offer) -> None:
-        self.lane = offer.lane
-        self.free = list(offer.devices)
-        self.waiting: deque[Attempt] = deque()
-
-    def take(self, is_warm: Callable[[Device], bool]) -> Device:
-        """One that is free, if there is one with a process that has all loaded already."""
-        device = next(filter(is_warm, self.free), self.free[0])
-        self.free.remove(device)
-        return device
 
 
 class Worker(Service):
@@ -89,7 +72,7 @@ class Worker(Service):
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)
         self.incarnation = new_id()
-        self._lanes: dict[str, _LaneQueue] = {}
+        self._lanes: dict[str, LaneQueue] = {}
         self._outbox = Outbox(platform.bus)
         self._cores = cores.available()
         self._pool = Pool(
@@ -125,7 +108,7 @@ class Worker(Service):
         await self._materials.open()
         self._pool.prespawn()
         offers = await asyncio.to_thread(discover, self.settings)
-        self._lanes = {offer.lane.device_class: _LaneQueue(offer) for offer in offers}
+        self._lanes = {offer.lane.device_class: LaneQueue(offer) for offer in offers}
         self.spawn("outbox", self._outbox.run())
         await self._join(self.incarnation)
         self._beating = self.spawn("heartbeat", self._keep_beating())
@@ -197,9 +180,9 @@ class Worker(Service):
         if run in self._attempts:
             self._abandon(self._attempts[run])
         lane = self._lanes.get(assignment.device_class)
-        attempt = Attempt(assignment, lane.lane if lane else _NO_LANE, self._node)
+        attempt = Attempt(assignment, lane.lane if lane else NO_LANE, self._node)
         if lane is None:
-            self._report(attempt.report("failed", _no_lane(assignment)))
+            self._report(attempt.report("failed", no_lane(assignment)))
         elif self._early_stops.pop((run, assignment.attempt), None) is not None:
             self._report(attempt.report("stopped", Result()))
         elif self._draining:
@@ -215,7 +198,7 @@ class Worker(Service):
         attempt = self._attempts.get(run)
         return (attempt is not None and attempt.number >= number) or self._reports.knows(run, number)
 
-    def _begin_waiting(self, lane: _LaneQueue) -> None:
+    def _begin_waiting(self, lane: LaneQueue) -> None:
         while lane.free and lane.waiting:
             attempt = lane.waiting.popleft()
             device = lane.take(partial(self._is_warm, attempt))
@@ -224,13 +207,13 @@ class Worker(Service):
     def _is_warm(self, attempt: Attempt, device: Device) -> bool:
         return self._pool.has_idle(attempt.key_on(device))
 
-    async def _perform(self, attempt: Attempt, lane: _LaneQueue, device: Device) -> None:
+    async def _perform(self, attempt: Attempt, lane: LaneQueue, device: Device) -> None:
         try:
             finished = await attempt.perform(device)
         except Exception as error:
             # Ours, not the author's: the run must end all the same, and the worker serve the next one.
             self.log.exception("attempt %d of %s went wrong in the worker", attempt.number, attempt.run)
-            finished = attempt.report("failed", _internal(error))
+            finished = attempt.report("failed", internal(error))
         finally:
             lane.free.append(device)
             self._begin_waiting(lane)
@@ -392,16 +375,3 @@ async def _within(waiting: Coroutine[Any, Any, Any], timeout: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _internal(error: Exception) -> Result:
-    if is_disk_full(error):
-        why = disk_full(str(error))
-        return Result(error=RunError(type=type(error).__name__, message=why, code=DISK_FULL, retryable=True))
-    message = f"The worker could not do this run: {error}. Its log says more."
-    return Result(error=RunError(type=type(error).__name__, message=message, code="worker_error", retryable=True))
-
-
-def _no_lane(assignment: ExecutionAssigned) -> Result:
-    message = f"Worker {assignment.worker_id} has no device of class {assignment.device_class}."
-    return Result(error=RunError(type="NoDevice", message=message, code="no_device", retryable=True))

@@ -7,7 +7,6 @@ move in threads of their own and never pass through the database.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
@@ -27,12 +26,14 @@ from shared.objects.disk.failures import closed
 from shared.objects.disk.reading import BlobReader
 from shared.objects.disk.sending import BlobSender, FileSender
 from shared.objects.embedded import sweep, table
-from shared.objects.embedded.aside import end, whatever
+from shared.objects.embedded.aside import whatever
 from shared.objects.embedded.blobs import Blobs, Taken
 from shared.objects.embedded.changes import Digested, Drop, Put, Retag
-from shared.objects.embedded.digesting import LOOK_BACK_SECS, Checks, Late, place_body
+from shared.objects.embedded.checkouts import check_out, link_many
+from shared.objects.embedded.digesting import Checks
 from shared.objects.embedded.engine import Engine, in_time
 from shared.objects.embedded.folder import SCRATCH, Clocks
+from shared.objects.embedded.housekeeping import Housekeeping
 from shared.objects.embedded.rows import (
     Draft,
     Now,
@@ -53,8 +54,6 @@ from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
 DATA = "data-store"
 """What is streamed or moved into this collection becomes a file however small it is: runner processes read it by path,
 and a link is made sooner than a copy."""
-
-SWEEP_EVERY = 600.0
 
 _READ_AT_ONCE = 4 * CHUNK
 _UPLOADS_AT_ONCE = 256
@@ -86,10 +85,8 @@ class LocalObjectStore(ServedStore):
         self._clocks = Clocks(clock, monotonic)
         self._engine: Engine | None = None
         self._expiry = ExpiryClock(clock(), monotonic)
-        self._late: Late | None = None
+        self._housekeeping: Housekeeping | None = None
         self._checks = Checks()
-        self._sweeper: asyncio.Task[None] | None = None
-        self._digester: asyncio.Task[None] | None = None
 
     @property
     def scratch(self) -> Path:
@@ -103,19 +100,14 @@ class LocalObjectStore(ServedStore):
     async def open(self) -> None:
         engine = await Engine.start(self._folder, self._clocks)
         self._engine, self._expiry = engine, engine.expiry
-        self._late = Late(engine.blobs, self._checks, engine.write, partial(self._without_digest, engine))
-        self._sweeper = asyncio.create_task(self._keep_swept(engine), name="objects.sweep")
-        self._digester = asyncio.create_task(self._late.run(), name="objects.digest")
+        self._housekeeping = Housekeeping(engine, self._folder, self._checks, self._clock)
 
     async def close(self) -> None:
         engine, self._engine = self._engine, None
-        late, self._late = self._late, None
-        if engine is None or late is None:
+        housekeeping, self._housekeeping = self._housekeeping, None
+        if engine is None or housekeeping is None:
             return
-        await end(self._sweeper)
-        await end(self._digester)
-        await late.close()
-        await whatever(engine.keep_clock(), "keep its clock")
+        await housekeeping.close()
         await engine.close()
 
     async def put(
@@ -167,8 +159,8 @@ class LocalObjectStore(ServedStore):
             take = partial(self._take_files, engine.blobs, collection, files)
             rows = await engine.movers.obtain(engine.blobs.give_up, take)
             await engine.write([Put(row) for row in rows])
-            if self._late is not None:
-                self._late.add(rows)
+            if self._housekeeping is not None:
+                self._housekeeping.add(rows)
             await whatever(engine.movers.run(_remove, files), "remove files that are now objects")
             return await engine.movers.run(infos_of, rows)
 
@@ -237,14 +229,7 @@ class LocalObjectStore(ServedStore):
         return True
 
     async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
-        engine = self._now()
-        check_out = partial(engine.blobs.check_out, target=target)
-        row, _ = await engine.with_file(address_of(collection, key), check_out)
-        if row.body is not None:
-            await engine.movers.run(place_body, target, row)
-        elif check and row.digest is not None:
-            await engine.movers.run(self._checks.check_all, [(row, target)])
-        return info_of(row)
+        return await check_out(self._now(), self._checks, address_of(collection, key), target, check=check)
 
     async def checkout_many(self, collection: str, targets: Mapping[str, Path]) -> dict[str, ObjectInfo]:
         infos: dict[str, ObjectInfo] = {}
@@ -255,16 +240,7 @@ class LocalObjectStore(ServedStore):
     async def _checkout_some(self, collection: str, targets: Mapping[str, Path]) -> dict[str, ObjectInfo]:
         engine = self._now()
         addresses = {key: address_of(collection, key) for key in targets}
-        rows = await engine.find_many(list(addresses.values()))
-        files = {key: row.file for key, at in addresses.items() if (row := rows.get(at)) is not None and row.file}
-        wanted = [(file, targets[key]) for key, file in files.items()]
-        linked = await engine.movers.run(engine.blobs.check_out_many, wanted) if wanted else []
-        placed = {key: rows[addresses[key]] for key, done in zip(files, linked, strict=True) if done}
-        infos = {key: info_of(row) for key, row in placed.items()}
-        if infos:
-            await engine.movers.run(self._checks.check_all, [(row, targets[key]) for key, row in placed.items()])
-        # Those in the database, and those that were replaced this very moment.
-        rest = {key: targets[key] for key, at in addresses.items() if at in rows and key not in infos}
+        infos, rest = await link_many(engine, self._checks, addresses, targets)
         infos |= await super().checkout_many(collection, rest)
         return {key: infos[key] for key in targets if key in infos}
 
@@ -341,29 +317,6 @@ class LocalObjectStore(ServedStore):
         if self._engine is None:
             raise closed()
         return self._engine
-
-    async def _keep_swept(self, engine: Engine) -> None:
-        """Tidies up after a crash, then deletes what expires, for as long as the store is open."""
-        tidy = sweep.set_aside(engine.readers, engine.movers, engine.blobs, self._folder, engine.expiry.now())
-        await whatever(tidy, "tidy up")
-        while True:
-            await whatever(self._clear_quarantine(engine), "tidy up")
-            await whatever(self._expire(engine), "delete what has expired")
-            await whatever(engine.back_up(), "back up its database")
-            await asyncio.sleep(SWEEP_EVERY)
-
-    async def _clear_quarantine(self, engine: Engine) -> None:
-        await engine.check_folder()
-        await sweep.clear_quarantine(engine.readers, self._folder, engine.expiry.now())
-
-    async def _expire(self, engine: Engine) -> None:
-        await engine.keep_clock()
-        await sweep.expire(engine.readers, engine.writer, round(engine.expiry.now() * 1e6))
-
-    async def _without_digest(self, engine: Engine, most: int) -> Sequence[Row]:
-        """Files that came lately, of which a former opening has not come to note the digest."""
-        since = round((self._clock() - LOOK_BACK_SECS) * 1e6)
-        return await in_time(engine.readers.query(table.without_digest, since, most))
 
     def _moment(self) -> Now:
         return Now(round(self._clock() * 1e6), round(self._expiry.now() * 1e6))

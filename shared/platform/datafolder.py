@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from voxloom.errors import Misconfigured
 
 Line = tuple[str, str, str | None]
 """What was looked at, what was seen, and, where that is a problem, what to do."""
+
+Locked = Callable[[Path], AbstractContextManager[None]]
+"""Has a folder while it is looked at. Raises Misconfigured while a server has it."""
 
 
 def look(settings: Settings) -> Iterator[Line]:
@@ -49,15 +52,15 @@ def _told(what: str, done: list[str]) -> Iterator[Line]:
     yield what, " ".join(done) or "nothing is damaged; nothing was changed", None
 
 
-def _is_free(folder: Path, locked: Callable[[Path], object]) -> bool:
+def _is_free(folder: Path, locked: Locked) -> bool:
     try:
-        with locked(folder):  # type: ignore[attr-defined]
+        with locked(folder):
             return True
     except Misconfigured:
         return False
 
 
-def _database(what: str, database: Path, locked: Callable[[Path], object]) -> Iterator[Line]:
+def _database(what: str, database: Path, locked: Locked) -> Iterator[Line]:
     if not _is_free(database.parent, locked):
         yield what, f"{database} is in use", None
         return
