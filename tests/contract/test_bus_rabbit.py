@@ -22,6 +22,7 @@ from shared.bus.rabbit import RabbitBus
 from tests.brokers import Broker
 from tests.contract.bus_behaviour import BusBehaviour
 from tests.contract.bus_tools import QUICK, Footing, Inbox, StreamInbox, numbers, until
+from tests.named import A
 from tests.s3server import S3Server
 from voxloom.errors import BusUnavailable, Misconfigured, TooLarge
 
@@ -118,11 +119,11 @@ async def test_after_a_restart_of_the_broker_publishers_and_receivers_go_on_wher
     await until(lambda: len(said) > after + 100, deadline=60.0)
     publishing.cancel()
     await until(bus.healthy, deadline=60.0)
-    bus.announce(ExecutionProgressed(subject="live", progress=0.5))
+    bus.announce(ExecutionProgressed(subject=A, progress=0.5))
     # Then all that was confirmed arrives, in order but for what comes twice, and all receivers hear
     await inbox.has(*said)
     await stream.has("first", said[-1])
-    await until(lambda: heard == ["live"])
+    await until(lambda: heard == [A])
     assert not unwell
     firsts = list(dict.fromkeys(inbox.subjects))
     assert firsts == sorted(
