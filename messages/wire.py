@@ -22,6 +22,7 @@ from messages import (
 )
 from messages.base import ENVELOPE, Event
 from messages.runs import is_of_run
+from voxloom.errors import InvalidInput
 from voxloom.ids import is_id
 from voxloom.models import format_time
 
@@ -78,7 +79,7 @@ _KINDS = {cls.kind() for cls in EVENTS.values()}
 
 
 def encode(event: Event) -> Message:
-    """The message that carries `event`."""
+    """The message that carries `event`. Raises InvalidInput where its data is nothing that JSON can say."""
     headers: dict[str, Any] = {
         f"{PREFIX}specversion": "1.0",
         f"{PREFIX}id": event.id,
@@ -91,7 +92,10 @@ def encode(event: Event) -> Message:
     }
     if event.traceparent is not None:
         headers[f"{PREFIX}traceparent"] = event.traceparent
-    body = event.__pydantic_serializer__.to_json(event, exclude=_ENVELOPE)
+    try:
+        body = event.__pydantic_serializer__.to_json(event, exclude=_ENVELOPE)
+    except ValueError as error:  # nested too deep, or text that is none
+        raise InvalidInput(f"{event.type_name()} of {event.subject} has what JSON cannot say: {error}") from error
     return Message((event.routing_key, *event.copy_to), headers, body)
 
 

@@ -22,12 +22,12 @@ from messages.gateways import GatewayStarted
 from messages.wire import Message
 from shared.bus.base import KEEP, Policy, Queue
 from shared.bus.embedded import journal
-from shared.bus.local import MOST_BODY_BYTES, LocalBus
+from shared.bus.local import LocalBus
 from tests.contract import bus_process
 from tests.contract.bus_behaviour import BusBehaviour
 from tests.contract.bus_tools import ONCE, QUICK, Footing, Inbox, StreamInbox, numbers, offset_of_one_more, until
 from tests.crashes import as_after_a_crash
-from voxloom.errors import BusUnavailable, InvalidInput, Misconfigured, TooLarge
+from voxloom.errors import BusUnavailable, InvalidInput, Misconfigured
 from voxloom.models import utc_now
 
 QUEUE = Queue("uploads", ("file.uploaded.#",), QUICK)
@@ -573,11 +573,6 @@ async def test_what_was_settled_while_the_disk_was_full_is_saved_later(
 
 
 # --- what would spoil the journal for others ---
-
-
-async def test_a_message_too_large_is_refused(bus: LocalBus) -> None:
-    with pytest.raises(TooLarge):
-        await bus.publish_message(Message(("file.uploaded.p.f",), {}, bytes(MOST_BODY_BYTES + 1)))
 
 
 async def test_headers_that_are_no_json_are_refused(bus: LocalBus) -> None:

@@ -24,7 +24,7 @@ from tests.contract.bus_behaviour import BusBehaviour
 from tests.contract.bus_tools import QUICK, Footing, Inbox, StreamInbox, numbers, until
 from tests.named import A
 from tests.s3server import S3Server
-from voxloom.errors import BusUnavailable, Misconfigured, TooLarge
+from voxloom.errors import BusUnavailable, Misconfigured
 
 QUEUE = Queue("uploads", ("file.uploaded.#",), QUICK, batch=100)
 Opened = Callable[[str], Awaitable[RabbitBus]]
@@ -289,13 +289,6 @@ async def test_a_user_without_rights_is_told_which_are_missing(broker: Broker, v
     url = broker.add_user("nobody", "secret", url=vhost)
     with pytest.raises(Misconfigured, match="rights"):
         await RabbitBus(url).open()
-
-
-async def test_a_message_that_no_broker_takes_is_refused_and_disturbs_no_other(vhost: str, opened: Opened) -> None:
-    bus = await opened(vhost)
-    with pytest.raises(TooLarge, match="16 MiB"):
-        await bus.publish(uploaded("large", "x" * (17 << 20)))
-    await bus.publish(uploaded("small"))
 
 
 async def test_a_large_message_arrives_whole(vhost: str, opened: Opened) -> None:

@@ -19,7 +19,7 @@ from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
 from shared.bus.amqp.consumers import onward
 from shared.bus.amqp.failures import NotThere, translated
-from shared.bus.amqp.letters import dead_letter, header_bytes, message_of, properties, tries_of
+from shared.bus.amqp.letters import dead_letter, frame_bytes, message_of, properties, tries_of
 from shared.bus.amqp.publisher import AT_ONCE, BYTES_AT_ONCE, Letter, portion
 from shared.bus.amqp.readers import start_of
 from shared.bus.amqp.sessions import Tags
@@ -123,7 +123,7 @@ def test_what_has_headers_of_any_size_gets_out_of_its_queue_as_itself(odd: dict[
     message = STOP._replace(headers={**STOP.headers, **odd})
     letter = onward("q", message, 0, Dead("no luck"), NOW)
     assert letter is not None
-    size = header_bytes(letter.properties.headers or {})
+    size = frame_bytes(letter.properties.headers or {})
     assert size is not None
     assert size < 64 << 10
     assert message_of(arrived(letter)).headers.items() >= STOP.headers.items()

@@ -17,6 +17,7 @@ from pamqp.commands import Basic
 
 from messages.wire import CONTENT_TYPE, PREFIX, Message
 from shared.bus.base import DeadLetter
+from shared.bus.limits import MOST_HEADER_BYTES
 from voxloom.ids import new_id
 from voxloom.models import format_time
 
@@ -33,8 +34,6 @@ _DIRECT = ""
 """The exchange of what we give to one queue. What came over another has headers that only look like our own."""
 
 LONGEST_REASON = 4000
-MOST_HEADER_BYTES = 32 << 10
-"""All headers of a message have to fit into one frame of 128 KiB, with those that are added on its way."""
 _MOST_KEYS = 10
 _MOST_KEPT = 20
 _LONGEST_KEPT = 300
@@ -56,7 +55,7 @@ def properties_again(message: Message, **own: Any) -> Basic.Properties:
     return _properties({**_fitting(message.headers), KEYS: keys, **told}, persistent=True)
 
 
-def header_bytes(headers: Mapping[str, Any]) -> int | None:
+def frame_bytes(headers: Mapping[str, Any]) -> int | None:
     """What they take in a frame; None for what no frame can have."""
     try:
         return len(encode_value.field_table(dict(headers)))
@@ -67,7 +66,7 @@ def header_bytes(headers: Mapping[str, Any]) -> int | None:
 def _fitting(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     """A message of somebody else has to get out of its queue, whatever headers it has: what would not fit is left out.
     The longest attributes of an event of ours are shorter."""
-    size = header_bytes(headers)
+    size = frame_bytes(headers)
     if size is not None and size <= MOST_HEADER_BYTES:
         return headers
     kept = {name: value for name, value in headers.items() if isinstance(value, str | int) and name.startswith(PREFIX)}
