@@ -15,6 +15,7 @@ from services.gateway.context import Context, context_of
 from services.gateway.idempotency import Once, fingerprint_of, key_of
 from services.gateway.live import LiveRun, LiveView
 from services.gateway.payloads import json_answer, json_bytes, read_json
+from shared.bus.limits import check_first
 from shared.records.ledger import SETTLED_SECS
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import is_id, new_id
@@ -90,7 +91,9 @@ async def ask(
 
 async def _asked(work_of: Callable[[], Awaitable[Work]]) -> ExecutionRequested:
     work = await work_of()
-    return of_task(ExecutionRequested, work.task)(subject=new_id(), work=work)
+    event = of_task(ExecutionRequested, work.task)(subject=new_id(), work=work)
+    check_first(event)  # before a key is taken for it
+    return event
 
 
 class _AskOnce(Once[ExecutionRequested]):

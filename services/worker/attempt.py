@@ -27,7 +27,6 @@ from services.worker.devices import Device
 from services.worker.learning import Learning, beginning_of, saved_before
 from services.worker.limits import WallTime
 from services.worker.notes import notes
-from services.worker.outbox import Outbox
 from services.worker.outputs import check_outputs
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
@@ -37,6 +36,7 @@ from services.worker.threads import variables, wanted
 from services.worker.trees import give_back
 from shared import files
 from shared.bus.base import Bus
+from shared.bus.outbox import Outbox
 from shared.objects.base import EXPIRING, FileUpload, ObjectStore
 from shared.records.store import COLLECTIONS, RecordStore, log_key
 from shared.samples import file_ids_in

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from messages.wire import Message
+from messages.base import Event
+from messages.wire import Message, encode
 from voxloom.errors import InvalidInput, TooLarge
 
 MOST_BODY_BYTES = 16 << 20
@@ -23,6 +24,16 @@ _FIELD_BYTES = 8
 
 def header_bytes(headers: Mapping[str, Any]) -> int:
     return sum(len(name.encode()) + len(str(value).encode()) + _FIELD_BYTES for name, value in headers.items())
+
+
+def check_first(event: Event) -> None:
+    """Raises TooLarge, or InvalidInput, for an event after which others about the same might not fit."""
+    if (size := len(encode(event).body)) > LARGEST:
+        raise TooLarge(
+            f"This has {size} bytes as it is told to other services, and {LARGEST} are allowed. "
+            "Put large data into a file, and say less here.",
+            details={"bytes": size, "largest": LARGEST},
+        )
 
 
 def check_message(message: Message) -> None:

@@ -20,6 +20,7 @@ from services.gateway.paging import PageQuery, page_answer, page_of
 from services.gateway.payloads import json_answer, read_query
 from services.gateway.routing import ZIP_SENT, Many, Route
 from shared.algorithms import AlgorithmEntry
+from shared.bus.limits import check_first
 from shared.records.store import DEPLOYS
 from shared.records.view import deploy_record
 from shared.versions import removed_from
@@ -175,7 +176,9 @@ def _requested(path: str, overrides: Overrides, *, merge: bool = False) -> Deplo
     deploy_id = new_id()
     source_key = deploying.source_key(deploy_id)
     given = overrides.given()
-    return DeployRequested(subject=deploy_id, source_key=source_key, path=path, overrides=given, merge=merge)
+    event = DeployRequested(subject=deploy_id, source_key=source_key, path=path, overrides=given, merge=merge)
+    check_first(event)  # before anything is stored for it
+    return event
 
 
 async def _zip_chunks(request: web.Request) -> AsyncIterator[bytes]:

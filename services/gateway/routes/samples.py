@@ -13,6 +13,7 @@ from services.gateway.context import Context, context_of
 from services.gateway.paging import PageQuery, page_answer, page_of
 from services.gateway.payloads import json_answer, json_list, read_json, read_query
 from services.gateway.routing import Many, Route
+from shared.bus.limits import check_first
 from shared.samples import checked_files, files_of, folded_tags, load, remove, save
 from voxloom.errors import NotFound
 from voxloom.ids import new_id
@@ -48,14 +49,16 @@ async def create(request: web.Request) -> web.Response:
         time_created=format_time(utc_now()),
         project=DEFAULT_PROJECT,
     )
+    facts = {"tags": sample.tags, "file_count": len(files_of(sample))}
+    created = SampleCreated(subject=sample.sample_id, project=sample.project, **facts)
+    check_first(created)  # before it is there
     await save(context.store, sample)
     try:
         await _check_files(context, sample)
     except BaseException:
         await remove(context.store, sample.sample_id)
         raise
-    facts = {"tags": sample.tags, "file_count": len(files_of(sample))}
-    await context.publish(SampleCreated(subject=sample.sample_id, project=sample.project, **facts))
+    await context.publish(created)
     return json_answer(SampleResponse(sample_id=sample.sample_id))
 
 
