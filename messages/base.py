@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import ClassVar
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from voxloom.ids import new_id
 from voxloom.models import utc_now
@@ -14,6 +14,25 @@ DEFAULT_PROJECT = "default"
 
 ENVELOPE = ("id", "source", "subject", "time", "project", "attempt", "traceparent")
 """The fields that travel as CloudEvents attributes; all others are the event's data."""
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+"""Beyond these no clock is, and a time zone or a day more or less would leave the calendar."""
+
+LARGEST = 2**31 - 1
+"""Of what is counted: attempts, epochs, slots. Whoever keeps it somewhere has room for so much."""
+LONGEST_NAME = 255
+"""Of a worker, a device class, an algorithm."""
+
+# Each is a word of a routing key and part of a key in the store.
+Subject = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+Project = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Visible = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
+"""Letters, digits and signs of ASCII."""
+Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME)]
+Epoch = Annotated[int, Field(ge=0, le=LARGEST)]
+Said = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
+"""When an event was said. It has a zone: without one nobody could compare it."""
 
 
 class Event(BaseModel):
@@ -24,7 +43,7 @@ class Event(BaseModel):
     worker's incarnation, a scheduler's instance.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     entity: ClassVar[str]
     verb: ClassVar[str]
@@ -32,13 +51,13 @@ class Event(BaseModel):
     transient: ClassVar[bool] = False
     """True for what goes through `live` only: never kept, never repeated."""
 
-    subject: str
-    id: str = Field(default_factory=new_id)
-    source: str = "voxloom"
-    time: datetime = Field(default_factory=utc_now)
-    project: str = DEFAULT_PROJECT
-    attempt: int = 0
-    traceparent: str | None = None
+    subject: Subject
+    id: Subject = Field(default_factory=new_id)
+    source: Visible = "voxloom"
+    time: Said = Field(default_factory=utc_now)
+    project: Project = DEFAULT_PROJECT
+    attempt: int = Field(0, ge=0, le=LARGEST)
+    traceparent: Visible | None = None
 
     @classmethod
     def kind(cls) -> str:

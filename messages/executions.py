@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from messages.base import Event, worker_inbox
+from messages.base import Epoch, Event, Name, Subject, worker_inbox
 from voxloom.models import Moment, RunError, Value
 
 
@@ -102,10 +102,10 @@ class ExecutionAssigned(Event):
 
     entity = "execution"
     verb = "assigned"
-    epoch: int
-    worker_id: str
-    incarnation: str
-    device_class: str
+    epoch: Epoch
+    worker_id: Name
+    incarnation: Subject
+    device_class: Name
     work: Work
     lost: int = 0
     """How many earlier attempts were lost with their workers."""
@@ -120,8 +120,8 @@ class ExecutionRequeued(Event):
 
     entity = "execution"
     verb = "requeued"
-    epoch: int
-    incarnation: str
+    epoch: Epoch
+    incarnation: Subject
     """Whose attempt it was."""
     lost: int
     """How many attempts were lost with their workers so far, this one included."""
@@ -137,8 +137,8 @@ class ExecutionStopPassed(Event):
 
     entity = "execution"
     verb = "stop-passed"
-    epoch: int
-    incarnation: str
+    epoch: Epoch
+    incarnation: Subject
 
     @property
     def copy_to(self) -> tuple[str, ...]:
@@ -150,11 +150,11 @@ class ExecutionStarted(Event):
 
     entity = "execution"
     verb = "started"
-    epoch: int
+    epoch: Epoch
     """Of the assignment."""
-    worker_id: str
-    incarnation: str
-    device_class: str
+    worker_id: Name
+    incarnation: Subject
+    device_class: Name
     device: str
     card: str | None = None
     lost: int = 0
@@ -193,7 +193,7 @@ class ExecutionFinished(Event):
 
     entity = "execution"
     verb = "finished"
-    incarnation: str
+    incarnation: Subject
     outcome: Literal["completed", "failed", "stopped", "released"]
     """`released`: the worker gives the run back, since it drains, or since the run waits there in vain for a slot; it
     counts as no loss."""
@@ -204,9 +204,9 @@ class _Ended(Event):
     """A decision: the run is over. Said once a run, for the attempt that counts."""
 
     entity = "execution"
-    epoch: int
-    incarnation: str | None = None
-    worker_id: str | None = None
+    epoch: Epoch
+    incarnation: Subject | None = None
+    worker_id: Name | None = None
     submitted: Moment | None = None
     result: Result
 
@@ -238,7 +238,7 @@ class RecordsDeleteRequested(Event):
 
     entity = "record"
     verb = "delete-requested"
-    runs: list[str]
+    runs: list[Subject]
 
 
 class RecordsDeleted(Event):
@@ -246,7 +246,7 @@ class RecordsDeleted(Event):
 
     entity = "record"
     verb = "deleted"
-    runs: list[str]
+    runs: list[Subject]
 
 
 ExecutionEnded = ExecutionCompleted | ExecutionFailed | ExecutionStopped

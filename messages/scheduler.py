@@ -3,7 +3,7 @@ is a term: one time that an instance has asked to decide."""
 
 from __future__ import annotations
 
-from messages.base import Event
+from messages.base import Epoch, Event, Name
 
 
 class SchedulerWaiting(Event):
@@ -25,8 +25,8 @@ class SchedulerAdmitted(Event):
 
     entity = "scheduler"
     verb = "admitted"
-    epoch: int
-    snapshot_key: str
+    epoch: Epoch
+    snapshot_key: Name
     """Where the unfinished runs and the lately settled ids lie in `execution-store`."""
 
 

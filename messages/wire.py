@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -21,11 +21,18 @@ from messages import (
     workers,
 )
 from messages.base import ENVELOPE, Event
+from messages.runs import is_of_run
+from voxloom.errors import InvalidInput
+from voxloom.ids import is_id
 from voxloom.models import format_time
 
 PREFIX = "cloudEvents:"
 CONTENT_TYPE = "application/json"
+DEEPEST = 200
+"""Levels of lists and objects in an event: of many more, what is read cannot be written again."""
 _ENVELOPE = set(ENVELOPE)
+_ERRORS_TOLD = 5
+_MOST_TOLD = 1000
 
 
 class Message(NamedTuple):
@@ -72,7 +79,7 @@ _KINDS = {cls.kind() for cls in EVENTS.values()}
 
 
 def encode(event: Event) -> Message:
-    """The message that carries `event`."""
+    """The message that carries `event`. Raises InvalidInput where its data is nothing that JSON can say."""
     headers: dict[str, Any] = {
         f"{PREFIX}specversion": "1.0",
         f"{PREFIX}id": event.id,
@@ -85,12 +92,16 @@ def encode(event: Event) -> Message:
     }
     if event.traceparent is not None:
         headers[f"{PREFIX}traceparent"] = event.traceparent
-    body = event.__pydantic_serializer__.to_json(event, exclude=_ENVELOPE)
+    try:
+        body = event.__pydantic_serializer__.to_json(event, exclude=_ENVELOPE)
+    except ValueError as error:  # nested too deep, or text that is none
+        raise InvalidInput(f"{event.type_name()} of {event.subject} has what JSON cannot say: {error}") from error
     return Message((event.routing_key, *event.copy_to), headers, body)
 
 
-def decode(headers: Mapping[str, Any], body: bytes) -> Event:
-    """The event in a message.
+def decode(headers: Mapping[str, Any], body: bytes, keys: Collection[str] = ()) -> Event:
+    """The event in a message. `keys` are the routing keys under which it came, where they are known: an event that
+    comes under a key of another would reach those whom it does not concern.
 
     Raises:
         UnknownVersion: an event of ours, in a version that this program is too old for.
@@ -101,17 +112,56 @@ def decode(headers: Mapping[str, Any], body: bytes) -> Event:
     if cls is None:
         raise _unknown(kind)
     try:
+        event = cls.model_validate({**_data(kind, body), **_envelope(headers)})
+    except ValidationError as error:
+        raise UndecodableMessage(f"{kind}: {_told(error)}") from error
+    if is_of_run(event) and not is_id(event.subject):
+        raise UndecodableMessage(f"{kind}: the subject {event.subject!r} is no UUID, as the id of a run must be")
+    if strange := [key for key in keys if key != event.routing_key and key not in event.copy_to]:
+        raise UndecodableMessage(
+            f"{kind}: it came under {strange[0][:300]!r}, and says {event.routing_key!r} of itself"
+        )
+    return event
+
+
+def _data(kind: str, body: bytes) -> dict[str, Any]:
+    try:
         data = orjson.loads(body)
-        if not isinstance(data, dict):
-            raise UndecodableMessage(f"{kind}: the data is no JSON object")
-        envelope = {name: headers[PREFIX + name] for name in ENVELOPE if PREFIX + name in headers}
-        return cls.model_validate({**data, **envelope})
-    except (orjson.JSONDecodeError, ValidationError) as error:
+    except orjson.JSONDecodeError as error:
         raise UndecodableMessage(f"{kind}: {error}") from error
+    if not isinstance(data, dict):
+        raise UndecodableMessage(f"{kind}: the data is no JSON object")
+    if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deeper(data, DEEPEST):
+        raise UndecodableMessage(f"{kind}: the data is nested more than {DEEPEST} levels deep")
+    return data
+
+
+def _is_deeper(data: Any, levels: int) -> bool:
+    layer = [data]
+    for _ in range(levels):
+        layer = [part for one in layer for part in _parts(one) if isinstance(part, dict | list)]
+        if not layer:
+            return False
+    return True
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _envelope(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: headers[PREFIX + name] for name in ENVELOPE if PREFIX + name in headers}
+
+
+def _told(error: ValidationError) -> str:
+    """Without the values: those may be long."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in errors[:_ERRORS_TOLD])
+    return said[:_MOST_TOLD]
 
 
 def _unknown(kind: str) -> UndecodableMessage:
     name, _, version = kind.removeprefix("voxloom.").rpartition(".")
     if name in _KINDS and version.startswith("v") and version[1:].isdigit():
-        return UnknownVersion(f"{kind} is newer than this program; upgrade it, then replay the message")
-    return UndecodableMessage(f"no event of ours has the type {kind!r}")
+        return UnknownVersion(f"{kind[:200]} is newer than this program; upgrade it, then replay the message")
+    return UndecodableMessage(f"no event of ours has the type {kind[:200]!r}")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from messages.base import Event, worker_inbox
+from pydantic import Field
+
+from messages.base import LARGEST, Epoch, Event, Name, worker_inbox
 from voxloom.models import Value
 
 
 class Lane(Value):
     """So many runs at once on one device class; `device` is what it resolves to (`cpu`, `cuda`, `mps`)."""
 
-    device_class: str
-    device: str
-    slots: int
+    device_class: Name
+    device: Name
+    slots: int = Field(ge=0, le=LARGEST)
     cards: list[str] = []
     """The models of the cards behind it, where there are such."""
 
@@ -30,7 +32,7 @@ class WorkerStarted(Event):
 
     entity = "worker"
     verb = "started"
-    worker_id: str
+    worker_id: Name
     lanes: list[Lane]
 
 
@@ -40,7 +42,7 @@ class WorkerHeartbeat(Event):
     entity = "worker"
     verb = "heartbeat"
     transient = True
-    worker_id: str
+    worker_id: Name
     lanes: list[Lane]
     holding: list[Holding]
     draining: bool = False
@@ -55,7 +57,7 @@ class WorkerDraining(Event):
 
     entity = "worker"
     verb = "draining"
-    worker_id: str
+    worker_id: Name
 
 
 class WorkerStopped(Event):
@@ -63,7 +65,7 @@ class WorkerStopped(Event):
 
     entity = "worker"
     verb = "stopped"
-    worker_id: str
+    worker_id: Name
 
 
 class WorkerFenced(Event):
@@ -72,8 +74,8 @@ class WorkerFenced(Event):
 
     entity = "worker"
     verb = "fenced"
-    epoch: int
-    worker_id: str
+    epoch: Epoch
+    worker_id: Name
     reason: Literal["silent", "replaced"]
 
     @property

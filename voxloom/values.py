@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
 
 
 def utc_now() -> datetime:
@@ -20,7 +20,19 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-Moment = Annotated[datetime, PlainSerializer(format_time, return_type=str, when_used="json")]
+def _comparable(moment: datetime) -> datetime:
+    """What says no zone means UTC: with and without one, times cannot be compared."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time is beyond the calendar") from error
+
+
+Moment = Annotated[
+    datetime, AfterValidator(_comparable), PlainSerializer(format_time, return_type=str, when_used="json")
+]
 """A time in UTC, written as `2026-11-21T02:57:03.580050+00:00`."""
 
 

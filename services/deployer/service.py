@@ -48,6 +48,8 @@ from voxloom.models import RunError
 from voxloom.unpack import Algorithm, unpack_zip
 
 SWEEP_SECS = 3600.0
+LONGEST_LOG = 1 << 20
+"""Characters of what is told of a deploy that failed; the end of it says why."""
 
 
 class Deployer(Service):
@@ -226,7 +228,7 @@ def _success(event: DeployRequested, manifest: Manifest, deployed: Deployed) -> 
 
 
 def _failure(event: DeployRequested, error: VoxloomError) -> DeployFailed:
-    log = str(error.details.get("log", error.message))
+    log = str(error.details.get("log", error.message))[-LONGEST_LOG:]
     return DeployFailed(subject=event.subject, project=event.project, error=_told(error), log=log)
 
 

@@ -22,6 +22,7 @@ from services.gateway.views.visibility import FileSight
 from services.gateway.views.workers import Workers
 from services.gateway.volumes.slices import Looking
 from shared.bus.base import Bus
+from shared.bus.limits import check_first
 from shared.checkpoints import KnownCheckpoints
 from shared.objects.base import ObjectStore
 from shared.records.fold import RunState
@@ -84,7 +85,9 @@ class Context:
         return Waiting(reason="worker_away") if held is not None and self.workers.is_away(held) else None
 
     async def publish(self, event: Event) -> None:
-        """Says something, and knows it as soon as it is kept: what was answered can be read at once."""
+        """Says something, and knows it as soon as it is kept: what was answered can be read at once. Raises TooLarge
+        where what is to be said later of the same would not fit."""
+        check_first(event)
         await self.bus.publish(event)
         self.view.apply(0, event)
 

@@ -30,11 +30,12 @@ from services.ingest.inspectors import Inspectors, refused
 from services.ingest.upkeep import hold_files, hold_sample, sweep_forgotten, sweep_late, sweep_uploads
 from shared import files
 from shared.bus import topology
+from shared.bus.limits import check_first
 from shared.objects.base import EXPIRING, FileUpload
 from shared.records.store import RecordStore
 from shared.samples import KnownSamples
 from shared.service import Platform, Service
-from voxloom.errors import Damaged, InvalidInput, NotFound, StoreFull, Unavailable, VoxloomError
+from voxloom.errors import Damaged, InvalidInput, NotFound, StoreFull, TooLarge, Unavailable, VoxloomError
 from voxloom.models import DatasetInfo, RunError, utc_now
 
 UPKEEP_SECS = 3600.0
@@ -98,7 +99,7 @@ class Ingest(Service):
             if datasets is not None:
                 event = await self._settle(event, place)
                 await self._commit(event, datasets)
-        except (InvalidInput, StoreFull) as error:
+        except (InvalidInput, StoreFull, TooLarge) as error:
             self.log.info("file %s: %s", event.subject, error.message)
             await self.room.make_way()  # so that it can be said where the disk is full
             await self._drop(event)
@@ -160,8 +161,10 @@ class Ingest(Service):
             time=utc_now(),
             datasets=datasets,
         )
+        committed = _committed(entry)
+        check_first(committed)
         await files.commit(self.store, entry)
-        await self.bus.publish(_committed(entry))
+        await self.bus.publish(committed)
 
     async def sweep(self, events: Sequence[Event]) -> None:
         """Removes what no attempt that counts has posted. Doing it again finds nothing."""

@@ -285,6 +285,22 @@ class Dispatcher:
             )
         return decisions
 
+    def on_refused(self, event: Event, error: RunError, now: float) -> list[Event]:
+        """What to say in place of a decision that no bus takes: that the run has failed, where that ends it."""
+        result = Result(error=error, log=error.message + "\n")
+        match event:
+            case ExecutionAssigned():
+                job = self.state.jobs.get(event.subject)
+                if job is None or not _is_current(job, event.attempt, event.incarnation):
+                    return []
+                return [self._end(job, "failed", result, now)]
+            case ExecutionCompleted() | ExecutionFailed() | ExecutionStopped():
+                facts = event.model_dump(exclude={"id", "result"})
+                kind = ExecutionStopped if isinstance(event, ExecutionStopped) else ExecutionFailed
+                return [of_task(kind, event.entity)(**facts, result=result)]
+            case _:
+                return []
+
     def _lose(self, worker: Worker, reason: Literal["silent", "replaced"], now: float) -> list[Event]:
         """Fences a worker: it is told, and what it had is decided without it."""
         decisions = [self._fenced(worker.incarnation, worker.worker_id, reason)]

@@ -20,13 +20,13 @@ from messages.executions import (
 from messages.gateways import GatewayFoundLoss
 from messages.scheduler import SchedulerAdmitted, SchedulerProbed, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
-from services.scheduler.decisions import Decisions
 from services.scheduler.dispatcher import Dispatcher
 from shared.bus import topology
 from shared.bus.base import Subscription
+from shared.bus.outbox import Outbox, unsayable
 from shared.records.store import RecordStore
 from shared.service import Platform, Service
-from voxloom.errors import Unavailable
+from voxloom.errors import Unavailable, VoxloomError
 from voxloom.ids import new_id
 from voxloom.models import utc_now
 
@@ -48,7 +48,7 @@ class Scheduler(Service):
         self._term = ""
         self._newest_epoch = 0
         self._admitted: asyncio.Future[SchedulerAdmitted] | None = None
-        self._decisions = Decisions(platform.bus)
+        self._decisions = Outbox(platform.bus, self._instead)
         self._served: Subscription | None = None
         self._probe = 0
         self._echo = 0
@@ -94,8 +94,8 @@ class Scheduler(Service):
         dispatcher.caught_up = len(events) < topology.SCHEDULER.batch
         for event in events:
             if (react := self._reaction(dispatcher, event)) is not None:
-                self._decisions.add(react(now))
-        self._decisions.add(dispatcher.plan(now))
+                self._decisions.put(*react(now))
+        self._decisions.put(*dispatcher.plan(now))
         await self._decisions.say()
         if any(isinstance(event, GatewayFoundLoss) for event in events):
             await self._begin_anew()
@@ -130,10 +130,16 @@ class Scheduler(Service):
         if isinstance(event, SchedulerProbed):
             self._echo, self._echo_time = event.number, now
         elif isinstance(event, WorkerHeartbeat) and self.dispatcher is not None:
-            self._decisions.add(self.dispatcher.on_heartbeat(event, now))
-            self._decisions.add(self.dispatcher.plan(now))
+            self._decisions.put(*self.dispatcher.on_heartbeat(event, now))
+            self._decisions.put(*self.dispatcher.plan(now))
             if self._decisions:
                 self.spawn("after-heartbeat", self._say_later())
+
+    def _instead(self, event: Event, error: VoxloomError) -> list[Event]:
+        """Of a run of which something cannot be said, its end can."""
+        if self.dispatcher is None:
+            return []
+        return self.dispatcher.on_refused(event, unsayable(error, "The run cannot be passed on"), time.monotonic())
 
     # admission
 
@@ -150,7 +156,7 @@ class Scheduler(Service):
             raise SteppedDown("another scheduler was admitted meanwhile; if this one is served, it asks again")
         dispatcher = Dispatcher(self.settings, epoch=admitted.epoch, instance=self.instance, began=began)
         now = time.monotonic()
-        self._decisions.add(dispatcher.restore(snapshot, now))
+        self._decisions.put(*dispatcher.restore(snapshot, now))
         self._echo_time = now
         self.dispatcher = dispatcher
         self.log.info("decides under epoch %d, with %d unfinished runs", admitted.epoch, len(dispatcher.state.jobs))
@@ -207,8 +213,8 @@ class Scheduler(Service):
             dispatcher.grant_full_terms(now)
         elif heard:
             dispatcher.caught_up |= now - self._handled_at > self.settings.lease
-            self._decisions.add(dispatcher.judge(now))
-            self._decisions.add(dispatcher.plan(now))
+            self._decisions.put(*dispatcher.judge(now))
+            self._decisions.put(*dispatcher.plan(now))
         await self._say_later()
 
     async def _say_later(self) -> None:

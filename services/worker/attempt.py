@@ -29,7 +29,6 @@ from services.worker.keptlog import keep
 from services.worker.learning import Learning, beginning_of, saved_before
 from services.worker.limits import WallTime
 from services.worker.notes import notes
-from services.worker.outbox import Outbox
 from services.worker.outputs import check_outputs
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
@@ -38,6 +37,7 @@ from services.worker.threads import variables, wanted
 from services.worker.trees import give_back
 from shared import files
 from shared.bus.base import Bus
+from shared.bus.outbox import Outbox
 from shared.objects.base import ObjectStore
 from shared.records.store import COLLECTIONS, RecordStore, log_key
 from shared.settings import Settings
@@ -227,10 +227,9 @@ class Attempt:
 
     def _with_begin(self, result: Result) -> Result:
         """Of a short run, one event less is said: everybody who hears it has its end at the same moment."""
-        said = self._said
-        if said is None or not self._node.outbox.take_back(said):
+        if self._said is None or not self._node.outbox.take_back(self._said):
             return result
-        return result.model_copy(update={"began": said.time})
+        return result.model_copy(update={"began": self._said.time})
 
     async def _begin_learning(self, run_files: RunFiles) -> Learning:
         """Raises NotFound where the checkpoint to begin with is gone."""

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from messages.base import Event
 from messages.executions import ExecutionAssigned
 from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from services.worker.data import Materials
-from services.worker.outbox import Outbox
 from shared import checkpoints, samples
 from shared.algorithms import ASSETS
+from shared.bus.limits import check_first
+from shared.bus.outbox import Outbox
 from shared.objects.base import FileUpload, ObjectStore
 from voxloom.digests import named
 from voxloom.errors import InvalidInput
@@ -72,7 +74,8 @@ class Learning:
         return [sample.model_dump(exclude={"project"}) for sample in found]
 
     async def checkpoint(self, assets: dict[str, str], properties: dict[str, Any]) -> str:
-        """Keeps the contents of these local files. Raises InvalidInput (`checkpoint_asset_path_invalid`)."""
+        """Keeps the contents of these local files. Raises InvalidInput (`checkpoint_asset_path_invalid`), and TooLarge
+        for properties that nobody could be told."""
         await self._check(assets)
         places = {path: Path(place) for path, place in assets.items()}
         hashes, sizes = await asyncio.to_thread(_hashes, places, self._scratch)
@@ -82,9 +85,11 @@ class Learning:
         }
         await self._store.put_files(ASSETS, list(uploads.values()))
         checkpoint = self._new(hashes, sizes, properties)
+        saved = self._event(TrainingCheckpointSaved, checkpoint=checkpoint)
+        check_first(saved)
         await checkpoints.save(self._store, checkpoint)
         self._saved[checkpoint.checkpoint_id] = checkpoint
-        self._say(TrainingCheckpointSaved, checkpoint=checkpoint)
+        self._outbox.put(saved, soon=True)
         return checkpoint.checkpoint_id
 
     async def _check(self, assets: Mapping[str, str]) -> None:
@@ -132,8 +137,11 @@ class Learning:
             self._say(TrainingCheckpointSaved, checkpoint=checkpoint)
 
     def _say(self, kind: type[TrainingCheckpointSaved | TrainingCheckpointDropped], **facts: Any) -> None:
+        self._outbox.put(self._event(kind, **facts), soon=True)
+
+    def _event(self, kind: type[TrainingCheckpointSaved | TrainingCheckpointDropped], **facts: Any) -> Event:
         run = self._assignment
-        self._outbox.put(kind(subject=run.subject, project=run.project, attempt=run.attempt, **facts), soon=True)
+        return kind(subject=run.subject, project=run.project, attempt=run.attempt, **facts)
 
 
 def _hashes(places: Mapping[str, Path], scratch: Path) -> tuple[dict[str, str], dict[str, int]]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from messages.executions import ExecutionFinished
-from services.worker.outbox import Outbox
+from messages.base import Event
+from messages.executions import ExecutionFinished, Result
+from shared.bus.limits import check_first
+from shared.bus.outbox import Outbox, unsayable
+from voxloom.errors import VoxloomError
 
 REPEAT_SECS = 10.0
 """A report that nobody has settled is said again after so long."""
@@ -35,6 +38,7 @@ class Reports:
         self._none_open.set()
 
     def add(self, finished: ExecutionFinished, now: float) -> None:
+        finished = sayable(finished)
         self._open[finished.subject] = _Report(finished, since=now, repeat_at=now + REPEAT_SECS)
         self._none_open.clear()
         self._outbox.put(finished)
@@ -89,3 +93,33 @@ class Reports:
     def _forget(self, before: float) -> None:
         while self._settled and self._settled[first := next(iter(self._settled))][1] <= before:
             del self._settled[first]
+
+
+def sayable(finished: ExecutionFinished) -> ExecutionFinished:
+    """The report itself, or that the run has failed: what the scheduler says of its end is to fit, too."""
+    try:
+        check_first(finished)
+    except VoxloomError as error:
+        return _failed(finished, error)
+    return finished
+
+
+def failed_instead(event: Event, error: VoxloomError) -> list[Event]:
+    """What to say in place of an event of ours that no bus takes."""
+    return [_failed(event, error)] if isinstance(event, ExecutionFinished) else []
+
+
+def _failed(finished: ExecutionFinished, error: VoxloomError) -> ExecutionFinished:
+    """The report of a run that came to something which cannot be said."""
+    known = finished.result
+    result = Result(
+        progress=known.progress,
+        device=known.device,
+        card=known.card,
+        log_key=known.log_key,
+        staged=known.staged,
+        run_seconds=known.run_seconds,
+        peak_memory_bytes=known.peak_memory_bytes,
+        error=unsayable(error, "What the run came to cannot be passed on"),
+    )
+    return finished.model_copy(update={"outcome": "failed", "result": result})

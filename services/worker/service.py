@@ -34,13 +34,13 @@ from services.worker.data import Materials
 from services.worker.devices import Device, discover
 from services.worker.failures import internal, no_lane
 from services.worker.lanes import NO_LANE, LaneQueue
-from services.worker.outbox import Outbox
 from services.worker.pool import Pool
-from services.worker.reports import Reports
+from services.worker.reports import Reports, failed_instead
 from services.worker.threads import share
 from shared import cores
 from shared.bus import topology
 from shared.bus.base import Subscription
+from shared.bus.outbox import Outbox
 from shared.records.ledger import DECISIONS
 from shared.service import Platform, Service
 from voxloom import __version__
@@ -73,7 +73,7 @@ class Worker(Service):
         super().__init__(platform)
         self.incarnation = new_id()
         self._lanes: dict[str, LaneQueue] = {}
-        self._outbox = Outbox(platform.bus)
+        self._outbox = Outbox(platform.bus, failed_instead)
         self._cores = cores.available()
         self._pool = Pool(
             warm=self.settings.warm_processes,

@@ -15,9 +15,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from messages.base import Event
 from messages.wire import Message
+from shared.bus.limits import LARGEST
 
 Handler = Callable[[Sequence[Event]], Awaitable[None]]
 """Takes events in order. Returning settles them all as done; raising, by the queue's policy."""
@@ -110,6 +112,10 @@ class Following(Subscription):
 class Bus(ABC):
     """All methods raise BusUnavailable when the bus cannot be reached or has been closed."""
 
+    largest: ClassVar[int] = LARGEST
+    """Bytes that the data of an event may have, as JSON, when it is the first about something: what is said later of
+    the same has room for a little more."""
+
     @abstractmethod
     async def open(self) -> None: ...
 
@@ -121,7 +127,8 @@ class Bus(ABC):
         """Returns when every event is kept, in this order; if it raises, it may or may not be.
 
         A lifecycle event reaches every queue bound to its routing key or to one of `copy_to`, also those without
-        a consumer. Refuses transient events.
+        a consumer. Raises InvalidInput for transient events; TooLarge or InvalidInput for what no bus takes
+        (shared/bus/limits.py): then none of them is kept.
         """
 
     @abstractmethod

@@ -86,7 +86,8 @@ async def deliver(batch: Sequence[Delivery], handler: Handler, policy: Policy) -
 
 
 def _event_of(delivery: Delivery) -> Event:
-    return delivery.event or decode(delivery.message.headers, delivery.message.body)
+    message = delivery.message
+    return delivery.event or decode(message.headers, message.body, message.routing_keys)
 
 
 async def _handle(good: list[Delivery], events: list[Event], handler: Handler, policy: Policy) -> None:

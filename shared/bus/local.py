@@ -26,10 +26,10 @@ from shared.bus.embedded.engine import Engine
 from shared.bus.embedded.failures import closed
 from shared.bus.embedded.folder import Claim, claim
 from shared.bus.embedded.rows import DeadRow, Entry
+from shared.bus.limits import check_message
 from shared.sealed.watch import FOLDER_GONE
-from voxloom.errors import InvalidInput, TooLarge
+from voxloom.errors import InvalidInput, VoxloomError
 
-MOST_BODY_BYTES = 128 << 20
 _DEAD_LETTER_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 log = logging.getLogger("voxloom.bus")
@@ -100,8 +100,6 @@ class LocalBus(Bus):
         await self._append([Entry(encode(event), event) for event in events])
 
     async def publish_message(self, message: Message) -> None:
-        if not message.routing_keys:
-            raise InvalidInput("A message needs a routing key.")
         await self._append([Entry(message)])
 
     async def _append(self, entries: Sequence[Entry]) -> None:
@@ -111,7 +109,12 @@ class LocalBus(Bus):
 
     def announce(self, event: Event) -> None:
         if self._running is not None:
-            self._running.announce_live(event)
+            try:
+                check_message(encode(event))
+            except VoxloomError as error:
+                log.warning("live news of %s is lost: %s", event.subject, error.message)
+            else:
+                self._running.announce_live(event)
 
     async def declare(self, *queues: Queue) -> None:
         await self._engine.declare(queues)
@@ -176,8 +179,7 @@ def _release(claiming: asyncio.Future[Claim]) -> None:
 
 def _head(entry: Entry) -> bytes:
     """What could spoil the commit of others is refused here."""
-    if len(entry.message.body) > MOST_BODY_BYTES:
-        raise TooLarge(f"A message may have {MOST_BODY_BYTES >> 20} MiB; keep large data in the object store.")
+    check_message(entry.message)
     try:
         return entry.head()
     except TypeError as error:

@@ -11,6 +11,7 @@ from messages.base import Event
 from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
 from shared.bus.amqp.failures import closed
+from shared.bus.amqp.letters import frame_bytes
 from shared.bus.amqp.readers import start_of
 from shared.bus.amqp.running import Running
 from shared.bus.base import (
@@ -24,10 +25,13 @@ from shared.bus.base import (
     StreamHandler,
     Subscription,
 )
-from voxloom.errors import InvalidInput
+from voxloom.errors import InvalidInput, VoxloomError
 
 # What aiormq says about connections and channels, this adapter says itself, once and in plain words.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+
+
+log = logging.getLogger("voxloom.bus")
 
 
 class RabbitBus(Bus):
@@ -76,13 +80,16 @@ class RabbitBus(Bus):
         await self._running.publish([encode(event) for event in events])
 
     async def publish_message(self, message: Message) -> None:
-        if not message.routing_keys:
-            raise InvalidInput("A message needs a routing key.")
+        if frame_bytes(message.headers) is None:
+            raise InvalidInput("The message's headers have what AMQP has no type for; send texts and numbers.")
         await self._running.publish([message])
 
     def announce(self, event: Event) -> None:
         if self._at_work is not None:
-            self._at_work.announce(encode(event))
+            try:
+                self._at_work.announce(encode(event))
+            except VoxloomError as error:
+                log.warning("live news of %s is lost: %s", event.subject, error.message)
 
     async def declare(self, *queues: Queue) -> None:
         await self._running.declare(queues)

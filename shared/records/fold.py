@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
-from messages.base import DEFAULT_PROJECT, Event
+from messages.base import DEFAULT_PROJECT, Event, Project, Subject
 from messages.deploys import DeployCompleted, DeployFailed, DeployRequested, DeployStarted
 from messages.executions import (
     ExecutionAssigned,
@@ -67,8 +67,8 @@ class Beginning(NamedTuple):
 class RunState(Value):
     """All that is kept of one run."""
 
-    run: str
-    project: str = DEFAULT_PROJECT
+    run: Subject
+    project: Project = DEFAULT_PROJECT
     work: Work | None = None
     submitted: Moment | None = None
     stage: Stage | None = None
@@ -206,8 +206,8 @@ def _earliest(known: Moment | None, new: Moment) -> Moment:
 class DeployState(Value):
     """All that is kept of one deploy."""
 
-    deploy_id: str
-    project: str = DEFAULT_PROJECT
+    deploy_id: Subject
+    project: Project = DEFAULT_PROJECT
     path: str = ""
     requested: Moment | None = None
     asked: DeployRequested | None = None

@@ -16,18 +16,20 @@ record lies under its id in `deploy-store`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import orjson
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from messages.base import Event
 from messages.executions import Task
-from messages.wire import decode, encode
+from messages.wire import UndecodableMessage, UnknownVersion, decode, encode
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
 from shared.records.fold import DeployState, RunState
 from shared.records.ledger import Ledger, Snapshot, review
+from shared.records.odd import readable_rows, readable_snapshot
 from voxloom.errors import Conflict, NotFound, Unavailable
 from voxloom.ids import age_of
 from voxloom.models import ExecutionSummary
@@ -43,6 +45,7 @@ COLLECTIONS: Mapping[Task, str] = {
 
 _M = TypeVar("_M", bound=BaseModel)
 _ROWS = TypeAdapter(list[ExecutionSummary])
+_log = logging.getLogger("voxloom.records")
 _LOAD_TRIES = 20
 _DUMPED_AT_ONCE = 500
 _READ_AT_ONCE = 50
@@ -115,7 +118,7 @@ class RecordStore:
             if number != ledger.segment + 1:
                 missing = ledger.segment + 1
                 raise DamagedRecords(f"segment {missing} of the records is missing; restore it from a backup")
-            epoch, events = review(ledger.epoch, unpack_segment(await self._store.get(COLLECTION, item.key)))
+            epoch, events = review(ledger.epoch, read_segment(item.key, await self._store.get(COLLECTION, item.key)))
             ledger.apply(number, epoch, events)
         return ledger
 
@@ -144,7 +147,7 @@ class RecordStore:
         raise Unavailable("The records change faster than they can be read; try again.")
 
     async def _snapshot(self, key: str) -> Snapshot:
-        return Snapshot.model_validate_json(await self._store.get(COLLECTION, key))
+        return readable_snapshot(key, await self._store.get(COLLECTION, key))
 
     async def drop_before(self, snapshot_key: str, segment: int) -> None:
         """Removes the snapshots before that one, and the segments that it covers. Raises AnotherWriter if there is a
@@ -225,7 +228,7 @@ class RecordStore:
 
     async def _load_block(self, number: int) -> list[ExecutionSummary]:
         try:
-            return _ROWS.validate_json(await self._store.get(COLLECTION, _rows_key(number)))
+            return readable_rows(_rows_key(number), await self._store.get(COLLECTION, _rows_key(number)))
         except NotFound:
             return []
 
@@ -233,6 +236,9 @@ class RecordStore:
         try:
             return model.model_validate_json(await self._store.get(collection, key))
         except NotFound:
+            return None
+        except ValidationError as error:
+            _log.warning("%s in %s is passed over, it was made of an odd event: %s", key, collection, error)
             return None
 
     async def _newest_snapshot(self) -> str | None:
@@ -258,8 +264,27 @@ def pack_segment(events: Sequence[Event]) -> bytes:
 
 
 def unpack_segment(data: bytes) -> list[Event]:
+    """Raises UndecodableMessage."""
+    return [decode(orjson.loads(headers), body) for headers, body in _lines(data)]
+
+
+def read_segment(key: str, data: bytes) -> list[Event]:
+    """The same, without what no handler would get today: earlier versions took in events that they should not have.
+    Raises UnknownVersion: what a newer program has recorded must not get lost."""
+    events: list[Event] = []
+    for headers, body in _lines(data):
+        try:
+            events.append(decode(orjson.loads(headers), body))
+        except UnknownVersion:
+            raise
+        except UndecodableMessage as error:
+            _log.warning("an odd event in %s is passed over: %s", key, error)
+    return events
+
+
+def _lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     lines = data.split(b"\n") if data else []
-    return [decode(orjson.loads(headers), body) for headers, body in zip(lines[::2], lines[1::2], strict=True)]
+    return zip(lines[::2], lines[1::2], strict=True)
 
 
 def _segment_key(number: int) -> str:

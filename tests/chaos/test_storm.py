@@ -37,6 +37,7 @@ from shared.records.store import RecordStore
 from shared.service import Platform, Service
 from tests.contract.platform_support import Heard, open_platform
 from tests.contract.worker_world import FakePool
+from tests.named import run_named
 from tests.unit.memory_platform import WORK
 from voxloom.errors import BusUnavailable, StoreUnavailable
 from voxloom.models import Status
@@ -74,7 +75,7 @@ class Storm:
 
     async def submit(self) -> None:
         for _ in range(self.chance.randint(1, 4)):
-            run = f"run{len(self.runs)}"
+            run = run_named(f"run{len(self.runs)}")
             with suppress(BusUnavailable):
                 await self.platform.bus.publish(ExecutionRequested(subject=run, work=WORK))
                 self.runs.append(run)

@@ -30,11 +30,17 @@ from shared.service import Platform, Service
 from tests.chaos.loops import Loops
 from tests.contract.platform_support import Heard, open_platform
 from tests.contract.worker_world import FakeProcess, WorkerWorld, make_world, until
+from tests.named import A, B, run_named
 from tests.unit.memory_platform import WORK
 from voxloom.errors import BusUnavailable, NotFound
 from voxloom.models import Status
 
 S = TypeVar("S", bound=Service)
+
+
+RUNNING, DEAF, WAITING, STOPPED, RUN, LOST, GOING_ON, X = map(
+    run_named, ("running", "deaf", "waiting", "stopped", "run", "lost", "going on", "x")
+)
 
 
 class World:
@@ -127,8 +133,8 @@ async def test_a_standby_does_nothing_until_it_is_its_turn(world: World) -> None
     await world.recorder()
     await world.active()
     standby = await world.scheduler()
-    (await world.running("a")).end()
-    await world.ends("a")
+    (await world.running(A)).end()
+    await world.ends(A)
     assert standby.dispatcher is None
     assert len(world.heard.of(SchedulerStarted)) == 1
 
@@ -139,24 +145,24 @@ async def test_a_standby_takes_over_what_runs_what_waits_and_what_was_to_stop(wo
     await world.recorder()
     first = await world.active()
     world.workers.pool.deaf = True
-    running, deaf = await world.running("running"), await world.running("deaf")
-    await world.submit("waiting", "stopped")
-    await world.platform.bus.publish(ExecutionStopRequested(subject="deaf"), ExecutionStopRequested(subject="stopped"))
+    running, deaf = await world.running(RUNNING), await world.running(DEAF)
+    await world.submit(WAITING, STOPPED)
+    await world.platform.bus.publish(ExecutionStopRequested(subject=DEAF), ExecutionStopRequested(subject=STOPPED))
     # When the active scheduler goes, in good order or not
     second = await world.scheduler()
     await (first.stop() if how == "stop" else lose_channels(first))
     await until(lambda: second.dispatcher is not None, "the second one in charge")
     running.end()
-    (await world.workers.process_of("waiting")).end()
-    ends = await world.ends("running", "deaf", "waiting", "stopped")
+    (await world.workers.process_of(WAITING)).end()
+    ends = await world.ends(RUNNING, DEAF, WAITING, STOPPED)
     # Then all come to their ends, each once, and nothing has run twice
     assert {run: (type(end), end.attempt) for run, end in ends.items()} == {
-        "running": (ExecutionCompleted, 1),
-        "waiting": (ExecutionCompleted, 1),
-        "deaf": (ExecutionStopped, 1),
-        "stopped": (ExecutionStopped, 0),
+        RUNNING: (ExecutionCompleted, 1),
+        WAITING: (ExecutionCompleted, 1),
+        DEAF: (ExecutionStopped, 1),
+        STOPPED: (ExecutionStopped, 0),
     }
-    assert sorted(world.workers.began()) == [("deaf", 1), ("running", 1), ("waiting", 1)]
+    assert sorted(world.workers.began()) == [(DEAF, 1), (RUNNING, 1), (WAITING, 1)]
     assert deaf.killed
 
 
@@ -182,23 +188,23 @@ async def test_an_old_scheduler_that_wakes_decides_nothing(world: World) -> None
     # Given a scheduler that was cut off while a run was under way, and one that has taken its place
     await world.recorder()
     old = await world.active()
-    process = await world.running("a")
+    process = await world.running(A)
     new = await world.scheduler()
     await lose_channels(old)
     await until(lambda: new.dispatcher is not None, "the new one in charge")
     # When the old one wakes, takes the worker for dead, and says what follows from that
     assert old.dispatcher is not None
-    old._decisions.add(old.dispatcher.judge(time.monotonic() + 3600.0))
-    old._decisions.add(old.dispatcher.plan(time.monotonic() + 3600.0))
+    old._decisions.put(*old.dispatcher.judge(time.monotonic() + 3600.0))
+    old._decisions.put(*old.dispatcher.plan(time.monotonic() + 3600.0))
     await old._decisions.say()
     assert {event.epoch for event in world.heard.events if hasattr(event, "epoch")} >= {1, 2}
     # Then neither worker nor record take note, and the run completes
-    await world.submit("b")
-    await world.workers.process_of("b")
+    await world.submit(B)
+    await world.workers.process_of(B)
     process.end()
-    ends = await world.ends("a")
-    assert (ends["a"].attempt, ends["a"].epoch, process.killed) == (1, 2, False)
-    await until_async(lambda: _all(world, ["a"], Status.COMPLETED))
+    ends = await world.ends(A)
+    assert (ends[A].attempt, ends[A].epoch, process.killed) == (1, 2, False)
+    await until_async(lambda: _all(world, [A], Status.COMPLETED))
 
 
 async def test_an_old_scheduler_that_hears_of_its_successor_steps_down_for_good(world: World) -> None:
@@ -213,14 +219,14 @@ async def test_an_old_scheduler_that_hears_of_its_successor_steps_down_for_good(
     # When it is served once more all the same, then it does not ask to decide
     asked = len(world.heard.of(SchedulerStarted))
     with pytest.raises(SteppedDown):
-        await old.handle([ExecutionRequested(subject="x", work=WORK)])
+        await old.handle([ExecutionRequested(subject=X, work=WORK)])
     assert len(world.heard.of(SchedulerStarted)) == asked
 
 
 async def test_a_scheduler_that_nobody_admits_any_more_stops_at_once(world: World) -> None:
     # Given one that is served and asks to be admitted, and no recorder
     scheduler = await world.scheduler()
-    await world.submit("run")
+    await world.submit(RUN)
     await until(lambda: any(isinstance(event, SchedulerStarted) for event in world.heard.events), "its question")
     # When it is told to stop, then it does not wait for an answer
     async with asyncio.timeout(30.0):
@@ -298,7 +304,7 @@ async def test_recorder_and_scheduler_may_change_at_the_same_time(world: World) 
     await world.scheduler()
     await asyncio.gather(lose_channels(recorder), lose_channels(scheduler))
     await world.submit(*[f"b{number}" for number in range(20)])
-    runs = [f"{name}{number}" for name in "ab" for number in range(20)]
+    runs = [run_named(f"{name}{number}") for name in "ab" for number in range(20)]
     await world.ends(*runs)
     finishing.cancel()
     await until_async(lambda: _all(world, runs, Status.COMPLETED))
@@ -309,19 +315,19 @@ async def test_a_worker_that_was_given_up_for_its_silence_comes_back(world: Worl
     # Given a worker with a run, which the scheduler has not heard for longer than a lease
     await world.recorder()
     scheduler = await world.active()
-    process = await world.running("a")
+    process = await world.running(A)
     worker = world.workers.worker
     former = worker.incarnation
     assert scheduler.dispatcher is not None
-    scheduler._decisions.add(scheduler.dispatcher.judge(time.monotonic() + 3600.0))
+    scheduler._decisions.put(*scheduler.dispatcher.judge(time.monotonic() + 3600.0))
     await scheduler._decisions.say()
     # When it wakes and hears of it
     await until(lambda: worker.incarnation != former, "a new life")
     # Then its process is ended, and the new life does the run again
-    again = await world.workers.process_of("a", attempt=2)
+    again = await world.workers.process_of(A, attempt=2)
     again.end()
-    ends = await world.ends("a")
-    assert (process.killed, ends["a"].attempt) == (True, 2)
+    ends = await world.ends(A)
+    assert (process.killed, ends[A].attempt) == (True, 2)
 
 
 async def test_an_assignment_that_could_not_be_said_is_not_held_against_the_worker(
@@ -339,12 +345,12 @@ async def test_an_assignment_that_could_not_be_said_is_not_held_against_the_work
             await publish(*events)
 
         monkeypatch.setattr(world.platform.bus, "publish", refuse)
-        await world.submit("a")
+        await world.submit(A)
         await asyncio.sleep(1.0)
         # When it does again, then the run runs, at its first attempt
         full.clear()
-        (await world.workers.process_of("a")).end()
-        assert (await world.ends("a"))["a"].attempt == 1
+        (await world.workers.process_of(A)).end()
+        assert (await world.ends(A))[A].attempt == 1
 
 
 async def _all(world: World, runs: list[str], status: Status) -> bool:
@@ -363,17 +369,17 @@ async def test_a_request_that_was_lost_on_its_way_is_found_in_the_records(
     # Given a run that goes on, and one whose request the recorder has heard and the scheduler has not
     await world.recorder()
     scheduler = await world.active()
-    going_on = await world.running("going on")
+    going_on = await world.running(GOING_ON)
     mind = scheduler.dispatcher
     assert mind is not None
     monkeypatch.setattr(mind, "on_requested", lambda _event, _now: [])
-    await world.submit("lost")
-    await world.heard.first(ExecutionRequested, subject="lost")
+    await world.submit(LOST)
+    await world.heard.first(ExecutionRequested, subject=LOST)
     # When a gateway has found a loss
     await world.platform.bus.publish(GatewayFoundLoss(subject="g"))
     # Then the same scheduler begins anew, and both end, after one attempt each
-    (await world.workers.process_of("lost")).end()
+    (await world.workers.process_of(LOST)).end()
     going_on.end()
-    ends = await world.ends("lost", "going on")
+    ends = await world.ends(LOST, GOING_ON)
     assert scheduler.dispatcher is not mind
     assert {end.attempt for end in ends.values()} == {1}

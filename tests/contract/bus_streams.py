@@ -23,6 +23,7 @@ from tests.contract.bus_tools import (
     offset_of_one_more,
     until,
 )
+from tests.named import A, B, C
 from voxloom.errors import BusUnavailable, InvalidInput
 from voxloom.models import utc_now
 
@@ -172,23 +173,25 @@ class StreamBehaviour(BusTests):
 
     async def test_transient_events_are_not_published(self, bus: Bus, project: str) -> None:
         with pytest.raises(InvalidInput, match="announce"):
-            await bus.publish(ExecutionProgressed(subject="run", project=project, progress=0.5))
+            await bus.publish(ExecutionProgressed(subject=A, project=project, progress=0.5))
 
     async def test_a_listener_hears_what_fits_its_patterns(self, bus: Bus, project: str) -> None:
         heard: list[str] = []
-        await bus.listen([f"execution.progressed.{project}.a", f"*.*.{project}.c"], lambda e: heard.append(e.subject))
-        for run in "abc":
+        await bus.listen(
+            [f"execution.progressed.{project}.{A}", f"*.*.{project}.{C}"], lambda e: heard.append(e.subject)
+        )
+        for run in (A, B, C):
             bus.announce(ExecutionProgressed(subject=run, project=project, progress=0.5))
-        await until(lambda: "c" in heard)
-        assert heard == ["a", "c"]
+        await until(lambda: C in heard)
+        assert heard == [A, C]
 
     async def test_what_nobody_listens_to_is_gone(self, bus: Bus, project: str) -> None:
         heard: list[str] = []
-        bus.announce(ExecutionProgressed(subject="before", project=project, progress=0.5))
+        bus.announce(ExecutionProgressed(subject=A, project=project, progress=0.5))
         await bus.listen([f"#.{project}.#"], lambda event: heard.append(event.subject))
-        bus.announce(ExecutionProgressed(subject="after", project=project, progress=0.5))
-        await until(lambda: "after" in heard)
-        assert heard[-1:] == ["after"]
+        bus.announce(ExecutionProgressed(subject=B, project=project, progress=0.5))
+        await until(lambda: B in heard)
+        assert heard[-1:] == [B]
 
     async def test_the_newest_is_kept_where_a_listener_is_slow(self, bus: Bus, project: str) -> None:
         heard: list[float] = []
@@ -199,7 +202,7 @@ class StreamBehaviour(BusTests):
 
         await bus.listen([f"#.{project}.#"], listener, limit=10)
         for number in range(1000):
-            bus.announce(ExecutionProgressed(subject="run", project=project, progress=number / 1000))
+            bus.announce(ExecutionProgressed(subject=A, project=project, progress=number / 1000))
         await until(lambda: 0.999 in heard)
         assert heard == sorted(heard)
 
@@ -211,9 +214,9 @@ class StreamBehaviour(BusTests):
             raise ValueError("no luck")
 
         subscription = await bus.listen([f"#.{project}.#"], listener)
-        for run in "ab":
+        for run in (A, B):
             bus.announce(ExecutionProgressed(subject=run, project=project, progress=0.5))
-        await until(lambda: heard == ["a", "b"])
+        await until(lambda: heard == [A, B])
         assert subscription.alive
 
     async def test_live_events_reach_neither_queue_nor_stream(
@@ -222,7 +225,7 @@ class StreamBehaviour(BusTests):
         inbox, stream = Inbox(), StreamInbox(project)
         await bus.consume(replace(queue, bindings=(f"#.{project}.#",)), inbox)
         await bus.follow(stream.take)
-        bus.announce(ExecutionProgressed(subject="run", project=project, progress=0.5))
+        bus.announce(ExecutionProgressed(subject=A, project=project, progress=0.5))
         await bus.publish(uploaded("end"))
         await inbox.has("end")
         await stream.has("end")
@@ -234,6 +237,6 @@ class StreamBehaviour(BusTests):
         subscription = await bus.listen([f"#.{project}.#"], lambda event: closed.append(event.subject))
         await bus.listen([f"#.{project}.#"], lambda event: open_.append(event.subject))
         await subscription.close()
-        bus.announce(ExecutionProgressed(subject="run", project=project, progress=0.5))
-        await until(lambda: open_ == ["run"])
+        bus.announce(ExecutionProgressed(subject=A, project=project, progress=0.5))
+        await until(lambda: open_ == [A])
         assert closed == []

@@ -16,8 +16,8 @@ from messages.executions import ExecutionFinished, ExecutionStarted
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
 from services.worker import devices, service
-from services.worker import outbox as outbox_module
 from services.worker.service import Replaced
+from shared.bus import outbox as outbox_module
 from tests.contract.platform_support import open_platform
 from tests.contract.worker_world import FakeProcess, WorkerWorld, make_world, until, worker_world
 from voxloom.errors import Unavailable

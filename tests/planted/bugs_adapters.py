@@ -54,8 +54,8 @@ ADAPTERS = (
     _bus(
         name="a-message-that-is-tried-again-has-lost-its-keys",
         file="shared/bus/amqp/letters.py",
-        old="_properties({**message.headers, KEYS: list(message.routing_keys), **told}, persistent=True)",
-        new="_properties({**message.headers, **told}, persistent=True)",
+        old="_properties({**_fitting(message.headers), KEYS: keys, **told}, persistent=True)",
+        new="_properties({**_fitting(message.headers), **told}, persistent=True)",
     ),
     _bus(
         name="the-first-message-that-was-not-confirmed-is-skipped",

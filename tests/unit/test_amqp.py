@@ -19,7 +19,7 @@ from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
 from shared.bus.amqp.consumers import onward
 from shared.bus.amqp.failures import NotThere, translated
-from shared.bus.amqp.letters import dead_letter, message_of, properties, tries_of
+from shared.bus.amqp.letters import dead_letter, frame_bytes, message_of, properties, tries_of
 from shared.bus.amqp.publisher import AT_ONCE, BYTES_AT_ONCE, Letter, portion
 from shared.bus.amqp.readers import start_of
 from shared.bus.amqp.sessions import Tags
@@ -82,6 +82,51 @@ def test_what_is_done_goes_nowhere() -> None:
 def test_a_dead_letter_of_somebody_else_is_shown_all_the_same() -> None:
     letter = dead_letter(arrived(Letter("", "dead", Basic.Properties(), b"?")), parked=False)
     assert (letter.queue, letter.message.body) == ("", b"?")
+
+
+FORGED = {"voxloom-keys": ["execution.stop-passed.p.run"], "voxloom-tries": -5, "voxloom-queue": "q"}
+
+
+def test_headers_that_look_like_our_own_mean_nothing_in_what_comes_over_an_exchange() -> None:
+    letter = published(Message(("inbox.worker.w",), {**STOP.headers, **FORGED}, STOP.body))
+    assert (message_of(arrived(letter)), tries_of(arrived(letter))) == (
+        STOP._replace(routing_keys=("inbox.worker.w",)),
+        0,
+    )
+
+
+@pytest.mark.parametrize("odd", [5, "text", None, {"a": 1}])
+def test_headers_of_ours_that_are_something_else_are_passed_over(odd: Any) -> None:
+    headers: dict[str, Any] = {
+        "voxloom-keys": odd,
+        "voxloom-tries": odd,
+        "voxloom-time": odd,
+        "CC": odd,
+        "voxloom-letter": odd,
+    }
+    delivered = arrived(Letter("", "q", Basic.Properties(headers=headers), b""))
+    assert (message_of(delivered).routing_keys, tries_of(delivered)) == (("q",), 5 if odd == 5 else 0)
+
+
+def test_the_dead_can_be_sorted_by_time_whatever_time_they_tell() -> None:
+    times = ("2026-11-21T02:57:03", "2026-11-21T02:57:03+00:00", "never")
+    letters = [arrived(Letter("", "dead", Basic.Properties(headers={"voxloom-time": told}), b"")) for told in times]
+    assert sorted(dead_letter(letter, parked=False).time.year for letter in letters) == [1970, 1970, 2026]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"x": "y" * 120_000}, {f"x-{number}": "y" * 200 for number in range(500)}, {"x": 10**30}, {"y" * 300: 1}],
+    ids=["one that is long", "many", "a number", "a name"],
+)
+def test_what_has_headers_of_any_size_gets_out_of_its_queue_as_itself(odd: dict[str, Any]) -> None:
+    message = STOP._replace(headers={**STOP.headers, **odd})
+    letter = onward("q", message, 0, Dead("no luck"), NOW)
+    assert letter is not None
+    size = frame_bytes(letter.properties.headers or {})
+    assert size is not None
+    assert size < 64 << 10
+    assert message_of(arrived(letter)).headers.items() >= STOP.headers.items()
 
 
 # --- settling ---

@@ -9,12 +9,12 @@ import pytest
 
 from messages.base import Event
 from messages.executions import ExecutionFinished, Result
-from services.scheduler.decisions import Decisions
-from services.worker import outbox as module
-from services.worker.outbox import Outbox
-from services.worker.reports import GIVE_UP_SECS, REMEMBER_SECS, REPEAT_SECS, Reports
+from services.worker.reports import GIVE_UP_SECS, REMEMBER_SECS, REPEAT_SECS, Reports, failed_instead
+from shared.bus import outbox as module
+from shared.bus.limits import LARGEST
+from shared.bus.outbox import Outbox
 from tests.unit.memory_platform import NotingBus, assigned, requested
-from voxloom.errors import BusUnavailable, TooLarge
+from voxloom.errors import BusUnavailable, TooLarge, VoxloomError
 
 
 def finished(run: str, attempt: int = 1, **result: object) -> ExecutionFinished:
@@ -48,7 +48,7 @@ def bus() -> NotingBus:
 @pytest.fixture
 async def outbox(bus: NotingBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outbox]:
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.001)
-    made = Outbox(bus)
+    made = Outbox(bus, failed_instead)
     running = asyncio.create_task(made.run())
     yield made
     running.cancel()
@@ -129,6 +129,36 @@ async def test_an_event_that_nobody_will_ever_take_blocks_nobody(bus: NotingBus,
     assert [event.subject for event in bus.published] == ["good"]
 
 
+async def test_what_is_refused_even_in_place_of_another_is_said_no_more(bus: NotingBus) -> None:
+    # Given a bus that takes nothing of one run
+    def refuse(events: Sequence[Event]) -> None:
+        if any(event.subject == "bad" for event in events):
+            raise TooLarge(f"never, tried {len(asked)} times")
+
+    bus.refuse, asked = refuse, list[Event]()
+
+    def instead(event: Event, error: VoxloomError) -> list[Event]:
+        asked.append(event)
+        return [finished("bad"), finished("good")]
+
+    outbox = Outbox(bus, instead)
+    # When something is said of it, among other things
+    outbox.put(requested("a"), requested("bad"), requested("b"))
+    await outbox.say()
+    # Then what was to be said instead is tried once, and all others arrive in their order
+    assert ([event.subject for event in bus.published], len(asked)) == (["a", "good", "b"], 1)
+
+
+def test_a_report_after_which_the_end_would_not_fit_is_a_failure(bus: NotingBus, reports: Reports) -> None:
+    reports.add(finished("a", state={"x": "y" * (LARGEST - 2000)}), now=0.0)
+    reports.add(finished("b", state={"x": "y" * LARGEST}, run_seconds=2.0), now=0.0)
+    reports.add(finished("c", state={"x": "\ud800"}), now=0.0)
+    said = [event for event in bus.published if isinstance(event, ExecutionFinished)]
+    codes = [event.result.error.code if event.result.error else None for event in said]
+    assert [event.outcome for event in said] == ["completed", "failed", "failed"]
+    assert (codes, said[1].result.run_seconds) == ([None, "too_large", "invalid_input"], 2.0)
+
+
 @pytest.fixture
 def reports(bus: NotingBus) -> Reports:
     return Reports(_Emptied(bus))
@@ -182,14 +212,14 @@ def test_a_settled_attempt_is_remembered_for_a_while_and_then_no_more(reports: R
 
 
 async def test_decisions_that_could_not_be_said_are_said_first_and_in_order(bus: NotingBus) -> None:
-    decisions = Decisions(bus)
+    decisions = Outbox(bus)
     events = [assigned("a"), assigned("b"), assigned("c")]
     bus.refuse = Full(1)
-    decisions.add(events[:2])
+    decisions.put(*events[:2])
     with pytest.raises(BusUnavailable):
         await decisions.say()
     assert decisions.stuck(60.0)
-    decisions.add(events[2:])
+    decisions.put(*events[2:])
     await decisions.say()
     assert (bus.published, decisions.stuck(60.0)) == (events, False)
 
@@ -197,13 +227,13 @@ async def test_decisions_that_could_not_be_said_are_said_first_and_in_order(bus:
 async def test_decisions_that_are_dropped_while_they_are_said_take_no_later_ones_with_them() -> None:
     # Given a bus that is slow, and a decision on its way
     bus = _Slow()
-    decisions = Decisions(bus)
-    decisions.add([assigned("a")])
+    decisions = Outbox(bus)
+    decisions.put(assigned("a"))
     saying = asyncio.create_task(decisions.say())
     await bus.asked.wait()
     # When all is dropped, and something new is decided
     decisions.drop()
-    decisions.add([assigned("b")])
+    decisions.put(assigned("b"))
     bus.go.set()
     await saying
     # Then the new one is said
@@ -212,8 +242,8 @@ async def test_decisions_that_are_dropped_while_they_are_said_take_no_later_ones
 
 async def test_a_bus_that_does_not_answer_counts_as_stuck() -> None:
     bus = _Slow()
-    decisions = Decisions(bus)
-    decisions.add([assigned("a")])
+    decisions = Outbox(bus)
+    decisions.put(assigned("a"))
     saying = asyncio.create_task(decisions.say())
     await bus.asked.wait()
     assert decisions.stuck(0.0)

@@ -8,13 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages.base import Event
+from messages.deploys import DeployRequested
 from messages.executions import ExecutionStopRequested, RecordsDeleted, RecordsDeleteRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
+from messages.wire import PREFIX, UnknownVersion, encode
 from services.recorder import service as recorder_module
 from services.recorder.service import Recorder
 from shared.records import ledger as ledger_module
@@ -35,6 +38,21 @@ from tests.unit.memory_platform import (
 from voxloom.errors import StoreUnavailable
 
 
+def run_id(number: int) -> str:
+    return f"{number:08d}-0000-1000-8000-000000000000"
+
+
+A, B, C, D, E = (run_id(number) for number in range(1, 6))
+ODD = (
+    {f"{PREFIX}time": "2026-11-21T02:57:03"},
+    {f"{PREFIX}subject": "x" * 5000},
+    {f"{PREFIX}subject": "no-uuid"},
+    {f"{PREFIX}project": "a.b"},
+    {f"{PREFIX}attempt": -1},
+    {f"{PREFIX}type": "no event"},
+)
+
+
 def failing(what: str, prefix: str = "", error: type[Exception] = StoreUnavailable) -> Callable[[str, str], None]:
     def fail(operation: str, key: str) -> None:
         if operation == what and key.startswith(prefix):
@@ -52,7 +70,7 @@ async def test_a_batch_that_cannot_be_stored_is_not_taken_in_and_fails() -> None
     recorder = Recorder(memory_platform(store))
     store.before = failing("put")
     with pytest.raises(StoreUnavailable):
-        await recorder.record(whole("a"))
+        await recorder.record(whole(A))
     assert store.objects == {}
 
 
@@ -61,16 +79,16 @@ async def test_a_batch_that_is_tried_again_once_the_store_is_back_is_kept() -> N
     recorder = Recorder(memory_platform(store))
     store.before = failing("put")
     with suppress(StoreUnavailable):
-        await recorder.record(whole("a"))
+        await recorder.record(whole(A))
     store.before = MemoryStore().before
-    await recorder.record(whole("a"))
-    assert (await load(store)).runs["a"].ended
+    await recorder.record(whole(A))
+    assert (await load(store)).runs[A].ended
 
 
 async def test_a_write_whose_answer_got_lost_is_no_other_writer() -> None:
     store = MemoryStore()
     recorder = Recorder(memory_platform(store))
-    events = whole("a")
+    events = whole(A)
     store.after = failing("put")
     with suppress(StoreUnavailable):
         await recorder.record(events)
@@ -82,21 +100,21 @@ async def test_a_write_whose_answer_got_lost_is_no_other_writer() -> None:
 async def test_a_recorder_that_meets_another_writer_stops() -> None:
     store = MemoryStore()
     one, two = Recorder(memory_platform(store)), Recorder(memory_platform(store))
-    await one.record([requested("a")])
-    await two.record([requested("b")])
+    await one.record([requested(A)])
+    await two.record([requested(B)])
     with pytest.raises(AnotherWriter):
-        await one.record([requested("c")])
+        await one.record([requested(C)])
     assert isinstance(one.failed.exception(), AnotherWriter)
 
 
 async def test_a_recorder_that_has_failed_writes_nothing_any_more() -> None:
     store = MemoryStore()
     one, two = Recorder(memory_platform(store)), Recorder(memory_platform(store))
-    await one.record([requested("a")])
-    await two.record([requested("b")])
+    await one.record([requested(A)])
+    await two.record([requested(B)])
     for _ in range(2):
         with suppress(AnotherWriter, RuntimeError):
-            await one.record([requested("c")])
+            await one.record([requested(C)])
     before = dict(store.objects)
     await one.stop()
     assert store.objects == before
@@ -109,41 +127,41 @@ async def test_a_recorder_that_wakes_after_its_place_was_taken_and_tidied_up_sto
     monkeypatch.setattr(recorder_module, "ALONE_SECS", -1.0)
     store = MemoryStore()
     old, new = Recorder(memory_platform(store)), Recorder(memory_platform(store))
-    await old.record([requested("a")])
-    await new.record([requested("b")])
-    await new.record([requested("c")])
+    await old.record([requested(A)])
+    await new.record([requested(B)])
+    await new.record([requested(C)])
     await new._snapshot()
     # When it wakes and goes on with the batch in its hands, then that is not settled
     with pytest.raises(AnotherWriter):
-        await old.record([requested("d")])
+        await old.record([requested(D)])
     # And nothing is built on what it may have left
-    assert sorted((await load(store)).runs) == ["a", "b", "c"]
+    assert sorted((await load(store)).runs) == [A, B, C]
 
 
 async def test_an_old_recorder_overwrites_no_rows_of_its_successor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_module, "BLOCK", 2)
     store = MemoryStore()
     old, new = Recorder(memory_platform(store)), Recorder(memory_platform(store))
-    await old.record([*whole("a"), *whole("b")])
-    await new.record([*whole("c"), *whole("d")])
+    await old.record([*whole(A), *whole(B)])
+    await new.record([*whole(C), *whole(D)])
     for recorder in (new, old):
         await recorder._write_ended()
         with suppress(AnotherWriter):
             await recorder._snapshot()
     rows = await RecordStore(store).load_rows((await load(store)).blocks)
-    assert sorted(row.execution_id for row in rows) == ["a", "b", "c", "d"]
+    assert sorted(row.execution_id for row in rows) == [A, B, C, D]
 
 
 async def test_the_objects_of_deleted_records_go_also_after_a_restart_and_the_others_stay() -> None:
     store = MemoryStore()
-    await (first := Recorder(memory_platform(store))).record([*whole("a"), *whole("b")])
+    await (first := Recorder(memory_platform(store))).record([*whole(A), *whole(B)])
     await first._write_ended()
-    await store.put(COLLECTION, "logs/a/1", b"long")
-    await first.record([RecordsDeleteRequested(subject="request", runs=["a"])])
+    await store.put(COLLECTION, f"logs/{A}/1", b"long")
+    await first.record([RecordsDeleteRequested(subject="request", runs=[A])])
     second = Recorder(memory_platform(store))
     await second._load()
     await second._write_ended()
-    assert (store.keys("runs/"), store.keys("logs/")) == (["runs/b"], [])
+    assert (store.keys("runs/"), store.keys("logs/")) == ([f"runs/{B}"], [])
 
 
 async def test_two_snapshots_at_once_lose_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,21 +169,21 @@ async def test_two_snapshots_at_once_lose_no_rows(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ledger_module, "BLOCK", 2)
     store = MemoryStore()
     recorder = Recorder(memory_platform(_Slow(store)))
-    await recorder.record([event for run in "abcde" for event in whole(run)])
+    await recorder.record([event for run in (A, B, C, D, E) for event in whole(run)])
     await recorder._write_ended()
     # When a scheduler is admitted just when the hour for a snapshot has come
     await asyncio.gather(recorder._snapshot(), recorder._snapshot())
     # Then every row is there, once
     ledger = await load(store)
     rows = [*await RecordStore(store).load_rows(ledger.blocks), *ledger.rows]
-    assert sorted(row.execution_id for row in rows) == ["a", "b", "c", "d", "e"]
+    assert sorted(row.execution_id for row in rows) == [A, B, C, D, E]
 
 
 async def test_segments_that_the_snapshot_does_not_cover_stay() -> None:
     store = MemoryStore()
     records = RecordStore(store)
     for number in (1, 2, 3):
-        await records.append(number, [requested(f"run{number}")])
+        await records.append(number, [requested(run_id(number))])
     await records.drop_before("snapshots/000000000002-000001", 2)
     assert store.keys("segments/") == ["segments/000000000003"]
 
@@ -174,44 +192,86 @@ async def test_a_recorder_that_reads_while_its_predecessor_tidies_up_misses_noth
     # Given a recorder that is on its way out, after some segments
     store = MemoryStore()
     old = Recorder(memory_platform(store))
-    for run in "abc":
+    for run in (A, B, C):
         await old.record([requested(run)])
     # When its successor begins to read, and the last snapshot with the removal of segments comes in between
     await _while_listing(store, "segments/", old._snapshot)
     new = Recorder(memory_platform(store))
-    await new.record([requested("d")])
+    await new.record([requested(D)])
     # Then the successor goes on where the other has ended
-    assert sorted((await load(store)).runs) == ["a", "b", "c", "d"]
+    assert sorted((await load(store)).runs) == [A, B, C, D]
     assert store.keys("segments/") == ["segments/000000000004"]
 
 
 async def test_a_segment_that_is_missing_stops_the_recorder() -> None:
     store = MemoryStore()
     recorder = Recorder(memory_platform(store))
-    for run in "abc":
+    for run in (A, B, C):
         await recorder.record([requested(run)])
     del store.objects[COLLECTION, "segments/000000000002"]
     again = Recorder(memory_platform(store))
     with pytest.raises(DamagedRecords, match="segment 2"):
-        await again.record([requested("d")])
+        await again.record([requested(D)])
     assert again.failed.done()
+
+
+async def test_odd_events_that_earlier_versions_have_recorded_do_not_stop_a_start() -> None:
+    # Given a segment with events that would be refused today, among good ones
+    store = MemoryStore()
+    good, odd = encode(requested(A)), encode(requested(B))
+    lines = [good.body, *[odd.body] * len(ODD)]
+    headers = [good.headers, *({**odd.headers, **more} for more in ODD)]
+    data = b"\n".join(orjson.dumps(told) + b"\n" + body for told, body in zip(headers, lines, strict=True))
+    await store.put(COLLECTION, "segments/000000000001", data)
+    # When a recorder starts and goes on
+    await Recorder(memory_platform(store)).record([requested(C)])
+    # Then it has all but those
+    assert sorted((await load(store)).runs) == [A, C]
+
+
+async def test_what_a_newer_program_has_recorded_stops_an_older_one() -> None:
+    store = MemoryStore()
+    headers = {**encode(requested(A)).headers, f"{PREFIX}type": "voxloom.execution.requested.v2"}
+    await store.put(COLLECTION, "segments/000000000001", orjson.dumps(headers) + b"\n{}")
+    with pytest.raises(UnknownVersion):
+        await Recorder(memory_platform(store)).record([requested(C)])
+
+
+async def test_odd_records_in_an_older_snapshot_do_not_stop_a_start() -> None:
+    # Given a snapshot in which some runs, deploys and rows are as nobody could have made them today
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    await recorder.record([requested(A), *whole(B), DeployRequested(subject=C, source_key="s", path="p")])
+    await recorder._write_ended()
+    key = await recorder._snapshot()
+    told = orjson.loads(store.objects[COLLECTION, key])
+    run, deploy, row = told["runs"][0], told["deploys"][0], told["rows"][0]
+    told["runs"] += [{**run, "run": "x" * 5000}, {**run, "run": "no uuid"}, {**run, "project": "a.b"}]
+    told["deploys"].append({**deploy, "asked": {**deploy["asked"], "time": "2026-11-21T02:57:03"}})
+    told["rows"].append({**row, "progress": None})
+    store.objects[COLLECTION, key] = orjson.dumps(told)
+    # When it is read
+    ledger = await load(store)
+    # Then all others are there
+    known = [*ledger.runs, *ledger.deploys, *(one.execution_id for one in ledger.rows)]
+    assert sorted(known) == [A, B, C]
 
 
 async def test_an_admission_comes_after_all_that_was_said_before_is_stored() -> None:
     store, bus = MemoryStore(), NotingBus()
     recorder = Recorder(memory_platform(store, bus))
-    await recorder.record([requested("a"), SchedulerStarted(subject="one"), requested("b")])
+    await recorder.record([requested(A), SchedulerStarted(subject="one"), requested(B)])
     (admitted,) = bus.published
     assert isinstance(admitted, SchedulerAdmitted)
     snapshot = await RecordStore(store).load_snapshot(admitted.snapshot_key)
     assert snapshot is not None
-    assert "a" in {state.run for state in snapshot.runs}
+    assert A in {state.run for state in snapshot.runs}
 
 
 async def test_whoever_reads_the_newest_snapshot_gets_one_however_often_it_is_replaced_meanwhile() -> None:
     # Given a snapshot that a newer one replaces while somebody is about to read it
     store, bus = MemoryStore(), NotingBus()
-    await Recorder(memory_platform(store, bus)).record([SchedulerStarted(subject="one"), requested("a")])
+    await Recorder(memory_platform(store, bus)).record([SchedulerStarted(subject="one"), requested(A)])
     (old,) = store.keys("snapshots/")
     new = f"{old}-newer"
     replaced: list[str] = []
@@ -246,23 +306,23 @@ async def test_of_two_that_ask_in_one_breath_the_later_is_admitted() -> None:
 async def test_decisions_of_a_scheduler_that_was_replaced_change_no_record() -> None:
     store = MemoryStore()
     recorder = Recorder(memory_platform(store))
-    await recorder.record([SchedulerStarted(subject="one"), requested("a"), assigned("a", epoch=1)])
-    await recorder.record([SchedulerStarted(subject="two"), completed("a", epoch=1)])
-    assert not (await load(store)).runs["a"].ended
+    await recorder.record([SchedulerStarted(subject="one"), requested(A), assigned(A, epoch=1)])
+    await recorder.record([SchedulerStarted(subject="two"), completed(A, epoch=1)])
+    assert not (await load(store)).runs[A].ended
 
 
 async def test_a_store_that_is_full_at_the_end_is_no_reason_to_stop_in_disorder() -> None:
     store = MemoryStore()
     recorder = Recorder(memory_platform(store))
-    await recorder.record(whole("a"))
+    await recorder.record(whole(A))
     store.before = failing("put")
     await recorder.stop()
-    assert (await load(store)).runs["a"].ended
+    assert (await load(store)).runs[A].ended
 
 
 # --- crashes at any point -------------------------------------------------------------------------------------
 
-RUNS = ["a", "b", "c", "d", "e"]
+RUNS = [A, B, C, D, E]
 EVENTS = [event for run in RUNS for event in [*whole(run), ExecutionStopRequested(subject=run)]]
 STEPS = st.lists(
     st.one_of(
@@ -411,7 +471,7 @@ def _run_through(work: object) -> None:
 
 # --- rows of deleted records ------------------------------------------------------------------------------------
 
-MANY = [f"run-{number}" for number in range(8)]
+MANY = [run_id(number) for number in range(8)]
 DELETIONS = st.lists(
     st.one_of(
         st.lists(st.sampled_from(MANY), min_size=1, max_size=4).map(lambda runs: [deletion_of(*runs)]),
@@ -487,7 +547,7 @@ async def test_whoever_has_read_an_older_snapshot_still_finds_its_blocks(monkeyp
 @pytest.mark.usefixtures("small_blocks", "no_delay")
 async def test_a_few_deleted_records_let_nobody_read_all_blocks() -> None:
     store = MemoryStore()
-    recorder = await recorded(store, *[f"r{number}" for number in range(40)])
+    recorder = await recorded(store, *[run_id(number) for number in range(40)])
     await recorder.record([deletion_of("r0")])
     await recorder._write_ended()
     store.before = failing("get", "rows/", AssertionError)
@@ -524,13 +584,13 @@ async def test_rows_of_expired_runs_do_not_come_back_with_the_others_of_their_bl
 async def test_a_deletion_is_told_of_when_nothing_is_left_in_the_store() -> None:
     store, bus = MemoryStore(), NotingBus()
     recorder = Recorder(memory_platform(store, bus))
-    await recorder.record(whole("a"))
+    await recorder.record(whole(A))
     await recorder._write_ended()
-    await recorder.record([deletion_of("a")])
+    await recorder.record([deletion_of(A)])
     left: list[str] = []
     bus.refuse = lambda _events: left.extend(store.keys("runs/"))
     await recorder._write_ended()
-    assert ([event.runs for event in bus.published if isinstance(event, RecordsDeleted)], left) == ([["a"]], [])
+    assert ([event.runs for event in bus.published if isinstance(event, RecordsDeleted)], left) == ([[A]], [])
 
 
 @settings(max_examples=100, deadline=None)

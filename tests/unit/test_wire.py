@@ -16,7 +16,7 @@ import pytest
 from messages.base import Event
 from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
-from messages.wire import EVENTS, PREFIX, Message, UndecodableMessage, UnknownVersion, decode, encode
+from messages.wire import DEEPEST, EVENTS, PREFIX, Message, UndecodableMessage, UnknownVersion, decode, encode
 from tests.each import each
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -44,7 +44,7 @@ def test_every_event_has_a_golden(name: str) -> None:
 @EVERY_GOLDEN
 def test_a_golden_is_read_and_written_back_the_same(path: Path) -> None:
     message = load(path)
-    assert as_value(encode(decode(message.headers, message.body))) == as_value(message)
+    assert as_value(encode(decode(message.headers, message.body, message.routing_keys))) == as_value(message)
 
 
 @EVERY_GOLDEN
@@ -121,6 +121,71 @@ def test_data_that_does_not_fit_is_undecodable(body: bytes) -> None:
 def test_an_attribute_that_is_no_such_thing_is_undecodable(name: str) -> None:
     with pytest.raises(UndecodableMessage):
         decode({**an_event().headers, f"{PREFIX}{name}": {"odd": 1}}, b'{"size": 1, "etag": "e"}')
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("time", "2026-11-21T02:57:03"),  # no zone
+        ("time", "0001-01-01T00:00:00+14:00"),
+        ("time", "9999-12-31T23:59:59-14:00"),
+        ("time", 10**15),
+        ("subject", ""),
+        ("subject", "x" * 5000),
+        ("subject", "two words"),
+        ("subject", "more.words"),
+        ("subject", "../up"),
+        ("subject", "line\n"),
+        ("id", ""),
+        ("id", "../up"),
+        ("id", "x" * 5000),
+        ("project", ""),
+        ("project", "a.b"),
+        ("project", "x" * 300),
+        ("source", "x" * 5000),
+        ("source", "\x00"),
+        ("attempt", -1),
+        ("attempt", 10**30),
+        ("attempt", 2**63),
+        ("traceparent", "x" * 5000),
+    ],
+)
+def test_an_attribute_that_nobody_could_keep_is_undecodable(name: str, value: object) -> None:
+    with pytest.raises(UndecodableMessage) as raised:
+        decode({**an_event().headers, f"{PREFIX}{name}": value}, an_event().body)
+    assert len(str(raised.value)) < 1500
+
+
+def test_a_run_has_a_uuid() -> None:
+    message = encode(ExecutionProgressed(subject="run", progress=0.5))
+    with pytest.raises(UndecodableMessage, match="UUID"):
+        decode(message.headers, message.body)
+
+
+@each("key", ["", "file.uploaded.default.g", "file.uploaded.other.f", "file.committed.default.f", "inbox.worker.f"])
+def test_an_event_under_a_key_that_is_not_its_own_is_undecodable(key: str) -> None:
+    message = an_event()
+    with pytest.raises(UndecodableMessage, match="came under"):
+        decode(message.headers, message.body, (*message.routing_keys, key))
+
+
+def test_an_event_may_come_to_an_inbox_alone() -> None:
+    message = load(GOLDEN / "voxloom.execution.assigned.v1.json")
+    assert decode(message.headers, message.body, message.routing_keys[1:]).subject in message.routing_keys[0]
+
+
+@each("levels", [DEEPEST + 1, 1000])
+def test_data_too_deep_to_be_written_again_is_undecodable(levels: int) -> None:
+    message = load(GOLDEN / "voxloom.execution.state-set.v1.json")
+    deep = b'{"state": {"a": ' + b"[" * (levels - 2) + b"]" * (levels - 2) + b"}}"
+    with pytest.raises(UndecodableMessage, match="deep"):
+        decode(message.headers, deep)
+
+
+def test_data_as_deep_as_may_be_is_written_again() -> None:
+    message = load(GOLDEN / "voxloom.execution.state-set.v1.json")
+    deep = b'{"state":{"a":' + b"[" * (DEEPEST - 2) + b"]" * (DEEPEST - 2) + b"}}"
+    assert encode(decode(message.headers, deep)).body == deep
 
 
 def test_a_message_without_headers_is_undecodable() -> None:

@@ -15,6 +15,7 @@ from services.gateway.http.bodies import Body
 from services.gateway.http.idempotency import Digest, Key, Once, fingerprint_of
 from services.gateway.operations.uploads import read_through, store_body
 from services.gateway.views.answers import answer, end_of_deploy
+from shared.bus.limits import check_first
 from shared.caller import Caller
 from shared.objects.base import CHUNK, EXPIRING
 from shared.records.fold import DeployState
@@ -102,7 +103,7 @@ async def ask_upload(context: Context, caller: Caller, wanted: Wanted, key: Key 
 
 def _requested(caller: Caller, wanted: Wanted) -> DeployRequested:
     deploy_id = new_id()
-    return DeployRequested(
+    event = DeployRequested(
         subject=deploy_id,
         project=caller.project,
         source_key=source_key(deploy_id),
@@ -110,6 +111,8 @@ def _requested(caller: Caller, wanted: Wanted) -> DeployRequested:
         overrides=wanted.overrides,
         merge=wanted.merge,
     )
+    check_first(event)  # before anything is stored for it
+    return event
 
 
 class _DeployOnce(Once[DeployRequested]):

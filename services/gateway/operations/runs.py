@@ -13,6 +13,7 @@ from messages.runs import of_task
 from services.gateway.context import Context
 from services.gateway.http.idempotency import Key, Once, fingerprint_of
 from services.gateway.views.runs import LiveRun, LiveView
+from shared.bus.limits import check_first
 from shared.caller import Caller
 from shared.records.ledger import SETTLED_SECS
 from voxloom.errors import Conflict, NotFound
@@ -81,7 +82,9 @@ async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> 
 
 async def _requested(caller: Caller, wish: Wish) -> ExecutionRequested:
     work = await wish.work()
-    return of_task(ExecutionRequested, work.task)(subject=new_id(), project=caller.project, work=work)
+    event = of_task(ExecutionRequested, work.task)(subject=new_id(), project=caller.project, work=work)
+    check_first(event)  # before a key is taken for it
+    return event
 
 
 class _AskOnce(Once[ExecutionRequested]):

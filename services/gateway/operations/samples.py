@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from messages.samples import SampleCreated, SampleDeleted
 from services.gateway.context import Context
+from shared.bus.limits import check_first
 from shared.caller import Caller
 from shared.samples import checked_files, files_of, folded_tags, load, remove, save
 from voxloom.errors import NotFound
@@ -21,14 +22,16 @@ async def create(context: Context, caller: Caller, wanted: SampleRequest) -> Sam
         time_created=format_time(utc_now()),
         project=caller.project,
     )
+    facts = {"tags": sample.tags, "file_count": len(files_of(sample))}
+    created = SampleCreated(subject=sample.sample_id, project=sample.project, **facts)
+    check_first(created)  # before it is there
     await save(context.store, sample)
     try:
         await _check_files(context, sample)
     except BaseException:
         await remove(context.store, sample.sample_id)
         raise
-    facts = {"tags": sample.tags, "file_count": len(files_of(sample))}
-    await context.publish(SampleCreated(subject=sample.sample_id, project=sample.project, **facts))
+    await context.publish(created)
     return sample
 
 

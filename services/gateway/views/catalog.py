@@ -5,6 +5,7 @@ A hundred thousand rows take about 20 MB, and a page of them is found in a few m
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from voxloom.models import ExecutionSummary, RunError, Status, format_time
 FLUSH_AT = 200
 """Changed runs after which their rows are written even if nobody asks for a list."""
 
+_log = logging.getLogger("voxloom.gateway")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _STATUSES = tuple(Status)
@@ -217,9 +219,22 @@ class Catalog:
         ]
 
     def _write(self, rows: Iterable[Row]) -> None:
+        made = list(rows)
         self._database.execute("BEGIN")
-        self._database.executemany(_WRITE, rows)
-        self._database.execute("COMMIT")
+        try:
+            self._database.executemany(_WRITE, made)
+        except (sqlite3.Error, OverflowError):
+            self._write_apart(made)
+        finally:
+            self._database.execute("COMMIT")
+
+    def _write_apart(self, rows: Iterable[Row]) -> None:
+        """One row that cannot be written must not keep all others from the lists."""
+        for row in rows:
+            try:
+                self._database.execute(_WRITE, row)
+            except (sqlite3.Error, OverflowError) as error:
+                _log.warning("the lists do without the run %s: %s", row[0], error)
 
     def _row_of(self, run: Listed) -> Row:
         state, stage = run.state, run.state.stage

@@ -6,15 +6,18 @@ came from, how often it was tried, why it is dead. They are no part of the event
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from aiormq.abc import DeliveredMessage
+from pamqp import encode as encode_value
 from pamqp.commands import Basic
 
 from messages.wire import CONTENT_TYPE, PREFIX, Message
 from shared.bus.base import DeadLetter
+from shared.bus.limits import MOST_HEADER_BYTES
 from voxloom.ids import new_id
 from voxloom.models import format_time
 
@@ -27,9 +30,14 @@ TIME = f"{_OWN}time"
 LETTER = f"{_OWN}letter"
 OFFSET = "x-stream-offset"
 _CC = "CC"
+_DIRECT = ""
+"""The exchange of what we give to one queue. What came over another has headers that only look like our own."""
 
 LONGEST_REASON = 4000
-"""A header has to fit into one frame, with all others."""
+_MOST_KEYS = 10
+_MOST_KEPT = 20
+_LONGEST_KEPT = 300
+"""Characters of a header that stays where all together are too large."""
 
 
 def properties(message: Message, *, persistent: bool = True) -> Basic.Properties:
@@ -43,7 +51,26 @@ def properties(message: Message, *, persistent: bool = True) -> Basic.Properties
 def properties_again(message: Message, **own: Any) -> Basic.Properties:
     """Of a message that goes to one queue by its name. It keeps in mind which keys it once had."""
     told = {f"{_OWN}{name}": value for name, value in own.items()}
-    return _properties({**message.headers, KEYS: list(message.routing_keys), **told}, persistent=True)
+    keys = list(message.routing_keys)[:_MOST_KEYS]
+    return _properties({**_fitting(message.headers), KEYS: keys, **told}, persistent=True)
+
+
+def frame_bytes(headers: Mapping[str, Any]) -> int | None:
+    """What they take in a frame; None for what no frame can have."""
+    try:
+        return len(encode_value.field_table(dict(headers)))
+    except (TypeError, ValueError, struct.error):
+        return None
+
+
+def _fitting(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message of somebody else has to get out of its queue, whatever headers it has: what would not fit is left out.
+    The longest attributes of an event of ours are shorter."""
+    size = frame_bytes(headers)
+    if size is not None and size <= MOST_HEADER_BYTES:
+        return headers
+    kept = {name: value for name, value in headers.items() if isinstance(value, str | int) and name.startswith(PREFIX)}
+    return {name: value for name, value in list(kept.items())[:_MOST_KEPT] if len(f"{name}{value}") <= _LONGEST_KEPT}
 
 
 def properties_dead(message: Message, queue: str, reason: str, now: datetime) -> Basic.Properties:
@@ -74,9 +101,14 @@ def headers_of(delivered: DeliveredMessage) -> Mapping[str, Any]:
 def message_of(delivered: DeliveredMessage) -> Message:
     """As it was published."""
     headers = headers_of(delivered)
-    keys = headers.get(KEYS) or [delivered.routing_key or "", *(headers.get(_CC) or [])]
+    keys = _listed(headers.get(KEYS)) if delivered.exchange == _DIRECT else []
+    keys = keys or [delivered.routing_key or "", *_listed(headers.get(_CC))]
     ours = {name: value for name, value in headers.items() if not _is_of_the_way(name)}
     return Message(tuple(str(key) for key in keys), ours, delivered.body)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_of_the_way(name: str) -> bool:
@@ -85,7 +117,7 @@ def _is_of_the_way(name: str) -> bool:
 
 def tries_of(delivered: DeliveredMessage) -> int:
     tries = headers_of(delivered).get(TRIES)
-    return tries if isinstance(tries, int) else 0
+    return max(0, tries) if isinstance(tries, int) and delivered.exchange == _DIRECT else 0
 
 
 def stream_offset(delivered: DeliveredMessage) -> int:
@@ -116,7 +148,9 @@ def dead_letter(delivered: DeliveredMessage, *, parked: bool) -> DeadLetter:
 
 
 def _time(value: Any) -> datetime:
+    never = datetime.fromtimestamp(0, UTC)
     try:
-        return datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(str(value))
     except ValueError:
-        return datetime.fromtimestamp(0, UTC)
+        return never
+    return moment if moment.tzinfo is not None else never

@@ -16,12 +16,10 @@ from pamqp.header import ContentHeader
 
 from shared.bus.amqp.failures import AMQP_ERRORS, heeding_cancels
 from shared.bus.amqp.link import Link
-from voxloom.errors import BusUnavailable, TooLarge
+from voxloom.errors import BusUnavailable
 
 PUBLISH_SECS = 30.0
 """How long a publish may take, with all the tries that a broker which goes and comes back costs."""
-MOST_BODY_BYTES = 16 << 20
-"""What RabbitMQ 4 takes."""
 AT_ONCE = 200
 """Messages in one write."""
 BYTES_AT_ONCE = 4 << 20
@@ -37,13 +35,6 @@ class Letter(NamedTuple):
     routing_key: str
     properties: Basic.Properties
     body: bytes
-
-
-def checked(letter: Letter) -> Letter:
-    """Raises TooLarge for what no broker would take: it would close the channel under all others."""
-    if len(letter.body) > MOST_BODY_BYTES:
-        raise TooLarge(f"A message may have {MOST_BODY_BYTES >> 20} MiB; keep large data in the object store.")
-    return letter
 
 
 def portion(letters: Sequence[Letter]) -> Sequence[Letter]:

@@ -202,7 +202,7 @@ async def _acknowledge(session: Session, messages: Sequence[DeliveredMessage]) -
 def _decoded(delivered: DeliveredMessage, offset: int) -> Event | None:
     message = message_of(delivered)
     try:
-        return decode(message.headers, message.body)
+        return decode(message.headers, message.body, message.routing_keys)
     except UndecodableMessage as error:
         log.warning("the message at offset %d of the stream is passed over: %s", offset, error)
         return None
@@ -251,7 +251,7 @@ class Listener(Receiver):
     def _call(self, delivered: DeliveredMessage) -> None:
         try:
             message = message_of(delivered)
-            self._handler(decode(message.headers, message.body))
+            self._handler(decode(message.headers, message.body, message.routing_keys))
         except UndecodableMessage as error:
             log.debug("a live event is passed over: %s", error)
         except Exception:

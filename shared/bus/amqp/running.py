@@ -15,11 +15,12 @@ from shared.bus.amqp.asking import Graveyard, asking, stats
 from shared.bus.amqp.consumers import Consumer
 from shared.bus.amqp.letters import properties
 from shared.bus.amqp.link import Link
-from shared.bus.amqp.publisher import Letter, Publisher, checked
+from shared.bus.amqp.publisher import Letter, Publisher
 from shared.bus.amqp.readers import Follower, Listener, Start
 from shared.bus.amqp.receiving import Receiver
 from shared.bus.amqp.wiring import EVENTS, LIVE, declare_base, declare_queue, delay_queue
 from shared.bus.base import Handler, LiveHandler, Queue, QueueStats, StreamHandler
+from shared.bus.limits import check_message
 from shared.bus.working import Worked
 from voxloom.errors import VoxloomError
 
@@ -69,7 +70,7 @@ class Running:
     # --- out ---
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        await self._publisher.send([checked(_letter(EVENTS, message)) for message in messages])
+        await self._publisher.send([_letter(EVENTS, message) for message in messages])
 
     def announce(self, message: Message) -> None:
         self._publisher.announce(_letter(LIVE, message, persistent=False))
@@ -143,4 +144,6 @@ class Running:
 
 
 def _letter(exchange: str, message: Message, *, persistent: bool = True) -> Letter:
+    """Raises TooLarge or InvalidInput for what no broker would take: it would close the channel under all others."""
+    check_message(message)
     return Letter(exchange, message.routing_keys[0], properties(message, persistent=persistent), message.body)

@@ -171,7 +171,8 @@ class Follower(Worked, Following):
 def _decoded(entry: Entry) -> Event | None:
     if entry.event is None:
         try:
-            entry.event = decode(entry.message.headers, entry.message.body)
+            keys, headers, body = entry.message
+            entry.event = decode(headers, body, keys)
         except UndecodableMessage as error:
             log.warning("the message at offset %d of the stream is passed over: %s", entry.seq, error)
     return entry.event

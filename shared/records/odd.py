@@ -1,0 +1,78 @@
+"""Records that earlier versions have made of odd events: they are passed over, and all others are read.
+
+One of them must not keep a service from starting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from shared.records.fold import DeployState, RunState
+from shared.records.ledger import Snapshot
+from voxloom.ids import is_id
+from voxloom.models import ExecutionSummary
+
+_M = TypeVar("_M", bound=BaseModel)
+_T = TypeVar("_T")
+_ROWS = TypeAdapter(list[ExecutionSummary])
+_log = logging.getLogger("voxloom.records")
+
+
+def readable_snapshot(key: str, data: bytes) -> Snapshot:
+    try:
+        snapshot = Snapshot.model_validate_json(data)
+    except ValidationError:
+        snapshot = _sifted(key, orjson.loads(data))
+    kept = {
+        "runs": _named(key, snapshot.runs, lambda state: state.run),
+        "rows": _named(key, snapshot.rows, lambda row: row.execution_id),
+        "settled": _named(key, snapshot.settled, str),
+        "deleted": _named(key, snapshot.deleted, str),
+        "to_delete": _named(key, snapshot.to_delete, str),
+    }
+    return snapshot.model_copy(update=kept)
+
+
+def readable_rows(key: str, data: bytes) -> list[ExecutionSummary]:
+    try:
+        rows = _ROWS.validate_json(data)
+    except ValidationError:
+        rows = _good(key, orjson.loads(data), ExecutionSummary)
+    return _named(key, rows, lambda row: row.execution_id)
+
+
+def _sifted(key: str, data: dict[str, Any]) -> Snapshot:
+    """Without what is odd in it. Raises ValidationError where that is not in the lists of what is known."""
+    sifted = {
+        "runs": _good(key, data.get("runs", []), RunState),
+        "deploys": _good(key, data.get("deploys", []), DeployState),
+        "rows": _good(key, data.get("rows", []), ExecutionSummary),
+    }
+    return Snapshot.model_validate({**data, **sifted})
+
+
+def _named(key: str, items: list[_T], run_of: Callable[[_T], str]) -> list[_T]:
+    """Those of runs that have an id: nobody can ask for the others, nor stop or delete them."""
+    good = [item for item in items if is_id(run_of(item))]
+    if len(good) < len(items):
+        _warn(key, f"{len(items) - len(good)} runs whose ids are no UUIDs")
+    return good
+
+
+def _good(key: str, items: list[Any], model: type[_M]) -> list[_M]:
+    found: list[_M] = []
+    for item in items:
+        try:
+            found.append(model.model_validate_json(orjson.dumps(item)))
+        except ValidationError as error:
+            _warn(key, str(error))
+    return found
+
+
+def _warn(key: str, what: str) -> None:
+    _log.warning("%s: passed over, made of an odd event: %s", key, what)
