@@ -385,3 +385,16 @@ def test_services_apart_need_a_broker_and_a_store(told: list[str], tmp_path: Pat
     assert done.returncode == 2
     assert "--broker amqp://" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+async def test_on_one_machine_the_gateway_serves_signed_urls_and_no_subscription_comes_back(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    store = platform.make_store(settings)
+    assert store.served is store
+    assert not platform.make_bus(settings).reconnects
+
+
+async def test_on_many_machines_the_store_serves_its_own_urls_and_subscriptions_come_back(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, broker="amqp://elsewhere", store="s3://elsewhere")
+    assert platform.make_store(settings).served is None
+    assert platform.make_bus(settings).reconnects
