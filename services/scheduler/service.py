@@ -22,6 +22,7 @@ from messages.scheduler import SchedulerAdmitted, SchedulerProbed, SchedulerStar
 from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.decisions import Decisions
 from services.scheduler.dispatcher import Dispatcher
+from services.scheduler.losses import told
 from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.records.store import RecordStore
@@ -96,6 +97,7 @@ class Scheduler(Service):
             if (react := self._reaction(dispatcher, event)) is not None:
                 self._decisions.add(react(now))
         self._decisions.add(dispatcher.plan(now))
+        self._tell_losses(dispatcher)
         await self._decisions.say()
         if any(isinstance(event, GatewayFoundLoss) for event in events):
             await self._begin_anew()
@@ -209,7 +211,12 @@ class Scheduler(Service):
             dispatcher.caught_up |= now - self._handled_at > self.settings.lease
             self._decisions.add(dispatcher.judge(now))
             self._decisions.add(dispatcher.plan(now))
+            self._tell_losses(dispatcher)
         await self._say_later()
+
+    def _tell_losses(self, dispatcher: Dispatcher) -> None:
+        while dispatcher.losses:
+            self.log.warning("%s", told(dispatcher.losses.pop(0)))
 
     async def _say_later(self) -> None:
         """Outside of `handle` one has to look whether one is still served, and so in charge."""
