@@ -18,7 +18,7 @@ from shared.objects.base import COLLECTIONS, ObjectStore
 from shared.objects.local import LocalObjectStore
 from shared.ops import Ops
 from shared.room import Room
-from shared.service import Platform, Service
+from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
 from voxloom.errors import InvalidInput, Misconfigured, Unavailable
 
@@ -61,6 +61,10 @@ def _kind(name: str) -> type[Service]:
     """A process brings in only what it runs."""
     kind: type[Service] = getattr(importlib.import_module(f"services.{name}.service"), KINDS[name])
     return kind
+
+
+class ServiceLeft(ServiceDied):
+    """A service has made way for another one, and nothing is wrong: a supervisor starts the process again."""
 
 
 class System:
@@ -163,7 +167,8 @@ class System:
             for service in self.services:
                 if service.failed.done() and not service.failed.cancelled():
                     error = service.failed.exception()
-                    raise ServiceDied(f"the {service.name} ({str(error).rstrip('.')})") from error
+                    kind = ServiceLeft if isinstance(error, MadeWay) else ServiceDied
+                    raise kind(f"the {service.name} ({str(error).rstrip('.')})") from error
                 if not service.ready and isinstance(service.bus, LocalBus):
                     # Elsewhere subscriptions come back once the broker does.
                     raise ServiceDied(f"the {service.name} (it no longer hears what is said)")

@@ -24,17 +24,18 @@ from services.scheduler.decisions import Decisions
 from services.scheduler.dispatcher import Dispatcher
 from services.scheduler.losses import told
 from shared.bus import topology
-from shared.bus.base import Subscription
+from shared.bus.base import NotYet, Subscription
+from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
-from shared.service import Platform, Service
-from voxloom.errors import Unavailable
+from shared.service import MadeWay, Platform, Service
+from voxloom.errors import NotFound, Unavailable
 from voxloom.ids import new_id
 from voxloom.models import utc_now
 
 ADMISSION_SECS = 30.0
 
 
-class SteppedDown(Exception):
+class SteppedDown(MadeWay):
     """Another scheduler has been admitted; this one must not decide any more."""
 
 
@@ -146,10 +147,9 @@ class Scheduler(Service):
             raise SteppedDown("this scheduler decides no more")
         began = utc_now()
         admitted = await self._ask_for_admission()
-        snapshot = await self._records.load_snapshot(admitted.snapshot_key)
-        assert snapshot is not None
+        snapshot = await self._load(admitted.snapshot_key)
         if self._newest_epoch > admitted.epoch:
-            raise SteppedDown("another scheduler was admitted meanwhile; if this one is served, it asks again")
+            raise NotYet("another scheduler was admitted meanwhile; if this one is served, it asks again")
         dispatcher = Dispatcher(self.settings, epoch=admitted.epoch, instance=self.instance, began=began)
         now = time.monotonic()
         self._decisions.add(dispatcher.restore(snapshot, now))
@@ -158,12 +158,26 @@ class Scheduler(Service):
         self.log.info("decides under epoch %d, with %d unfinished runs", admitted.epoch, len(dispatcher.state.jobs))
         return dispatcher
 
+    async def _load(self, snapshot_key: str) -> Snapshot:
+        try:
+            snapshot = await self._records.load_snapshot(snapshot_key)
+        except NotFound as error:
+            raise NotYet("a newer snapshot has replaced that of the admission; it asks again") from error
+        assert snapshot is not None
+        return snapshot
+
     async def _ask_for_admission(self) -> SchedulerAdmitted:
         self._term = new_id()
         self._admitted = asyncio.get_running_loop().create_future()
         await self.bus.publish(SchedulerStarted(subject=self._term, source=f"scheduler/{self.instance}"))
-        async with asyncio.timeout(ADMISSION_SECS):
-            return await self._admitted
+        try:
+            async with asyncio.timeout(ADMISSION_SECS):
+                return await self._admitted
+        except TimeoutError as error:
+            raise Unavailable(
+                f"No recorder has admitted this scheduler within {ADMISSION_SECS:g} s, and until one does, runs wait. "
+                "See whether a recorder runs."
+            ) from error
 
     async def _on_admitted(self, events: Sequence[Event]) -> None:
         for event in events:

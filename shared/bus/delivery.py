@@ -10,7 +10,8 @@ from typing import Protocol
 
 from messages.base import Event
 from messages.wire import Message, UndecodableMessage, UnknownVersion, decode
-from shared.bus.base import Handler, Policy
+from shared.bus.base import Handler, NotYet, Policy
+from voxloom.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -95,16 +96,26 @@ async def _handle(good: list[Delivery], events: list[Event], handler: Handler, p
         try:
             await handler(events)
             break
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the events stay
             if policy.delays is not None:
                 await _settle_failed(good, error, policy)
                 return
             wait = pause(failures, policy)
             failures += 1
-            log.exception("%s failed; nothing is dropped, next try in %.1f s", _name(handler), wait)
+            _tell(handler, error, wait)
             await asyncio.sleep(wait)
     for delivery in good:
         await delivery.settle(Done())
+
+
+def _tell(handler: Handler, error: Exception, wait: float) -> None:
+    match error:
+        case NotYet():
+            log.info("%s does not take events yet, next try in %.1f s: %s", _name(handler), wait, error)
+        case Unavailable():
+            log.warning("%s has to wait; nothing is dropped, next try in %.1f s: %s", _name(handler), wait, error)
+        case _:
+            log.exception("%s failed; nothing is dropped, next try in %.1f s", _name(handler), wait)
 
 
 async def _settle_failed(good: list[Delivery], error: Exception, policy: Policy) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from services import system
-from services.system import ServiceDied, run
+from services.system import ServiceDied, ServiceLeft, run
 from services.worker.service import Worker
 from shared import platform, seats
 from shared.bus import topology
@@ -23,7 +24,7 @@ from shared.bus.base import Queue
 from shared.bus.local import LocalBus
 from shared.objects.base import COLLECTIONS
 from shared.objects.local import LocalObjectStore
-from shared.service import Platform, Service
+from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
 from voxloom.errors import BusUnavailable, InvalidInput, Misconfigured
 
@@ -125,6 +126,20 @@ async def test_a_service_that_dies_takes_the_others_with_it(start: Start) -> Non
     with pytest.raises(ServiceDied, match=r"^the dying \(no more\)$"):
         await ends(start(One, Dying, Two))
     assert Fake.said[-1] == "one stops"
+
+
+async def test_a_service_that_makes_way_for_another_ends_the_process_and_is_no_error(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Second(Fake):
+        name = "second"
+
+        async def on_start(self) -> None:
+            self.fail(MadeWay("another one decides"))
+
+    with pytest.raises(ServiceLeft, match=r"^the second \(another one decides\)$"):
+        await ends(start(Second))
+    assert [line for line in caplog.records if line.levelno >= logging.WARNING] == []
 
 
 async def test_a_service_that_hears_nothing_any_more_takes_the_others_with_it(start: Start) -> None:

@@ -27,6 +27,7 @@ class Receiver(Worked):
         """As the broker calls it; empty until the broker has named it."""
         self._link = link
         self._session: Session | None = None
+        self._beginnings = 0
         self._beginning = asyncio.Lock()
         self._over = False
 
@@ -37,6 +38,7 @@ class Receiver(Worked):
     async def begin(self, tasks: int = 1) -> None:
         """The first session; what is wrong with it is the caller's to know."""
         self._session = await self._begin()
+        self._beginnings = 1
         self.start(self.name, tasks)
 
     async def _usable(self) -> Session | None:
@@ -51,7 +53,9 @@ class Receiver(Worked):
         pause = FIRST_PAUSE
         while not self._closing and not self._over:
             try:
-                return await self._begin()
+                session = await self._begin()
+                self._beginnings += 1
+                return session
             except NotThere as error:
                 log.critical("the queue of %s has been deleted; nothing reaches its handler: %s", self.name, error)
                 self._over = True
@@ -77,6 +81,10 @@ class Receiver(Worked):
     @property
     def alive(self) -> bool:
         return super().alive and not self._over and self._receives
+
+    @property
+    def beginnings(self) -> int:
+        return self._beginnings
 
     @property
     def gives_up(self) -> bool:
