@@ -17,6 +17,7 @@ from shared.objects import signed
 from shared.objects.base import COLLECTIONS, ObjectStore
 from shared.objects.local import LocalObjectStore
 from shared.ops import Ops
+from shared.outages import Outage
 from shared.room import Room
 from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
@@ -202,15 +203,20 @@ async def run(settings: Settings, kinds: Sequence[type[Service]], on_ready: Call
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
     asked = asyncio.create_task(signals.get(), name="system.asked")
     try:
-        pause = FIRST_PAUSE
+        pause, outage = FIRST_PAUSE, Outage(log, "cannot start yet, and tries again", "could start")
+
+        def ready(url: str) -> None:
+            outage.over()
+            on_ready(url)
+
         while not asked.done():
             try:
-                await _live(System(settings, kinds), asked, signals, on_ready)
+                await _live(System(settings, kinds), asked, signals, ready)
                 return
             except Unavailable as error:
                 if settings.whole:
                     raise
-                log.warning("cannot start yet, the next try is in %.1f s: %s", pause, error)
+                outage.failed(error)
             await asyncio.wait({asked}, timeout=pause)
             pause = min(2 * pause, LONGEST_PAUSE)
     finally:
@@ -249,7 +255,8 @@ async def _start(system: System, *enough: asyncio.Task[None]) -> bool:
 
 
 async def _stop_or_hurry(system: System, signals: asyncio.Queue[None]) -> None:
-    log.info("stopping: new work is refused, running work may go on for a while")
+    if system.services:
+        log.info("stopping: new work is refused, running work may go on for a while")
     stopping = asyncio.create_task(system.stop(), name="system.stop")
     hurry = asyncio.create_task(signals.get(), name="system.hurry")
     await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)

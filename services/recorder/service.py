@@ -19,6 +19,7 @@ from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.expiry import ExpiryClock
+from shared.outages import waiting
 from shared.records.ledger import Ledger, living, review
 from shared.records.store import AnotherWriter, DamagedRecords, RecordStore
 from shared.service import MadeWay, Platform, Service
@@ -159,7 +160,7 @@ class Recorder(Service):
             try:
                 await self._write_ended()
             except Unavailable as error:
-                self.log.warning("records wait in memory and segments: %s", error)
+                self.log.warning("records wait in memory and segments: %s", error, extra=waiting(error))
                 self._to_write.set()
                 await asyncio.sleep(RETRY_SECS)
 
@@ -184,7 +185,7 @@ class Recorder(Service):
             try:
                 await self._snapshot()
             except Unavailable as error:
-                self.log.warning("no snapshot for now: %s", error)
+                self.log.warning("no snapshot for now: %s", error, extra=waiting(error))
             except AnotherWriter as error:
                 raise self._judged(error) from error
             last = time.monotonic()
@@ -234,7 +235,7 @@ class Recorder(Service):
                 if self._loaded:
                     await self.store.keep_expiry_clock()
             except Unavailable as error:
-                self.log.warning("the clock of expiry could not be kept: %s", error)
+                self.log.warning("the clock of expiry could not be kept: %s", error, extra=waiting(error))
 
     async def _keep_searching(self) -> None:
         while True:
@@ -242,7 +243,9 @@ class Recorder(Service):
             try:
                 await self._search_blocks()
             except Unavailable as error:
-                self.log.warning("rows of deleted records stay in their blocks for now: %s", error)
+                self.log.warning(
+                    "rows of deleted records stay in their blocks for now: %s", error, extra=waiting(error)
+                )
 
     async def _search_blocks(self) -> None:
         """Rids them of rows of deleted runs, so that nobody has to remember those for ever. Others have their turns in

@@ -25,6 +25,7 @@ from services.scheduler.dispatcher import Dispatcher
 from services.scheduler.losses import told
 from shared.bus import topology
 from shared.bus.base import NotYet, Subscription
+from shared.outages import waiting
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
 from shared.service import MadeWay, Platform, Service
@@ -210,7 +211,7 @@ class Scheduler(Service):
         try:
             await self.bus.publish(SchedulerWaiting(subject=self.instance))
         except Unavailable as error:
-            self.log.warning("cannot ask to be served: %s", error)
+            self.log.warning("cannot ask to be served: %s", error, extra=waiting(error))
 
     async def _judge(self, dispatcher: Dispatcher) -> None:
         now = time.monotonic()
@@ -239,4 +240,4 @@ class Scheduler(Service):
         try:
             await self._decisions.say()
         except Unavailable as error:
-            self.log.warning("%d decisions wait for the bus: %s", len(self._decisions), error)
+            self.log.warning("%d decisions wait for the bus: %s", len(self._decisions), error, extra=waiting(error))

@@ -13,6 +13,7 @@ from collections import deque
 from messages.base import Event
 from messages.executions import ExecutionFinished, Result
 from shared.bus.base import Bus
+from shared.outages import waiting
 from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import RunError
 
@@ -57,7 +58,9 @@ class Outbox:
             except Unavailable as error:
                 wait = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures)
                 failures += 1
-                log.warning("%d events wait %.1f s for the bus: %s", len(self._events), wait, error)
+                log.warning(
+                    "%d events wait %.1f s for the bus: %s", len(self._events), wait, error, extra=waiting(error)
+                )
                 await asyncio.sleep(wait)
 
     async def _send(self) -> None:

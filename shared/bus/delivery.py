@@ -11,6 +11,7 @@ from typing import Protocol
 from messages.base import Event
 from messages.wire import Message, UndecodableMessage, UnknownVersion, decode
 from shared.bus.base import Handler, NotYet, Policy
+from shared.outages import waiting
 from voxloom.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,13 @@ def _tell(handler: Handler, error: Exception, wait: float) -> None:
         case NotYet():
             log.info("%s does not take events yet, next try in %.1f s: %s", _name(handler), wait, error)
         case Unavailable():
-            log.warning("%s has to wait; nothing is dropped, next try in %.1f s: %s", _name(handler), wait, error)
+            log.warning(
+                "%s has to wait; nothing is dropped, next try in %.1f s: %s",
+                _name(handler),
+                wait,
+                error,
+                extra=waiting(error),
+            )
         case _:
             log.exception("%s failed; nothing is dropped, next try in %.1f s", _name(handler), wait)
 
@@ -121,7 +128,15 @@ def _tell(handler: Handler, error: Exception, wait: float) -> None:
 async def _settle_failed(good: list[Delivery], error: Exception, policy: Policy) -> None:
     for delivery in good:
         verdict = judge(error, delivery.tries, policy)
-        log.warning("%s: %s → %s", delivery.message.routing_keys[0], error, verdict, exc_info=error)
+        waits = isinstance(verdict, Again) and isinstance(error, Unavailable)
+        log.warning(
+            "%s: %s → %s",
+            delivery.message.routing_keys[0],
+            error,
+            verdict,
+            exc_info=None if isinstance(error, Unavailable) else error,
+            extra=waiting(error) if waits else None,
+        )
         await delivery.settle(verdict)
 
 

@@ -312,7 +312,10 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., asyn
     return begin
 
 
-async def test_services_apart_wait_for_a_broker_that_does_not_answer(apart: Start) -> None:
+async def test_services_apart_wait_for_a_broker_that_does_not_answer_and_say_so_once(
+    apart: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     is_up = asyncio.Event()
     running = apart(One, refusals=3, ready=lambda _url: is_up.set())
     async with asyncio.timeout(60.0):
@@ -320,6 +323,11 @@ async def test_services_apart_wait_for_a_broker_that_does_not_answer(apart: Star
     os.kill(os.getpid(), signal.SIGTERM)
     await ends(running)
     assert Fake.said == ["one starts", "one stops"]
+    assert [line.getMessage() for line in caplog.records if line.name == "voxloom.system"] == [
+        "cannot start yet, and tries again: The broker does not answer.",
+        "could start, after 0 s (3 tries)",
+        "stopping: new work is refused, running work may go on for a while",
+    ]
 
 
 class House(Fake):

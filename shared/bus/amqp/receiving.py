@@ -11,7 +11,8 @@ from shared.bus.amqp.failures import NotThere
 from shared.bus.amqp.link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from shared.bus.amqp.sessions import Session
 from shared.bus.working import Worked
-from voxloom.errors import VoxloomError
+from shared.outages import waiting
+from voxloom.errors import BusUnavailable, VoxloomError
 
 log = logging.getLogger("voxloom.bus")
 
@@ -60,7 +61,7 @@ class Receiver(Worked):
                 log.critical("the queue of %s has been deleted; nothing reaches its handler: %s", self.name, error)
                 self._over = True
             except VoxloomError as error:
-                log.warning("%s does not receive yet: %s", self.name, error)
+                log.warning("%s does not receive yet: %s", self.name, error, extra=waiting(error))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         return None
@@ -104,7 +105,8 @@ class Receiver(Worked):
             return
         if session.lost or self._closing:
             return  # It was given up while the broker was asked.
-        log.error("the broker does not know that %s receives; it begins anew", self.name)
+        unknown = BusUnavailable(f"{self.name} is not known to receive")
+        log.error("the broker does not know that %s receives; it begins anew", self.name, extra=waiting(unknown))
         session.lose()
 
     async def _is_known(self, session: Session, consumers: Callable[[str], Awaitable[int]]) -> bool:
