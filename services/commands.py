@@ -119,7 +119,15 @@ def _serve(names: list[str], *, apart: bool = False, **flags: object) -> None:
     except VoxloomError as error:
         _leave(str(error), CANNOT_START)
     except Exception as error:  # noqa: BLE001 - a service died of it; it is in the log, and the process must end with a code
-        _leave(f"Voxloom stopped because a service died: {error}. The log above says where.", DIED)
+        _leave(_farewell(error), DIED)
+
+
+def _farewell(error: Exception) -> str:
+    from services.system import ServiceLeft
+
+    if isinstance(error, ServiceLeft):
+        return f"Voxloom stopped to make way for another process: {error}. Start it again, and it stands by."
+    return f"Voxloom stopped because a service died: {error}. The log above says where."
 
 
 def _run(settings: Settings, names: list[str]) -> None:

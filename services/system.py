@@ -15,8 +15,9 @@ from shared.bus.base import Bus
 from shared.objects import signed
 from shared.objects.base import COLLECTIONS, ObjectStore
 from shared.ops import Ops
+from shared.outages import Outage
 from shared.room import Room
-from shared.service import Platform, Service
+from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
 from voxloom.errors import InvalidInput, Misconfigured, Unavailable
 
@@ -59,6 +60,10 @@ def _kind(name: str) -> type[Service]:
     """A process brings in only what it runs."""
     kind: type[Service] = getattr(importlib.import_module(f"services.{name}.service"), KINDS[name])
     return kind
+
+
+class ServiceLeft(ServiceDied):
+    """A service has made way for another one, and nothing is wrong: a supervisor starts the process again."""
 
 
 class System:
@@ -161,7 +166,8 @@ class System:
             for service in self.services:
                 if service.failed.done() and not service.failed.cancelled():
                     error = service.failed.exception()
-                    raise ServiceDied(f"the {service.name} ({str(error).rstrip('.')})") from error
+                    kind = ServiceLeft if isinstance(error, MadeWay) else ServiceDied
+                    raise kind(f"the {service.name} ({str(error).rstrip('.')})") from error
                 if not service.ready and not service.bus.reconnects:
                     raise ServiceDied(f"the {service.name} (it no longer hears what is said)")
             await asyncio.sleep(WATCH_SECS)
@@ -194,15 +200,20 @@ async def run(settings: Settings, kinds: Sequence[type[Service]], on_ready: Call
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
     asked = asyncio.create_task(signals.get(), name="system.asked")
     try:
-        pause = FIRST_PAUSE
+        pause, outage = FIRST_PAUSE, Outage(log, "cannot start yet, and tries again", "could start")
+
+        def ready(url: str) -> None:
+            outage.over()
+            on_ready(url)
+
         while not asked.done():
             try:
-                await _live(System(settings, kinds), asked, signals, on_ready)
+                await _live(System(settings, kinds), asked, signals, ready)
                 return
             except Unavailable as error:
                 if settings.whole:
                     raise
-                log.warning("cannot start yet, the next try is in %.1f s: %s", pause, error)
+                outage.failed(error)
             await asyncio.wait({asked}, timeout=pause)
             pause = min(2 * pause, LONGEST_PAUSE)
     finally:
@@ -241,7 +252,8 @@ async def _start(system: System, *enough: asyncio.Task[None]) -> bool:
 
 
 async def _stop_or_hurry(system: System, signals: asyncio.Queue[None]) -> None:
-    log.info("stopping: new work is refused, running work may go on for a while")
+    if system.services:
+        log.info("stopping: new work is refused, running work may go on for a while")
     stopping = asyncio.create_task(system.stop(), name="system.stop")
     hurry = asyncio.create_task(signals.get(), name="system.hurry")
     await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from shared.bus.base import Bus, Subscription
+from shared.bus.base import Bus, NotYet, Subscription
 from shared.objects.base import ObjectStore
 from shared.room import BoundlessRoom, Room
 from shared.settings import Settings
@@ -24,6 +24,10 @@ class Platform:
     settings: Settings
     room: Room = field(default_factory=BoundlessRoom)
     """On the disk of the data folder."""
+
+
+class MadeWay(NotYet):
+    """Another instance of a service has taken over while this one was cut off: it ends, and nothing is wrong."""
 
 
 class Service(ABC):
@@ -105,6 +109,8 @@ class Service(ABC):
         """The service cannot go on; the first reason counts."""
         if not self.failed.done():
             self.failed.set_exception(error)
+            if isinstance(error, MadeWay):
+                self.log.info("makes way: %s; a supervisor starts it again, to stand by", error)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Runs a side task under a name, kept until it ends; if it raises, the service has failed."""
@@ -117,5 +123,6 @@ class Service(ABC):
         self._tasks.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
-        self.log.critical("the side task %s died", task.get_name(), exc_info=error)
+        if not isinstance(error, MadeWay):
+            self.log.critical("the side task %s died", task.get_name(), exc_info=error)
         self.fail(error if isinstance(error, Exception) else RuntimeError(f"{task.get_name()} died: {error!r}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+from shared.outages import Seldom
 from voxloom.errors import Misconfigured
 from voxloom.models import utc_now
 
@@ -34,5 +35,7 @@ def configure_logging(level: str = "INFO") -> None:
         root.removeHandler(handler)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLineFormatter())
+    if name != "DEBUG":
+        handler.addFilter(Seldom())
     root.addHandler(handler)
     root.setLevel(name)

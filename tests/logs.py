@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+_ALARMING = re.compile(r"^\S+ (ERROR|CRITICAL) |Traceback|a service died")
 
 MOST = 6000
 """Characters of each log: its end."""
@@ -33,6 +36,11 @@ def _own(given: dict[str, object]) -> Iterator[Path]:
     own = given.get("tmp_path")
     if isinstance(own, Path):
         yield own
+
+
+def alarming(text: str) -> list[str]:
+    """The lines that tell of something wrong."""
+    return [line for line in text.splitlines() if _ALARMING.search(line)]
 
 
 def tail_of(log: Path) -> str:

@@ -37,6 +37,7 @@ from shared.algorithms import add_minor, algorithm_not_found, load_by_id, remove
 from shared.bus import topology
 from shared.forkserver import ForkServer
 from shared.objects.base import EXPIRING
+from shared.outages import waiting
 from shared.records.store import DEPLOYS, pack_segment, unpack_segment
 from shared.room import full_disk
 from shared.service import Platform, Service
@@ -198,7 +199,7 @@ class Deployer(Service):
         try:
             removed = await self._contents.sweep(now)
         except Unavailable as error:
-            self.log.warning("sweeping modules and assets has to wait: %s", error)
+            self.log.warning("sweeping modules and assets has to wait: %s", error, extra=waiting(error))
             return
         if removed:
             self.log.info("%d modules and assets that nobody needs any more are removed", removed)

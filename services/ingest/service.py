@@ -32,6 +32,7 @@ from shared import files
 from shared.bus import topology
 from shared.bus.limits import check_first
 from shared.objects.base import EXPIRING, FileUpload
+from shared.outages import waiting
 from shared.records.store import RecordStore
 from shared.samples import KnownSamples
 from shared.service import Platform, Service
@@ -191,7 +192,7 @@ class Ingest(Service):
                 await hold_files(self.store, snapshot.runs, await self._samples.all(), now)
                 removed += await sweep_late(self.store, self._records, {run.run for run in snapshot.runs}, old)
         except Unavailable as error:
-            self.log.warning("upkeep of files has to wait: %s", error)
+            self.log.warning("upkeep of files has to wait: %s", error, extra=waiting(error))
             return
         if removed:
             self.log.info("%d files that nobody can ever see are removed", removed)

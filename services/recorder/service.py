@@ -17,10 +17,12 @@ from messages.base import Event
 from messages.executions import RecordsDeleted, RecordsDeleteRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
+from shared.bus.base import Subscription
 from shared.expiry import ExpiryClock
+from shared.outages import waiting
 from shared.records.ledger import Ledger, living, review
 from shared.records.store import AnotherWriter, DamagedRecords, RecordStore
-from shared.service import Platform, Service
+from shared.service import MadeWay, Platform, Service
 from voxloom.errors import Unavailable
 from voxloom.ids import new_id
 from voxloom.models import utc_now
@@ -53,6 +55,8 @@ class Recorder(Service):
         self._ledger = Ledger()
         self._clock = ExpiryClock(time.time())
         self._loaded = False
+        self._served: Subscription | None = None
+        self._beginnings = 0
         self._alone_at = 0.0
         self._snapshot_segment = 0
         self._snapshot_secs = 0.0
@@ -60,7 +64,7 @@ class Recorder(Service):
         self._to_write = asyncio.Event()
 
     async def on_start(self) -> None:
-        self.keep(await self.bus.consume(topology.RECORDER, self.record))
+        self._served = self.keep(await self.bus.consume(topology.RECORDER, self.record))
         self.spawn("write-behind", self._write_behind())
         self.spawn("snapshots", self._keep_snapshots())
         self.spawn("search", self._keep_searching())
@@ -88,12 +92,22 @@ class Recorder(Service):
     async def record(self, events: Sequence[Event]) -> None:
         """Stores a batch of events as one segment, takes them in, admits new schedulers."""
         if self.failed.done():
-            raise RuntimeError("this recorder has failed and writes nothing any more")
+            raise MadeWay("this recorder has ended and writes nothing any more")
         try:
             await self._record(events)
-        except (AnotherWriter, DamagedRecords) as error:
+        except AnotherWriter as error:
+            left = self._judged(error)
+            self.fail(left)
+            raise left from error
+        except DamagedRecords as error:
             self.fail(error)
             raise
+
+    def _judged(self, error: AnotherWriter) -> Exception:
+        """While this one was cut off, another may have been served; else there are two that write."""
+        if self._served is not None and self._served.beginnings != self._beginnings:
+            return MadeWay(f"another recorder has written while this one was cut off from the broker ({error})")
+        return error
 
     async def _record(self, events: Sequence[Event]) -> None:
         if not self._loaded:
@@ -116,6 +130,7 @@ class Recorder(Service):
     async def _load(self) -> None:
         # Only now: whoever is served by a single-active queue is alone, and whoever was before has written its last.
         self._alone_at = time.monotonic()
+        self._beginnings = self._served.beginnings if self._served is not None else 0
         self._ledger = await self._records.load_ledger()
         self._snapshot_segment = self._ledger.segment
         self._clock = await self.store.expiry_clock()
@@ -145,7 +160,7 @@ class Recorder(Service):
             try:
                 await self._write_ended()
             except Unavailable as error:
-                self.log.warning("records wait in memory and segments: %s", error)
+                self.log.warning("records wait in memory and segments: %s", error, extra=waiting(error))
                 self._to_write.set()
                 await asyncio.sleep(RETRY_SECS)
 
@@ -170,7 +185,9 @@ class Recorder(Service):
             try:
                 await self._snapshot()
             except Unavailable as error:
-                self.log.warning("no snapshot for now: %s", error)
+                self.log.warning("no snapshot for now: %s", error, extra=waiting(error))
+            except AnotherWriter as error:
+                raise self._judged(error) from error
             last = time.monotonic()
 
     def _snapshot_due(self, age: float) -> bool:
@@ -218,7 +235,7 @@ class Recorder(Service):
                 if self._loaded:
                     await self.store.keep_expiry_clock()
             except Unavailable as error:
-                self.log.warning("the clock of expiry could not be kept: %s", error)
+                self.log.warning("the clock of expiry could not be kept: %s", error, extra=waiting(error))
 
     async def _keep_searching(self) -> None:
         while True:
@@ -226,7 +243,9 @@ class Recorder(Service):
             try:
                 await self._search_blocks()
             except Unavailable as error:
-                self.log.warning("rows of deleted records stay in their blocks for now: %s", error)
+                self.log.warning(
+                    "rows of deleted records stay in their blocks for now: %s", error, extra=waiting(error)
+                )
 
     async def _search_blocks(self) -> None:
         """Rids them of rows of deleted runs, so that nobody has to remember those for ever. Others have their turns in

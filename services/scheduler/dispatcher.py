@@ -22,6 +22,7 @@ from messages.executions import (
 )
 from messages.runs import of_task
 from messages.workers import WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
+from services.scheduler.losses import Loss
 from services.scheduler.policy import after_loss, after_report, next_choice
 from services.scheduler.state import Gone, Job, Lease, State, Worker
 from services.scheduler.unserved import Unserved
@@ -49,6 +50,8 @@ class Dispatcher:
         self.epoch = epoch
         self.caught_up = True
         """Whether all that was said up to now has been heard, as far as one can tell."""
+        self.losses: list[Loss] = []
+        """Workers that were lost, until somebody takes them out to tell of them."""
         self._settings = settings
         self._source = f"scheduler/{instance}"
         self._began = began
@@ -303,10 +306,10 @@ class Dispatcher:
 
     def _lose(self, worker: Worker, reason: Literal["silent", "replaced"], now: float) -> list[Event]:
         """Fences a worker: it is told, and what it had is decided without it."""
-        decisions = [self._fenced(worker.incarnation, worker.worker_id, reason)]
-        for job in self.state.remove(worker, Gone(reason, now, told=now)):
-            decisions += self._lose_attempt(job, now)
-        return decisions
+        jobs = self.state.remove(worker, Gone(reason, now, told=now))
+        ends = [end for job in jobs for end in self._lose_attempt(job, now)]
+        self.losses.append(Loss(worker.worker_id, worker.incarnation, reason, now - worker.last_seen, ends))
+        return [self._fenced(worker.incarnation, worker.worker_id, reason), *ends]
 
     def _lose_attempt(self, job: Job, now: float) -> list[Event]:
         job.lost += job.lease is not None and job.lease.began

@@ -21,19 +21,22 @@ from messages.gateways import GatewayFoundLoss
 from messages.scheduler import SchedulerAdmitted, SchedulerProbed, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.dispatcher import Dispatcher
+from services.scheduler.losses import told
 from shared.bus import topology
-from shared.bus.base import Subscription
+from shared.bus.base import NotYet, Subscription
 from shared.bus.outbox import Outbox, unsayable
+from shared.outages import waiting
+from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
-from shared.service import Platform, Service
-from voxloom.errors import Unavailable, VoxloomError
+from shared.service import MadeWay, Platform, Service
+from voxloom.errors import NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
 from voxloom.models import utc_now
 
 ADMISSION_SECS = 30.0
 
 
-class SteppedDown(Exception):
+class SteppedDown(MadeWay):
     """Another scheduler has been admitted; this one must not decide any more."""
 
 
@@ -96,6 +99,7 @@ class Scheduler(Service):
             if (react := self._reaction(dispatcher, event)) is not None:
                 self._decisions.put(*react(now))
         self._decisions.put(*dispatcher.plan(now))
+        self._tell_losses(dispatcher)
         await self._decisions.say()
         if any(isinstance(event, GatewayFoundLoss) for event in events):
             await self._begin_anew()
@@ -150,10 +154,9 @@ class Scheduler(Service):
             raise SteppedDown("this scheduler decides no more")
         began = utc_now()
         admitted = await self._ask_for_admission()
-        snapshot = await self._records.load_snapshot(admitted.snapshot_key)
-        assert snapshot is not None
+        snapshot = await self._load(admitted.snapshot_key)
         if self._newest_epoch > admitted.epoch:
-            raise SteppedDown("another scheduler was admitted meanwhile; if this one is served, it asks again")
+            raise NotYet("another scheduler was admitted meanwhile; if this one is served, it asks again")
         dispatcher = Dispatcher(self.settings, epoch=admitted.epoch, instance=self.instance, began=began)
         now = time.monotonic()
         self._decisions.put(*dispatcher.restore(snapshot, now))
@@ -162,12 +165,26 @@ class Scheduler(Service):
         self.log.info("decides under epoch %d, with %d unfinished runs", admitted.epoch, len(dispatcher.state.jobs))
         return dispatcher
 
+    async def _load(self, snapshot_key: str) -> Snapshot:
+        try:
+            snapshot = await self._records.load_snapshot(snapshot_key)
+        except NotFound as error:
+            raise NotYet("a newer snapshot has replaced that of the admission; it asks again") from error
+        assert snapshot is not None
+        return snapshot
+
     async def _ask_for_admission(self) -> SchedulerAdmitted:
         self._term = new_id()
         self._admitted = asyncio.get_running_loop().create_future()
         await self.bus.publish(SchedulerStarted(subject=self._term, source=f"scheduler/{self.instance}"))
-        async with asyncio.timeout(ADMISSION_SECS):
-            return await self._admitted
+        try:
+            async with asyncio.timeout(ADMISSION_SECS):
+                return await self._admitted
+        except TimeoutError as error:
+            raise Unavailable(
+                f"No recorder has admitted this scheduler within {ADMISSION_SECS:g} s, and until one does, runs wait. "
+                "See whether a recorder runs."
+            ) from error
 
     async def _on_admitted(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -200,7 +217,7 @@ class Scheduler(Service):
         try:
             await self.bus.publish(SchedulerWaiting(subject=self.instance))
         except Unavailable as error:
-            self.log.warning("cannot ask to be served: %s", error)
+            self.log.warning("cannot ask to be served: %s", error, extra=waiting(error))
 
     async def _judge(self, dispatcher: Dispatcher) -> None:
         now = time.monotonic()
@@ -215,7 +232,12 @@ class Scheduler(Service):
             dispatcher.caught_up |= now - self._handled_at > self.settings.lease
             self._decisions.put(*dispatcher.judge(now))
             self._decisions.put(*dispatcher.plan(now))
+            self._tell_losses(dispatcher)
         await self._say_later()
+
+    def _tell_losses(self, dispatcher: Dispatcher) -> None:
+        while dispatcher.losses:
+            self.log.warning("%s", told(dispatcher.losses.pop(0)))
 
     async def _say_later(self) -> None:
         """Outside of `handle` one has to look whether one is still served, and so in charge."""
@@ -224,4 +246,4 @@ class Scheduler(Service):
         try:
             await self._decisions.say()
         except Unavailable as error:
-            self.log.warning("%d decisions wait for the bus: %s", len(self._decisions), error)
+            self.log.warning("%d decisions wait for the bus: %s", len(self._decisions), error, extra=waiting(error))

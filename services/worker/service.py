@@ -41,6 +41,7 @@ from shared import cores
 from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.bus.outbox import Outbox
+from shared.outages import waiting
 from shared.records.ledger import DECISIONS
 from shared.service import Platform, Service
 from voxloom import __version__
@@ -286,7 +287,7 @@ class Worker(Service):
             try:
                 await self._join(new_id())
             except Unavailable as error:
-                self.log.warning("the worker cannot begin anew yet: %s", error)
+                self.log.warning("the worker cannot begin anew yet: %s", error, extra=waiting(error))
                 await asyncio.sleep(self.settings.heartbeat)
         self._rejoining = False
         if inbox is not None:

@@ -22,13 +22,18 @@ from messages.wire import Message
 from shared.bus.limits import LARGEST
 
 Handler = Callable[[Sequence[Event]], Awaitable[None]]
-"""Takes events in order. Returning settles them all as done; raising, by the queue's policy."""
+"""Takes events in order. Returning settles them all as done; raising, by the queue's policy. What is raised is logged:
+NotYet as what it is, Unavailable as a wait, all else as an error."""
 
 StreamHandler = Callable[[Sequence[tuple[int, Event]]], Awaitable[None]]
 """Takes (offset, event) pairs in order. It must not raise: a view that fails is rebuilt by its owner."""
 
 LiveHandler = Callable[[Event], None]
 """Takes one event, at once and without waiting. It must not raise."""
+
+
+class NotYet(Exception):
+    """A handler cannot take these events now, and nothing is wrong: one instance takes over from another."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,11 @@ class Subscription(ABC):
     @abstractmethod
     def alive(self) -> bool:
         """Whether events still reach the handler. False once its task has died or the broker has let it go."""
+
+    @property
+    def beginnings(self) -> int:
+        """How often the broker has begun to serve it. Between two of them others may have been served."""
+        return 1
 
 
 class Following(Subscription):

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from messages.base import Event
 from messages.wire import Message, UndecodableMessage, UnknownVersion, decode
-from shared.bus.base import Handler, Policy
+from shared.bus.base import Handler, NotYet, Policy
+from shared.outages import waiting
+from voxloom.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -96,22 +98,46 @@ async def _handle(good: list[Delivery], events: list[Event], handler: Handler, p
         try:
             await handler(events)
             break
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the events stay
             if policy.delays is not None:
                 await _settle_failed(good, error, policy)
                 return
             wait = pause(failures, policy)
             failures += 1
-            log.exception("%s failed; nothing is dropped, next try in %.1f s", _name(handler), wait)
+            _tell(handler, error, wait)
             await asyncio.sleep(wait)
     for delivery in good:
         await delivery.settle(Done())
 
 
+def _tell(handler: Handler, error: Exception, wait: float) -> None:
+    match error:
+        case NotYet():
+            log.info("%s does not take events yet, next try in %.1f s: %s", _name(handler), wait, error)
+        case Unavailable():
+            log.warning(
+                "%s has to wait; nothing is dropped, next try in %.1f s: %s",
+                _name(handler),
+                wait,
+                error,
+                extra=waiting(error),
+            )
+        case _:
+            log.exception("%s failed; nothing is dropped, next try in %.1f s", _name(handler), wait)
+
+
 async def _settle_failed(good: list[Delivery], error: Exception, policy: Policy) -> None:
     for delivery in good:
         verdict = judge(error, delivery.tries, policy)
-        log.warning("%s: %s → %s", delivery.message.routing_keys[0], error, verdict, exc_info=error)
+        waits = isinstance(verdict, Again) and isinstance(error, Unavailable)
+        log.warning(
+            "%s: %s → %s",
+            delivery.message.routing_keys[0],
+            error,
+            verdict,
+            exc_info=None if isinstance(error, Unavailable) else error,
+            extra=waiting(error) if waits else None,
+        )
         await delivery.settle(verdict)
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 
 from messages.base import Event
 from shared.bus.base import Bus
+from shared.outages import waiting
 from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import RunError
 
@@ -74,8 +75,8 @@ class Outbox:
 
     def take_back(self, event: Event) -> bool:
         """Whether it was still here, and nobody can have heard it: then it is not said any more."""
-        for place, waiting in enumerate(self._events):
-            if waiting is event and place >= self._leaving:
+        for place, other in enumerate(self._events):
+            if other is event and place >= self._leaving:
                 del self._events[place]
                 return True
         return False
@@ -97,7 +98,9 @@ class Outbox:
             except Unavailable as error:
                 wait = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures)
                 failures += 1
-                log.warning("%d events wait %.1f s for the bus: %s", len(self._events), wait, error)
+                log.warning(
+                    "%d events wait %.1f s for the bus: %s", len(self._events), wait, error, extra=waiting(error)
+                )
                 await asyncio.sleep(wait)
 
     async def say(self) -> None:

@@ -47,6 +47,7 @@ from shared.objects.embedded.rows import (
     infos_of,
 )
 from shared.objects.embedded.writer import Statement
+from shared.outages import waiting
 from shared.sealed.watch import FOLDER_GONE
 from voxloom.digests import digest_of
 from voxloom.errors import InvalidInput, Misconfigured, StoreUnavailable
@@ -297,7 +298,7 @@ class LocalObjectStore(ServedStore):
             await engine.write([], [statement])
             await in_time(engine.readers.query(table.expiry))
         except StoreUnavailable as error:
-            log.warning("the object store is not healthy: %s", error)
+            log.warning("the object store is not healthy: %s", error, extra=waiting(error))
             return False
         return True
 

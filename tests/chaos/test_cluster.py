@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.acceptance.support import HELD, PLUS_ONE, Api, algorithm, eventually,
 from tests.brokers import Broker
 from tests.chaos.load import Notes, deploy_noting, end_of_all, statuses, submit, unlike, wait_for_ends
 from tests.chaos.loops import Loops
+from tests.logs import alarming
 
 
 @pytest.mark.parametrize("killed", [["scheduler"], ["recorder"], ["scheduler", "recorder"]], ids="-and-".join)
@@ -65,10 +67,31 @@ def test_a_scheduler_that_was_paused_decides_nothing_when_it_wakes(
         # When it wakes
         # Then it leaves, and every run has ended once, under the one or the other
         assert old.wait(60.0) == DIED
+        assert alarming(old.log.read_text()) == []
         assert new.running
         assert unlike(records, "COMPLETED") == []
         assert notes.count("end") == Counter(dict.fromkeys(range(numbers.stop), 1))
         cluster.tend()
+
+
+def test_services_that_end_in_good_order_while_others_take_over_log_no_error(
+    cluster: Cluster, notes: Notes, loops: Loops
+) -> None:
+    # Given runs
+    api = cluster.api()
+    noting = deploy_noting(api)
+    sizes = {one: one.log.stat().st_size for one in cluster.processes.values()}
+    runs = submit(api, noting, notes, range(loops.runs), seconds=0.05)
+    wait_for_ends(notes, loops.runs // 5)
+    # When one of each kind is stopped, the one at work first
+    leaving = [cluster.active("recorder"), cluster.active("scheduler"), cluster.of("worker")[0]]
+    for process in leaving:
+        process.signal(signal.SIGTERM)
+    assert [process.wait(60.0) for process in leaving] == [0, 0, 0]
+    # Then the others do all, and nobody tells of anything wrong
+    assert unlike(end_of_all(api, runs), "COMPLETED") == []
+    said = [line for one, size in sizes.items() for line in alarming(one.log.read_text()[size:])]
+    assert said == []
 
 
 def later_scheduler(cluster: Cluster, old: Process, epoch: float) -> Process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,7 @@ from messages.executions import (
 from messages.gateways import GatewayFoundLoss
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from services.recorder.service import Recorder
+from services.scheduler import service as scheduler_module
 from services.scheduler.service import Scheduler, SteppedDown
 from shared.records.fold import RunState
 from shared.records.ledger import Snapshot
@@ -233,8 +235,26 @@ async def test_a_scheduler_that_nobody_admits_any_more_stops_at_once(world: Worl
         await scheduler.stop()
 
 
+def alarming(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR or line.exc_info]
+
+
+async def test_a_scheduler_that_no_recorder_admits_says_so_without_a_traceback(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given schedulers that were started before any recorder
+    monkeypatch.setattr(scheduler_module, "ADMISSION_SECS", 0.1)
+    await world.scheduler()
+    await until(lambda: "See whether a recorder runs" in caplog.text, "a word of it")
+    # When one comes, then it works, and nothing was an error
+    await world.recorder()
+    (await world.running("a")).end()
+    await world.ends("a")
+    assert alarming(caplog) == []
+
+
 async def test_an_admission_whose_snapshot_is_gone_already_is_asked_for_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Given a snapshot that has been replaced by a newer one before the scheduler could read it
     load, missed = RecordStore.load_snapshot, list[str]()
@@ -251,10 +271,11 @@ async def test_an_admission_whose_snapshot_is_gone_already_is_asked_for_again(
     await world.active()
     assert len(missed) == 1
     assert [event.epoch for event in world.heard.of(SchedulerAdmitted)] == [1, 2]
+    assert alarming(caplog) == []
 
 
 async def test_an_admission_that_was_overtaken_while_its_snapshot_was_read_is_not_taken(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Given another scheduler that is admitted while this one reads its snapshot
     load, overtaken = RecordStore.load_snapshot, list[str]()
@@ -273,6 +294,7 @@ async def test_an_admission_that_was_overtaken_while_its_snapshot_was_read_is_no
     # When it becomes active, then under an admission of its own that is newer
     scheduler = await world.active()
     assert (len(overtaken), scheduler.dispatcher and scheduler.dispatcher.epoch) == (1, 3)
+    assert alarming(caplog) == []
 
 
 @pytest.mark.parametrize("how", ["stop", "lose"])

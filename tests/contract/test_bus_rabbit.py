@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from shared.bus.amqp import publisher, running
 from shared.bus.amqp.receiving import Receiver
 from shared.bus.base import Queue
 from shared.bus.rabbit import RabbitBus
+from shared.outages import Seldom
 from tests.brokers import Broker
 from tests.contract.bus_behaviour import BusBehaviour
 from tests.contract.bus_tools import QUICK, Footing, Inbox, StreamInbox, numbers, until
@@ -95,9 +97,16 @@ async def publish_without_end(bus: RabbitBus, said: list[str]) -> None:
 # --- brokers that go, come back or are in need ---
 
 
+def in_the_log(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the server's log would have of all that was said of the broker."""
+    seldom = Seldom()
+    return [line.getMessage() for line in caplog.records if line.name == "voxloom.bus" and seldom.filter(line)]
+
+
 async def test_after_a_restart_of_the_broker_publishers_and_receivers_go_on_where_they_were(
-    own_broker: Broker, opened: Opened
+    own_broker: Broker, opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     # Given somebody who publishes without end, and who receives in each of the three ways
     publisher_bus, bus = await opened(url := own_broker.new_vhost()), await opened(url)
     inbox, stream, heard = Inbox(), StreamInbox("default"), list[str]()
@@ -125,6 +134,10 @@ async def test_after_a_restart_of_the_broker_publishers_and_receivers_go_on_wher
     await stream.has("first", said[-1])
     await until(lambda: heard == [A])
     assert not unwell
+    assert [line[:35] for line in in_the_log(caplog)] == [
+        *["the broker cannot be used: the conn"] * 2,
+        *["the broker can be used again, after"] * 2,
+    ]
     firsts = list(dict.fromkeys(inbox.subjects))
     assert firsts == sorted(
         firsts, key=lambda subject: (subject != "first", int(subject) if subject.isdecimal() else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,11 +15,14 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from shared.objects import s3
 from shared.objects.cloud.clocks import check_clocks
 from shared.objects.s3 import S3ObjectStore, S3Place
+from shared.ops import HEALTH_SECS
+from shared.outages import Seldom
 from tests.brokers import free_ports
 from tests.contract.object_store_behaviour import DATA
-from tests.contract.s3_proxy import Answer, Asked, Pass, Proxy
+from tests.contract.s3_proxy import Answer, Asked, Pass, Proxy, refuses
 from tests.s3server import KEYS, UNCHECKED, S3Server
 from voxloom.errors import Misconfigured, StoreFull, StoreUnavailable
 
@@ -272,3 +276,50 @@ async def test_a_first_start_warns_of_nothing_and_tells_of_no_keys(
     await store.close()
     told = [record for record in caplog.records if record.name.split(".")[0] in ("voxloom", "aiobotocore", "botocore")]
     assert [record.getMessage() for record in told] == []
+
+
+async def test_a_store_that_takes_nothing_is_told_of_once_and_once_more_when_it_does(
+    proxy: Proxy, s3_server: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = S3ObjectStore(S3Place.from_url(s3_server.url(endpoint=proxy.url)), tmp_path, cache_bytes=1 << 20)
+    await store.open()
+    caplog.set_level(logging.INFO)
+    # Given a store that refuses, and services that try again and again
+    proxy.play(refuses(507, "XMinioStorageFull"), lambda asked: asked.method == "PUT", times=5)
+    for _ in range(4):
+        with pytest.raises(StoreUnavailable):
+            await store.put(DATA, "key", b"bytes")
+    assert not await store.healthy()
+    # When it takes something again
+    await store.put(DATA, "key", b"bytes")
+    await store.close()
+    # Then the log has two lines
+    seldom = Seldom()
+    told = [one.getMessage() for one in caplog.records if one.name == "voxloom.objects" and seldom.filter(one)]
+    assert [line[:45] for line in told] == [
+        "the object store cannot be used: The object s",
+        "the object store can be used again, after 0 s",
+    ]
+
+
+async def test_a_store_that_hangs_is_told_of_by_who_only_asks_whether_it_is_well(
+    proxy: Proxy, s3_server: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = S3ObjectStore(S3Place.from_url(s3_server.url(endpoint=proxy.url)), tmp_path, cache_bytes=1 << 20)
+    await store.open()
+    go = asyncio.Event()
+
+    async def hang(_: web.Request, passed: Pass) -> web.StreamResponse:
+        await go.wait()
+        return (await passed()).response()
+
+    proxy.play(hang, lambda asked: asked.method == "PUT")
+    monkeypatch.setattr(s3, "HEALTHY_WITHIN", 0.1)
+    assert not await store.healthy()
+    go.set()
+    await store.close()
+    assert "the object store cannot be used: no answer within 0.1 s" in caplog.text
+
+
+def test_a_store_tells_how_it_is_before_nobody_waits_for_it_any_more() -> None:
+    assert s3.HEALTHY_WITHIN < HEALTH_SECS

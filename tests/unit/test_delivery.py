@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 
@@ -11,8 +12,9 @@ import pytest
 from messages.base import Event
 from messages.files import FileUploaded
 from messages.wire import PREFIX, Message, encode
-from shared.bus.base import KEEP, RETRY, Policy
+from shared.bus.base import KEEP, RETRY, NotYet, Policy
 from shared.bus.delivery import Again, Dead, Done, Verdict, deliver, judge, pause
+from voxloom.errors import StoreUnavailable
 
 QUICK = Policy(delays=None, first_pause=0.001, longest_pause=0.002)
 LIMITED = Policy(delays=(1.0, 10.0))
@@ -161,6 +163,29 @@ async def test_an_empty_batch_calls_nobody() -> None:
     handler = Handler()
     await deliver([], handler, KEEP)
     assert handler.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "traceback"),
+    [
+        (NotYet("another one was first"), logging.INFO, False),
+        (StoreUnavailable("The store does not answer."), logging.WARNING, False),
+        (ValueError("a bug"), logging.ERROR, True),
+    ],
+)
+async def test_only_what_is_wrong_is_logged_as_an_error(
+    caplog: pytest.LogCaptureFixture, error: Exception, level: int, traceback: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    errors = [error]
+
+    async def handler(_: Sequence[Event]) -> None:
+        if errors:
+            raise errors.pop()
+
+    await deliver([parcel()], handler, QUICK)
+    (line,) = caplog.records
+    assert (line.levelno, bool(line.exc_info)) == (level, traceback)
 
 
 async def test_pauses_are_kept() -> None:

@@ -15,7 +15,9 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]  # it shi
 
 from services.gateway.service import SHUTDOWN_SECS
 from services.system import GOODBYE_SECS, KINDS, STOP_SECS
+from shared.objects.cloud.connection import Connection
 from shared.objects.cloud.place import S3Place
+from shared.objects.cloud.presigning import Presigner
 from shared.settings import Settings, load_settings
 from tests.unit import compose_file
 from tests.unit.compose_file import COMPOSE, CORE, OPS_PORT, RACK, ROOT, ours, seconds, services
@@ -104,9 +106,10 @@ def test_a_container_comes_back_and_is_given_time_to_stop(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_an_image_has_a_version(name: str) -> None:
-    tag = services()[name]["image"].partition(":")[2]
-    assert tag not in ("", "latest")
+def test_an_image_of_others_is_pinned_to_a_release_that_never_changes(name: str) -> None:
+    image, _, tag = services()[name]["image"].partition(":")
+    parts = 2 if image == "chrislusf/seaweedfs" else 3  # whose releases have two
+    assert name in OURS or re.fullmatch(rf"v?\d+(\.\d+){{{parts - 1}}}(-[a-z]+)?", tag)
 
 
 @pytest.mark.parametrize("path", [COMPOSE, RACK], ids=lambda path: path.name)
@@ -144,6 +147,33 @@ def test_broker_and_store_are_containers_by_these_names(monkeypatch: pytest.Monk
     store = urlsplit(S3Place.from_url(settings.store).endpoint or "")
     assert (broker.hostname, broker.port) == ("broker", 5672)
     assert (store.hostname, store.port) == ("store", 8333)
+
+
+@pytest.mark.parametrize(
+    ("told", "published", "given_out"),
+    [
+        ({}, "127.0.0.1:8333", "http://127.0.0.1:8333"),
+        ({"STORE_ADDRESS": "10.0.0.1", "STORE_PORT": "9000"}, "10.0.0.1:9000", "http://10.0.0.1:9000"),
+        ({"STORE_ADDRESS": "0.0.0.0", "STORE_PUBLIC_URL": "https://s3.lab"}, "0.0.0.0:8333", "https://s3.lab"),
+    ],
+    ids=["default", "another address", "by a name"],
+)
+async def test_people_outside_reach_the_store_under_the_urls_that_they_are_given(
+    told: dict[str, str], published: str, given_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given what the gateway is told of the store
+    place = S3Place.from_url(services(**told)["gateway"]["environment"]["VOXLOOM_STORE"])
+    for name, value in services()["gateway"]["environment"].items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    # When it makes a URL
+    connection = await Connection.start(place)
+    url = await Presigner(connection).sign("GET", place.spot("data-store", "files/1"), 60.0)
+    await connection.close()
+    # Then that leads to the port which the store publishes, outside of the containers' own network
+    assert url.startswith(f"{given_out}/voxloom-data-store/files/1?")
+    assert services(**told)["store"]["ports"] == [f"{published}:8333"]
+    assert "outside" in services(**told)["store"]["networks"]
 
 
 def test_the_broker_and_the_services_are_told_the_same_user() -> None:
@@ -184,7 +214,7 @@ def test_the_example_names_every_variable_with_its_default() -> None:
         for pair in compose_file.variables_of(text)
     }
     lines = [line.partition("=") for line in EXAMPLE.read_text().splitlines() if "=" in line and line[0] != "#"]
-    elsewhere = {("BROKER_URL", ""), ("STORE_URL", "")}  # what they replace is made of others
+    elsewhere = {("BROKER_URL", ""), ("STORE_URL", ""), ("STORE_PUBLIC_URL", "")}  # what they replace is made of others
     assert {(name, value) for name, _, value in lines} == elsewhere | {
         (name, default) for name, default in used if not name.endswith("_URL")
     }

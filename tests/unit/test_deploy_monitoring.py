@@ -13,6 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from services.gateway.http.metrics import Metrics
+from shared.bus import topology
 from shared.room import BoundlessRoom
 from shared.settings import Settings
 from tests.unit import compose_file
@@ -106,6 +107,30 @@ def test_broker_and_store_are_asked_where_they_answer() -> None:
     (port,) = [flag.partition("=")[2] for flag in store if flag.startswith("-metricsPort=")]
     assert "rabbitmq_prometheus" in plugins
     assert targets == {"broker:15692", f"store:{port}"}  # The first is where that plugin listens.
+
+
+def rules() -> dict[str, dict[str, Any]]:
+    found = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    return {rule["alert"]: rule for rule in found}
+
+
+def limits_of_age(queue: str) -> list[int]:
+    """The seconds after which the alert on the age of events fires for this queue."""
+    parts = re.findall(r'oldest_seconds\{queue(!~|=~)"([^"]+)"\}\) > (\d+)', rules()["VoxloomOldEvents"]["expr"])
+    assert len(parts) == 2
+    return [int(limit) for how, names, limit in parts if bool(re.fullmatch(names, queue)) == (how == "=~")]
+
+
+def test_an_alert_fires_on_an_old_event_in_any_queue_and_later_where_work_may_take_long() -> None:
+    names = [queue.name for queue in topology.ALL] + [topology.worker_queue("i").name]
+    patient = {queue.name for queue in topology.ALL if queue.policy.delays is not None}
+    limits = {name: limits_of_age(name) for name in names}
+    assert limits == {name: [900] if name in patient else [60] for name in names}
+
+
+def test_the_documentation_has_every_alert() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert {name for name in rules() if f"`{name}`" not in text} == set()
 
 
 def test_an_alert_that_tells_a_number_tells_the_one_it_is_about() -> None:

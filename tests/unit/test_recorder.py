@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from shared.records import ledger as ledger_module
 from shared.records.fold import RunState, fold
 from shared.records.ledger import Ledger
 from shared.records.store import COLLECTION, AnotherWriter, DamagedRecords, RecordStore
-from shared.service import Platform
+from shared.service import MadeWay, Platform
 from tests.unit.memory_platform import (
     Crash,
     MemoryStore,
@@ -107,13 +108,41 @@ async def test_a_recorder_that_meets_another_writer_stops() -> None:
     assert isinstance(one.failed.exception(), AnotherWriter)
 
 
+class Served:
+    """A subscription that the broker has begun to serve so many times."""
+
+    def __init__(self) -> None:
+        self.beginnings = 1
+
+
+async def test_a_recorder_that_another_has_followed_while_it_was_cut_off_makes_way_without_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Given a recorder that has lost the broker for a while, and one that was served meanwhile
+    caplog.set_level(logging.INFO)
+    store = MemoryStore()
+    one, two = Recorder(memory_platform(store)), Recorder(memory_platform(store))
+    one._served = served = Served()  # type: ignore[assignment]
+    await one.record([requested(A)])
+    await two.record([requested(B)])
+    served.beginnings += 1
+    # When it is served again
+    with pytest.raises(MadeWay):
+        await one.record([requested(C)])
+    # Then it ends, and says why in one line
+    assert isinstance(one.failed.exception(), MadeWay)
+    (line,) = caplog.records
+    assert line.levelno == logging.INFO
+    assert line.getMessage().startswith("makes way: another recorder has written while this one was cut off")
+
+
 async def test_a_recorder_that_has_failed_writes_nothing_any_more() -> None:
     store = MemoryStore()
     one, two = Recorder(memory_platform(store)), Recorder(memory_platform(store))
     await one.record([requested(A)])
     await two.record([requested(B)])
     for _ in range(2):
-        with suppress(AnotherWriter, RuntimeError):
+        with suppress(AnotherWriter, MadeWay):
             await one.record([requested(C)])
     before = dict(store.objects)
     await one.stop()

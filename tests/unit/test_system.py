@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from services import system
-from services.system import ServiceDied, run
+from services.system import ServiceDied, ServiceLeft, run
 from services.worker.service import Worker
 from shared import platform, seats
 from shared.bus import topology
@@ -23,7 +24,7 @@ from shared.bus.base import Queue
 from shared.bus.local import LocalBus
 from shared.objects.base import COLLECTIONS
 from shared.objects.local import LocalObjectStore
-from shared.service import Platform, Service
+from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
 from voxloom.errors import BusUnavailable, InvalidInput, Misconfigured
 
@@ -125,6 +126,20 @@ async def test_a_service_that_dies_takes_the_others_with_it(start: Start) -> Non
     with pytest.raises(ServiceDied, match=r"^the dying \(no more\)$"):
         await ends(start(One, Dying, Two))
     assert Fake.said[-1] == "one stops"
+
+
+async def test_a_service_that_makes_way_for_another_ends_the_process_and_is_no_error(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Second(Fake):
+        name = "second"
+
+        async def on_start(self) -> None:
+            self.fail(MadeWay("another one decides"))
+
+    with pytest.raises(ServiceLeft, match=r"^the second \(another one decides\)$"):
+        await ends(start(Second))
+    assert [line for line in caplog.records if line.levelno >= logging.WARNING] == []
 
 
 async def test_a_service_that_hears_nothing_any_more_takes_the_others_with_it(start: Start) -> None:
@@ -297,7 +312,10 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., asyn
     return begin
 
 
-async def test_services_apart_wait_for_a_broker_that_does_not_answer(apart: Start) -> None:
+async def test_services_apart_wait_for_a_broker_that_does_not_answer_and_say_so_once(
+    apart: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     is_up = asyncio.Event()
     running = apart(One, refusals=3, ready=lambda _url: is_up.set())
     async with asyncio.timeout(60.0):
@@ -305,6 +323,11 @@ async def test_services_apart_wait_for_a_broker_that_does_not_answer(apart: Star
     os.kill(os.getpid(), signal.SIGTERM)
     await ends(running)
     assert Fake.said == ["one starts", "one stops"]
+    assert [line.getMessage() for line in caplog.records if line.name == "voxloom.system"] == [
+        "cannot start yet, and tries again: The broker does not answer.",
+        "could start, after 0 s (3 tries)",
+        "stopping: new work is refused, running work may go on for a while",
+    ]
 
 
 class House(Fake):

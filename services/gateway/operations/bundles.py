@@ -13,6 +13,7 @@ from services.gateway.context import Context
 from services.gateway.operations import deploys
 from shared.algorithms import load_entry
 from shared.caller import LOCAL
+from shared.outages import waiting
 from shared.records.fold import DeployState
 from voxloom.bundles import Bundle, Item, Packed, read_keys
 from voxloom.errors import NotFound, Unavailable, VoxloomError
@@ -41,7 +42,9 @@ async def _import_patiently(context: Context, path: Path) -> None:
             await _import(context, path)
             return
         except Unavailable as error:
-            log.warning("the bundle %s has to wait, the next try is in %.0f s: %s", path, pause, error)
+            log.warning(
+                "the bundle %s has to wait, the next try is in %.0f s: %s", path, pause, error, extra=waiting(error)
+            )
         except (VoxloomError, OSError) as error:
             log.warning("the bundle %s was not imported: %s", path, error)
             return

@@ -16,6 +16,7 @@ from messages.runs import of_task
 from services.gateway.views.runs import LiveView
 from shared.bus.base import Bus
 from shared.bus.outbox import Outbox
+from shared.outages import waiting
 from shared.records.fold import RunState
 from voxloom.errors import Unavailable
 
@@ -48,7 +49,7 @@ async def ask_again(bus: Bus, instance: str, view: LiveView) -> None:
             count = await _ask_for_all(bus, view)
             await bus.publish(GatewayFoundLoss(subject=instance))
         except Unavailable as error:
-            log.warning("what was lost cannot be asked for again yet: %s", error)
+            log.warning("what was lost cannot be asked for again yet: %s", error, extra=waiting(error))
             await asyncio.sleep(PAUSE_SECS)
         else:
             log.warning("the broker had lost what it kept; %d runs and deploys were asked for again", count)

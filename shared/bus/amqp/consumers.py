@@ -23,6 +23,7 @@ from shared.bus.amqp.wiring import DEAD, PARKED, delay_queue
 from shared.bus.base import Handler, Queue
 from shared.bus.delivery import Again, Dead, Done, Verdict, deliver
 from shared.bus.working import GivenUp, Worked
+from shared.outages import waiting
 from voxloom.errors import VoxloomError
 from voxloom.models import utc_now
 
@@ -117,7 +118,7 @@ class Consumer(Receiver):
             log.info("what failed last in %s (%s) comes again, here or elsewhere", self.name, given_up.__cause__)
         except VoxloomError as error:
             # All that is out has to come again, or what follows would overtake it.
-            log.warning("what %s could not settle comes again: %s", self.name, error)
+            log.warning("what %s could not settle comes again: %s", self.name, error, extra=waiting(error))
             session.lose()
             await asyncio.sleep(AGAIN_SECS)
         finally:

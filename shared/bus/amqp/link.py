@@ -13,6 +13,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection
 
 from shared.bus.amqp.address import Address
 from shared.bus.amqp.failures import closed, translating
+from shared.outages import Outage
 from voxloom.errors import BusUnavailable, VoxloomError
 
 CONNECT_SECS = 10.0
@@ -29,9 +30,10 @@ Prepare = Callable[[AbstractConnection], Awaitable[None]]
 class Link:
     """`prepare` is called with every new connection before anybody else gets it."""
 
-    def __init__(self, address: Address, purpose: str, prepare: Prepare | None = None) -> None:
+    def __init__(self, address: Address, purpose: str, outage: Outage, prepare: Prepare | None = None) -> None:
         self._address = address
-        self._purpose = purpose
+        self.purpose = purpose
+        self._outage = outage
         self._prepare = prepare
         self._connection: AbstractConnection | None = None
         self._up = asyncio.Event()
@@ -48,7 +50,7 @@ class Link:
     async def open(self) -> None:
         """Raises BusUnavailable, or Misconfigured where waiting cannot help."""
         connection = await self._connect()
-        self._keeper = asyncio.create_task(self._keep(connection), name=f"bus.link.{self._purpose}")
+        self._keeper = asyncio.create_task(self._keep(connection), name=f"bus.link.{self.purpose}")
         self._keeper.add_done_callback(_on_keeper_done)
 
     async def close(self) -> None:
@@ -113,16 +115,16 @@ class Link:
         return connecting
 
     def _properties(self) -> dict[str, Any]:
-        return {"connection_name": f"voxloom {self._purpose}", "pid": os.getpid()}
+        return {"connection_name": f"voxloom {self.purpose}", "pid": os.getpid()}
 
     async def _keep(self, connection: AbstractConnection) -> None:
         try:
             while True:
                 await _until_closed(connection)
                 self._up.clear()
-                log.warning("the connection to the broker (%s) is lost", self._purpose)
+                self._outage.failed(f"the connection to {self.shown} is lost", self.purpose)
                 connection = await self._reconnect()
-                log.info("the connection to the broker (%s) is back", self._purpose)
+                self._outage.over(self.purpose)
         finally:
             self._up.clear()
             await _closed(connection)
@@ -135,7 +137,7 @@ class Link:
             try:
                 return await self._connect()
             except VoxloomError as error:
-                log.warning("no connection to the broker yet (%s): %s", self._purpose, error)
+                self._outage.failed(error, self.purpose)
 
 
 def _on_keeper_done(keeper: asyncio.Task[None]) -> None:

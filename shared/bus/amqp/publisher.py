@@ -16,6 +16,7 @@ from pamqp.header import ContentHeader
 
 from shared.bus.amqp.failures import AMQP_ERRORS, heeding_cancels
 from shared.bus.amqp.link import Link
+from shared.outages import Outage
 from voxloom.errors import BusUnavailable
 
 PUBLISH_SECS = 30.0
@@ -50,9 +51,10 @@ def portion(letters: Sequence[Letter]) -> Sequence[Letter]:
 class Publisher:
     """`send` for what must be kept, `announce` for what may be lost."""
 
-    def __init__(self, link: Link, shown: str) -> None:
+    def __init__(self, link: Link, shown: str, outage: Outage) -> None:
         self._link = link
         self._shown = shown
+        self._outage = outage
         self._channel: AbstractChannel | None = None
         self._opening = asyncio.Lock()
         self._live: deque[Letter] = deque(maxlen=LIVE_KEPT)
@@ -80,10 +82,13 @@ class Publisher:
                 while left:
                     left = left[await self._try(portion(left)) :]
         except TimeoutError:
-            raise BusUnavailable(
+            error = BusUnavailable(
                 f"The broker at {self._shown} has not confirmed what was said within {PUBLISH_SECS:g} s; "
                 "it is gone, or takes nothing because it is short of memory or disk."
-            ) from None
+            )
+            self._outage.failed(error, self._link.purpose)
+            raise error from None
+        self._outage.over(self._link.purpose)
 
     async def _try(self, letters: Sequence[Letter]) -> int:
         """How many of them, from the first on, are confirmed now."""
@@ -95,7 +100,8 @@ class Publisher:
         failed = next((number for number, result in enumerate(results) if isinstance(result, BaseException)), None)
         if failed is None:
             return len(letters)
-        log.warning("the broker has not confirmed %d messages (%s); again", len(letters) - failed, results[failed])
+        reason = f"it has not confirmed {len(letters) - failed} messages ({results[failed]})"
+        self._outage.failed(reason, self._link.purpose)
         await asyncio.sleep(AGAIN_SECS)
         return failed
 

@@ -11,7 +11,8 @@ from shared.bus.amqp.failures import NotThere
 from shared.bus.amqp.link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from shared.bus.amqp.sessions import Session
 from shared.bus.working import Worked
-from voxloom.errors import VoxloomError
+from shared.outages import waiting
+from voxloom.errors import BusUnavailable, VoxloomError
 
 log = logging.getLogger("voxloom.bus")
 
@@ -27,6 +28,7 @@ class Receiver(Worked):
         """As the broker calls it; empty until the broker has named it."""
         self._link = link
         self._session: Session | None = None
+        self._beginnings = 0
         self._beginning = asyncio.Lock()
         self._over = False
 
@@ -37,6 +39,7 @@ class Receiver(Worked):
     async def begin(self, tasks: int = 1) -> None:
         """The first session; what is wrong with it is the caller's to know."""
         self._session = await self._begin()
+        self._beginnings = 1
         self.start(self.name, tasks)
 
     async def _usable(self) -> Session | None:
@@ -51,12 +54,14 @@ class Receiver(Worked):
         pause = FIRST_PAUSE
         while not self._closing and not self._over:
             try:
-                return await self._begin()
+                session = await self._begin()
+                self._beginnings += 1
+                return session
             except NotThere as error:
                 log.critical("the queue of %s has been deleted; nothing reaches its handler: %s", self.name, error)
                 self._over = True
             except VoxloomError as error:
-                log.warning("%s does not receive yet: %s", self.name, error)
+                log.warning("%s does not receive yet: %s", self.name, error, extra=waiting(error))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         return None
@@ -79,6 +84,10 @@ class Receiver(Worked):
         return super().alive and not self._over and self._receives
 
     @property
+    def beginnings(self) -> int:
+        return self._beginnings
+
+    @property
     def gives_up(self) -> bool:
         return self._closing or not self._receives
 
@@ -96,7 +105,8 @@ class Receiver(Worked):
             return
         if session.lost or self._closing:
             return  # It was given up while the broker was asked.
-        log.error("the broker does not know that %s receives; it begins anew", self.name)
+        unknown = BusUnavailable(f"{self.name} is not known to receive")
+        log.error("the broker does not know that %s receives; it begins anew", self.name, extra=waiting(unknown))
         session.lose()
 
     async def _is_known(self, session: Session, consumers: Callable[[str], Awaitable[int]]) -> bool:

@@ -22,7 +22,8 @@ from shared.bus.amqp.wiring import EVENTS, LIVE, declare_base, declare_queue, de
 from shared.bus.base import Handler, LiveHandler, Queue, QueueStats, StreamHandler
 from shared.bus.limits import check_message
 from shared.bus.working import Worked
-from voxloom.errors import VoxloomError
+from shared.outages import Outage, waiting
+from voxloom.errors import BusUnavailable, VoxloomError
 
 WATCH_SECS = 5.0
 
@@ -36,9 +37,10 @@ class Running:
         self._stream = (stream_hours, stream_bytes)
         self._declared: dict[str, Queue] = {}
         self._receivers: set[Worked] = set()
-        self._out = Link(address, "publishes", self._prepare)
-        self._in = Link(address, "receives", self._prepare)
-        self._publisher = Publisher(self._out, address.shown)
+        outage = Outage(log, "the broker cannot be used", "the broker can be used again", BusUnavailable)
+        self._out = Link(address, "publishes", outage, self._prepare)
+        self._in = Link(address, "receives", outage, self._prepare)
+        self._publisher = Publisher(self._out, address.shown, outage)
         self.graveyard = Graveyard(self._in, self._publisher)
         self._watchdog: asyncio.Task[None] | None = None
 
@@ -137,7 +139,9 @@ class Running:
         try:
             await receiver.verify(self._consumers_of)
         except VoxloomError as error:
-            log.warning("it is not known whether the broker still serves %s: %s", receiver.name, error)
+            log.warning(
+                "it is not known whether the broker still serves %s: %s", receiver.name, error, extra=waiting(error)
+            )
 
     async def _consumers_of(self, queue: str) -> int:
         return sum(one.consumers for one in await stats(self._in, [queue]))

@@ -15,6 +15,7 @@ from shared.bus.embedded.feed import Feed, Load
 from shared.bus.embedded.queues import LocalDelivery, LocalQueue
 from shared.bus.embedded.rows import Entry
 from shared.bus.working import GivenUp, Progress, Worked
+from shared.outages import waiting
 from voxloom.errors import BusUnavailable
 
 STREAM_BATCH = 128
@@ -84,7 +85,7 @@ class Consumer(Worked):
                 await self._room()
                 return await self.queue.take(self, self._spec.batch)
             except BusUnavailable as error:
-                log.warning("%s waits: %s", self._spec.name, error)
+                log.warning("%s waits: %s", self._spec.name, error, extra=waiting(error))
                 await asyncio.sleep(READ_AGAIN_SECS)
 
     async def _deliver(self, batch: list[LocalDelivery]) -> None:
@@ -164,7 +165,7 @@ class Follower(Worked, Following):
         try:
             await self._feed.load(self._read, self._newest)
         except BusUnavailable as error:
-            log.warning("a follower of the stream waits: %s", error)
+            log.warning("a follower of the stream waits: %s", error, extra=waiting(error))
             await asyncio.sleep(READ_AGAIN_SECS)
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from shared.outages import waiting
 from voxloom.errors import VoxloomError
 
 log = logging.getLogger("voxloom.objects")
@@ -39,4 +40,4 @@ async def _whatever(work: Coroutine[Any, Any, object], what: str) -> None:
     try:
         await work
     except VoxloomError as error:
-        log.warning("the object store could not %s: %s", what, error)
+        log.warning("the object store could not %s: %s", what, error, extra=waiting(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import math
 import time
 from contextlib import AsyncExitStack
@@ -16,8 +17,9 @@ from botocore.handlers import add_expect_header
 from botocore.utils import calculate_md5
 
 from shared.objects.cloud import descriptions
-from shared.objects.cloud.errors import FAILURES, UNSURE_CODES, About, code_behind, told
+from shared.objects.cloud.errors import FAILURES, UNSURE_CODES, About, code_behind, is_away, told
 from shared.objects.cloud.place import S3Place, Spot
+from shared.outages import Outage
 from voxloom.errors import Misconfigured, NotFound, StoreUnavailable, VoxloomError
 
 ANSWER_WITHIN = 30.0
@@ -40,6 +42,8 @@ _WRITING = {"put_object", "create_multipart_upload"}
 
 Answer = dict[str, Any]
 
+log = logging.getLogger("voxloom.objects")
+
 
 class Connection:
     """Two clients: one for short calls, and one whose connections may be busy for long with the bytes of objects, so
@@ -51,6 +55,7 @@ class Connection:
         self.credentials = credentials
         self.region = region
         self._exits = AsyncExitStack()
+        self._outage: Outage | None = None
         self._seen: dict[str, float] = {}
         self._small: Any = None
         self._bulk: Any = None
@@ -85,6 +90,17 @@ class Connection:
             raise
         return made
 
+    def tell_outages(self) -> None:
+        """From now on. Before, whoever opens the store tells why it cannot."""
+        self._outage = Outage(
+            log, "the object store cannot be used", "the object store can be used again", StoreUnavailable
+        )
+
+    def was_away(self, why: object) -> None:
+        """A call was in vain."""
+        if self._outage is not None:
+            self._outage.failed(why)
+
     async def close(self) -> None:
         await self._exits.aclose()
 
@@ -98,9 +114,13 @@ class Connection:
                 answer: Answer = await getattr(client, operation)(**spot.params, **params)
         except FAILURES as error:
             telling = told(error, replace(self.about(spot), writing=operation in _WRITING))
+            if is_away(error, telling):
+                self.was_away(telling)
             await self._check_absence(operation, spot, telling)
             raise telling from error
         self._seen[spot.bucket] = time.monotonic()
+        if self._outage is not None:
+            self._outage.over()
         return answer
 
     async def _check_absence(self, operation: str, spot: Spot, telling: VoxloomError) -> None:

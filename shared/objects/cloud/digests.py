@@ -12,6 +12,7 @@ from shared.objects.checks import LONGEST_TAG, MOST_TAGS
 from shared.objects.cloud.connection import Connection
 from shared.objects.cloud.infos import DIGEST
 from shared.objects.cloud.place import Spot
+from shared.outages import waiting
 from voxloom.digests import is_digest
 from voxloom.errors import VoxloomError
 
@@ -26,7 +27,9 @@ async def note(connection: Connection, spot: Spot, etag: str, digest: str, tags:
     try:
         await put_tags(connection, spot, {**tags, DIGEST: value})
     except VoxloomError as error:
-        log.warning("the digest of %r in %s could not be noted: %s", spot.key, spot.collection, error)
+        log.warning(
+            "the digest of %r in %s could not be noted: %s", spot.key, spot.collection, error, extra=waiting(error)
+        )
         return False
     return True
 

@@ -68,6 +68,7 @@ class Engine:
             exits.push_async_callback(aside.close, CLEAN_UP_SECS)
             engine = cls(connection, cache, pool, aside)
             await buckets.prepare(connection)
+            connection.tell_outages()
             engine._exits = exits.pop_all()
         return engine
 

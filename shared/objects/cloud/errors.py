@@ -204,6 +204,15 @@ def _answered(error: ClientError, about: About) -> VoxloomError:
     return _by_code(code, about.server)
 
 
+def is_away(error: BaseException, telling: VoxloomError) -> bool:
+    """Whether what was raised, and is told as `telling`, means that the store cannot be used at present: it does not
+    answer, is not well, or has no room. Of a single request there may be much else."""
+    if isinstance(error, ClientError) and not isinstance(telling, StoreFull):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        return isinstance(telling, StoreUnavailable) and (status >= 500 or status == 429)
+    return isinstance(telling, StoreUnavailable)
+
+
 def _by_code(code: str, server: str) -> VoxloomError:
     name = _BY_STATUS.get(code, code)
     if name in _MISCONFIGURED:

@@ -1,0 +1,46 @@
+"""What the scheduler's log says of a worker that is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from messages.base import Event
+
+MOST_NAMED = 20
+"""Runs that one line names; beyond, it says how many more there are."""
+
+_BECOMES = {
+    "requeued": "is tried again",
+    "failed": "FAILED (worker_lost): it was lost too often",
+    "stopped": "is STOPPED, as was asked",
+}
+_WHY = {
+    "silent": "nothing was heard of it for {silence:.1f} s",
+    "replaced": "another process has begun under its name, and nothing was heard of it for {silence:.1f} s",
+}
+
+
+class Loss(NamedTuple):
+    """One incarnation of a worker that is over and did not say goodbye."""
+
+    worker_id: str
+    incarnation: str
+    reason: Literal["silent", "replaced"]
+    silence: float
+    """Seconds since it was last heard here."""
+    ends: Sequence[Event]
+    """What was decided of each run that it held."""
+
+
+def told(loss: Loss) -> str:
+    why = _WHY[loss.reason].format(silence=loss.silence)
+    return f"the worker {loss.worker_id} ({loss.incarnation}) is lost: {why}; {_runs(loss.ends)}"
+
+
+def _runs(ends: Sequence[Event]) -> str:
+    if not ends:
+        return "it held no run"
+    named = [f"{end.subject} {_BECOMES.get(end.verb, end.verb)}" for end in ends[:MOST_NAMED]]
+    more = [f"and {len(ends) - MOST_NAMED} more"] if len(ends) > MOST_NAMED else []
+    return f"of its {len(ends)} runs: {', '.join(named + more)}" if len(ends) > 1 else f"its run {named[0]}"
