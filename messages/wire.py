@@ -17,6 +17,7 @@ from messages import (
     gateways,
     samples,
     scheduler,
+    services,
     trainings,
     workers,
 )
@@ -70,6 +71,7 @@ EVENTS: Mapping[str, type[Event]] = {
         checkpoints,
         workers,
         scheduler,
+        services,
         gateways,
     )
 }

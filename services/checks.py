@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from messages.base import Event
+from messages.services import ServiceHeartbeat
+from shared import neighbours
 from shared.bus import topology
 from shared.platform import datafolder, make_bus, make_store
 from shared.settings import Settings, load_settings
+from shared.strangers import Strangers
 from voxloom.errors import VoxloomError
+from voxloom.ids import new_id
 
 PATIENCE_SECS = 15.0
+ANSWERS_SECS = 1.5
+"""How long services are given to say which store they use: they answer at once."""
 
 
 class Seen(NamedTuple):
@@ -35,6 +42,8 @@ def platform(*, data: Path | None = None, repair: bool = False) -> list[Seen]:
     if settings.store:
         looks.append(_look("object store", address_of(settings.store), lambda: _try_store(settings)))
     there = asyncio.run(_all(looks)) if looks else []
+    if len(looks) > 1 and all(one.next_step is None for one in there):
+        there.append(asyncio.run(_look_at_others(settings)))
     return there + [Seen(*line) for line in datafolder.look(settings)]
 
 
@@ -66,6 +75,48 @@ async def _look(what: str, address: str, attempt: Callable[[], Coroutine[Any, An
     except VoxloomError as error:
         return Seen(what, f"{address} cannot be used", error.message)
     return Seen(what, f"{address} answers, and does what it must", None)
+
+
+async def _look_at_others(settings: Settings) -> Seen:
+    """Asks all services on the broker which store they use."""
+    what = "other services"
+    try:
+        async with asyncio.timeout(PATIENCE_SECS):
+            strangers, count = await _ask_others(settings)
+    except (VoxloomError, TimeoutError) as error:
+        return Seen(what, "could not be asked which store they use", str(error) or "See whether the broker is well.")
+    if faults := strangers.faults():
+        return Seen(what, f"not all of {count} processes use this store", _sentence("; ".join(faults)))
+    return Seen(what, f"{count} on this broker, and none uses another store", None)
+
+
+async def _ask_others(settings: Settings) -> tuple[Strangers, int]:
+    """What they say, and how many have answered."""
+    bus, store = make_bus(settings), make_store(settings)
+    heard: set[str] = set()
+    me = new_id()
+    try:
+        await bus.open()
+        await store.open()
+        strangers = Strangers(await store.mark())
+
+        def hear(event: Event) -> None:
+            if isinstance(event, ServiceHeartbeat) and event.subject != me:
+                heard.add(event.subject)
+                strangers.hear(event, 0.0)
+
+        listening = await bus.listen([neighbours.PATTERN], hear)
+        bus.announce(neighbours.heartbeat(me, ["doctor"], mark=""))  # Who asks is nobody's stranger.
+        await asyncio.sleep(ANSWERS_SECS)
+        await listening.close()
+    finally:
+        await store.close()
+        await bus.close()
+    return strangers, len(heard)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 async def _try_bus(settings: Settings) -> None:

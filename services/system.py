@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from shared import platform, seats
 from shared.bus import topology
 from shared.bus.base import Bus
+from shared.neighbours import Neighbours
 from shared.objects import signed
 from shared.objects.base import COLLECTIONS, ObjectStore
 from shared.ops import Ops
@@ -19,7 +20,8 @@ from shared.outages import Outage
 from shared.room import Room
 from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
-from voxloom.errors import InvalidInput, Misconfigured, Unavailable
+from shared.strangers import Strangers
+from voxloom.errors import InvalidInput, Misconfigured, StoreFull, Unavailable
 
 log = logging.getLogger("voxloom.system")
 
@@ -74,6 +76,7 @@ class System:
         self._kinds = kinds
         self._exits = contextlib.AsyncExitStack()
         self.services: list[Service] = []
+        self._neighbours: Neighbours | None = None
         self.url = ""
         """Where the gateway is reached, if there is one."""
 
@@ -84,10 +87,14 @@ class System:
             settings = settings.model_copy(update={"worker_id": await self._own_name(settings)})
         room = await self._open_room(settings)
         bus = await self._open_bus(settings)
-        base = Platform(bus=bus, store=await self._open_store(settings), settings=settings, room=room)
-        room.on_short = base.store.shed
+        store = await self._open_store(settings)
+        strangers = Strangers(await _mark_of(store) if settings.broker else "")
+        base = Platform(bus=bus, store=store, settings=settings, room=room, strangers=strangers)
+        room.on_short = store.shed
         if settings.ops_port is not None:
             await self._show(Ops(base, self.services))
+        if settings.broker:
+            await self._meet(Neighbours(base, [kind.name for kind in self._kinds]))
         for kind in self._kinds:
             await self._run(self._make(kind, base))
 
@@ -114,6 +121,11 @@ class System:
             self.url = service.url
             if (served := service.store.served) is not None:
                 served.public_url = service.url
+
+    async def _meet(self, neighbours: Neighbours) -> None:
+        self._exits.push_async_callback(self._stop, neighbours)
+        await neighbours.start()
+        self._neighbours = neighbours
 
     async def _show(self, ops: Ops) -> None:
         self._exits.push_async_callback(ops.stop)
@@ -163,7 +175,7 @@ class System:
     async def failure(self) -> None:
         """Never returns; raises ServiceDied once a service has failed, or hears nothing any more."""
         while True:
-            for service in self.services:
+            for service in (*self.services, *filter(None, [self._neighbours])):
                 if service.failed.done() and not service.failed.cancelled():
                     error = service.failed.exception()
                     kind = ServiceLeft if isinstance(error, MadeWay) else ServiceDied
@@ -174,6 +186,14 @@ class System:
 
     async def stop(self) -> None:
         await self._exits.aclose()
+
+
+async def _mark_of(store: ObjectStore) -> str:
+    """Empty where there is no room for one: that is told elsewhere, and is no reason not to start."""
+    try:
+        return await store.mark()
+    except StoreFull:
+        return ""
 
 
 def expiries(settings: Settings) -> dict[str, float | None]:

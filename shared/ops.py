@@ -36,7 +36,8 @@ async def platform_faults(platform: Platform) -> list[str]:
         "the object store does not answer": store,
     }
     complaints = {platform.bus.complaint(), platform.store.complaint()} - {None}
-    return full + [fault for fault, well in checks.items() if not well] + sorted(filter(None, complaints))
+    unwell = [fault for fault, well in checks.items() if not well]
+    return full + unwell + sorted(filter(None, complaints)) + platform.strangers.faults()
 
 
 class Ops:

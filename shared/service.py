@@ -13,6 +13,7 @@ from shared.bus.base import Bus, NotYet, Subscription
 from shared.objects.base import ObjectStore
 from shared.room import BoundlessRoom, Room
 from shared.settings import Settings
+from shared.strangers import Strangers
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Platform:
     settings: Settings
     room: Room = field(default_factory=BoundlessRoom)
     """On the disk of the data folder."""
+    strangers: Strangers = field(default_factory=Strangers)
+    """Who is on the same bus, and uses another store."""
 
 
 class MadeWay(NotYet):

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from shared.expiry import ExpiryClock
-from voxloom.errors import NotFound, VoxloomError
+from voxloom.errors import Conflict, NotFound, VoxloomError
+from voxloom.ids import new_id
 
 COLLECTIONS = (
     "data-store",
@@ -33,6 +34,10 @@ COLLECTIONS = (
 
 EXPIRING: Mapping[str, str] = {"expiring": "yes"}
 """The tag of objects that go when their collection's time is over; those without it stay."""
+
+MARK_COLLECTION = "execution-store"
+MARK = "mark"
+"""The object that has the id of the store."""
 
 CHUNK = 1 << 20
 """Bytes per piece when an object is streamed."""
@@ -256,6 +261,17 @@ class ObjectStore(ABC):
     async def keep_expiry_clock(self) -> None:
         """So that the next start goes on from there; one process does that now and then."""
         return
+
+    async def mark(self) -> str:
+        """An id of this store: made once, by whoever asks first. Two who are told different ones do not use the same
+        store. A copy of a store has the mark of the original."""
+        try:
+            return (await self.get(MARK_COLLECTION, MARK)).decode(errors="replace")
+        except NotFound:
+            pass
+        with contextlib.suppress(Conflict):
+            await self.put(MARK_COLLECTION, MARK, new_id().encode(), condition=ABSENT)
+        return (await self.get(MARK_COLLECTION, MARK)).decode(errors="replace")
 
     @abstractmethod
     async def presign(self, method: Literal["GET", "PUT"], collection: str, key: str, *, expires: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ import pytest
 
 from shared.bus import topology
 from shared.bus.rabbit import RabbitBus
-from tests.acceptance.cluster import ONE_BUCKET
+from tests.acceptance.cluster import ONE_BUCKET, OPERATIONS, Process
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import eventually
 from tests.brokers import Broker, free_ports
@@ -218,3 +219,35 @@ def test_the_doctor_is_content_with_a_broker_and_a_store_that_do_what_they_must(
 ) -> None:
     seen = doctor(environment())
     assert seen.count("answers, and does what it must") == 2
+
+
+def test_services_on_different_stores_find_out_and_say_which_one_it_is(
+    broker: Broker, s3_server: S3Server, environment: Environment, doctor: Doctor, tmp_path: Path, nursery: Nursery
+) -> None:
+    # Given two services on one broker, one of which was told another store
+    told = environment()
+    wrong = {**told, "VOXLOOM_STORE": s3_server.url(ONE_BUCKET)}
+    processes = [
+        Process("recorder-1", tmp_path, tmp_path / "a", told, nursery),
+        Process("ingest-1", tmp_path, tmp_path / "b", wrong, nursery),
+    ]
+    try:
+        for process in processes:
+            process.wait_until_ready()
+        # Then both find out, say so once in the log, and name the other where they are asked whether they are ready
+        for process, other in zip(processes, ["ingest", "recorder"], strict=True):
+            (line,) = eventually(functools.partial(of_strangers, process), what="a word of it")
+            assert f" ERROR voxloom.neighbours: the {other} on " in line
+            answer = OPERATIONS.get(f"{process.ops}/readyz")
+            assert (answer.status_code, f"the {other} on " in answer.json()["detail"]) == (503, True)
+        # And so does the doctor
+        assert "not all of 2 processes use this store. The ingest on " in doctor(told)
+    finally:
+        for process in processes:
+            process.signal(signal.SIGTERM)
+        assert [process.wait(60.0) for process in processes] == [0, 0]
+    broker.remove_vhost(told["VOXLOOM_BROKER"])
+
+
+def of_strangers(process: Process) -> list[str]:
+    return [line for line in process.log.read_text().splitlines() if "another object store" in line]

@@ -146,6 +146,11 @@ class KeyBehaviour(_Behaviour):
         with pytest.raises(InvalidInput, match="collection"):
             await store.put("secrets", "k", b"")
 
+    async def test_all_who_ask_at_once_are_told_the_same_mark_and_those_who_ask_later(self, store: ObjectStore) -> None:
+        marks = await asyncio.gather(*(store.mark() for _ in range(8)))
+        assert {*marks, await store.mark()} == {marks[0]}
+        assert marks[0]
+
     async def test_collections_are_apart(self, store: ObjectStore) -> None:
         await store.put(RECORDS, "k", b"record")
         with pytest.raises(NotFound):

@@ -1,0 +1,47 @@
+"""Processes on the same broker that use another object store. No I/O, and time is passed in."""
+
+from __future__ import annotations
+
+from messages.services import ServiceHeartbeat
+
+MOST_TOLD = 1000
+"""Strangers that are remembered as told of."""
+
+
+class Strangers:
+    """`mark`: of the store that this process uses; empty: it does not know, and nobody is a stranger."""
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark
+        self._heard: dict[str, tuple[float, str]] = {}
+        """subject → when it was heard last, and what is wrong."""
+        self._told: dict[tuple[str, ...], None] = {}
+
+    def hear(self, event: ServiceHeartbeat, now: float) -> str | None:
+        """What to tell people, when a stranger is heard for the first time. One that starts again and again is told of
+        once."""
+        if not self.mark or event.store in ("", self.mark):
+            return None
+        fault = self._heard[event.subject] = (now, told(event))
+        key = (event.host, event.store, *event.services)
+        if key in self._told:
+            return None
+        self._told[key] = None
+        if len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        return fault[1]
+
+    def faults(self) -> list[str]:
+        return sorted({fault for _, fault in self._heard.values()})
+
+    def forget(self, before: float) -> None:
+        """Those who were not heard since."""
+        self._heard = {subject: one for subject, one in self._heard.items() if one[0] >= before}
+
+
+def told(event: ServiceHeartbeat) -> str:
+    names = " and ".join(event.services) or "a process"
+    return (
+        f"the {names} on {event.host or 'another machine'} (process {event.pid}) uses another object store than this "
+        "process: give all services the same `store`, and start again those that had the wrong one"
+    )
