@@ -24,6 +24,7 @@ from services.scheduler.dispatcher import Dispatcher
 from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.bus.outbox import Outbox, unsayable
+from shared.records.fold import ignored
 from shared.records.store import RecordStore
 from shared.service import Platform, Service
 from voxloom.errors import Unavailable, VoxloomError
@@ -93,7 +94,9 @@ class Scheduler(Service):
         self._handled_at = now = time.monotonic()
         dispatcher.caught_up = len(events) < topology.SCHEDULER.batch
         for event in events:
-            if (react := self._reaction(dispatcher, event)) is not None:
+            if (owner := dispatcher.owner_of(event)) not in (None, event.project):
+                self.log.warning("%s", ignored(event, str(owner)))
+            elif (react := self._reaction(dispatcher, event)) is not None:
                 self._decisions.put(*react(now))
         self._decisions.put(*dispatcher.plan(now))
         await self._decisions.say()

@@ -33,6 +33,7 @@ from messages.workers import Holding, Lane, WorkerDraining, WorkerFenced, Worker
 from services.worker.attempt import Attempt, Node
 from services.worker.data import Materials
 from services.worker.devices import Device, Offer, discover
+from services.worker.faults import no_lane, worker_fault
 from services.worker.pool import Pool
 from services.worker.reports import Reports, failed_instead
 from services.worker.threads import share
@@ -40,13 +41,12 @@ from shared import cores
 from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.bus.outbox import Outbox
+from shared.records.fold import ignored
 from shared.records.ledger import DECISIONS
 from shared.service import Platform, Service
 from voxloom import __version__
 from voxloom.errors import Unavailable
 from voxloom.ids import new_id
-from voxloom.models import RunError
-from voxloom.runner.limits import DISK_FULL, disk_full, is_disk_full
 
 SETTLE_SECS = 5.0
 """How long a stopping worker waits to hear that what it reported has been settled."""
@@ -173,7 +173,15 @@ class Worker(Service):
                 if event.epoch < self._epoch:
                     continue  # said by a scheduler that is no longer in charge
                 self._epoch = event.epoch
+            if (owner := self._owner_of(event)) not in (None, event.project):
+                self.log.warning("%s", ignored(event, str(owner)))
+                continue
             self._hear(event)
+
+    def _owner_of(self, event: Event) -> str | None:
+        """The project of a run that this worker has, or has reported."""
+        attempt = self._attempts.get(event.subject)
+        return attempt.assignment.project if attempt is not None else self._reports.project_of(event.subject)
 
     def _hear(self, event: Event) -> None:
         match event:
@@ -199,7 +207,7 @@ class Worker(Service):
         lane = self._lanes.get(assignment.device_class)
         attempt = Attempt(assignment, lane.lane if lane else _NO_LANE, self._node)
         if lane is None:
-            self._report(attempt.report("failed", _no_lane(assignment)))
+            self._report(attempt.report("failed", no_lane(assignment)))
         elif self._early_stops.pop((run, assignment.attempt), None) is not None:
             self._report(attempt.report("stopped", Result()))
         elif self._draining:
@@ -230,7 +238,7 @@ class Worker(Service):
         except Exception as error:
             # Ours, not the author's: the run must end all the same, and the worker serve the next one.
             self.log.exception("attempt %d of %s went wrong in the worker", attempt.number, attempt.run)
-            finished = attempt.report("failed", _internal(error))
+            finished = attempt.report("failed", worker_fault(error))
         finally:
             lane.free.append(device)
             self._begin_waiting(lane)
@@ -392,16 +400,3 @@ async def _within(waiting: Coroutine[Any, Any, Any], timeout: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _internal(error: Exception) -> Result:
-    if is_disk_full(error):
-        why = disk_full(str(error))
-        return Result(error=RunError(type=type(error).__name__, message=why, code=DISK_FULL, retryable=True))
-    message = f"The worker could not do this run: {error}. Its log says more."
-    return Result(error=RunError(type=type(error).__name__, message=message, code="worker_error", retryable=True))
-
-
-def _no_lane(assignment: ExecutionAssigned) -> Result:
-    message = f"Worker {assignment.worker_id} has no device of class {assignment.device_class}."
-    return Result(error=RunError(type="NoDevice", message=message, code="no_device", retryable=True))
