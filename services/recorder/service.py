@@ -119,6 +119,7 @@ class Recorder(Service):
             return
         if any(isinstance(event, RecordsDeleteRequested) for event in good):
             await self.room.make_way()
+            good = [await self._within_project(event) for event in good]
         number = self._ledger.segment + 1
         await self._append(number, good)
         self._ledger.apply(number, epoch, good)
@@ -126,6 +127,22 @@ class Recorder(Service):
         for event in good:
             if isinstance(event, SchedulerStarted):
                 await self._admit(event.subject)
+
+    async def _within_project(self, event: Event) -> Event:
+        """Of what is to be deleted, the runs of the project that asks. What has no record (any more) is nobody's."""
+        if not isinstance(event, RecordsDeleteRequested):
+            return event
+        known = self._ledger.projects()
+        unsure = [run for run in event.runs if run not in known]
+        for start in range(0, len(unsure), DELETED_AT_ONCE):
+            states = await asyncio.gather(*map(self._records.load_run, unsure[start : start + DELETED_AT_ONCE]))
+            known |= {state.run: state.project for state in states if state is not None}
+        own = [run for run in event.runs if known.get(run, event.project) == event.project]
+        if len(own) == len(event.runs):
+            return event
+        foreign = len(event.runs) - len(own)
+        self.log.warning("project %s asks to delete %d runs of others; that is ignored", event.project, foreign)
+        return event.model_copy(update={"runs": own})
 
     async def _load(self) -> None:
         # Only now: whoever is served by a single-active queue is alone, and whoever was before has written its last.

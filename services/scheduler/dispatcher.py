@@ -20,7 +20,7 @@ from messages.executions import (
     ExecutionStopRequested,
     Result,
 )
-from messages.runs import of_task
+from messages.runs import is_of_run, of_task
 from messages.workers import WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.losses import Loss
 from services.scheduler.policy import after_loss, after_report, next_choice
@@ -97,6 +97,11 @@ class Dispatcher:
             self.state.workers[stage.incarnation] = Worker(stage.incarnation, worker_id, now)
         began = known.began is not None and known.began.attempt == known.attempt
         return Lease(stage.incarnation, worker_id, stage.device_class or "cpu", now, claimed=True, began=began)
+
+    def owner_of(self, event: Event) -> str | None:
+        """The project of the run that the event is about; None where it is about none that is known."""
+        job = self.state.jobs.get(event.subject) if is_of_run(event) else None
+        return None if job is None else job.project
 
     # what clients ask
 

@@ -26,6 +26,7 @@ from shared.bus import topology
 from shared.bus.base import NotYet, Subscription
 from shared.bus.outbox import Outbox, unsayable
 from shared.outages import waiting
+from shared.records.fold import ignored
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
 from shared.service import MadeWay, Platform, Service
@@ -96,7 +97,9 @@ class Scheduler(Service):
         self._handled_at = now = time.monotonic()
         dispatcher.caught_up = len(events) < topology.SCHEDULER.batch
         for event in events:
-            if (react := self._reaction(dispatcher, event)) is not None:
+            if (owner := dispatcher.owner_of(event)) not in (None, event.project):
+                self.log.warning("%s", ignored(event, str(owner)))
+            elif (react := self._reaction(dispatcher, event)) is not None:
                 self._decisions.put(*react(now))
         self._decisions.put(*dispatcher.plan(now))
         self._tell_losses(dispatcher)

@@ -43,6 +43,11 @@ class Reports:
         self._none_open.clear()
         self._outbox.put(finished)
 
+    def project_of(self, run: str) -> str | None:
+        """None where nothing is open of that run."""
+        report = self._open.get(run)
+        return None if report is None else report.finished.project
+
     def is_open(self, run: str) -> bool:
         return run in self._open
 

@@ -42,6 +42,7 @@ from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.bus.outbox import Outbox
 from shared.outages import waiting
+from shared.records.fold import ignored
 from shared.records.ledger import DECISIONS
 from shared.service import Platform, Service
 from voxloom import __version__
@@ -157,7 +158,15 @@ class Worker(Service):
                 if event.epoch < self._epoch:
                     continue  # said by a scheduler that is no longer in charge
                 self._epoch = event.epoch
+            if (owner := self._owner_of(event)) not in (None, event.project):
+                self.log.warning("%s", ignored(event, str(owner)))
+                continue
             self._hear(event)
+
+    def _owner_of(self, event: Event) -> str | None:
+        """The project of a run that this worker has, or has reported."""
+        attempt = self._attempts.get(event.subject)
+        return attempt.assignment.project if attempt is not None else self._reports.project_of(event.subject)
 
     def _hear(self, event: Event) -> None:
         match event:

@@ -99,11 +99,14 @@ class RunState(Value):
 
 
 def fold(state: RunState | None, event: Event) -> RunState:
-    """The state after one more event of the same run. Events that say nothing about a run leave it as it is."""
+    """The state after one more event of the same run. Events that say nothing about a run, or that are of another
+    project than it is, leave it as it is."""
     state = state or RunState(run=event.subject, project=event.project)
+    if is_foreign(state, event):
+        return state
     match event:
         case ExecutionRequested():
-            return state.model_copy(update={"work": event.work, "submitted": event.time})
+            return _request(state, event)
         case ExecutionStopRequested():
             return state.model_copy(update={"stop_requested": _earliest(state.stop_requested, event.time)})
         case ExecutionAssigned():
@@ -120,6 +123,27 @@ def fold(state: RunState | None, event: Event) -> RunState:
             return _drop(state, event)
         case _:
             return state
+
+
+def is_foreign(state: RunState, event: Event) -> bool:
+    """Whether the event is of another project than the run. Whose the run is its request says: of what comes before
+    that nobody knows yet."""
+    decides = isinstance(event, ExecutionRequested) and state.work is None
+    return event.project != state.project and not decides
+
+
+def ignored(event: Event, project: str) -> str:
+    """For a log."""
+    return f"{event.type_name()} of {event.subject} says project {event.project}, which is {project}'s; it is ignored"
+
+
+def _request(state: RunState, event: ExecutionRequested) -> RunState:
+    """The first one counts: whoever asks again, with something else, asks in vain."""
+    if state.work is not None:
+        return state
+    if event.project != state.project:
+        state = RunState(run=state.run, project=event.project)
+    return state.model_copy(update={"work": event.work, "submitted": event.time})
 
 
 def _advance(state: RunState, stage: Stage) -> RunState:

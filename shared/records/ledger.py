@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
@@ -18,7 +19,7 @@ from messages.executions import (
 )
 from messages.runs import is_of_run
 from messages.scheduler import SchedulerStarted
-from shared.records.fold import DeployState, RunState, fold, fold_deploy
+from shared.records.fold import DeployState, RunState, fold, fold_deploy, ignored, is_foreign
 from shared.records.view import execution_summary
 from voxloom.models import ExecutionSummary, Moment, Value
 
@@ -37,6 +38,7 @@ BLOCK = 1000
 SEARCH_SHARE = 10
 """Blocks are searched for rows of deleted runs once there may be as many of those as one in so many."""
 _FORMER = 100
+_log = logging.getLogger("voxloom.records")
 
 
 class Epoch(Value):
@@ -141,6 +143,9 @@ class Ledger:
         known = self.runs.get(run)
         if known is None and (run in self.settled or run in self.deleted):
             return
+        if known is not None and is_foreign(known, event):
+            _log.warning("%s", ignored(event, known.project))
+            return
         state = self.runs[run] = fold(known, event)
         if state.work is None:
             self._unrequested.setdefault(run, self._clock())
@@ -162,6 +167,11 @@ class Ledger:
         for run in filter(gone.__contains__, runs):
             self.deleted.setdefault(run, now)
             self.to_delete[run] = None
+
+    def projects(self) -> dict[str, str]:
+        """Whose the runs are that are in memory."""
+        known = {row.execution_id: row.project for row in self.rows}
+        return known | {run: state.project for run, state in self.runs.items()}
 
     def were_deleted(self, runs: Iterable[str]) -> None:
         """Their objects are gone."""

@@ -171,7 +171,7 @@ async def test_a_standby_takes_over_what_runs_what_waits_and_what_was_to_stop(wo
 async def test_no_run_is_lost_while_schedulers_change_under_a_stream_of_requests(world: World, loops: Loops) -> None:
     await world.recorder()
     scheduler = await world.active()
-    runs = [f"r{number}" for number in range(loops.runs)]
+    runs = [run_named(f"r{number}") for number in range(loops.runs)]
     finishing = asyncio.create_task(world.finish_all())
     # When one scheduler after another is cut off while requests come
     for number, run in enumerate(runs):
@@ -304,7 +304,7 @@ async def test_a_second_recorder_goes_on_where_the_first_has_ended(world: World,
     second = await world.recorder()
     await world.active()
     finishing = asyncio.create_task(world.finish_all())
-    runs = [f"r{number}" for number in range(loops.runs)]
+    runs = [run_named(f"r{number}") for number in range(loops.runs)]
     # When the first goes in the middle of it
     for number, run in enumerate(runs):
         await world.submit(run)
@@ -321,11 +321,11 @@ async def test_a_second_recorder_goes_on_where_the_first_has_ended(world: World,
 async def test_recorder_and_scheduler_may_change_at_the_same_time(world: World) -> None:
     recorder, scheduler = await world.recorder(), await world.active()
     finishing = asyncio.create_task(world.finish_all())
-    await world.submit(*[f"a{number}" for number in range(20)])
+    await world.submit(*[run_named(f"a{number}") for number in range(20)])
     await world.recorder()
     await world.scheduler()
     await asyncio.gather(lose_channels(recorder), lose_channels(scheduler))
-    await world.submit(*[f"b{number}" for number in range(20)])
+    await world.submit(*[run_named(f"b{number}") for number in range(20)])
     runs = [run_named(f"{name}{number}") for name in "ab" for number in range(20)]
     await world.ends(*runs)
     finishing.cancel()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionFinished, ExecutionStarted
+from messages.executions import ExecutionFinished, ExecutionStarted, ExecutionStopPassed
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
 from services.worker import devices, service
@@ -151,6 +151,20 @@ async def test_a_stop_does_not_wait_for_a_process_to_start(world: WorkerWorld) -
     await world.pass_stop("a")
     assert (await world.report("a")).outcome == "stopped"
     assert world.pool.made == []
+
+
+async def test_a_stop_of_another_project_is_not_ours(world: WorkerWorld) -> None:
+    # Given a run under way
+    process = await world.begin("a")
+    # When somebody wants it stopped whose it is not, and the worker has heard that
+    facts = {"attempt": 1, "epoch": 1, "incarnation": world.worker.incarnation}
+    await world.say(ExecutionStopPassed(subject="a", project="other", **facts))
+    await world.assign("b")
+    await until(lambda: len(world.beats[-1].holding) == 2, "what came after it")
+    # Then it goes on
+    assert not process.asked
+    process.end()
+    assert (await world.report("a")).outcome == "completed"
 
 
 async def test_a_stop_of_another_attempt_is_not_ours(world: WorkerWorld) -> None:

@@ -60,8 +60,8 @@ EDGES = (
     _gateway(
         name="the-progress-of-an-older-attempt-is-shown",
         file="services/gateway/views/runs.py",
-        old="if run is None or event.attempt < run.state.attempt:",
-        new="if run is None:",
+        old="if run is None or event.attempt < run.state.attempt or is_foreign(run.state, event):",
+        new="if run is None or is_foreign(run.state, event):",
     ),
     _gateway(
         name="a-change-while-the-algorithms-are-read-is-missed",

@@ -140,6 +140,8 @@ class Catalog:
             self.flush()
 
     def flush(self) -> None:
+        if not self._changed:
+            return
         changed, self._changed = self._changed, {}
         self._write(self._row_of(run) for run in changed.values() if run.state.work is not None)
 
@@ -151,6 +153,12 @@ class Catalog:
         """Whether there is a row of this run, and it says that the run is over."""
         found = self._database.execute("SELECT completed IS NOT NULL FROM runs WHERE id = ?", (run,)).fetchone()
         return bool(found and found[0])
+
+    def project_of(self, run: str) -> str | None:
+        """None where there is no row of this run."""
+        self.flush()
+        found = self._database.execute("SELECT algorithm FROM runs WHERE id = ?", (run,)).fetchone()
+        return self._algorithms[found[0]].project if found else None
 
     def forget_before(self, moment: datetime) -> None:
         """Drops the rows of runs that had ended by then: their records have expired."""

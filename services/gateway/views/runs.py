@@ -6,6 +6,7 @@ Runs that have not ended are all here; of the others the newest, the rest comes 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,12 +29,13 @@ from services.gateway.views.deletions import DeletedRuns
 from services.gateway.views.ended_runs import EndedRuns
 from services.gateway.views.live_logs import LiveLog
 from services.gateway.views.queue_positions import WaitingLines
-from shared.records.fold import DeployState, RunState, fold, fold_deploy
+from shared.records.fold import DeployState, RunState, fold, fold_deploy, ignored, is_foreign
 from shared.records.ledger import DECISIONS, Snapshot
 from shared.records.store import RecordStore
 from shared.records.view import shown_progress
 from voxloom.ids import age_of
 
+_log = logging.getLogger("voxloom.gateway")
 KEPT_DEPLOYS = 1_000
 YOUNG_SECS = 5.0
 """An unknown id that was made so lately may still be on its way to us."""
@@ -137,7 +139,7 @@ class LiveView:
         elif event.entity == "deploy":
             self._place_deploy(fold_deploy(self._known_deploy(event.subject), event))
         elif isinstance(event, RecordsDeleteRequested):
-            self._delete(event.runs)
+            self._delete([run for run in event.runs if self._may_delete(run, event)])
         elif isinstance(event, RecordsDeleted):
             self._deleted.removed(event.runs)
         elif isinstance(event, SchedulerAdmitted):
@@ -157,6 +159,8 @@ class LiveView:
         elif isinstance(event, ExecutionRequested) and run.state.work is not None:
             if run.state.stage is None:  # else its newest status stands further on
                 run.offset = run.offset or offset
+        elif is_foreign(run.state, event):
+            _log.warning("%s", ignored(event, run.state.project))
         else:
             self._advance(run, offset, event)
 
@@ -215,6 +219,15 @@ class LiveView:
         for run in runs:
             self._ended.pop(run, None)
 
+    def _may_delete(self, run: str, event: Event) -> bool:
+        """Not what is another project's."""
+        known = self._ended.get(run)
+        project = known.state.project if known is not None else self._catalog.project_of(run)
+        if project in (None, event.project):
+            return True
+        _log.warning("project %s asks to delete the run %s, which is %s's; it is ignored", event.project, run, project)
+        return False
+
     def _delete(self, runs: Sequence[str]) -> None:
         """Forgets the records of these, but for what has not ended."""
         gone = [run for run in runs if run not in self._running]
@@ -241,7 +254,7 @@ class LiveView:
     def hear(self, event: Event) -> None:
         """Takes in progress and log lines, which count only while their attempt runs."""
         run = self._running.get(event.subject)
-        if run is None or event.attempt < run.state.attempt:
+        if run is None or event.attempt < run.state.attempt or is_foreign(run.state, event):
             return
         if isinstance(event, ExecutionProgressed) and event.progress > run.progress:
             run.progress = event.progress
