@@ -9,7 +9,7 @@ import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
-from shared import platform, seats
+from shared import platform, process_numbers
 from shared.bus import topology
 from shared.bus.base import Bus
 from shared.neighbours import Neighbours
@@ -102,7 +102,7 @@ class System:
         """Workers that share a node, and were not given names, are told apart."""
         if "worker_id" in settings.model_fields_set or not any(kind.runs_work for kind in self._kinds):
             return settings.worker_id
-        seat = await asyncio.to_thread(seats.take, settings.data / "workers")
+        seat = await asyncio.to_thread(process_numbers.take, settings.data / "workers")
         self._exits.callback(seat.leave)
         return settings.worker_id if seat.number == 1 else f"{settings.worker_id}-{seat.number}"
 

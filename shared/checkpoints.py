@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from messages.trainings import Checkpoint
-from shared.keptobjects import KeptObjects
+from shared.object_cache import KeptObjects
 from shared.objects.base import ObjectStore, list_all
 from voxloom.errors import NotFound
 from voxloom.ids import is_id

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from shared.keptobjects import KeptObjects
+from shared.object_cache import KeptObjects
 from shared.objects.base import ObjectStore
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import is_id

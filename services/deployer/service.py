@@ -29,10 +29,10 @@ from messages.deploys import (
     DeployRequested,
     DeployStarted,
 )
-from services.deployer.checking import check_importable
 from services.deployer.contents import Contents
-from services.deployer.describing import Described, describe
-from services.deployer.tries import Tries
+from services.deployer.crash_guard import Tries
+from services.deployer.descriptions import Described, describe
+from services.deployer.import_check import check_importable
 from shared.algorithms import add_minor, algorithm_not_found, load_by_id, remove
 from shared.bus import topology
 from shared.forkserver import ForkServer

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from shared.hdf5 import inspector
-from shared.hdf5.helpers import Helper, Helpers
+from shared.hdf5.limited_processes import Helper, Helpers
 from voxloom.errors import InvalidInput
 from voxloom.models import DatasetInfo
 

@@ -26,8 +26,8 @@ from messages.files import (
     FileUploaded,
 )
 from messages.samples import SampleCreated
+from services.ingest.housekeeping import hold_files, hold_sample, sweep_forgotten, sweep_late, sweep_uploads
 from services.ingest.inspectors import Inspectors, refused
-from services.ingest.upkeep import hold_files, hold_sample, sweep_forgotten, sweep_late, sweep_uploads
 from shared import files
 from shared.bus import topology
 from shared.bus.limits import check_first

@@ -22,18 +22,18 @@ from messages.executions import (
 )
 from messages.runs import of_task
 from messages.workers import Lane
-from services.worker.attemptlink import AttemptLink
+from services.worker.attempt_link import AttemptLink
 from services.worker.data import Materials, RunFiles
 from services.worker.devices import Device
-from services.worker.keptlog import keep
-from services.worker.learning import Learning, beginning_of, saved_before
 from services.worker.limits import WallTime
 from services.worker.notes import notes
 from services.worker.outputs import check_outputs
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
-from services.worker.runlog import RunLog
+from services.worker.run_log import RunLog
+from services.worker.stored_log import keep
 from services.worker.threads import variables, wanted
+from services.worker.training import Learning, beginning_of, saved_before
 from services.worker.trees import give_back
 from shared import files
 from shared.bus.base import Bus

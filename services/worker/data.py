@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from messages.executions import AlgorithmPin
 from services.worker.folders import Folders
-from services.worker.treefiles import Asset, build
+from services.worker.tree_files import Asset, build
 from services.worker.trees import Trees
 from shared import algorithms, files
 from shared.objects.base import ObjectStore

@@ -62,9 +62,9 @@ def probe_accelerators(settings: Settings) -> list[Offer]:
 
 
 def look() -> Mapping[str, Any]:
-    """What services/worker/looking.py has found; nothing where it fails."""
+    """What services/worker/gpu_probe.py has found; nothing where it fails."""
     # By its path: what was installed has these packages where only the server looks.
-    command = [sys.executable, "-P", str(Path(__file__).with_name("looking.py"))]
+    command = [sys.executable, "-P", str(Path(__file__).with_name("gpu_probe.py"))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_SECS, check=True)  # noqa: S603  # our own module
         found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -13,8 +13,8 @@ from typing import Self
 
 from services.worker.guardian import Guardian
 from services.worker.pipes import OutputPipe
-from services.worker.runlink import RunLink, answer
-from services.worker.spawn import exit_error, how, spawn
+from services.worker.process_start import exit_error, how, spawn
+from services.worker.run_link import RunLink, answer
 from shared.forkserver import ForkServer
 from shared.processes import Child
 from voxloom.errors import Unavailable

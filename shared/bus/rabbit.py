@@ -10,10 +10,10 @@ from datetime import datetime
 from messages.base import Event
 from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
+from shared.bus.amqp.codec import frame_bytes
+from shared.bus.amqp.engine import Running
 from shared.bus.amqp.failures import closed
-from shared.bus.amqp.letters import frame_bytes
 from shared.bus.amqp.readers import start_of
-from shared.bus.amqp.running import Running
 from shared.bus.base import (
     Bus,
     DeadLetter,

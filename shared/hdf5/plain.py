@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from h5py import h5t
 
-from shared.hdf5.cuts import SLAB, Cut, runs_of
+from shared.hdf5.slice_plan import SLAB, Cut, runs_of
 from voxloom.hdf5.chunks import Part, fill_value, stored_chunks
 from voxloom.hdf5.refusals import Refused
 

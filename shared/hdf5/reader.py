@@ -29,8 +29,8 @@ if __name__ == "__main__":  # Only the folder of the interpreter's own packages 
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from shared.hdf5 import contents, slicing
-from shared.hdf5.cuts import BLOCK, Wrong
 from shared.hdf5.inspector import first_line, limit_cpu, limit_process
+from shared.hdf5.slice_plan import BLOCK, Wrong
 from voxloom.hdf5.refusals import Refused
 
 SMALL = 8 * BLOCK

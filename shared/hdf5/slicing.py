@@ -12,7 +12,8 @@ import numpy as np
 from h5py import h5l, h5o
 
 from shared.hdf5 import inspector, png
-from shared.hdf5.cuts import (
+from shared.hdf5.plain import cut_out, is_plain
+from shared.hdf5.slice_plan import (
     MOST_READ,
     SLAB,
     Cut,
@@ -24,7 +25,6 @@ from shared.hdf5.cuts import (
     cut_of,
     runs_of,
 )
-from shared.hdf5.plain import cut_out, is_plain
 from voxloom.hdf5 import chunks, links
 from voxloom.hdf5.chunks import Part
 from voxloom.hdf5.refusals import Refused

@@ -27,13 +27,13 @@ from shared.objects.checks import (
 )
 from shared.objects.cloud import deletions, digests, downloads, expiry, files, lifecycle, selftest
 from shared.objects.cloud.connection import body_of
-from shared.objects.cloud.crew import crew
 from shared.objects.cloud.engine import Engine
-from shared.objects.cloud.infos import DIGEST, from_listing
+from shared.objects.cloud.object_info import DIGEST, from_listing
 from shared.objects.cloud.parts import PART
 from shared.objects.cloud.place import S3Place, Spot
 from shared.objects.cloud.scratch import Scratch
 from shared.objects.cloud.sending import open_cached
+from shared.objects.cloud.task_group import crew
 from shared.objects.cloud.uploads import Write
 from shared.objects.disk.failures import closed
 from shared.outages import waiting

@@ -16,8 +16,8 @@ import pytest
 from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
 from shared.bus import topology
-from shared.bus.amqp import publisher, running
-from shared.bus.amqp.receiving import Receiver
+from shared.bus.amqp import engine, publisher
+from shared.bus.amqp.receivers import Receiver
 from shared.bus.base import Queue
 from shared.bus.rabbit import RabbitBus
 from shared.outages import Seldom
@@ -212,7 +212,7 @@ async def test_a_consumer_that_the_broker_has_forgotten_is_found_out_and_begins_
     vhost: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a consumer that the broker has ended without a word to its owner
-    monkeypatch.setattr(running, "WATCH_SECS", 0.05)
+    monkeypatch.setattr(engine, "WATCH_SECS", 0.05)
     bus, inbox = await opened(vhost), Inbox()
     consumer = await bus.consume(replace(QUEUE, name="forgotten"), inbox)
     session = consumer._session  # type: ignore[attr-defined]

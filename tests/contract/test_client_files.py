@@ -13,7 +13,7 @@ import pytest_asyncio
 from typer.testing import CliRunner, Result
 
 from tests.contract.gateway_world import World, world_at
-from voxloom.cli.insides import size_text
+from voxloom.cli.files import size_text
 from voxloom.cli.program import app
 from voxloom.client import AsyncClient, Client
 from voxloom.errors import InvalidInput, NotFound

@@ -26,11 +26,11 @@ from messages.deploys import (
     DeployRequested,
     DeployStarted,
 )
-from services.deployer import describing, limited
+from services.deployer import descriptions, limited_process
 from services.deployer import service as deployer_module
 from services.deployer.contents import Contents
+from services.deployer.crash_guard import Tries
 from services.deployer.service import Deployer
-from services.deployer.tries import Tries
 from shared import checkpoints
 from shared.algorithms import ASSETS, MODULES, asset_index, fetch_module, load_by_id, record_of
 from shared.environment import scrubbed
@@ -285,7 +285,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of libraries that the server's Python has."""
     place = tmp_path / "installed"
     place.mkdir()
-    monkeypatch.setattr(limited, "scrubbed", lambda environment: {**scrubbed(environment), "PYTHONPATH": str(place)})
+    monkeypatch.setattr(
+        limited_process, "scrubbed", lambda environment: {**scrubbed(environment), "PYTHONPATH": str(place)}
+    )
     monkeypatch.setattr(Line, "open", forking.USUAL)
     return place
 
@@ -326,7 +328,7 @@ async def test_a_pyproject_that_takes_for_ever_is_refused_by_the_process_that_re
 async def test_a_pyproject_too_large_for_the_memory_of_its_process_is_refused(
     system: tuple[Platform, Heard], deployer: Deployer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(describing, "MEMORY", 1)
+    monkeypatch.setattr(descriptions, "MEMORY", 1)
 
     failed = await deploy_badly(system, QUICK)
 
@@ -346,7 +348,7 @@ async def test_a_pyproject_that_takes_longer_than_its_process_has_is_refused(
 
     unpack = deployer_module._unpack
     monkeypatch.setattr(deployer_module, "_unpack", endless)
-    monkeypatch.setattr(describing, "SECS", 0.1)
+    monkeypatch.setattr(descriptions, "SECS", 0.1)
 
     failed = await deploy_badly(system, QUICK)
 

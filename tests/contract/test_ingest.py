@@ -25,9 +25,9 @@ from messages.files import (
     FileUploaded,
 )
 from messages.samples import SampleCreated
+from services.ingest.housekeeping import hold_files, sweep_forgotten, sweep_late, sweep_uploads
 from services.ingest.inspectors import Inspectors
 from services.ingest.service import Ingest
-from services.ingest.upkeep import hold_files, sweep_forgotten, sweep_late, sweep_uploads
 from shared import files, samples
 from shared.hdf5 import inspector
 from shared.objects.base import EXPIRING

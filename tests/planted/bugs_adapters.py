@@ -53,7 +53,7 @@ ADAPTERS = (
     ),
     _bus(
         name="a-message-that-is-tried-again-has-lost-its-keys",
-        file="shared/bus/amqp/letters.py",
+        file="shared/bus/amqp/codec.py",
         old="_properties({**_fitting(message.headers), KEYS: keys, **told}, persistent=True)",
         new="_properties({**_fitting(message.headers), **told}, persistent=True)",
     ),

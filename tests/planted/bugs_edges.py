@@ -95,7 +95,7 @@ EDGES = (
     ),
     _worker(
         name="the-condition-on-a-session-is-taken-after-it-is-read",
-        file="services/worker/sessionitems.py",
+        file="services/worker/session_items.py",
         old="            condition = await self._unchanged()\n            before = await self.index()\n",
         new="            before = await self.index()\n            condition = await self._unchanged()\n",
     ),

@@ -17,13 +17,13 @@ from pamqp.header import ContentHeader
 from messages.executions import ExecutionStopPassed
 from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
+from shared.bus.amqp.codec import dead_letter, frame_bytes, message_of, properties, tries_of
 from shared.bus.amqp.consumers import onward
+from shared.bus.amqp.declarations import delay_arguments, delay_queue, queue_arguments, stream_arguments
 from shared.bus.amqp.failures import NotThere, translated
-from shared.bus.amqp.letters import dead_letter, frame_bytes, message_of, properties, tries_of
 from shared.bus.amqp.publisher import AT_ONCE, BYTES_AT_ONCE, Letter, portion
 from shared.bus.amqp.readers import start_of
 from shared.bus.amqp.sessions import Tags
-from shared.bus.amqp.wiring import delay_arguments, delay_queue, queue_arguments, stream_arguments
 from shared.bus.base import RETRY, Queue
 from shared.bus.delivery import Again, Dead, Done
 from voxloom.errors import BusUnavailable, Misconfigured

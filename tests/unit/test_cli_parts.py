@@ -18,10 +18,10 @@ import typer
 from shared.settings import load_settings
 from voxloom.cli import datafolder, doctor, runs, servers
 from voxloom.cli.doctor import Finding, line_of
+from voxloom.cli.downloads import Part, check_destination, parts_of
 from voxloom.cli.follow import PlainView
 from voxloom.cli.interrupts import Interrupts
 from voxloom.cli.program import sentence_of
-from voxloom.cli.saving import Part, check_destination, parts_of
 from voxloom.cli.session import full_id
 from voxloom.cli.text import columns, printable
 from voxloom.cli.values import parse_parameters

@@ -23,7 +23,7 @@ from services.worker.devices import visible
 from services.worker.folders import Folders
 from services.worker.notes import notes
 from services.worker.pool import Key
-from services.worker.spawn import scrubbed
+from services.worker.process_start import scrubbed
 from shared.algorithms import ASSETS, AlgorithmEntry, index_key, pack_index
 from shared.objects.base import FileUpload
 from shared.pinning import choose_devices

@@ -10,7 +10,7 @@ from PIL import Image
 
 from services.gateway.volumes.blocks import stretches
 from shared.hdf5 import png
-from shared.hdf5.cuts import (
+from shared.hdf5.slice_plan import (
     BLOCK,
     Cut,
     Wrong,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shared.hdf5 import plain, slicing
-from shared.hdf5.cuts import Cut
+from shared.hdf5.slice_plan import Cut
 from voxloom.hdf5.refusals import Refused
 
 VOLUME = np.random.default_rng(3).integers(0, 60_000, (9, 21, 33))

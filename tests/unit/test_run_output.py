@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel, ValidationError, field_validator
 
 from services.worker.pipes import LineCutter
-from services.worker.runlog import MAX_PIECE, RunLog, head_and_tail
-from services.worker.spawn import exit_error, scrubbed
+from services.worker.process_start import exit_error, scrubbed
+from services.worker.run_log import MAX_PIECE, RunLog, head_and_tail
 from voxloom.runner.exceptions import text_of
 from voxloom.runner.output import MAX_LINE, Outbox, RunStream, author_traceback, format_lines
 

@@ -18,7 +18,7 @@ import pytest
 from services import system
 from services.system import ServiceDied, ServiceLeft, run
 from services.worker.service import Worker
-from shared import platform, seats
+from shared import platform, process_numbers
 from shared.bus import topology
 from shared.bus.base import Queue
 from shared.bus.local import LocalBus
@@ -374,7 +374,7 @@ async def test_what_waiting_cannot_mend_ends_services_apart_at_once(apart: Start
 
 
 async def test_workers_that_share_a_node_have_names_of_their_own(apart: Start, tmp_path: Path) -> None:
-    seat = seats.take(tmp_path / "workers")
+    seat = process_numbers.take(tmp_path / "workers")
 
     class Named(Worker):
         async def on_start(self) -> None:

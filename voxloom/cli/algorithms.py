@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voxloom.cli.insides import show_files
+from voxloom.cli.files import show_files
+from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.session import connect
-from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import printable, show_table
 from voxloom.errors import InvalidInput
 

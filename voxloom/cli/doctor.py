@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli import datafolder
+from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.scrub import scrub
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
-from voxloom.cli.telling import AsJson, show
 from voxloom.errors import Misconfigured, Unavailable, VoxloomError
 
 if TYPE_CHECKING:

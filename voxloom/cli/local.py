@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxloom.cli.telling import AsJson, show
+from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.text import printable
 
 if TYPE_CHECKING:

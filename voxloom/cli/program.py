@@ -15,19 +15,19 @@ from typer.core import TyperGroup
 
 from voxloom.cli import (
     algorithms,
-    bundling,
+    bundles,
     doctor,
-    insides,
+    downloads,
+    files,
     local,
     operations,
-    removing,
+    removal,
     runs,
-    saving,
     servers,
     training,
 )
 from voxloom.cli.interrupts import INTERRUPTED
-from voxloom.cli.telling import AsJson, show, show_problem, wants_json
+from voxloom.cli.json_output import AsJson, show, show_problem, wants_json
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
 
@@ -99,16 +99,16 @@ app.command()(runs.run)
 app.command()(training.train)
 app.command()(training.checkpoints)
 app.command()(algorithms.ls)
-app.command()(insides.info)
+app.command()(files.info)
 app.command()(runs.status)
 app.command()(runs.logs)
 app.command()(runs.stop)
-app.command()(saving.save)
+app.command()(downloads.save)
 app.command()(algorithms.export)
-app.command()(removing.rm)
+app.command()(removal.rm)
 app.command()(operations.queues)
 app.command()(operations.workers)
-app.add_typer(bundling.bundle, name="bundle")
+app.add_typer(bundles.bundle, name="bundle")
 app.add_typer(operations.dead, name="dead")
 app.command()(doctor.doctor)
 servers.add_to(app)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxloom.cli.interrupts import INTERRUPTED, Interrupts
+from voxloom.cli.json_output import AsJson, show, show_line
 from voxloom.cli.local import Axes
 from voxloom.cli.session import RunId, connect, find_run
-from voxloom.cli.telling import AsJson, show, show_line
 from voxloom.cli.text import printable, tell
 from voxloom.errors import UndeclaredParameter
 
@@ -56,8 +56,8 @@ def run(
     A volume (N, H, W) for an Image2... algorithm is sent slice by slice, and the outputs are stacked again. Colour
     images are (N, 3, H, W); those in a TIFF are recognized. Ctrl-C stops the run.
     """
+    from voxloom.cli.downloads import check_destination, fetch_outputs, mention_texts, parts_of
     from voxloom.cli.follow import open_view
-    from voxloom.cli.saving import check_destination, fetch_outputs, mention_texts, parts_of
 
     if out is not None:
         check_destination(out)

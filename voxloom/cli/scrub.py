@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from voxloom.cli.insides import size_text
+from voxloom.cli.files import size_text
+from voxloom.cli.json_output import show
 from voxloom.cli.servers import load
-from voxloom.cli.telling import show
 
 CHECKS = "voxloom.checks"
 _ADVICE = "Restore what is lost from a backup, or upload it and run again. Look at the disk, too."

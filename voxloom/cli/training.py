@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli.interrupts import INTERRUPTED, Interrupts
+from voxloom.cli.json_output import AsJson, show, show_line
 from voxloom.cli.session import connect
-from voxloom.cli.telling import AsJson, show, show_line
 from voxloom.cli.text import printable, tell
 
 if TYPE_CHECKING:

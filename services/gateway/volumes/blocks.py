@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
-from shared.hdf5.cuts import BLOCK
+from shared.hdf5.slice_plan import BLOCK
 from shared.objects.base import ObjectInfo, ObjectStore
 from voxloom.errors import NotFound
 

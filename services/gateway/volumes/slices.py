@@ -14,8 +14,8 @@ import orjson
 from services.gateway.volumes.blocks import Blocks
 from shared.files import COLLECTION, Located
 from shared.hdf5 import reader
-from shared.hdf5.cuts import MOST_BYTES
-from shared.hdf5.helpers import Helper, Helpers
+from shared.hdf5.limited_processes import Helper, Helpers
+from shared.hdf5.slice_plan import MOST_BYTES
 from shared.objects.base import ObjectStore
 from shared.settings import Settings
 from shared.validation import refused

@@ -13,16 +13,16 @@ from aiormq.abc import DeliveredMessage
 
 from messages.base import Event
 from messages.wire import Message
+from shared.bus.amqp.codec import message_of, properties_again, properties_dead, tries_of
+from shared.bus.amqp.declarations import DEAD, PARKED, delay_queue
 from shared.bus.amqp.failures import translating
-from shared.bus.amqp.letters import message_of, properties_again, properties_dead, tries_of
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.publisher import Letter, Publisher
-from shared.bus.amqp.receiving import Receiver
+from shared.bus.amqp.receivers import Receiver
 from shared.bus.amqp.sessions import Session
-from shared.bus.amqp.wiring import DEAD, PARKED, delay_queue
 from shared.bus.base import Handler, Queue
 from shared.bus.delivery import Again, Dead, Done, Verdict, deliver
-from shared.bus.working import GivenUp, Worked
+from shared.bus.tasks import GivenUp, Worked
 from shared.outages import waiting
 from voxloom.errors import VoxloomError
 from voxloom.models import utc_now

@@ -12,15 +12,15 @@ from aiormq.abc import DeliveredMessage
 
 from messages.base import Event
 from messages.wire import UndecodableMessage, decode
+from shared.bus.amqp.codec import message_of, stream_offset
+from shared.bus.amqp.declarations import EVENTS, LIVE
 from shared.bus.amqp.failures import translating
-from shared.bus.amqp.letters import message_of, stream_offset
 from shared.bus.amqp.link import Link
-from shared.bus.amqp.receiving import Receiver
+from shared.bus.amqp.receivers import Receiver
 from shared.bus.amqp.sessions import Session
-from shared.bus.amqp.wiring import EVENTS, LIVE
 from shared.bus.base import Following, LiveHandler, StreamHandler
-from shared.bus.working import Progress, Worked
-from shared.together import Together
+from shared.bus.tasks import Progress, Worked
+from shared.single_flight import Together
 from voxloom.errors import BusUnavailable
 from voxloom.models import utc_now
 

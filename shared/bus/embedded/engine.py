@@ -22,7 +22,7 @@ from shared.bus.embedded.rows import Backlog, DeadRow, DelayedRow, Entry, Page, 
 from shared.bus.embedded.saver import Saver
 from shared.bus.embedded.subscriptions import Consumer, Follower, Listener
 from shared.bus.embedded.writer import Writer
-from shared.bus.working import Worked
+from shared.bus.tasks import Worked
 from shared.sealed.watch import Gone
 from voxloom.errors import BusUnavailable
 

@@ -14,7 +14,7 @@ from shared.bus.delivery import deliver
 from shared.bus.embedded.feed import Feed, Load
 from shared.bus.embedded.queues import LocalDelivery, LocalQueue
 from shared.bus.embedded.rows import Entry
-from shared.bus.working import GivenUp, Progress, Worked
+from shared.bus.tasks import GivenUp, Progress, Worked
 from shared.outages import waiting
 from voxloom.errors import BusUnavailable
 

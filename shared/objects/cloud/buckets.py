@@ -13,10 +13,10 @@ from botocore.exceptions import ClientError
 from shared.objects.base import EXPIRING
 from shared.objects.cloud.clocks import check_clocks
 from shared.objects.cloud.connection import Answer, Connection, body_of
-from shared.objects.cloud.crew import crew
 from shared.objects.cloud.errors import code_behind, header_of
-from shared.objects.cloud.infos import quoted
+from shared.objects.cloud.object_info import quoted
 from shared.objects.cloud.place import S3Place, Spot
+from shared.objects.cloud.task_group import crew
 from voxloom.errors import Conflict, Misconfigured, NotFound, StoreUnavailable, VoxloomError
 
 _TRIES = 5

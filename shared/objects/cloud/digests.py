@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from shared.objects.checks import LONGEST_TAG, MOST_TAGS
 from shared.objects.cloud.connection import Connection
-from shared.objects.cloud.infos import DIGEST
+from shared.objects.cloud.object_info import DIGEST
 from shared.objects.cloud.place import Spot
 from shared.outages import waiting
 from voxloom.digests import is_digest

@@ -12,10 +12,10 @@ from typing import Any
 
 from shared.objects.base import CHUNK
 from shared.objects.cloud.connection import Answer, Connection
-from shared.objects.cloud.crew import crew
 from shared.objects.cloud.errors import FAILURES, code_behind, told
-from shared.objects.cloud.infos import bare, quoted
+from shared.objects.cloud.object_info import bare, quoted
 from shared.objects.cloud.place import Spot
+from shared.objects.cloud.task_group import crew
 from shared.objects.disk.threads import Pool
 from voxloom.errors import Conflict, StoreUnavailable, VoxloomError
 

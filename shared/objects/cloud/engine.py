@@ -13,10 +13,10 @@ from pathlib import Path
 
 from shared.objects.base import ObjectInfo
 from shared.objects.cloud import buckets, digests, downloads
-from shared.objects.cloud.aside import Aside
+from shared.objects.cloud.background import Aside
 from shared.objects.cloud.cache import NodeCache
 from shared.objects.cloud.connection import Connection
-from shared.objects.cloud.infos import from_head
+from shared.objects.cloud.object_info import from_head
 from shared.objects.cloud.place import S3Place, Spot
 from shared.objects.cloud.presigning import Presigner
 from shared.objects.cloud.scratch import Scratch

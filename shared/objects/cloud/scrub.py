@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 
 from shared.objects.base import COLLECTIONS, ObjectInfo, list_all
-from shared.objects.cloud.crew import crew
+from shared.objects.cloud.task_group import crew
 from shared.objects.s3 import S3ObjectStore
 from shared.objects.scrub import Scrubbed, State, expected, judge
 from voxloom.digests import named

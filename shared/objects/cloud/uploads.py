@@ -17,14 +17,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from shared.objects.base import ANYWAY, Condition, ObjectInfo
-from shared.objects.cloud.aside import Aside
+from shared.objects.cloud.background import Aside
 from shared.objects.cloud.connection import Answer, Connection, is_long, time_for
-from shared.objects.cloud.crew import crew
 from shared.objects.cloud.digests import note
 from shared.objects.cloud.errors import CLASHED_CODES, code_behind
-from shared.objects.cloud.infos import DIGEST, MARK, from_head, from_write, quoted
+from shared.objects.cloud.object_info import DIGEST, MARK, from_head, from_write, quoted
 from shared.objects.cloud.parts import Blocks
 from shared.objects.cloud.place import Spot
+from shared.objects.cloud.task_group import crew
 from shared.objects.disk.threads import Pool
 from shared.objects.hashing import Running
 from shared.objects.refusals import digest_mismatch, not_written

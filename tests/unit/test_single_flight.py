@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from shared.together import Together
+from shared.single_flight import Together
 
 
 class Errand:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.session import connect
-from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import columns, printable, show_table
 
 if TYPE_CHECKING:

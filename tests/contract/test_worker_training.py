@@ -10,7 +10,7 @@ import pytest
 from messages.base import Event
 from messages.executions import Work
 from messages.trainings import Checkpoint, TrainingAssigned, TrainingCheckpointDropped, TrainingCheckpointSaved
-from services.worker.learning import Learning, beginning_of, saved_before
+from services.worker.training import Learning, beginning_of, saved_before
 from shared import checkpoints, samples
 from shared.algorithms import ASSETS
 from tests.contract.test_worker_data import Node

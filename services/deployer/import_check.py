@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from services.deployer import limited
+from services.deployer import limited_process
 from shared.forkserver import ForkServer
 from voxloom.errors import InvalidInput
 from voxloom.runner import libraries
@@ -40,12 +40,12 @@ async def check_importable(
         times = await asyncio.to_thread(libraries.read, notes)
         return BEGIN_SECS - passed if times.passed is None else timeout - times.own
 
-    tried = await limited.run(forks, "check", arguments, work, left)
+    tried = await limited_process.run(forks, "check", arguments, work, left)
     tried = tried._replace(printed=tried.printed.replace(f"{folder}/", ""))
     if not tried.ended:
         times = await asyncio.to_thread(libraries.read, notes)
         raise _fault(_late(timeout, times), "", tried.printed, lacks)
-    input_schema = _judge(await limited.report_of(report), tried, lacks)
+    input_schema = _judge(await limited_process.report_of(report), tried, lacks)
     if before != await asyncio.to_thread(_marks, algorithm):
         raise _fault("The algorithm changes its own files while it is imported: write elsewhere.", "", tried.printed)
     return input_schema
@@ -73,7 +73,7 @@ def _late(timeout: float, times: libraries.Times) -> str:
     )
 
 
-def _judge(verdict: Any, tried: limited.Tried, lacks: str) -> str:
+def _judge(verdict: Any, tried: limited_process.Tried, lacks: str) -> str:
     if not isinstance(verdict, dict):
         ending = _ending(tried.returncode)
         raise _fault(f"The algorithm cannot be loaded: its process {ending}.", "", tried.printed, lacks)

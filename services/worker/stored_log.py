@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from services.worker.runlog import RunLog
+from services.worker.run_log import RunLog
 from shared.objects.base import EXPIRING, FileUpload, ObjectStore
 from voxloom.errors import VoxloomError
 from voxloom.runner.output import format_lines

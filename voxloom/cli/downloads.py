@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.session import RunId, connect, find_run
-from voxloom.cli.telling import AsJson, show
 from voxloom.cli.text import printable, tell
 from voxloom.errors import InvalidInput, VoxloomError
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from services.deployer import limited
+from services.deployer import limited_process
 from shared.forkserver import ForkServer
 from voxloom.bundle import PYPROJECT
 from voxloom.errors import InvalidInput
@@ -35,8 +35,8 @@ async def describe(forks: ForkServer, algorithm: Algorithm, work: Path) -> Descr
     asked = {"pyproject": pyproject and str(pyproject.place), "files": sorted(algorithm.paths)}
     await asyncio.to_thread(told.write_bytes, orjson.dumps(asked))
     arguments = [str(told), str(report), str(MEMORY), str(int(SECS))]
-    tried = await limited.run(forks, "describe", arguments, work, _left)
-    said = await limited.report_of(report)
+    tried = await limited_process.run(forks, "describe", arguments, work, _left)
+    said = await limited_process.report_of(report)
     if said is None:
         raise _unreadable(tried)
     if refused := said.get("refused"):
@@ -48,7 +48,7 @@ async def _left(passed: float) -> float:
     return SECS - passed
 
 
-def _unreadable(tried: limited.Tried) -> InvalidInput:
+def _unreadable(tried: limited_process.Tried) -> InvalidInput:
     why = f"needs more memory than {MEMORY} bytes" if tried.ended else f"takes longer than {SECS:g} s"
     return InvalidInput(
         f"The pyproject.toml cannot be used: to read it {why}; make it smaller and simpler.",

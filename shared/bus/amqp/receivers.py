@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from shared.bus.amqp.failures import NotThere
 from shared.bus.amqp.link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from shared.bus.amqp.sessions import Session
-from shared.bus.working import Worked
+from shared.bus.tasks import Worked
 from shared.outages import waiting
 from voxloom.errors import BusUnavailable, VoxloomError
 

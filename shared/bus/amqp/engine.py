@@ -11,17 +11,17 @@ from aiormq.abc import AbstractConnection
 
 from messages.wire import Message
 from shared.bus.amqp.address import Address
-from shared.bus.amqp.asking import Graveyard, asking, stats
+from shared.bus.amqp.codec import properties
 from shared.bus.amqp.consumers import Consumer
-from shared.bus.amqp.letters import properties
+from shared.bus.amqp.declarations import EVENTS, LIVE, declare_base, declare_queue, delay_queue
 from shared.bus.amqp.link import Link
+from shared.bus.amqp.management import Graveyard, asking, stats
 from shared.bus.amqp.publisher import Letter, Publisher
 from shared.bus.amqp.readers import Follower, Listener, Start
-from shared.bus.amqp.receiving import Receiver
-from shared.bus.amqp.wiring import EVENTS, LIVE, declare_base, declare_queue, delay_queue
+from shared.bus.amqp.receivers import Receiver
 from shared.bus.base import Handler, LiveHandler, Queue, QueueStats, StreamHandler
 from shared.bus.limits import check_message
-from shared.bus.working import Worked
+from shared.bus.tasks import Worked
 from shared.outages import Outage, waiting
 from voxloom.errors import BusUnavailable, VoxloomError
 

@@ -13,7 +13,7 @@ from messages.executions import ExecutionRequested
 from services.gateway.context import Context, context_of
 from services.gateway.http.payloads import read_query
 from services.gateway.http.routing import EVENT_STREAM, Route
-from services.gateway.routes.watching import HEADERS, KEEP_ALIVE_SECS, last_seen
+from services.gateway.routes.run_events import HEADERS, KEEP_ALIVE_SECS, last_seen
 from shared.records.fold import fold
 from voxloom.errors import Unavailable
 from voxloom.models import Value, format_time

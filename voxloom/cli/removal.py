@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.session import connect, find_run
-from voxloom.cli.telling import AsJson, show
 from voxloom.errors import InvalidInput, Unavailable, VoxloomError
 
 if TYPE_CHECKING:

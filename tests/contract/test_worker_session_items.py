@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.worker import sessionitems
-from services.worker.sessionitems import SessionItems
+from services.worker import session_items
+from services.worker.session_items import SessionItems
 from shared.objects.base import EXPIRING
 from shared.records.store import COLLECTION
 from tests.contract.test_worker_data import Node
@@ -55,7 +55,7 @@ async def test_a_session_that_was_not_used_for_a_day_is_empty(
 ) -> None:
     await items.store({"a": file(tmp_path, b"1")}, [])
     later = utc_now() + timedelta(hours=25)
-    monkeypatch.setattr(sessionitems, "utc_now", lambda: later)
+    monkeypatch.setattr(session_items, "utc_now", lambda: later)
     assert (await items.index(), await items.fetch("a")) == ({}, None)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.worker.data import RunFiles
-from services.worker.learning import Learning
 from services.worker.process import RunnerProcess
-from services.worker.runlog import RunLog
-from services.worker.sessionitems import SessionItems
+from services.worker.run_log import RunLog
+from services.worker.session_items import SessionItems
+from services.worker.training import Learning
 from shared.samples import file_ids_in
 
 if TYPE_CHECKING:
