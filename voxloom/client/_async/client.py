@@ -15,10 +15,10 @@ from typing import Any, Self
 from voxloom.client._address import find_address
 from voxloom.client._aio import in_thread, parallel
 from voxloom.client._async.files import AT_ONCE, AsyncFiles
-from voxloom.client._async.learning import AsyncLearning
-from voxloom.client._async.looking import AsyncLooking
+from voxloom.client._async.listing import AsyncLooking
 from voxloom.client._async.pages import pages
 from voxloom.client._async.runs import AsyncRun
+from voxloom.client._async.training import AsyncLearning
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._bodies import Body
 from voxloom.client._inputs import Given, Plan, Wanted, as_list, plan_inputs, plan_whole

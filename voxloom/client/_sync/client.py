@@ -22,10 +22,10 @@ from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._sio import in_thread, parallel
 from voxloom.client._sync.files import AT_ONCE, Files
-from voxloom.client._sync.learning import Learning
-from voxloom.client._sync.looking import Looking
+from voxloom.client._sync.listing import Looking
 from voxloom.client._sync.pages import pages
 from voxloom.client._sync.runs import Run
+from voxloom.client._sync.training import Learning
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.client._values import as_json
 from voxloom.errors import InvalidInput, NotFound

@@ -1,4 +1,4 @@
-# Generated from voxloom/client/_async/learning.py by `python -m voxloom.client._generate`; edit that file.
+# Generated from voxloom/client/_async/training.py by `python -m voxloom.client._generate`; edit that file.
 
 """What the client can do about training: samples, trainings, checkpoints."""
 

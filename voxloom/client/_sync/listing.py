@@ -1,4 +1,4 @@
-# Generated from voxloom/client/_async/looking.py by `python -m voxloom.client._generate`; edit that file.
+# Generated from voxloom/client/_async/listing.py by `python -m voxloom.client._generate`; edit that file.
 
 """Which files there are, and what is in them, without downloading any."""
 
