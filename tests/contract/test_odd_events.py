@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def replaced(value: Any, path: tuple[Any, ...], odd: Callable[[Any], Any]) -> An
     return copy
 
 
-def odd_like(value: Any, choice: int) -> Any:
+def odd_like(choice: int, value: Any) -> Any:
     """Something of the same kind, mostly."""
     match value:
         case bool():
@@ -206,7 +207,7 @@ def messages(draw: st.DrawFn) -> Message:
     for path in draw(st.lists(st.sampled_from(places), max_size=2, unique=True)) if places else ():
         choice = draw(st.integers(0, 20))
         try:
-            data = replaced(data, path, lambda value, choice=choice: odd_like(value, choice))
+            data = replaced(data, path, partial(odd_like, choice))
         except (KeyError, IndexError, TypeError):
             continue  # What it was in has been replaced.
     if "epoch" in data:
