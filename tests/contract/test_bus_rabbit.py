@@ -305,7 +305,7 @@ async def test_whatever_others_publish_leaves_the_queue_and_holds_up_nobody(vhos
         {f"{PREFIX}subject": "x" * 5000},
         {f"{PREFIX}subject": "another"},
         {f"{PREFIX}type": {"no": "text"}},
-        {f"{PREFIX}type": "none of ours", "x": "y" * 120_000},
+        {f"{PREFIX}type": "none of ours", "x": "y" * 130_500},
         {f"{PREFIX}type": "none of ours", "x": bytearray(b"\xff"), "t": datetime.now(UTC), "n": [None, {"a": 1.5}]},
         {f"{PREFIX}type": "none of ours", "voxloom-keys": 5, "voxloom-tries": -5, "voxloom-letter": [1]},
     ]
