@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -49,6 +50,8 @@ from voxloom.models import RunError
 from voxloom.unpack import Algorithm, unpack_zip
 
 SWEEP_SECS = 3600.0
+_SOURCE = re.compile(r"sources/[A-Za-z0-9_.-]{1,200}")
+"""Where gateways put what is to be deployed."""
 LONGEST_LOG = 1 << 20
 """Characters of what is told of a deploy that failed; the end of it says why."""
 
@@ -73,7 +76,12 @@ class Deployer(Service):
     async def handle(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, DeployRequested):
-                await self._deploy(event)
+                if _SOURCE.fullmatch(event.source_key):
+                    await self._deploy(event)
+                else:  # It would be removed afterwards, whatever it is.
+                    self.log.warning(
+                        "the deploy %s names %.100r, where no zip lies; ignored", event.subject, event.source_key
+                    )
             elif isinstance(event, AlgorithmDeleteRequested):
                 await self.bus.publish(await self._remove(event))
 

@@ -70,7 +70,10 @@ class Ingest(Service):
     async def handle(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, FileUploaded):
-                await self._take_in(event)
+                if event.staged in ("", files.upload_key(event.subject)):
+                    await self._take_in(event)
+                else:  # It would be removed afterwards, whatever it is.
+                    self.log.warning("file %s: no upload of it lies under %.100r; ignored", event.subject, event.staged)
             elif isinstance(event, FileDeleteRequested):
                 await self.bus.publish(await self._delete(event))
             elif isinstance(event, SampleCreated):
@@ -102,6 +105,8 @@ class Ingest(Service):
                 await self._commit(event, datasets)
         except (InvalidInput, StoreFull, TooLarge) as error:
             self.log.info("file %s: %s", event.subject, error.message)
+            if not event.staged and await self._is_known(event.subject):
+                return  # It was said to be there long ago: whoever says it again takes nothing away.
             await self.room.make_way()  # so that it can be said where the disk is full
             await self._drop(event)
             await self.bus.publish(_rejection(event, error))
@@ -138,6 +143,14 @@ class Ingest(Service):
         (info,) = await self.store.put_files(files.COLLECTION, [upload])
         await self.store.delete(files.COLLECTION, event.staged)
         return event.model_copy(update={"etag": info.etag, "size": info.size})
+
+    async def _is_known(self, file_id: str) -> bool:
+        """Whether it is an upload that was good, or what a run has made."""
+        try:
+            found = await files.locate(self.store, file_id)
+        except NotFound:
+            return False
+        return found.committed or found.run is not None
 
     async def _staged_digest(self, key: str, etag: str) -> str | None:
         """None where it is not known: it is computed then."""

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from messages.base import Event
-from messages.executions import RecordsDeleted, RecordsDeleteRequested
+from messages.executions import ExecutionRequested, RecordsDeleted, RecordsDeleteRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
 from shared.bus.base import Subscription
@@ -115,6 +115,7 @@ class Recorder(Service):
         epoch, good = review(self._ledger.epoch, events)
         if len(good) < len(events):
             self.log.warning("refused %d decisions of a scheduler that is no longer in charge", len(events) - len(good))
+        good = await self._without_spent(good)
         if not good:
             return
         if any(isinstance(event, RecordsDeleteRequested) for event in good):
@@ -127,6 +128,13 @@ class Recorder(Service):
         for event in good:
             if isinstance(event, SchedulerStarted):
                 await self._admit(event.subject)
+
+    async def _without_spent(self, events: list[Event]) -> list[Event]:
+        """A request that comes again long after its run has ended must not make its record anew."""
+        spent = await self._records.spent(events, self._ledger.remembers)
+        if spent:
+            self.log.warning("%d runs are asked for again that have ended; that is ignored", len(spent))
+        return [one for one in events if not (isinstance(one, ExecutionRequested) and one.subject in spent)]
 
     async def _within_project(self, event: Event) -> Event:
         """Of what is to be deleted, the runs of the project that asks. What has no record (any more) is nobody's."""

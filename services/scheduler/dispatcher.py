@@ -103,11 +103,14 @@ class Dispatcher:
         job = self.state.jobs.get(event.subject) if is_of_run(event) else None
         return None if job is None else job.project
 
+    def knows(self, run: str) -> bool:
+        return run in self.state.jobs or run in self.state.settled
+
     # what clients ask
 
     def on_requested(self, event: ExecutionRequested, now: float) -> list[Event]:
         run = event.subject
-        if run in self.state.jobs or run in self.state.settled:
+        if self.knows(run):
             return []
         self.state.add(Job(run, event.project, event.work, event.time, order=0), now)
         return []

@@ -93,11 +93,14 @@ class Scheduler(Service):
 
     async def handle(self, events: Sequence[Event]) -> None:
         """Decides on a batch of events, and says so before they are settled."""
+        spent = await self._records.spent(events, self._knows)
         dispatcher = self.dispatcher or await self._become_active()
         self._handled_at = now = time.monotonic()
         dispatcher.caught_up = len(events) < topology.SCHEDULER.batch
         for event in events:
-            if (owner := dispatcher.owner_of(event)) not in (None, event.project):
+            if isinstance(event, ExecutionRequested) and event.subject in spent:
+                self.log.warning("the run %s is asked for again, and has ended long ago; ignored", event.subject)
+            elif (owner := dispatcher.owner_of(event)) not in (None, event.project):
                 self.log.warning("%s", ignored(event, str(owner)))
             elif (react := self._reaction(dispatcher, event)) is not None:
                 self._decisions.put(*react(now))
@@ -106,6 +109,9 @@ class Scheduler(Service):
         await self._decisions.say()
         if any(isinstance(event, GatewayFoundLoss) for event in events):
             await self._begin_anew()
+
+    def _knows(self, run: str) -> bool:
+        return self.dispatcher is not None and self.dispatcher.knows(run)
 
     async def _begin_anew(self) -> None:
         """Of what the broker has lost only the recorder knows what was said, and what was not."""

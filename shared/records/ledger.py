@@ -168,6 +168,9 @@ class Ledger:
             self.deleted.setdefault(run, now)
             self.to_delete[run] = None
 
+    def remembers(self, run: str) -> bool:
+        return run in self.runs or run in self.settled or run in self.deleted
+
     def projects(self) -> dict[str, str]:
         """Whose the runs are that are in memory."""
         known = {row.execution_id: row.project for row in self.rows}

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from messages.base import Event
-from messages.executions import Task
+from messages.executions import ExecutionRequested, Task
 from messages.wire import UndecodableMessage, UnknownVersion, decode, encode
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
 from shared.records.fold import DeployState, RunState
@@ -48,6 +48,8 @@ _ROWS = TypeAdapter(list[ExecutionSummary])
 _log = logging.getLogger("voxloom.records")
 _LOAD_TRIES = 20
 _DUMPED_AT_ONCE = 500
+OLD_SECS = 300.0
+"""By its id's own time. Ends are remembered for longer (SETTLED_SECS): nobody has forgotten a run that is younger."""
 _READ_AT_ONCE = 50
 
 
@@ -180,6 +182,19 @@ class RecordStore:
                 return found
         return None
 
+    async def spent(self, events: Iterable[Event], known: Callable[[str], bool]) -> set[str]:
+        """Of the runs that are asked for, those that have been run: they are asked for again, so late that nobody
+        remembers them but their records. Many are looked up together. Runs that are `known`, or too young for that, are
+        not looked up."""
+        asked = [event for event in events if isinstance(event, ExecutionRequested) and not known(event.subject)]
+        old = [event for event in asked if _is_old(event.subject)]
+        found: set[str] = set()
+        for task, collection in COLLECTIONS.items():
+            keys = {_run_key(event.subject): event.subject for event in old if event.work.task == task}
+            if keys:
+                found |= {keys[key] for key in await self._store.head_many(collection, keys)}
+        return found
+
     async def delete_runs(self, runs: Sequence[str]) -> None:
         """Removes the objects of these runs, and their logs, as far as there are any."""
         logs = await asyncio.gather(*(self._logs_of(run) for run in runs))
@@ -256,6 +271,11 @@ async def _dump(snapshot: Snapshot) -> bytes:
         runs += [state.model_dump_json() for state in snapshot.runs[start : start + _DUMPED_AT_ONCE]]
         await asyncio.sleep(0)
     return f'{head[:-1]},"runs":[{",".join(runs)}]}}'.encode()
+
+
+def _is_old(run: str) -> bool:
+    age = age_of(run)
+    return age is None or age > OLD_SECS
 
 
 def pack_segment(events: Sequence[Event]) -> bytes:

@@ -8,13 +8,17 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiormq
 import pytest
+from pamqp.commands import Basic
 
 from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
+from messages.wire import PREFIX, encode
 from shared.bus import topology
 from shared.bus.amqp import engine, publisher
 from shared.bus.amqp.receivers import Receiver
@@ -302,6 +306,35 @@ async def test_a_user_without_rights_is_told_which_are_missing(broker: Broker, v
     url = broker.add_user("nobody", "secret", url=vhost)
     with pytest.raises(Misconfigured, match="rights"):
         await RabbitBus(url).open()
+
+
+async def test_whatever_others_publish_leaves_the_queue_and_holds_up_nobody(vhost: str, opened: Opened) -> None:
+    # Given a consumer, and a program of somebody else with messages that are no events of ours
+    bus, inbox, name = await opened(vhost), Inbox(), "from-others"
+    await bus.consume(replace(QUEUE, name=name), inbox)
+    keys, headers, body = encode(uploaded("odd"))
+    odd: list[dict[str, Any]] = [
+        {f"{PREFIX}time": "2026-11-21T02:57:03"},
+        {f"{PREFIX}subject": "x" * 5000},
+        {f"{PREFIX}subject": "another"},
+        {f"{PREFIX}type": {"no": "text"}},
+        {f"{PREFIX}type": "none of ours", "x": "y" * 130_500},
+        {f"{PREFIX}type": "none of ours", "x": bytearray(b"\xff"), "t": datetime.now(UTC), "n": [None, {"a": 1.5}]},
+        {f"{PREFIX}type": "none of ours", "voxloom-keys": 5, "voxloom-tries": -5, "voxloom-letter": [1]},
+    ]
+    connection = await aiormq.connect(vhost)
+    channel = await connection.channel()
+    # When they are published
+    for more in odd:
+        properties = Basic.Properties(headers={**headers, **more})
+        await channel.basic_publish(body, exchange="events", routing_key=keys[0], properties=properties)
+    await connection.close()
+    # Then they are dead letters, and what follows arrives
+    await bus.publish(uploaded("good"))
+    await inbox.has("good")
+    assert inbox.subjects == ["good"]
+    letters = [letter for letter in await bus.dead_letters() if letter.queue == name]
+    assert len(letters) == len(odd)
 
 
 async def test_a_large_message_arrives_whole(vhost: str, opened: Opened) -> None:

@@ -421,6 +421,19 @@ async def test_a_zip_that_is_gone_fails_the_deploy(system: tuple[Platform, Heard
     assert (await heard.first(DeployFailed, subject="d")).error.code == "deployment_zip_not_found"
 
 
+async def test_a_deploy_of_something_that_is_no_zip_of_a_client_takes_nothing_away(
+    system: tuple[Platform, Heard], deployer: Deployer
+) -> None:
+    platform, heard = system
+    await platform.store.put("deploy-store", "outcomes/e", b"kept")
+    for odd in ("outcomes/e", "../e", "x" * 5000, ""):
+        await platform.bus.publish(DeployRequested(subject="d", source_key=odd, path="x"))
+    await platform.bus.publish(DeployRequested(subject="after", source_key="sources/none", path="x"))
+    await heard.first(DeployFailed, subject="after")
+    assert await platform.store.get("deploy-store", "outcomes/e") == b"kept"
+    assert [event.subject for event in heard.of(DeployFailed)] == ["after"]
+
+
 # --- removals ---------------------------------------------------------------------------------------------
 
 

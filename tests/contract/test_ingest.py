@@ -377,6 +377,30 @@ async def test_a_good_one_moves_to_its_own_place_and_cannot_be_changed_any_more(
     assert (await files.locate(platform.store, "a-name")).committed
 
 
+async def _is_empty(platform: Platform) -> bool:
+    return all(one.waiting == 0 for one in await platform.bus.stats() if one.name == "ingest")
+
+
+async def test_what_is_said_of_other_objects_takes_none_of_them_away(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    # Given a file that is good
+    platform, heard = system
+    await put_through_a_url(platform, "a", volume)
+    await heard.first(FileCommitted, subject="a")
+    # When somebody says that it was put there as another, and that it is too large
+    for odd in (files.bytes_key("a"), files.entry_key("a"), "x" * 5000):
+        await platform.bus.publish(FileUploaded(subject="b", size=1, etag="e", staged=odd))
+    await platform.bus.publish(FileUploaded(subject="a", size=1 << 62, etag="e"))
+    await put_through_a_url(platform, "c", volume)
+    await heard.first(FileCommitted, subject="c")
+    # Then it stays
+    await eventually(lambda: _is_empty(platform))
+    assert (await files.locate(platform.store, "a")).committed
+    assert await platform.store.get(files.COLLECTION, files.bytes_key("a")) == volume
+    assert await platform.bus.dead_letters() == []
+
+
 async def test_a_bad_one_is_refused_and_gone(system: tuple[Platform, Heard], ingest: Ingest) -> None:
     platform, heard = system
 

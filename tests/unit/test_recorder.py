@@ -286,6 +286,20 @@ async def test_odd_records_in_an_older_snapshot_do_not_stop_a_start() -> None:
     assert sorted(known) == [A, B, C]
 
 
+async def test_a_request_that_comes_again_when_its_run_is_forgotten_makes_no_record_anew() -> None:
+    # Given a run that has ended so long ago that only its record knows, and one of which there is none
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    await recorder.record(whole(A))
+    await recorder._write_ended()
+    recorder._ledger.settled.clear()
+    # When both are asked for, by a late delivery
+    await recorder.record([requested(A), requested(B)])
+    # Then one of them is new, and the other's record stays as it was
+    assert list(recorder._ledger.runs) == [B]
+    assert (await load(store)).runs[A].ended
+
+
 async def test_an_admission_comes_after_all_that_was_said_before_is_stored() -> None:
     store, bus = MemoryStore(), NotingBus()
     recorder = Recorder(memory_platform(store, bus))
