@@ -111,12 +111,18 @@ def test_a_worker_that_is_killed_leaves_its_runs_to_the_other(cluster: Cluster, 
     for run in runs:
         api.wait_for_status(run, "RUNNING")
     # When one worker is killed
-    cluster.kill_one(cluster.of("worker")[0])
+    lost = cluster.of("worker")[0].service
+    cluster.kill_one(cluster.processes[lost])
     (tmp_path / "go").touch()
     # Then all complete, and its two in a second attempt
     records = end_of_all(api, runs)
     assert statuses(records) == Counter(COMPLETED=4)
     assert Counter(record["attempt"] for record in records.values()) == Counter({1: 2, 2: 2})
+    # And the operator finds in the log which worker was lost, and what became of its runs
+    again = [f"{run} is tried again" for run, record in records.items() if record["attempt"] == 2]
+    said = [line for one in cluster.of("scheduler") for line in one.log.read_text().splitlines()]
+    (line,) = [text for text in said if all(word in text for word in again)]
+    assert f" WARNING voxloom.scheduler: the worker {lost} (" in line
 
 
 def test_a_gateway_that_restarts_misses_no_event_for_a_client_that_resumes(cluster: Cluster, tmp_path: Path) -> None:
