@@ -37,7 +37,7 @@ async def platform_faults(platform: Platform) -> list[str]:
     }
     complaints = {platform.bus.complaint(), platform.store.complaint()} - {None}
     unwell = [fault for fault, well in checks.items() if not well]
-    return full + unwell + sorted(filter(None, complaints)) + platform.strangers.faults()
+    return full + unwell + sorted(filter(None, complaints)) + platform.strangers.doubts()
 
 
 class Ops:

@@ -15,12 +15,17 @@ class Strangers:
         self.mark = mark
         self._heard: dict[str, tuple[float, str]] = {}
         """subject → when it was heard last, and what is wrong."""
+        self._alike: dict[str, float] = {}
+        """Of those who use the same store: subject → when it was heard last."""
         self._told: dict[tuple[str, ...], None] = {}
 
     def hear(self, event: ServiceHeartbeat, now: float) -> str | None:
         """What to tell people, when a stranger is heard for the first time. One that starts again and again is told of
         once."""
-        if not self.mark or event.store in ("", self.mark):
+        if not self.mark or not event.store:
+            return None
+        if event.store == self.mark:
+            self._alike[event.subject] = now
             return None
         fault = self._heard[event.subject] = (now, told(event))
         key = (event.host, event.store, *event.services)
@@ -34,9 +39,15 @@ class Strangers:
     def faults(self) -> list[str]:
         return sorted({fault for _, fault in self._heard.values()})
 
+    def doubts(self) -> list[str]:
+        """The same where this process may be the one that is wrong: one with a wrong setting must not take away all
+        the others, of whom there are more."""
+        return self.faults() if len(self._heard) > len(self._alike) else []
+
     def forget(self, before: float) -> None:
         """Those who were not heard since."""
         self._heard = {subject: one for subject, one in self._heard.items() if one[0] >= before}
+        self._alike = {subject: moment for subject, moment in self._alike.items() if moment >= before}
 
 
 def told(event: ServiceHeartbeat) -> str:

@@ -22,7 +22,7 @@ from messages.executions import (
 )
 from messages.runs import is_of_run, of_task
 from messages.workers import WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
-from services.scheduler.losses import Loss
+from services.scheduler.losses import Loss, worker_lost
 from services.scheduler.policy import after_loss, after_report, next_choice
 from services.scheduler.state import Gone, Job, Lease, State, Worker
 from services.scheduler.unserved import Unserved
@@ -326,7 +326,7 @@ class Dispatcher:
         if verdict == "again":
             next_one = "; it is tried alone next" if self.state.is_suspect(job) else ""
             return [self._requeue(job, f"worker {worker_id} went away{next_one}", now)]
-        error = _worker_lost(worker_id, job.lost) if verdict == "failed" else None
+        error = worker_lost(worker_id, job.lost) if verdict == "failed" else None
         return [self._end(job, verdict, Result(error=error, log=f"{error.message}\n" if error else ""), now)]
 
     def _give_back(self, job: Job, now: float) -> list[Event]:
@@ -390,13 +390,3 @@ def _no_device(job: Job) -> Result:
         retryable=True,
     )
     return Result(error=error, log=error.message + "\n")
-
-
-def _worker_lost(worker_id: str, lost: int) -> RunError:
-    return RunError(
-        type="WorkerLost",
-        message=f"The worker went away {lost} times during this run (last: {worker_id}). "
-        "If the run itself brings it down, look at its memory; else run it again.",
-        code="worker_lost",
-        retryable=True,
-    )

@@ -1,4 +1,4 @@
-"""What the scheduler's log says of a worker that is lost."""
+"""What is said of a worker that is lost: in the scheduler's log, and in the record of a run that ends with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from messages.base import Event
+from voxloom.models import RunError
 
 MOST_NAMED = 20
 """Runs that one line names; beyond, it says how many more there are."""
@@ -44,3 +45,13 @@ def _runs(ends: Sequence[Event]) -> str:
     named = [f"{end.subject} {_BECOMES.get(end.verb, end.verb)}" for end in ends[:MOST_NAMED]]
     more = [f"and {len(ends) - MOST_NAMED} more"] if len(ends) > MOST_NAMED else []
     return f"of its {len(ends)} runs: {', '.join(named + more)}" if len(ends) > 1 else f"its run {named[0]}"
+
+
+def worker_lost(worker_id: str, lost: int) -> RunError:
+    return RunError(
+        type="WorkerLost",
+        message=f"The worker went away {lost} times during this run (last: {worker_id}). "
+        "If the run itself brings it down, look at its memory; else run it again.",
+        code="worker_lost",
+        retryable=True,
+    )

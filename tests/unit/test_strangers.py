@@ -54,6 +54,18 @@ def test_a_stranger_that_starts_again_and_again_is_told_of_once() -> None:
     assert [line is not None for line in told] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("stores", "doubts"),
+    [(["there"], True), (["here", "there"], False), (["here", "there", "there"], True), (["here"], False)],
+    ids=["one against one", "two against one", "two against two", "all alike"],
+)
+def test_only_those_who_are_not_more_than_the_others_are_not_ready(stores: list[str], doubts: bool) -> None:
+    strangers = Strangers("here")
+    for number, store in enumerate(stores):
+        strangers.hear(heard(store, f"s{number}"), 0.0)
+    assert bool(strangers.doubts()) == doubts
+
+
 def test_a_stranger_that_is_gone_is_no_fault_any_more() -> None:
     strangers = Strangers("here")
     strangers.hear(heard("there", "a"), 0.0)
