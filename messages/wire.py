@@ -98,6 +98,8 @@ def encode(event: Event) -> Message:
         body = event.__pydantic_serializer__.to_json(event, exclude=_ENVELOPE)
     except ValueError as error:  # nested too deep, or text that is none
         raise InvalidInput(f"{event.type_name()} of {event.subject} has what JSON cannot say: {error}") from error
+    if _may_be_deep(body) and _is_deeper(orjson.loads(body), DEEPEST):
+        raise InvalidInput(f"{event.type_name()} of {event.subject} is nested more than {DEEPEST} levels deep")
     return Message((event.routing_key, *event.copy_to), headers, body)
 
 
@@ -133,9 +135,13 @@ def _data(kind: str, body: bytes) -> dict[str, Any]:
         raise UndecodableMessage(f"{kind}: {error}") from error
     if not isinstance(data, dict):
         raise UndecodableMessage(f"{kind}: the data is no JSON object")
-    if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deeper(data, DEEPEST):
+    if _may_be_deep(body) and _is_deeper(data, DEEPEST):
         raise UndecodableMessage(f"{kind}: the data is nested more than {DEEPEST} levels deep")
     return data
+
+
+def _may_be_deep(body: bytes) -> bool:
+    return body.count(b"[") + body.count(b"{") > DEEPEST
 
 
 def _is_deeper(data: Any, levels: int) -> bool:

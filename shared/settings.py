@@ -17,6 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from messages.base import LONGEST_NAME
 from voxloom.errors import Misconfigured
 from voxloom.limits import HOW, parse_duration
 from voxloom.nearest import hint
@@ -125,7 +126,7 @@ class Settings(BaseSettings):
     """A run whose device classes no worker offers fails after so long."""
 
     # Worker.
-    worker_id: str = Field(default_factory=socket.gethostname)
+    worker_id: Annotated[str, Field(max_length=LONGEST_NAME)] = Field(default_factory=socket.gethostname)
     slots: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: os.cpu_count() or 1)
     card_slots: Annotated[int, Field(ge=1)] = 1
     """Runs at once on each card; more than one share its memory."""

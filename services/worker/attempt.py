@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -384,8 +385,9 @@ class Attempt:
     # news while it runs
 
     def on_progress(self, value: float) -> None:
-        self._progress = max(self._progress, value)
-        self._announce(ExecutionProgressed, progress=value)
+        if math.isfinite(value):
+            self._progress = max(self._progress, value)
+            self._announce(ExecutionProgressed, progress=value)
 
     def on_state(self, state: dict[str, Any]) -> None:
         self._state = state

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from math import isfinite
+
+from pydantic import ValidationError
 
 from messages.base import Event
 from messages.executions import ExecutionFinished, Result
 from shared.bus.limits import check_first
 from shared.bus.outbox import Outbox, unsayable
-from voxloom.errors import VoxloomError
+from voxloom.errors import InvalidInput, VoxloomError
 
 REPEAT_SECS = 10.0
 """A report that nobody has settled is said again after so long."""
@@ -104,6 +107,9 @@ def sayable(finished: ExecutionFinished) -> ExecutionFinished:
     """The report itself, or that the run has failed: what the scheduler says of its end is to fit, too."""
     try:
         check_first(finished)
+        Result.model_validate_json(finished.result.model_dump_json())
+    except ValidationError as error:  # a number that is none, say, which JSON does not have
+        return _failed(finished, InvalidInput(f"it could not be read again ({error.error_count()} faults)"))
     except VoxloomError as error:
         return _failed(finished, error)
     return finished
@@ -118,13 +124,12 @@ def _failed(finished: ExecutionFinished, error: VoxloomError) -> ExecutionFinish
     """The report of a run that came to something which cannot be said."""
     known = finished.result
     result = Result(
-        progress=known.progress,
+        progress=known.progress if isfinite(known.progress) else 0.0,
         device=known.device,
         card=known.card,
         log_key=known.log_key,
         staged=known.staged,
         run_seconds=known.run_seconds,
-        peak_memory_bytes=known.peak_memory_bytes,
         error=unsayable(error, "What the run came to cannot be passed on"),
     )
     return finished.model_copy(update={"outcome": "failed", "result": result})

@@ -20,6 +20,7 @@ from voxloom.models import ExecutionSummary
 _M = TypeVar("_M", bound=BaseModel)
 _T = TypeVar("_T")
 _ROWS = TypeAdapter(list[ExecutionSummary])
+_ODD = {"string_pattern_mismatch", "string_too_long", "timezone_aware", "greater_than_equal", "less_than_equal"}
 _log = logging.getLogger("voxloom.records")
 
 
@@ -39,21 +40,21 @@ def readable_snapshot(key: str, data: bytes) -> Snapshot:
 
 
 def readable_rows(key: str, data: bytes) -> list[ExecutionSummary]:
-    try:
-        rows = _ROWS.validate_json(data)
-    except ValidationError:
-        rows = _good(key, orjson.loads(data), ExecutionSummary)
-    return _named(key, rows, lambda row: row.execution_id)
+    return _named(key, _ROWS.validate_json(data), lambda row: row.execution_id)
+
+
+def is_odd(error: ValidationError) -> bool:
+    """Whether this is wrong in a way in which events may have been. What is wrong otherwise is damaged, or of a newer
+    version: to pass it over would lose it."""
+    return all(one["type"] in _ODD for one in error.errors(include_url=False, include_context=False))
 
 
 def _sifted(key: str, data: dict[str, Any]) -> Snapshot:
-    """Without what is odd in it. Raises ValidationError where that is not in the lists of what is known."""
-    sifted = {
-        "runs": _good(key, data.get("runs", []), RunState),
-        "deploys": _good(key, data.get("deploys", []), DeployState),
-        "rows": _good(key, data.get("rows", []), ExecutionSummary),
-    }
-    return Snapshot.model_validate({**data, **sifted})
+    """Without the runs and deploys that are odd. Raises ValidationError where something else is wrong."""
+    runs, deploys = _good(key, data["runs"], RunState), _good(key, data["deploys"], DeployState)
+    return Snapshot.model_validate_json(orjson.dumps({**data, "runs": [], "deploys": []})).model_copy(
+        update={"runs": runs, "deploys": deploys}
+    )
 
 
 def _named(key: str, items: list[_T], run_of: Callable[[_T], str]) -> list[_T]:
@@ -70,6 +71,8 @@ def _good(key: str, items: list[Any], model: type[_M]) -> list[_M]:
         try:
             found.append(model.model_validate_json(orjson.dumps(item)))
         except ValidationError as error:
+            if not is_odd(error):
+                raise
             _warn(key, str(error))
     return found
 

@@ -29,7 +29,7 @@ from messages.wire import UndecodableMessage, UnknownVersion, decode, encode
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
 from shared.records.fold import DeployState, RunState
 from shared.records.ledger import Ledger, Snapshot, review
-from shared.records.odd import readable_rows, readable_snapshot
+from shared.records.odd import is_odd, readable_rows, readable_snapshot
 from voxloom.errors import Conflict, NotFound, Unavailable
 from voxloom.ids import age_of
 from voxloom.models import ExecutionSummary
@@ -253,6 +253,8 @@ class RecordStore:
         except NotFound:
             return None
         except ValidationError as error:
+            if not is_odd(error):
+                raise
             _log.warning("%s in %s is passed over, it was made of an odd event: %s", key, collection, error)
             return None
 

@@ -9,6 +9,7 @@ import pytest
 
 from messages.base import Event
 from messages.executions import ExecutionFinished, Result
+from messages.wire import DEEPEST
 from services.worker.reports import GIVE_UP_SECS, REMEMBER_SECS, REPEAT_SECS, Reports, failed_instead
 from shared.bus import outbox as module
 from shared.bus.limits import LARGEST
@@ -153,10 +154,19 @@ def test_a_report_after_which_the_end_would_not_fit_is_a_failure(bus: NotingBus,
     reports.add(finished("a", state={"x": "y" * (LARGEST - 2000)}), now=0.0)
     reports.add(finished("b", state={"x": "y" * LARGEST}, run_seconds=2.0), now=0.0)
     reports.add(finished("c", state={"x": "\ud800"}), now=0.0)
+    reports.add(finished("d", progress=float("nan")), now=0.0)
+    reports.add(finished("e", state={"x": nested(DEEPEST)}), now=0.0)
     said = [event for event in bus.published if isinstance(event, ExecutionFinished)]
     codes = [event.result.error.code if event.result.error else None for event in said]
-    assert [event.outcome for event in said] == ["completed", "failed", "failed"]
-    assert (codes, said[1].result.run_seconds) == ([None, "too_large", "invalid_input"], 2.0)
+    assert [event.outcome for event in said] == ["completed", *["failed"] * 4]
+    assert (codes, said[1].result.run_seconds) == ([None, "too_large", *["invalid_input"] * 3], 2.0)
+
+
+def nested(levels: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 @pytest.fixture

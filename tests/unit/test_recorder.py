@@ -13,6 +13,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from messages.base import Event
 from messages.deploys import DeployRequested
@@ -277,7 +278,7 @@ async def test_odd_records_in_an_older_snapshot_do_not_stop_a_start() -> None:
     run, deploy, row = told["runs"][0], told["deploys"][0], told["rows"][0]
     told["runs"] += [{**run, "run": "x" * 5000}, {**run, "run": "no uuid"}, {**run, "project": "a.b"}]
     told["deploys"].append({**deploy, "asked": {**deploy["asked"], "time": "2026-11-21T02:57:03"}})
-    told["rows"].append({**row, "progress": None})
+    told["rows"].append({**row, "execution_id": "no uuid"})
     store.objects[COLLECTION, key] = orjson.dumps(told)
     # When it is read
     ledger = await load(store)
@@ -298,6 +299,20 @@ async def test_a_request_that_comes_again_when_its_run_is_forgotten_makes_no_rec
     # Then one of them is new, and the other's record stays as it was
     assert list(recorder._ledger.runs) == [B]
     assert (await load(store)).runs[A].ended
+
+
+@pytest.mark.parametrize(("where", "what"), [("runs", {"stage": {}}), ("rows", {"status": "OF TOMORROW"})])
+async def test_a_snapshot_that_is_wrong_in_another_way_stops_a_start(where: str, what: dict[str, Any]) -> None:
+    store = MemoryStore()
+    recorder = Recorder(memory_platform(store))
+    await recorder.record([requested(A), *whole(B)])
+    await recorder._write_ended()
+    key = await recorder._snapshot()
+    told = orjson.loads(store.objects[COLLECTION, key])
+    told[where][0] |= what
+    store.objects[COLLECTION, key] = orjson.dumps(told)
+    with pytest.raises(ValidationError):
+        await load(store)
 
 
 async def test_an_admission_comes_after_all_that_was_said_before_is_stored() -> None:
