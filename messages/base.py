@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
@@ -24,7 +25,10 @@ LARGEST = 2**31 - 1
 LONGEST_NAME = 255
 """Of a worker, a device class, an algorithm."""
 
-# Each is a word of a routing key and part of a key in the store.
+LONGEST_WORD = 150
+"""Bytes of a subject in a routing key."""
+
+# Each is a word of a routing key and part of a key in the store. Files alone have names of their users' choice.
 Subject = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 Project = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Visible = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
@@ -71,12 +75,24 @@ class Event(BaseModel):
 
     @property
     def routing_key(self) -> str:
+        return f"{self.entity}.{self.verb}.{self.project}.{_word(self.subject)}"
+
+    @property
+    def plain_key(self) -> str:
+        """The routing key as earlier versions have made it, however long."""
         return f"{self.entity}.{self.verb}.{self.project}.{self.subject}"
 
     @property
     def copy_to(self) -> tuple[str, ...]:
         """Further routing keys of the same publish: the inbox of one worker, say."""
         return ()
+
+
+def _word(subject: str) -> str:
+    """What stands for the subject in a routing key, which has at most 255 bytes."""
+    if len(subject) * 4 <= LONGEST_WORD or len(subject.encode()) <= LONGEST_WORD:
+        return subject
+    return f"sha256-{hashlib.sha256(subject.encode()).hexdigest()}"
 
 
 def worker_inbox(incarnation: str) -> str:

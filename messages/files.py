@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import AfterValidator
+
 from messages.base import Event
 from voxloom.models import DatasetInfo, RunError
 
+MOST_NAME_BYTES = 900
 
-class FileUploaded(Event):
+
+def _checked_name(name: str) -> str:
+    """Raises ValueError for what cannot be part of a key in the store."""
+    if not name.strip() or "\0" in name or len(name.encode()) > MOST_NAME_BYTES:
+        raise ValueError(f"must be text of 1 to {MOST_NAME_BYTES} bytes without NUL")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_checked_name)]
+"""An id of ours, or what the user has called the file who has put it through a URL."""
+
+
+class _FileEvent(Event):
+    entity = "file"
+    subject: FileName
+
+
+class FileUploaded(_FileEvent):
     """The bytes lie in the store and nobody has looked at them yet."""
 
-    entity = "file"
     verb = "uploaded"
     size: int
     etag: str
@@ -17,41 +38,36 @@ class FileUploaded(Event):
     """Where in `data-store` the bytes lie, if not yet in their own place: somebody has put them through a URL."""
 
 
-class FileCommitted(Event):
+class FileCommitted(_FileEvent):
     """The file is readable HDF5 and can be used from now on; it never changes."""
 
-    entity = "file"
     verb = "committed"
     size: int
     etag: str
     datasets: list[DatasetInfo]
 
 
-class FileRejected(Event):
+class FileRejected(_FileEvent):
     """The file was refused, and its bytes are gone."""
 
-    entity = "file"
     verb = "rejected"
     error: RunError
 
 
-class FileDeleteRequested(Event):
+class FileDeleteRequested(_FileEvent):
     """Somebody wants the file gone."""
 
-    entity = "file"
     verb = "delete-requested"
 
 
-class FileDeleted(Event):
+class FileDeleted(_FileEvent):
     """The file is gone, and its bytes with it."""
 
-    entity = "file"
     verb = "deleted"
 
 
-class FileDeleteRefused(Event):
+class FileDeleteRefused(_FileEvent):
     """The file stays: samples refer to it."""
 
-    entity = "file"
     verb = "delete-refused"
     sample_ids: list[str]

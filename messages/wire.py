@@ -121,9 +121,9 @@ def decode(headers: Mapping[str, Any], body: bytes, keys: Collection[str] = ()) 
         raise UndecodableMessage(f"{kind}: {_told(error)}") from error
     if is_of_run(event) and not is_id(event.subject):
         raise UndecodableMessage(f"{kind}: the subject {event.subject!r} is no UUID, as the id of a run must be")
-    if strange := [key for key in keys if key != event.routing_key and key not in event.copy_to]:
+    if strange := set(keys).difference((event.routing_key, event.plain_key, *event.copy_to)):
         raise UndecodableMessage(
-            f"{kind}: it came under {strange[0][:300]!r}, and says {event.routing_key!r} of itself"
+            f"{kind}: it came under {min(strange)[:300]!r}, and says {event.routing_key!r} of itself"
         )
     return event
 

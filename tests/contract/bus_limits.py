@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from messages.base import Event
 from messages.executions import ExecutionStateSet
 from messages.files import FileUploaded
 from messages.wire import Message, encode
@@ -57,6 +60,14 @@ class LimitBehaviour(BusTests):
     async def test_routing_keys_have_a_limit(self, bus: Bus, project: str, more: int, fits: bool) -> None:
         key = f"no-event-of-ours.{project}."
         await self.publish(bus, Message((key + "é" + "x" * (MOST_KEY_BYTES - len(key) - 2 + more),), {}, b"{}"), fits)
+
+    async def test_a_file_of_any_name_can_be_told_of(
+        self, bus: Bus, queue: Queue, project: str, uploaded: Callable[[str], Event]
+    ) -> None:
+        inbox, names = Inbox(), ["x" * 900, "é" * 75, "two words.and/more"]
+        await bus.consume(queue, inbox)
+        await bus.publish(*map(uploaded, names))
+        await inbox.has(*names)
 
     async def publish(self, bus: Bus, message: Message, fits: bool) -> None:
         if fits:

@@ -29,12 +29,12 @@ def say(line: str) -> None:
 
 
 async def publish(bus: LocalBus) -> None:
-    """Publishes without end, in several rows, and says what has been confirmed: `row-number`."""
+    """Publishes without end, in several rows, and says what has been confirmed: `row number`."""
 
     async def publish_row(row: int) -> None:
         for number in count():
-            await bus.publish(FileUploaded(subject=f"{row}-{number}", size=number, etag="e"))
-            say(f"{row}-{number}")
+            await bus.publish(FileUploaded(subject=f"{row} {number}", size=number, etag="e"))
+            say(f"{row} {number}")
 
     await bus.declare(QUEUE)
     await asyncio.gather(*(publish_row(row) for row in range(PUBLISHERS)))

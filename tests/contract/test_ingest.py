@@ -369,12 +369,12 @@ async def test_a_good_one_moves_to_its_own_place_and_cannot_be_changed_any_more(
 ) -> None:
     platform, heard = system
 
-    await put_through_a_url(platform, "a-name", volume)
-    await heard.first(FileCommitted, subject="a-name")
-    await platform.store.put(files.COLLECTION, files.upload_key("a-name"), b"late")
+    await put_through_a_url(platform, "a name", volume)
+    await heard.first(FileCommitted, subject="a name")
+    await platform.store.put(files.COLLECTION, files.upload_key("a name"), b"late")
 
-    assert await platform.store.get(files.COLLECTION, files.bytes_key("a-name")) == volume
-    assert (await files.locate(platform.store, "a-name")).committed
+    assert await platform.store.get(files.COLLECTION, files.bytes_key("a name")) == volume
+    assert (await files.locate(platform.store, "a name")).committed
 
 
 async def _is_empty(platform: Platform) -> bool:

@@ -51,15 +51,15 @@ def uploaded(subject: str) -> FileUploaded:
 
 
 async def test_a_service_may_do_all_that_a_service_does(service: str) -> None:
-    inbox, stream, heard = Inbox(fails={"tried-again": 1}), StreamInbox("default"), list[str]()
+    inbox, stream, heard = Inbox(fails={"tried again": 1}), StreamInbox("default"), list[str]()
     async with opened(service) as bus:
         await bus.declare(*topology.ALL, topology.worker_queue("w"), topology.admission_queue("s"))
         await bus.follow(stream.take)
         await bus.listen(["#"], lambda event: heard.append(event.subject))
         await bus.consume(topology.INGEST, inbox)
-        await bus.publish(uploaded("tried-again"), uploaded("done"))
+        await bus.publish(uploaded("tried again"), uploaded("done"))
         bus.announce(ExecutionProgressed(subject=A, progress=0.5))
-        await inbox.has("done", "tried-again")
+        await inbox.has("done", "tried again")
         await stream.has("done")
         await until(lambda: heard == [A])
         assert {one.name for one in await bus.stats("dead")} >= {"recorder", "worker.w", "dead"}

@@ -52,6 +52,22 @@ def every(catalog: Catalog, limit: int, **filters: Any) -> list[str]:
         cursor = page.next_cursor
 
 
+def test_a_run_that_no_row_can_hold_keeps_no_other_from_the_list(catalog: Catalog) -> None:
+    # Given a run with a number that the database does not take, among others
+    stuck = state("stuck", 20)
+    assert stuck.stage is not None
+    rank = stuck.stage.rank._replace(attempt=2**63)
+    stage = stuck.stage.model_copy(update={"rank": rank})
+    catalog.touch(Listed(stuck.model_copy(update={"stage": stage})))
+    catalog.touch(Listed(state("run-12", 30)))
+    # When the list is read, and something changes, and it is read again
+    first = ids(catalog, query())
+    catalog.touch(Listed(state("run-13", 40)))
+    # Then all others are in it
+    assert first == [f"run-{number:02}" for number in reversed(range(13))]
+    assert ids(catalog, query()) == ["run-13", *first]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 12, 100])
 def test_pages_together_are_the_whole_list_newest_first(catalog: Catalog, limit: int) -> None:
     # Two runs share each second, so pages also end between equals.

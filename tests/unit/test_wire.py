@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 import pytest
 
-from messages.base import Event
+from messages.base import LONGEST_WORD, Event
 from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
+from messages.gateways import GatewayStarted
 from messages.wire import DEEPEST, EVENTS, PREFIX, Message, UndecodableMessage, UnknownVersion, decode, encode
 from tests.each import each
 
@@ -151,9 +152,30 @@ def test_an_attribute_that_is_no_such_thing_is_undecodable(name: str) -> None:
     ],
 )
 def test_an_attribute_that_nobody_could_keep_is_undecodable(name: str, value: object) -> None:
+    message = encode(GatewayStarted(subject="g"))
     with pytest.raises(UndecodableMessage) as raised:
-        decode({**an_event().headers, f"{PREFIX}{name}": value}, an_event().body)
+        decode({**message.headers, f"{PREFIX}{name}": value}, message.body)
     assert len(str(raised.value)) < 1500
+
+
+@each("name", ["", " ", "nul\0", "x" * 901, "é" * 451])
+def test_a_file_has_a_name_that_a_key_can_have(name: str) -> None:
+    with pytest.raises(UndecodableMessage):
+        decode({**an_event().headers, f"{PREFIX}subject": name}, an_event().body)
+
+
+@each("name", ["two words", "more.words", "../up", "žluťoučký-顕微鏡", "é" * 75, "é" * 75 + "x", "x" * 900])
+def test_a_file_may_have_any_other_name_and_its_key_fits(name: str) -> None:
+    message = encode(FileUploaded(subject=name, size=1, etag="e", project="p" * 64))
+    (key,) = message.routing_keys
+    assert len(key.encode()) <= 255
+    assert (name in key) == (len(name.encode()) <= LONGEST_WORD)
+    assert decode(message.headers, message.body, message.routing_keys).subject == name
+
+
+def test_a_key_as_long_as_earlier_versions_have_made_it_is_the_events_own() -> None:
+    message = encode(FileUploaded(subject="x" * 800, size=1, etag="e"))
+    assert decode(message.headers, message.body, [f"file.uploaded.default.{'x' * 800}"]).subject == "x" * 800
 
 
 def test_a_run_has_a_uuid() -> None:
