@@ -17,7 +17,6 @@ from messages.executions import (
     ExecutionFinished,
     ExecutionLogged,
     ExecutionProgressed,
-    ExecutionStarted,
     ExecutionStateSet,
     Result,
 )
@@ -32,6 +31,7 @@ from services.worker.outputs import check_outputs
 from services.worker.pool import Key, Pool
 from services.worker.process import RunnerProcess
 from services.worker.run_log import RunLog
+from services.worker.start import Start
 from services.worker.stored_log import keep
 from services.worker.threads import variables, wanted
 from services.worker.training import Learning, beginning_of, saved_before
@@ -49,8 +49,6 @@ from voxloom.runner import frames
 from voxloom.runner.output import format_lines
 
 PROCESS_TRIES = 3
-SAID_SECS = 5.0
-"""How long a later attempt waits until it is known that it begins: not for ever, the bus may be away."""
 
 Outcome = Literal["completed", "failed", "stopped", "released"]
 
@@ -90,7 +88,7 @@ class Attempt:
         self._killer: asyncio.TimerHandle | None = None
         self._killing: asyncio.Task[None] | None = None
         self._overdue = False
-        self._said: ExecutionStarted | None = None
+        self._start = Start(assignment, node.outbox)
         limit = narrower(assignment.work.wall_time, node.settings.max_wall_time)
         self._wall_time = WallTime(limit, self._on_time_over)
         self._progress = 0.0
@@ -169,7 +167,7 @@ class Attempt:
         try:
             ended = await self._end_of(run_files, log)
             result = await self._result(ended, log, run_files, time.monotonic() - begun)
-            return self.report(self._outcome(ended), self._with_begin(result))
+            return self.report(self._outcome(ended), self._start.told_in(result))
         finally:
             self._node.materials.end(run_files)
 
@@ -204,7 +202,7 @@ class Attempt:
             return frames.Ended(run=self.run, outcome="stopped")
         module_dir, process = prepared
         try:
-            await self._say_started()
+            await self._start.say(self._device.kind, self._card)
             if self._called_off():
                 return frames.Ended(run=self.run, outcome="stopped")
             self._process = process
@@ -216,21 +214,6 @@ class Attempt:
             self._process = None
             await self._end_kill()
             await give_back(self._node.pool, process, self._node.materials.trees, module_dir.name)
-
-    async def _say_started(self) -> None:
-        """Only a loss after this counts, and a run that brings the whole server down must not do so for ever: a later
-        attempt begins when it is known to have begun."""
-        first = self.number == 1
-        self._said = self._started()
-        self._node.outbox.put(self._said, soon=first)
-        if not first:
-            await self._node.outbox.drained(SAID_SECS)
-
-    def _with_begin(self, result: Result) -> Result:
-        """Of a short run, one event less is said: everybody who hears it has its end at the same moment."""
-        if self._said is None or not self._node.outbox.take_back(self._said):
-            return result
-        return result.model_copy(update={"began": self._said.time})
 
     async def _begin_learning(self, run_files: RunFiles) -> Learning:
         """Raises NotFound where the checkpoint to begin with is gone."""
@@ -316,21 +299,6 @@ class Attempt:
     @property
     def _card(self) -> str | None:
         return self._device.name if self._device.visible else None
-
-    def _started(self) -> ExecutionStarted:
-        assignment = self.assignment
-        return of_task(ExecutionStarted, assignment.work.task)(
-            subject=self.run,
-            project=assignment.project,
-            attempt=self.number,
-            epoch=assignment.epoch,
-            worker_id=assignment.worker_id,
-            incarnation=assignment.incarnation,
-            device_class=assignment.device_class,
-            device=self._device.kind,
-            card=self._card,
-            lost=assignment.lost,
-        )
 
     # how it went
 
