@@ -21,6 +21,7 @@ from shared.room import Room
 from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
 from shared.strangers import Strangers
+from voxloom.backoff import Backoff
 from voxloom.errors import InvalidInput, Misconfigured, StoreFull, Unavailable
 
 log = logging.getLogger("voxloom.system")
@@ -220,7 +221,8 @@ async def run(settings: Settings, kinds: Sequence[type[Service]], on_ready: Call
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, None)
     asked = asyncio.create_task(signals.get(), name="system.asked")
     try:
-        pause, outage = FIRST_PAUSE, Outage(log, "cannot start yet, and tries again", "could start")
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        outage = Outage(log, "cannot start yet, and tries again", "could start")
 
         def ready(url: str) -> None:
             outage.over()
@@ -234,8 +236,7 @@ async def run(settings: Settings, kinds: Sequence[type[Service]], on_ready: Call
                 if settings.whole:
                     raise
                 outage.failed(error)
-            await asyncio.wait({asked}, timeout=pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await asyncio.wait({asked}, timeout=backoff.next())
     finally:
         asked.cancel()
         await asyncio.gather(asked, return_exceptions=True)

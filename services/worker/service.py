@@ -46,6 +46,7 @@ from shared.records.fold import ignored
 from shared.records.ledger import DECISIONS
 from shared.service import Platform, Service
 from voxloom import __version__
+from voxloom.backoff import Backoff
 from voxloom.errors import Unavailable
 from voxloom.ids import new_id
 
@@ -306,11 +307,10 @@ class Worker(Service):
     # heartbeats
 
     async def _keep_beating(self) -> None:
-        pause = FIRST_BEAT_SECS
+        backoff = Backoff(FIRST_BEAT_SECS, self.settings.heartbeat)
         while True:
             self._beat()
-            await asyncio.sleep(min(pause, self.settings.heartbeat))
-            pause *= 2
+            await asyncio.sleep(backoff.next())
 
     def _give_back_waiting(self, now: float) -> None:
         """Of a standstill of ours a heartbeat counts, or all that waits would be given back after it."""

@@ -12,6 +12,7 @@ from messages.base import Event
 from messages.wire import Message, UndecodableMessage, UnknownVersion, decode
 from shared.bus.base import Handler, NotYet, Policy
 from shared.outages import waiting
+from voxloom.backoff import Backoff
 from voxloom.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -65,11 +66,6 @@ def judge(error: Exception, tries: int, policy: Policy) -> Verdict:
     return Dead(reason=f"{type(error).__name__}: {error} (after {tries + 1} tries)")
 
 
-def pause(failures: int, policy: Policy) -> float:
-    """Seconds to wait before the same events are handled again, under a policy that never gives up."""
-    return min(policy.longest_pause, policy.first_pause * 2.0 ** min(failures, 16))
-
-
 async def deliver(batch: Sequence[Delivery], handler: Handler, policy: Policy) -> None:
     """Handles a batch and settles every delivery in it, whatever happens; only cancellation leaves it unsettled."""
     good: list[Delivery] = []
@@ -93,7 +89,7 @@ def _event_of(delivery: Delivery) -> Event:
 
 
 async def _handle(good: list[Delivery], events: list[Event], handler: Handler, policy: Policy) -> None:
-    failures = 0
+    backoff = Backoff(policy.first_pause, policy.longest_pause)
     while True:
         try:
             await handler(events)
@@ -102,8 +98,7 @@ async def _handle(good: list[Delivery], events: list[Event], handler: Handler, p
             if policy.delays is not None:
                 await _settle_failed(good, error, policy)
                 return
-            wait = pause(failures, policy)
-            failures += 1
+            wait = backoff.next()
             _tell(handler, error, wait)
             await asyncio.sleep(wait)
     for delivery in good:

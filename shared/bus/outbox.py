@@ -17,6 +17,7 @@ from itertools import islice
 from messages.base import Event
 from shared.bus.base import Bus
 from shared.outages import waiting
+from voxloom.backoff import Backoff
 from voxloom.errors import Unavailable, VoxloomError
 from voxloom.models import RunError
 
@@ -89,15 +90,14 @@ class Outbox:
         self._emptied()
 
     async def run(self) -> None:
-        failures = 0
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             await self._filled.wait()
             try:
                 await self.say()
-                failures = 0
+                backoff.reset()
             except Unavailable as error:
-                wait = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures)
-                failures += 1
+                wait = backoff.next()
                 log.warning(
                     "%d events wait %.1f s for the bus: %s", len(self._events), wait, error, extra=waiting(error)
                 )

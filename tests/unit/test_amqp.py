@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiormq import exceptions as amqp
@@ -17,11 +17,12 @@ from pamqp.header import ContentHeader
 from messages.executions import ExecutionStopPassed
 from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
+from shared.bus.amqp.channel_writer import Letter, check_library
 from shared.bus.amqp.codec import dead_letter, frame_bytes, message_of, properties, tries_of
 from shared.bus.amqp.consumers import onward
 from shared.bus.amqp.declarations import delay_arguments, delay_queue, queue_arguments, stream_arguments
 from shared.bus.amqp.failures import NotThere, translated
-from shared.bus.amqp.publisher import AT_ONCE, BYTES_AT_ONCE, Letter, portion
+from shared.bus.amqp.publisher import AT_ONCE, BYTES_AT_ONCE, portion
 from shared.bus.amqp.readers import start_of
 from shared.bus.amqp.sessions import Tags
 from shared.bus.base import RETRY, Queue
@@ -260,3 +261,13 @@ def test_errors_are_told_in_our_words(error: Exception, kind: type[Exception], s
     told = translated(error, "amqp://host")
     assert type(told) is kind
     assert says in str(told)
+
+
+class ChannelOfAnotherVersion:
+    delivery_tag = 0
+    lock = number = max_content_size = create_future = None
+
+
+def test_a_library_whose_channels_are_others_is_told_with_the_versions_that_are_known() -> None:
+    with pytest.raises(Misconfigured, match=r"aiormq 7\.2 .* its channels lack confirmations, write_queue"):
+        check_library(cast(Any, ChannelOfAnotherVersion()))

@@ -13,7 +13,7 @@ from messages.base import Event
 from messages.files import FileUploaded
 from messages.wire import PREFIX, Message, encode
 from shared.bus.base import KEEP, RETRY, NotYet, Policy
-from shared.bus.delivery import Again, Dead, Done, Verdict, deliver, judge, pause
+from shared.bus.delivery import Again, Dead, Done, Verdict, deliver, judge
 from voxloom.errors import StoreUnavailable
 
 QUICK = Policy(delays=None, first_pause=0.001, longest_pause=0.002)
@@ -209,10 +209,3 @@ async def test_pauses_are_kept() -> None:
 )
 def test_what_failed_waits_longer_each_time_and_then_dies(tries: int, verdict: Verdict) -> None:
     assert judge(KeyError("x"), tries, RETRY) == verdict
-
-
-@pytest.mark.parametrize(
-    ("failures", "seconds"), [(0, 0.1), (1, 0.2), (2, 0.4), (5, 3.2), (6, 5.0), (100, 5.0), (100_000, 5.0)]
-)
-def test_pauses_grow_to_the_longest(failures: int, seconds: float) -> None:
-    assert pause(failures, KEEP) == pytest.approx(seconds)

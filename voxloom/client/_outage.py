@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from voxloom.backoff import Backoff
 from voxloom.errors import Unavailable
 
 LONGEST_SECS = 60.0
@@ -20,18 +21,17 @@ class Outage:
     def __init__(self, longest: float = LONGEST_SECS) -> None:
         self._longest = longest
         self._heard: float | None = None
-        self._delay = _FIRST_DELAY_SECS
+        self._backoff = Backoff(_FIRST_DELAY_SECS, _LONGEST_DELAY_SECS)
 
     def heard(self) -> None:
         """The server said something, if only that it is alive."""
         self._heard = time.monotonic()
 
     def news(self) -> None:
-        self._delay = _FIRST_DELAY_SECS
+        self._backoff.reset()
 
     def delay(self, error: Unavailable) -> float:
         """Seconds to wait before the next try. Raises `error` when it is no use any more."""
         if self._heard is None or time.monotonic() - self._heard > self._longest:
             raise error
-        delay, self._delay = self._delay, min(2 * self._delay, _LONGEST_DELAY_SECS)
-        return delay
+        return self._backoff.next()

@@ -15,6 +15,7 @@ from shared.algorithms import load_entry
 from shared.caller import LOCAL
 from shared.outages import waiting
 from shared.records.fold import DeployState
+from voxloom.backoff import Backoff
 from voxloom.bundles import Bundle, Item, Packed, read_keys
 from voxloom.errors import NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
@@ -36,8 +37,9 @@ def _find(places: list[Path]) -> list[Path]:
 
 
 async def _import_patiently(context: Context, path: Path) -> None:
-    pause = FIRST_PAUSE
+    backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
     while True:
+        pause = backoff.next()
         try:
             await _import(context, path)
             return
@@ -49,7 +51,6 @@ async def _import_patiently(context: Context, path: Path) -> None:
             log.warning("the bundle %s was not imported: %s", path, error)
             return
         await asyncio.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 async def _import(context: Context, path: Path) -> None:

@@ -13,11 +13,12 @@ from aiormq.abc import DeliveredMessage
 
 from messages.base import Event
 from messages.wire import Message
+from shared.bus.amqp.channel_writer import Letter
 from shared.bus.amqp.codec import message_of, properties_again, properties_dead, tries_of
 from shared.bus.amqp.declarations import DEAD, PARKED, delay_queue
 from shared.bus.amqp.failures import translating
 from shared.bus.amqp.link import Link
-from shared.bus.amqp.publisher import Letter, Publisher
+from shared.bus.amqp.publisher import Publisher
 from shared.bus.amqp.receivers import Receiver
 from shared.bus.amqp.sessions import Session
 from shared.bus.base import Handler, Queue

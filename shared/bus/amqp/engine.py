@@ -11,12 +11,13 @@ from aiormq.abc import AbstractConnection
 
 from messages.wire import Message
 from shared.bus.amqp.address import Address
+from shared.bus.amqp.channel_writer import Letter, check_library
 from shared.bus.amqp.codec import properties
 from shared.bus.amqp.consumers import Consumer
 from shared.bus.amqp.declarations import EVENTS, LIVE, declare_base, declare_queue, delay_queue
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.management import Graveyard, asking, stats
-from shared.bus.amqp.publisher import Letter, Publisher
+from shared.bus.amqp.publisher import Publisher
 from shared.bus.amqp.readers import Follower, Listener, Start
 from shared.bus.amqp.receivers import Receiver
 from shared.bus.base import Handler, LiveHandler, Queue, QueueStats, StreamHandler
@@ -83,6 +84,7 @@ class Running:
         """Whatever is published over this connection finds all queues that it is for, also at a broker that has lost
         them."""
         channel = await connection.channel(publisher_confirms=False)
+        check_library(channel)
         hours, size = self._stream
         await declare_base(channel, hours=hours, size=size)
         for queue in tuple(self._declared.values()):

@@ -14,6 +14,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection
 from shared.bus.amqp.address import Address
 from shared.bus.amqp.failures import closed, translating
 from shared.outages import Outage
+from voxloom.backoff import Backoff
 from voxloom.errors import BusUnavailable, VoxloomError
 
 CONNECT_SECS = 10.0
@@ -130,10 +131,9 @@ class Link:
             await _closed(connection)
 
     async def _reconnect(self) -> AbstractConnection:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await asyncio.sleep(backoff.next())
             try:
                 return await self._connect()
             except VoxloomError as error:

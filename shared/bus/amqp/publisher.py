@@ -6,14 +6,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
-from aiormq.abc import AbstractChannel, ChannelFrame
-from aiormq.channel import Channel
-from pamqp.body import ContentBody
-from pamqp.commands import Basic
-from pamqp.header import ContentHeader
+from aiormq.abc import AbstractChannel
 
+from shared.bus.amqp import channel_writer
+from shared.bus.amqp.channel_writer import Letter
 from shared.bus.amqp.failures import AMQP_ERRORS, heeding_cancels
 from shared.bus.amqp.link import Link
 from shared.outages import Outage
@@ -29,13 +26,6 @@ LIVE_KEPT = 10_000
 """Live events that wait while the broker takes none; beyond, the oldest go."""
 
 log = logging.getLogger("voxloom.bus")
-
-
-class Letter(NamedTuple):
-    exchange: str
-    routing_key: str
-    properties: Basic.Properties
-    body: bytes
 
 
 def portion(letters: Sequence[Letter]) -> Sequence[Letter]:
@@ -94,7 +84,7 @@ class Publisher:
         """How many of them, from the first on, are confirmed now."""
         channel = await self._confirming()
         try:
-            results = await asyncio.gather(*await _write(channel, letters), return_exceptions=True)
+            results = await asyncio.gather(*await channel_writer.write(channel, letters), return_exceptions=True)
         except AMQP_ERRORS as error:
             results = [error]
         failed = next((number for number, result in enumerate(results) if isinstance(result, BaseException)), None)
@@ -126,45 +116,9 @@ class Publisher:
                 await asyncio.sleep(AGAIN_SECS)
 
     async def _announce_over(self, channel: AbstractChannel) -> None:
-        assert isinstance(channel, Channel)
         while not channel.is_closed:
             await self._live_waits.wait()
             self._live_waits.clear()
             while self._live:
                 some = [self._live.popleft() for _ in range(min(AT_ONCE, len(self._live)))]
-                frames = [frame for letter in some for frame in _frames(channel, letter)]
-                await channel.write_queue.put(_frame(channel, frames))
-
-
-async def _write(channel: AbstractChannel, letters: Sequence[Letter]) -> list[asyncio.Future[Any]]:
-    """Writes all in one go; a future for each, done when it is confirmed."""
-    assert isinstance(channel, Channel)
-    async with channel.lock:
-        futures: list[asyncio.Future[Any]] = []
-        frames: list[Any] = []
-        for letter in letters:
-            channel.delivery_tag += 1
-            future = channel.create_future()
-            channel.confirmations[channel.delivery_tag] = future
-            futures.append(future)
-            frames += _frames(channel, letter)
-        try:
-            await channel.write_queue.put(_frame(channel, frames))
-        except BaseException:
-            # The broker's count and ours would differ from here on.
-            channel.close_soon = asyncio.ensure_future(channel.close())  # type: ignore[attr-defined]
-            raise
-    return futures
-
-
-def _frames(channel: AbstractChannel, letter: Letter) -> list[Any]:
-    assert isinstance(channel, Channel)
-    publish = Basic.Publish(exchange=letter.exchange, routing_key=letter.routing_key)
-    header = ContentHeader(properties=letter.properties, body_size=len(letter.body))
-    size = channel.max_content_size
-    bodies = [ContentBody(letter.body[at : at + size]) for at in range(0, len(letter.body), size)]
-    return [publish, header, *bodies]
-
-
-def _frame(channel: AbstractChannel, frames: list[Any]) -> ChannelFrame:
-    return ChannelFrame.marshall(channel_number=channel.number, frames=frames)
+                await channel_writer.write_unconfirmed(channel, some)

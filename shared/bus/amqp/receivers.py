@@ -12,6 +12,7 @@ from shared.bus.amqp.link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from shared.bus.amqp.sessions import Session
 from shared.bus.tasks import Worked
 from shared.outages import waiting
+from voxloom.backoff import Backoff
 from voxloom.errors import BusUnavailable, VoxloomError
 
 log = logging.getLogger("voxloom.bus")
@@ -51,7 +52,7 @@ class Receiver(Worked):
             return self._session
 
     async def _next(self) -> Session | None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while not self._closing and not self._over:
             try:
                 session = await self._begin()
@@ -62,8 +63,7 @@ class Receiver(Worked):
                 self._over = True
             except VoxloomError as error:
                 log.warning("%s does not receive yet: %s", self.name, error, extra=waiting(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                await asyncio.sleep(backoff.next())
         return None
 
     def end_for_good(self) -> None:

@@ -23,6 +23,7 @@ from weakref import WeakValueDictionary
 
 from shared.objects.disk.placing import READ_ONLY, Replaced
 from shared.objects.disk.threads import Pool
+from voxloom.backoff import Backoff
 from voxloom.errors import StoreUnavailable
 
 STALLED_SECS = 120.0
@@ -188,11 +189,10 @@ class NodeCache:
 
     async def _until_free(self, name: str) -> None:
         """Waits while another process fetches it and gets on with it."""
-        part, pause = self._folder / f"{name}{_PART}", _LOOK_EVERY[0]
+        part, looks = self._folder / f"{name}{_PART}", Backoff(*_LOOK_EVERY)
         seen, since = await self._pool.run(_progress, part), time.monotonic()
         while await self._pool.run(_is_locked, part):
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LOOK_EVERY[1])
+            await asyncio.sleep(looks.next())
             if (now := await self._pool.run(_progress, part)) != seen:
                 seen, since = now, time.monotonic()
             if time.monotonic() - since > STALLED_SECS:
