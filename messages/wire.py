@@ -25,6 +25,7 @@ from messages.base import ENVELOPE, Event
 from messages.runs import is_of_run
 from voxloom.errors import InvalidInput
 from voxloom.ids import is_id
+from voxloom.jsontext import is_deeper
 from voxloom.models import format_time
 
 PREFIX = "cloudEvents:"
@@ -98,7 +99,7 @@ def encode(event: Event) -> Message:
         body = event.__pydantic_serializer__.to_json(event, exclude=_ENVELOPE)
     except ValueError as error:  # nested too deep, or text that is none
         raise InvalidInput(f"{event.type_name()} of {event.subject} has what JSON cannot say: {error}") from error
-    if _may_be_deep(body) and _is_deeper(orjson.loads(body), DEEPEST):
+    if is_deeper(body, DEEPEST):
         raise InvalidInput(f"{event.type_name()} of {event.subject} is nested more than {DEEPEST} levels deep")
     return Message((event.routing_key, *event.copy_to), headers, body)
 
@@ -135,26 +136,9 @@ def _data(kind: str, body: bytes) -> dict[str, Any]:
         raise UndecodableMessage(f"{kind}: {error}") from error
     if not isinstance(data, dict):
         raise UndecodableMessage(f"{kind}: the data is no JSON object")
-    if _may_be_deep(body) and _is_deeper(data, DEEPEST):
+    if is_deeper(body, DEEPEST):
         raise UndecodableMessage(f"{kind}: the data is nested more than {DEEPEST} levels deep")
     return data
-
-
-def _may_be_deep(body: bytes) -> bool:
-    return body.count(b"[") + body.count(b"{") > DEEPEST
-
-
-def _is_deeper(data: Any, levels: int) -> bool:
-    layer = [data]
-    for _ in range(levels):
-        layer = [part for one in layer for part in _parts(one) if isinstance(part, dict | list)]
-        if not layer:
-            return False
-    return True
-
-
-def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
 
 
 def _envelope(headers: Mapping[str, Any]) -> dict[str, Any]:

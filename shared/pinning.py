@@ -19,6 +19,7 @@ from voxloom.models import BenchmarkRequest, ExecutionRequest, Parameter, Sample
 from voxloom.parameters import check_parameters, warnings
 
 LONGEST_TOKEN = 200
+_Request = ExecutionRequest | TrainingRequest | BenchmarkRequest
 _NAMED = 20
 """Ids that an error message names; its details have all."""
 
@@ -64,17 +65,10 @@ async def work_of(inventory: Inventory, request: ExecutionRequest, *, strict: bo
     if strict and devices.passed_over:
         raise _unsupported_device(chosen.entry, request.execution_device_override or "")
     return Work(
-        algorithm=chosen.algorithm,
+        **_common(chosen, request, args, devices),
         input_dataset_ids=request.input_dataset_ids,
-        parameters=request.additional_parameters,
-        args=args.values,
-        warnings=args.warnings,
-        threads=chosen.entry.about.threads,
-        wall_time=chosen.entry.about.wall_time,
-        devices=devices.classes,
         device_override=request.execution_device_override,
         device_warning=devices.warning,
-        checkpoint_id=request.checkpoint_id,
         session_token=request.session_token or new_id(),
         priority=request.priority,
     )
@@ -94,18 +88,11 @@ async def training_of(inventory: Inventory, request: TrainingRequest) -> Work:
     args = _checked(chosen.entry, chosen.entry.about.training_parameters, request.additional_parameters)
     devices = choose_devices(chosen.entry, None, fall_back=inventory.cpu_fallback)
     return Work(
+        **_common(chosen, request, args, devices),
         task="training",
-        algorithm=chosen.algorithm,
         input_dataset_ids=[],
         sample_ids=request.training_data,
         tags=request.tags,
-        parameters=request.additional_parameters,
-        args=args.values,
-        warnings=args.warnings,
-        threads=chosen.entry.about.threads,
-        wall_time=chosen.entry.about.wall_time,
-        devices=devices.classes,
-        checkpoint_id=request.checkpoint_id,
         session_token=new_id(),
         priority=request.priority,
     )
@@ -117,18 +104,11 @@ async def benchmark_of(inventory: Inventory, request: BenchmarkRequest) -> Work:
     args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
     devices = choose_devices(chosen.entry, request.execution_device_override, fall_back=inventory.cpu_fallback)
     return Work(
+        **_common(chosen, request, args, devices),
         task="benchmark",
-        algorithm=chosen.algorithm,
         input_dataset_ids=[],
-        parameters=request.additional_parameters,
-        args=args.values,
-        warnings=args.warnings,
-        threads=chosen.entry.about.threads,
-        wall_time=chosen.entry.about.wall_time,
-        devices=devices.classes,
         device_override=request.execution_device_override,
         device_warning=devices.warning,
-        checkpoint_id=request.checkpoint_id,
         session_token=new_id(),
     )
 
@@ -148,7 +128,7 @@ class _Chosen(NamedTuple):
     algorithm: AlgorithmPin
 
 
-async def _chosen(inventory: Inventory, request: ExecutionRequest | TrainingRequest | BenchmarkRequest) -> _Chosen:
+async def _chosen(inventory: Inventory, request: _Request) -> _Chosen:
     entry = await inventory.algorithm(request.algorithm_id)
     algorithm = pin(entry, request.algorithm_minor_version)
     if request.checkpoint_id is not None:
@@ -156,6 +136,20 @@ async def _chosen(inventory: Inventory, request: ExecutionRequest | TrainingRequ
         if checkpoint.algorithm_id != entry.algorithm_id:
             raise _of_another(checkpoint, entry)
     return _Chosen(entry, algorithm)
+
+
+def _common(chosen: _Chosen, request: _Request, args: _Args, devices: Devices) -> dict[str, Any]:
+    """What the work of every task says."""
+    return {
+        "algorithm": chosen.algorithm,
+        "parameters": request.additional_parameters,
+        "args": args.values,
+        "warnings": args.warnings,
+        "threads": chosen.entry.about.threads,
+        "wall_time": chosen.entry.about.wall_time,
+        "devices": devices.classes,
+        "checkpoint_id": request.checkpoint_id,
+    }
 
 
 def _of_another(checkpoint: Checkpoint, entry: AlgorithmEntry) -> NotFound:

@@ -13,6 +13,7 @@ from services.gateway.http.bodies import read_whole
 from shared.bodies import check_body
 from shared.validation import refused
 from voxloom.errors import InvalidInput
+from voxloom.jsontext import brackets, is_deeper, without_escapes, without_strings
 from voxloom.nearest import hint
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,8 +24,6 @@ MOST_VALUES = 250_000
 """Values in a body. Each is an object in memory, and work for the loop; large data belongs into files."""
 _JSON = "application/json"
 _NAMED = 5
-_ALL_SQUARE = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 async def read_json(request: web.Request, model: type[M]) -> M:
@@ -57,42 +56,20 @@ def parse_json(raw: bytes) -> Any:
         data = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise _not_json(str(error)) from None
-    if _brackets(raw) > DEEPEST and _is_deeper(raw, DEEPEST):
+    if is_deeper(raw, DEEPEST):
         raise _not_json(f"it is nested more than {DEEPEST} levels deep")
     return data
 
 
-def _brackets(text: bytes) -> int:
-    return text.count(b"[") + text.count(b"{")
-
-
 def _most_values(text: bytes) -> int:
     """JSON without strings has no more values than this; with strings, their commas and brackets are counted, too."""
-    return 1 + text.count(b",") + _brackets(text)
+    return 1 + text.count(b",") + brackets(text)
 
 
 def _has_too_many_values(raw: bytes) -> bool:
-    plain = _without_escapes(raw)
+    plain = without_escapes(raw)
     # Few values cannot have so many quotes, and splitting at so many would take long.
-    return plain.count(b'"') > 4 * MOST_VALUES or _most_values(_without_strings(plain)) > MOST_VALUES
-
-
-def _is_deeper(raw: bytes, levels: int) -> bool:
-    """Whether the brackets of good JSON are nested deeper: every round takes the innermost away."""
-    brackets = _without_strings(_without_escapes(raw)).translate(_ALL_SQUARE, _NO_BRACKETS)
-    for _ in range(levels):
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
-
-
-def _without_escapes(raw: bytes) -> bytes:
-    return raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
-
-
-def _without_strings(plain: bytes) -> bytes:
-    return b"".join(plain.split(b'"')[::2])
+    return plain.count(b'"') > 4 * MOST_VALUES or _most_values(without_strings(plain)) > MOST_VALUES
 
 
 def read_query(request: web.Request, model: type[M]) -> M:

@@ -82,9 +82,7 @@ async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> 
 
 async def _requested(caller: Caller, wish: Wish) -> ExecutionRequested:
     work = await wish.work()
-    event = of_task(ExecutionRequested, work.task)(subject=new_id(), project=caller.project, work=work)
-    check_first(event)  # before a key is taken for it
-    return event
+    return of_task(ExecutionRequested, work.task)(subject=new_id(), project=caller.project, work=work)
 
 
 class _AskOnce(Once[ExecutionRequested]):
@@ -96,7 +94,9 @@ class _AskOnce(Once[ExecutionRequested]):
         self._view = view
 
     async def make(self) -> ExecutionRequested:
-        return await _requested(self._caller, self._wish)
+        event = await _requested(self._caller, self._wish)
+        check_first(event)  # before a key is taken for it
+        return event
 
     async def holds(self, event: ExecutionRequested) -> bool:
         """Not that of a run whose record was deleted a while ago: said again, it would run under a spent id."""
