@@ -249,8 +249,8 @@ async def test_a_scheduler_that_no_recorder_admits_says_so_without_a_traceback(
     # When one comes, then it works, and nothing was an error
     await world.recorder()
     monkeypatch.setattr(scheduler_module, "ADMISSION_SECS", 5.0)  # The question before may have been too early.
-    (await world.running("a")).end()
-    await world.ends("a")
+    (await world.running(A)).end()
+    await world.ends(A)
     assert alarming(caplog) == []
 
 

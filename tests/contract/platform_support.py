@@ -14,6 +14,7 @@ from shared.bus.local import LocalBus
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform, Service
 from tests.given import Given
+from voxloom.ids import is_id
 
 DEADLINE = 60.0
 
@@ -35,6 +36,11 @@ class Heard:
 
     def of(self, *kinds: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kinds)]
+
+    def unnamed(self) -> set[str]:
+        """Runs whose ids are no UUIDs, which no gateway accepts."""
+        runs = {event.subject for event in self.events if event.type_name().split(".")[1] in ("execution", "training")}
+        return {run for run in runs if not is_id(run)}
 
     async def first(self, *kinds: type[E], subject: str) -> E:
         """The first event of these kinds about `subject`, also if it is yet to come."""
@@ -60,6 +66,7 @@ async def open_platform(folder: Path, **settings: Any) -> AsyncIterator[tuple[Pl
         following = await bus.follow(heard.note)
         yield Platform(bus=bus, store=store, settings=Given(data=folder, **settings)), heard
         await following.close()
+        assert not heard.unnamed(), "a service may pass these over, now or then: see tests/named.py"
     finally:
         await bus.close()
         await store.close()
