@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from voxloom.unpack import Algorithm
 SECS = 30.0
 MEMORY = 4 << 30
 """Bytes of address space, of which what it has imported reserves the most."""
+_BY_THE_KERNEL = {-signal.SIGXCPU, -signal.SIGKILL}
+"""How a process ends that has used its processor time up."""
 
 
 class Described(NamedTuple):
@@ -49,7 +52,8 @@ async def _left(passed: float) -> float:
 
 
 def _unreadable(tried: limited_process.Tried) -> InvalidInput:
-    why = f"needs more memory than {MEMORY} bytes" if tried.ended else f"takes longer than {SECS:g} s"
+    late = not tried.ended or tried.returncode in _BY_THE_KERNEL
+    why = f"takes longer than {SECS:g} s" if late else f"needs more memory than {MEMORY} bytes"
     return InvalidInput(
         f"The pyproject.toml cannot be used: to read it {why}; make it smaller and simpler.",
         code="invalid_pyproject",
