@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.figures import Figure, percentile
 from messages.base import Event
-from messages.executions import ExecutionStarted
+from messages.runs import RunStarted
 from messages.wire import encode
 from shared.bus import topology
 from shared.bus.base import Queue
@@ -29,7 +29,7 @@ PUBLISHERS = 200
 
 def event(number: int) -> Event:
     """A lifecycle event of ordinary size; three queues of the system want it, or would."""
-    return ExecutionStarted(
+    return RunStarted(
         subject=f"{number}", epoch=1, worker_id="bench", incarnation="i", device="cpu", device_class="cpu"
     )
 

@@ -122,7 +122,7 @@ async def _per_run(system: Apart, count: int = 200) -> list[Figure]:
     heard: Counter[str] = Counter()
 
     async def take(events: Any) -> None:
-        heard.update(event.type_name() for _, event in events if event.entity == "execution")
+        heard.update(event.type_name for _, event in events if event.entity == "execution")
 
     bus = RabbitBus(system.bus_url)
     await bus.open()

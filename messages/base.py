@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -13,8 +13,8 @@ from voxloom.models import utc_now
 
 DEFAULT_PROJECT = "default"
 
-ENVELOPE = ("id", "source", "subject", "time", "project", "attempt", "traceparent")
-"""The fields that travel as CloudEvents attributes; all others are the event's data."""
+ENVELOPE = ("id", "source", "subject", "time", "project", "attempt", "traceparent", "task")
+"""The fields that travel as CloudEvents attributes (`task` as a part of `type`); all others are the event's data."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -39,17 +39,35 @@ Said = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 """When an event was said. It has a zone: without one nobody could compare it."""
 
 
+class Kind(NamedTuple):
+    """A class of events, and what such an event is about."""
+
+    entity: str
+    event: type[Event]
+
+    @property
+    def name(self) -> str:
+        """`execution.started`: the first two words of the routing key."""
+        return f"{self.entity}.{self.event.verb}"
+
+    @property
+    def type_name(self) -> str:
+        """The CloudEvents `type`: `voxloom.execution.started.v1`."""
+        return f"voxloom.{self.entity}.{self.event.verb}.v{self.event.version}"
+
+
 class Event(BaseModel):
     """Something that has happened (or was asked for), said once and never changed.
 
-    Subclasses state `entity`, `verb` (the past tense, words joined by a dash) and `version`; a breaking change is
+    Subclasses state `entities`, `verb` (the past tense, words joined by a dash) and `version`; a breaking change is
     a new class beside the old one. `subject` is the id of what the event is about: a run, a file, a deploy, a
     worker's incarnation, a scheduler's instance.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
-    entity: ClassVar[str]
+    entities: ClassVar[tuple[str, ...]]
+    """What it can be about: a file, a worker; with some, several kinds of run."""
     verb: ClassVar[str]
     version: ClassVar[int] = 1
     transient: ClassVar[bool] = False
@@ -64,14 +82,26 @@ class Event(BaseModel):
     traceparent: Visible | None = None
 
     @classmethod
-    def kind(cls) -> str:
-        """`execution.started`: the first two words of the routing key."""
-        return f"{cls.entity}.{cls.verb}"
+    def kinds(cls) -> tuple[Kind, ...]:
+        return tuple(Kind(entity, cls) for entity in cls.entities)
 
     @classmethod
-    def type_name(cls) -> str:
+    def told_by(cls, entity: str) -> dict[str, Any]:
+        """The fields that follow from what it is about."""
+        return {}
+
+    @property
+    def entity(self) -> str:
+        return self.entities[0]
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.entity, type(self))
+
+    @property
+    def type_name(self) -> str:
         """The CloudEvents `type`: `voxloom.execution.started.v1`."""
-        return f"voxloom.{cls.entity}.{cls.verb}.v{cls.version}"
+        return self.kind.type_name
 
     @property
     def routing_key(self) -> str:

@@ -8,5 +8,5 @@ from messages.base import Event
 class CheckpointDeleted(Event):
     """Nothing can use it any more."""
 
-    entity = "checkpoint"
+    entities = ("checkpoint",)
     verb = "deleted"

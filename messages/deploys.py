@@ -12,7 +12,7 @@ class DeployRequested(Event):
     `merge`: a minor version that has the same content already, also an older one, is left as it is.
     """
 
-    entity = "deploy"
+    entities = ("deploy",)
     verb = "requested"
     source_key: str
     path: str
@@ -23,14 +23,14 @@ class DeployRequested(Event):
 class DeployStarted(Event):
     """The deployer looks into the zip; said again when it is tried again."""
 
-    entity = "deploy"
+    entities = ("deploy",)
     verb = "started"
 
 
 class DeployCompleted(Event):
     """`changed` is false where module and assets equalled the latest minor version already stored."""
 
-    entity = "deploy"
+    entities = ("deploy",)
     verb = "completed"
     algorithm_id: str
     algorithm_name: str
@@ -43,7 +43,7 @@ class DeployCompleted(Event):
 class DeployFailed(Event):
     """The algorithm cannot be used; nothing of it is kept."""
 
-    entity = "deploy"
+    entities = ("deploy",)
     verb = "failed"
     error: RunError
     log: str = ""
@@ -52,7 +52,7 @@ class DeployFailed(Event):
 class AlgorithmDeleteRequested(Event):
     """Without `minor`: the algorithm whole. `regardless`: an operator's word, which `removable` does not bind."""
 
-    entity = "algorithm"
+    entities = ("algorithm",)
     verb = "delete-requested"
     minor: str | None = None
     regardless: bool = False
@@ -61,7 +61,7 @@ class AlgorithmDeleteRequested(Event):
 class AlgorithmDeleted(Event):
     """Answers one delete request (`request_id` is that event's id)."""
 
-    entity = "algorithm"
+    entities = ("algorithm",)
     verb = "deleted"
     request_id: str
     minor: str | None = None
@@ -70,7 +70,7 @@ class AlgorithmDeleted(Event):
 class AlgorithmDeleteRefused(Event):
     """Answers one delete request (`request_id` is that event's id)."""
 
-    entity = "algorithm"
+    entities = ("algorithm",)
     verb = "delete-refused"
     request_id: str
     error: RunError

@@ -24,7 +24,7 @@ FileName = Annotated[str, AfterValidator(_checked_name)]
 
 
 class _FileEvent(Event):
-    entity = "file"
+    entities = ("file",)
     subject: FileName
 
 

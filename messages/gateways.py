@@ -9,7 +9,7 @@ class GatewayStarted(Event):
     """A gateway is there. Once it hears this itself on the stream, its view has caught up with all that was said
     before."""
 
-    entity = "gateway"
+    entities = ("gateway",)
     verb = "started"
 
 
@@ -17,5 +17,5 @@ class GatewayFoundLoss(Event):
     """The broker has lost what it kept. Before this, the gateway has asked again for every run and deploy that it knew
     to be asked for and not ended; whoever decides shall begin anew from the records."""
 
-    entity = "gateway"
+    entities = ("gateway",)
     verb = "found-loss"

@@ -1,32 +1,242 @@
-"""The events of a run, whatever its task: which class says it of an execution, a training, a benchmark."""
+"""Events of runs: executions, trainings and benchmarks. The subject is the run's id; `attempt` numbers the try from 1.
+
+What a run does (its task) is the first word of its events' routing keys and types: `training.started`.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from messages import benchmarks, trainings
-from messages.base import Event
-from messages.executions import Task
-
-RUN_ENTITIES: tuple[Task, ...] = get_args(Task)
-"""What an event can be about that is about a run."""
-
-_E = TypeVar("_E", bound=Event)
-
-_NAMED = {
-    (cls.__bases__[0], cls.entity): cls
-    for module in (trainings, benchmarks)
-    for cls in vars(module).values()
-    if isinstance(cls, type) and issubclass(cls, Event) and cls.__module__ == module.__name__
-}
+from messages.base import Epoch, Event, Name, Subject, worker_inbox
+from voxloom.models import Moment, RunError, Value
 
 
-def of_task(kind: type[_E], task: str) -> type[_E]:
-    """The event of that kind of an execution, as it is said of a run with that task: `TrainingStarted` for
-    `ExecutionStarted`."""
-    found: type[_E] = _NAMED.get((kind, task), kind)  # type: ignore[assignment]  # its bases say so
-    return found
+class AlgorithmPin(Value):
+    """Exactly which code and data a run uses. `module` and `assets` are content hashes (see shared/algorithms.py)."""
+
+    algorithm_id: str
+    name: str
+    major: str
+    minor: str
+    module: str
+    assets: str
 
 
-def is_of_run(event: Event) -> bool:
-    return event.entity in RUN_ENTITIES
+Task = Literal["execution", "training", "benchmark"]
+"""What a run does: an execution on files, a training on samples, or the algorithm's own benchmark."""
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+class Work(Value):
+    """All that a worker needs to know to do a run; the same for every attempt."""
+
+    task: Task = "execution"
+    algorithm: AlgorithmPin
+    input_dataset_ids: list[str]
+    parameters: dict[str, Any]
+    """As the client sent them: the record shows these."""
+    args: dict[str, Any]
+    """With the declared defaults filled in: the author's code gets these."""
+    devices: list[str]
+    """Device classes that will do, the wanted one first."""
+    device_override: str | None = None
+    device_warning: str | None = None
+    """Why the wanted device could not be asked for; goes into the run's log."""
+    checkpoint_id: str | None = None
+    warnings: list[str] = []
+    """What is odd in what the client sent, but no error; goes into the run's log, too."""
+    threads: int | None = None
+    """How many the algorithm wants, 0: one for each core; None: the worker's share for one run."""
+    session_token: str
+    priority: int = 0
+    sample_ids: list[str] = []
+    """What a training learns from."""
+    tags: list[str] = []
+    """Of a training, and of the checkpoints that it saves."""
+    wall_time: float | None = None
+    """Seconds that an attempt may take, as the algorithm has it; a worker may allow less."""
+
+
+class Result(Value):
+    """What one attempt came to."""
+
+    outputs: list[str] = []
+    progress: float = 0.0
+    device: str | None = None
+    """The resolved device: `cpu`, `cuda`, `mps`."""
+    card: str | None = None
+    """Which of the worker's cards, where it has some: `cuda:1`."""
+    log: str = ""
+    """The log's text where it is short; else its head and tail, and the whole lies under `log_key`."""
+    log_key: str | None = None
+    """Where the whole log lies in `execution-store`."""
+    staged: int = 0
+    """How many files the attempt has posted."""
+    run_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    began: Moment | None = None
+    """When the author's code began, of a run that was over before `started` was said: then it is not said any more."""
+    error: RunError | None = None
+    state: dict[str, Any] = {}
+    """The newest that the author's code has said of itself with `set_state`."""
+    data: dict[str, Any] = {}
+    """What a benchmark has found."""
+
+
+class RunEvent(Event):
+    """Something of a run."""
+
+    entities: ClassVar[tuple[str, ...]] = TASKS
+    task: Task = "execution"
+    """What the run does."""
+
+    @property
+    def entity(self) -> str:
+        return self.task
+
+    @classmethod
+    def told_by(cls, entity: str) -> dict[str, Any]:
+        return {"task": entity}
+
+
+class RunRequested(RunEvent):
+    """A client wants a run; everything that it uses is pinned."""
+
+    verb = "requested"
+    work: Work
+
+
+class RunStopRequested(RunEvent):
+    """A client wants a run to end early. Whether it does is for the scheduler to say."""
+
+    verb = "stop-requested"
+
+
+class RunAssigned(RunEvent):
+    """A decision: this worker shall do this attempt. Carries all the worker needs."""
+
+    verb = "assigned"
+    epoch: Epoch
+    worker_id: Name
+    incarnation: Subject
+    device_class: Name
+    work: Work
+    lost: int = 0
+    """How many earlier attempts were lost with their workers."""
+
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.incarnation),)
+
+
+class RunRequeued(RunEvent):
+    """A decision: this attempt is over without an end of the run, which waits for a worker again."""
+
+    verb = "requeued"
+    epoch: Epoch
+    incarnation: Subject
+    """Whose attempt it was."""
+    lost: int
+    """How many attempts were lost with their workers so far, this one included."""
+    reason: str
+
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.incarnation),)
+
+
+class RunStopPassed(RunEvent):
+    """The scheduler hands a stop down to the worker that has the run, behind its assignment."""
+
+    verb = "stop-passed"
+    epoch: Epoch
+    incarnation: Subject
+
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.incarnation),)
+
+
+class RunStarted(RunEvent):
+    """The author's code begins."""
+
+    verb = "started"
+    epoch: Epoch
+    """Of the assignment."""
+    worker_id: Name
+    incarnation: Subject
+    device_class: Name
+    device: str
+    card: str | None = None
+    lost: int = 0
+
+
+class RunProgressed(RunEvent):
+    """How far a run is; only the newest counts."""
+
+    verb = "progressed"
+    transient = True
+    progress: float
+
+
+class RunStateSet(RunEvent):
+    """What the author's code says of itself; only the newest counts."""
+
+    verb = "state-set"
+    transient = True
+    state: dict[str, Any]
+
+
+class RunLogged(RunEvent):
+    """Lines of a run's log. `offset` is how many characters of this attempt's log came before."""
+
+    verb = "logged"
+    transient = True
+    offset: int
+    text: str
+
+
+class RunFinished(RunEvent):
+    """A worker's report to the scheduler: this attempt is over, and its process has ended or is idle."""
+
+    verb = "finished"
+    incarnation: Subject
+    outcome: Literal["completed", "failed", "stopped", "released"]
+    """`released`: the worker gives the run back, since it drains, or since the run waits there in vain for a slot; it
+    counts as no loss."""
+    result: Result
+
+
+class _Ended(RunEvent):
+    """A decision: the run is over. Said once a run, for the attempt that counts."""
+
+    epoch: Epoch
+    incarnation: Subject | None = None
+    worker_id: Name | None = None
+    submitted: Moment | None = None
+    result: Result
+
+    @property
+    def copy_to(self) -> tuple[str, ...]:
+        return (worker_inbox(self.incarnation),) if self.incarnation else ()
+
+
+class RunCompleted(_Ended):
+    """A decision: the run is over, and its outputs are there. Said once a run, for the attempt that counts."""
+
+    verb = "completed"
+
+
+class RunFailed(_Ended):
+    """A decision: the run is over without outputs, and `result.error` says why."""
+
+    verb = "failed"
+
+
+class RunStopped(_Ended):
+    """A decision: the run is over because it was asked to stop; nothing of it is executing any more."""
+
+    verb = "stopped"
+
+
+RunEnded = RunCompleted | RunFailed | RunStopped

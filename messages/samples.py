@@ -8,7 +8,7 @@ from messages.base import Event
 class SampleCreated(Event):
     """It can be trained on; its files do not expire."""
 
-    entity = "sample"
+    entities = ("sample",)
     verb = "created"
     tags: list[str]
     file_count: int
@@ -17,5 +17,5 @@ class SampleCreated(Event):
 class SampleDeleted(Event):
     """It is gone; its files live as long as other files, unless other samples refer to them."""
 
-    entity = "sample"
+    entities = ("sample",)
     verb = "deleted"

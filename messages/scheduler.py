@@ -9,21 +9,21 @@ from messages.base import Epoch, Event, Name
 class SchedulerWaiting(Event):
     """Says a scheduler to its own queue until it is served: who gets this is the active one."""
 
-    entity = "scheduler"
+    entities = ("scheduler",)
     verb = "waiting"
 
 
 class SchedulerStarted(Event):
     """I am the active one and ask to be admitted."""
 
-    entity = "scheduler"
+    entities = ("scheduler",)
     verb = "started"
 
 
 class SchedulerAdmitted(Event):
     """The recorder's answer: all that was said before is in the snapshot; decide under this epoch."""
 
-    entity = "scheduler"
+    entities = ("scheduler",)
     verb = "admitted"
     epoch: Epoch
     snapshot_key: Name
@@ -33,7 +33,7 @@ class SchedulerAdmitted(Event):
 class SchedulerProbed(Event):
     """The scheduler's own heartbeat, which it must hear back before it judges a silent worker."""
 
-    entity = "scheduler"
+    entities = ("scheduler",)
     verb = "probed"
     transient = True
     number: int

@@ -8,7 +8,7 @@ from messages.base import Event
 class ServiceHeartbeat(Event):
     """I am there. Said at a start, now and then, and to whoever is heard for the first time."""
 
-    entity = "service"
+    entities = ("service",)
     verb = "heartbeat"
     transient = True
     services: list[str]

@@ -1,74 +1,11 @@
-"""Events of trainings. The subject is the training's id; what they share with executions is as there."""
+"""Events that trainings have beside those of every run: their checkpoints. The subject is the training's id."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from messages.base import Event
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionFinished,
-    ExecutionLogged,
-    ExecutionProgressed,
-    ExecutionRequested,
-    ExecutionRequeued,
-    ExecutionStarted,
-    ExecutionStateSet,
-    ExecutionStopPassed,
-    ExecutionStopped,
-    ExecutionStopRequested,
-)
+from messages.runs import RunEvent, Task
 from voxloom.models import Moment, Value
-
-
-class TrainingRequested(ExecutionRequested):
-    entity = "training"
-
-
-class TrainingStopRequested(ExecutionStopRequested):
-    entity = "training"
-
-
-class TrainingAssigned(ExecutionAssigned):
-    entity = "training"
-
-
-class TrainingRequeued(ExecutionRequeued):
-    entity = "training"
-
-
-class TrainingStopPassed(ExecutionStopPassed):
-    entity = "training"
-
-
-class TrainingStarted(ExecutionStarted):
-    entity = "training"
-
-
-class TrainingProgressed(ExecutionProgressed):
-    entity = "training"
-
-
-class TrainingLogged(ExecutionLogged):
-    entity = "training"
-
-
-class TrainingFinished(ExecutionFinished):
-    entity = "training"
-
-
-class TrainingCompleted(ExecutionCompleted):
-    entity = "training"
-
-
-class TrainingFailed(ExecutionFailed):
-    entity = "training"
-
-
-class TrainingStopped(ExecutionStopped):
-    entity = "training"
 
 
 class Checkpoint(Value):
@@ -98,21 +35,20 @@ class Checkpoint(Value):
         return self.model_dump_json().encode()
 
 
-class TrainingCheckpointSaved(Event):
+class _OfTraining(RunEvent):
+    entities = ("training",)
+    task: Task = "training"
+
+
+class TrainingCheckpointSaved(_OfTraining):
     """The author's code has saved a checkpoint, which is in the store now. Of all attempts, all count."""
 
-    entity = "training"
     verb = "checkpoint-saved"
     checkpoint: Checkpoint
 
 
-class TrainingCheckpointDropped(Event):
+class TrainingCheckpointDropped(_OfTraining):
     """The author's code has taken back a checkpoint that it had saved."""
 
-    entity = "training"
     verb = "checkpoint-dropped"
     checkpoint_id: str
-
-
-class TrainingStateSet(ExecutionStateSet):
-    entity = "training"

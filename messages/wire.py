@@ -9,20 +9,20 @@ import orjson
 from pydantic import ValidationError
 
 from messages import (
-    benchmarks,
     checkpoints,
     deploys,
-    executions,
     files,
     gateways,
+    records,
+    runs,
     samples,
     scheduler,
     services,
     trainings,
     workers,
 )
-from messages.base import ENVELOPE, Event
-from messages.runs import is_of_run
+from messages.base import ENVELOPE, Event, Kind
+from messages.runs import RunEvent
 from voxloom.errors import InvalidInput
 from voxloom.ids import is_id
 from voxloom.jsontext import is_deeper
@@ -53,22 +53,22 @@ class UnknownVersion(UndecodableMessage):
     """An event of ours in a version newer than this program knows."""
 
 
-def _classes(*modules: Any) -> Iterable[type[Event]]:
+def _kinds(*modules: Any) -> Iterable[Kind]:
     for module in modules:
         for thing in vars(module).values():
             if isinstance(thing, type) and issubclass(thing, Event) and hasattr(thing, "verb"):
-                yield thing
+                yield from thing.kinds()
 
 
-EVENTS: Mapping[str, type[Event]] = {
-    cls.type_name(): cls
-    for cls in _classes(
+EVENTS: Mapping[str, Kind] = {
+    kind.type_name: kind
+    for kind in _kinds(
         files,
         samples,
         deploys,
-        executions,
+        runs,
+        records,
         trainings,
-        benchmarks,
         checkpoints,
         workers,
         scheduler,
@@ -76,9 +76,9 @@ EVENTS: Mapping[str, type[Event]] = {
         gateways,
     )
 }
-"""Every event class by its CloudEvents type."""
+"""Every kind of event by its CloudEvents type."""
 
-_KINDS = {cls.kind() for cls in EVENTS.values()}
+_NAMES = {kind.name for kind in EVENTS.values()}
 
 
 def encode(event: Event) -> Message:
@@ -87,7 +87,7 @@ def encode(event: Event) -> Message:
         f"{PREFIX}specversion": "1.0",
         f"{PREFIX}id": event.id,
         f"{PREFIX}source": event.source,
-        f"{PREFIX}type": event.type_name(),
+        f"{PREFIX}type": event.type_name,
         f"{PREFIX}subject": event.subject,
         f"{PREFIX}time": format_time(event.time),
         f"{PREFIX}project": event.project,
@@ -98,9 +98,9 @@ def encode(event: Event) -> Message:
     try:
         body = event.__pydantic_serializer__.to_json(event, exclude=_ENVELOPE)
     except ValueError as error:  # nested too deep, or text that is none
-        raise InvalidInput(f"{event.type_name()} of {event.subject} has what JSON cannot say: {error}") from error
+        raise InvalidInput(f"{event.type_name} of {event.subject} has what JSON cannot say: {error}") from error
     if is_deeper(body, DEEPEST):
-        raise InvalidInput(f"{event.type_name()} of {event.subject} is nested more than {DEEPEST} levels deep")
+        raise InvalidInput(f"{event.type_name} of {event.subject} is nested more than {DEEPEST} levels deep")
     return Message((event.routing_key, *event.copy_to), headers, body)
 
 
@@ -112,32 +112,33 @@ def decode(headers: Mapping[str, Any], body: bytes, keys: Collection[str] = ()) 
         UnknownVersion: an event of ours, in a version that this program is too old for.
         UndecodableMessage: anything else that is no event of ours.
     """
-    kind = str(headers.get(f"{PREFIX}type", ""))
-    cls = EVENTS.get(kind)
-    if cls is None:
-        raise _unknown(kind)
+    name = str(headers.get(f"{PREFIX}type", ""))
+    kind = EVENTS.get(name)
+    if kind is None:
+        raise _unknown(name)
+    told = kind.event.told_by(kind.entity)
     try:
-        event = cls.model_validate({**_data(kind, body), **_envelope(headers)})
+        event = kind.event.model_validate({**_data(name, body), **_envelope(headers), **told})
     except ValidationError as error:
-        raise UndecodableMessage(f"{kind}: {_told(error)}") from error
-    if is_of_run(event) and not is_id(event.subject):
-        raise UndecodableMessage(f"{kind}: the subject {event.subject!r} is no UUID, as the id of a run must be")
+        raise UndecodableMessage(f"{name}: {_told(error)}") from error
+    if isinstance(event, RunEvent) and not is_id(event.subject):
+        raise UndecodableMessage(f"{name}: the subject {event.subject!r} is no UUID, as the id of a run must be")
     if strange := set(keys).difference((event.routing_key, event.plain_key, *event.copy_to)):
         raise UndecodableMessage(
-            f"{kind}: it came under {min(strange)[:300]!r}, and says {event.routing_key!r} of itself"
+            f"{name}: it came under {min(strange)[:300]!r}, and says {event.routing_key!r} of itself"
         )
     return event
 
 
-def _data(kind: str, body: bytes) -> dict[str, Any]:
+def _data(name: str, body: bytes) -> dict[str, Any]:
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise UndecodableMessage(f"{kind}: {error}") from error
+        raise UndecodableMessage(f"{name}: {error}") from error
     if not isinstance(data, dict):
-        raise UndecodableMessage(f"{kind}: the data is no JSON object")
+        raise UndecodableMessage(f"{name}: the data is no JSON object")
     if is_deeper(body, DEEPEST):
-        raise UndecodableMessage(f"{kind}: the data is nested more than {DEEPEST} levels deep")
+        raise UndecodableMessage(f"{name}: the data is nested more than {DEEPEST} levels deep")
     return data
 
 
@@ -152,8 +153,8 @@ def _told(error: ValidationError) -> str:
     return said[:_MOST_TOLD]
 
 
-def _unknown(kind: str) -> UndecodableMessage:
-    name, _, version = kind.removeprefix("voxloom.").rpartition(".")
-    if name in _KINDS and version.startswith("v") and version[1:].isdigit():
-        return UnknownVersion(f"{kind[:200]} is newer than this program; upgrade it, then replay the message")
-    return UndecodableMessage(f"no event of ours has the type {kind[:200]!r}")
+def _unknown(told: str) -> UndecodableMessage:
+    name, _, version = told.removeprefix("voxloom.").rpartition(".")
+    if name in _NAMES and version.startswith("v") and version[1:].isdigit():
+        return UnknownVersion(f"{told[:200]} is newer than this program; upgrade it, then replay the message")
+    return UndecodableMessage(f"no event of ours has the type {told[:200]!r}")

@@ -30,7 +30,7 @@ class Holding(Value):
 class WorkerStarted(Event):
     """A worker is there. Earlier incarnations of the same `worker_id` are over."""
 
-    entity = "worker"
+    entities = ("worker",)
     verb = "started"
     worker_id: Name
     lanes: list[Lane]
@@ -39,7 +39,7 @@ class WorkerStarted(Event):
 class WorkerHeartbeat(Event):
     """I live, and this is what I have: what it lists is under lease, and what it misses is not."""
 
-    entity = "worker"
+    entities = ("worker",)
     verb = "heartbeat"
     transient = True
     worker_id: Name
@@ -55,7 +55,7 @@ class WorkerHeartbeat(Event):
 class WorkerDraining(Event):
     """Gives back what has not begun and takes nothing new."""
 
-    entity = "worker"
+    entities = ("worker",)
     verb = "draining"
     worker_id: Name
 
@@ -63,7 +63,7 @@ class WorkerDraining(Event):
 class WorkerStopped(Event):
     """Gone in good order; it holds nothing any more."""
 
-    entity = "worker"
+    entities = ("worker",)
     verb = "stopped"
     worker_id: Name
 
@@ -72,7 +72,7 @@ class WorkerFenced(Event):
     """A decision: this incarnation holds nothing any more, and what it still says is ignored. Where it lives, it kills
     what it has; one that was only `silent` begins anew, one that was `replaced` leaves its `worker_id` to the other."""
 
-    entity = "worker"
+    entities = ("worker",)
     verb = "fenced"
     epoch: Epoch
     worker_id: Name

@@ -14,7 +14,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from messages.base import ENVELOPE, Event, worker_inbox
+from messages.base import ENVELOPE, Event, Kind, worker_inbox
 from messages.wire import CONTENT_TYPE, EVENTS, PREFIX
 from services.docstrings import field_docs
 from shared.bus.base import Queue
@@ -44,8 +44,8 @@ def asyncapi(
     typer.echo(json.dumps(document(), indent=indent or None, ensure_ascii=False))
 
 
-def document(events: Mapping[str, type[Event]] = EVENTS, queues: Sequence[Queue] = ALL) -> dict[str, Any]:
-    kinds = {cls.kind(): cls for cls in events.values()}
+def document(events: Mapping[str, Kind] = EVENTS, queues: Sequence[Queue] = ALL) -> dict[str, Any]:
+    kinds = {kind.name: kind for kind in events.values()}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -56,11 +56,11 @@ def document(events: Mapping[str, type[Event]] = EVENTS, queues: Sequence[Queue]
         },
         "defaultContentType": CONTENT_TYPE,
         "servers": {"broker": _server()},
-        "channels": {**{kind: _channel(cls, events) for kind, cls in kinds.items()}, _INBOX: _inbox(events)},
+        "channels": {**{name: _channel(kind, events) for name, kind in kinds.items()}, _INBOX: _inbox(events)},
         "operations": {**_said(kinds.values()), **_heard(kinds, queues), **_heard_by_workers(events)},
         "components": {
-            "messages": {name: _message(name, cls) for name, cls in events.items()},
-            "schemas": _schemas(events.values()),
+            "messages": {name: _message(name, kind) for name, kind in events.items()},
+            "schemas": _schemas({kind.event for kind in events.values()}),
         },
     }
 
@@ -73,21 +73,20 @@ def _server() -> dict[str, Any]:
 # --- channels ---------------------------------------------------------------------------------------------
 
 
-def _channel(cls: type[Event], events: Mapping[str, type[Event]]) -> dict[str, Any]:
-    kind = cls.kind()
+def _channel(kind: Kind, events: Mapping[str, Kind]) -> dict[str, Any]:
     return {
-        "address": f"{kind}.{{project}}.{{id}}",
-        "description": f"Bind with `{kind}.#` to hear of all, with `{kind}.*.<id>` to hear of one.",
-        "messages": {name: _ref("messages", name) for name, one in events.items() if one.kind() == kind},
+        "address": f"{kind.name}.{{project}}.{{id}}",
+        "description": f"Bind with `{kind.name}.#` to hear of all, with `{kind.name}.*.<id>` to hear of one.",
+        "messages": {name: _ref("messages", name) for name, one in events.items() if one.name == kind.name},
         "parameters": {
             "project": _parameter("project", "The project that it belongs to."),
-            "id": _parameter("subject", f"What it is about: {_subject_of(cls)}."),
+            "id": _parameter("subject", f"What it is about: {_subject_of(kind)}."),
         },
-        "bindings": _exchange("live" if cls.transient else "events"),
+        "bindings": _exchange("live" if kind.event.transient else "events"),
     }
 
 
-def _subject_of(cls: type[Event]) -> str:
+def _subject_of(kind: Kind) -> str:
     subjects = {
         "execution": "the id of an execution",
         "training": "the id of a training",
@@ -99,15 +98,15 @@ def _subject_of(cls: type[Event]) -> str:
         "algorithm": "the id of an algorithm",
         "worker": "the incarnation of a worker",
     }
-    return subjects.get(cls.entity, f"one life of a {cls.entity}")
+    return subjects.get(kind.entity, f"one life of a {kind.entity}")
 
 
-def _inbox(events: Mapping[str, type[Event]]) -> dict[str, Any]:
+def _inbox(events: Mapping[str, Kind]) -> dict[str, Any]:
     where = {"description": "The incarnation of a worker."}
     return {
         "address": worker_inbox("{incarnation}"),
         "description": "Copies, under a second routing key, for the worker that they concern.",
-        "messages": {name: _ref("messages", name) for name, cls in events.items() if _is_copied(cls)},
+        "messages": {name: _ref("messages", name) for name, kind in events.items() if _is_copied(kind.event)},
         "parameters": {"incarnation": where},
         "bindings": _exchange("events"),
     }
@@ -129,15 +128,15 @@ def _exchange(name: str) -> dict[str, Any]:
 # --- operations -------------------------------------------------------------------------------------------
 
 
-def _said(classes: Iterable[type[Event]]) -> dict[str, Any]:
+def _said(kinds: Iterable[Kind]) -> dict[str, Any]:
     return {
-        f"send.{cls.kind()}": {
+        f"send.{kind.name}": {
             "action": "send",
-            "channel": _ref_channel(cls.kind()),
-            "summary": "News for whoever listens." if cls.transient else "Kept, and in the stream for a day.",
-            "bindings": {"amqp": _delivery(cls)},
+            "channel": _ref_channel(kind.name),
+            "summary": "News for whoever listens." if kind.event.transient else "Kept, and in the stream for a day.",
+            "bindings": {"amqp": _delivery(kind.event)},
         }
-        for cls in classes
+        for kind in kinds
     }
 
 
@@ -155,9 +154,9 @@ def _heard(kinds: Iterable[str], queues: Sequence[Queue]) -> dict[str, Any]:
     }
 
 
-def _heard_by_workers(events: Mapping[str, type[Event]]) -> dict[str, Any]:
+def _heard_by_workers(events: Mapping[str, Kind]) -> dict[str, Any]:
     operation = _receives("worker.<incarnation>", _INBOX)
-    return {f"receive.{_INBOX}": operation} if any(_is_copied(cls) for cls in events.values()) else {}
+    return {f"receive.{_INBOX}": operation} if any(_is_copied(kind.event) for kind in events.values()) else {}
 
 
 def _receives(queue: str, channel: str) -> dict[str, Any]:
@@ -180,12 +179,13 @@ def _ref_channel(name: str) -> dict[str, str]:
 # --- messages ---------------------------------------------------------------------------------------------
 
 
-def _message(name: str, cls: type[Event]) -> dict[str, Any]:
+def _message(name: str, kind: Kind) -> dict[str, Any]:
+    cls = kind.event
     message = {
         "name": name,
         "title": cls.__name__,
         "contentType": CONTENT_TYPE,
-        "headers": _headers(name, cls),
+        "headers": _headers(name, kind),
         "payload": _ref("schemas", cls.__name__),
     }
     told = _told_of(cls)
@@ -202,13 +202,13 @@ def _told_of(cls: type[Event]) -> str:
     return ""
 
 
-def _headers(name: str, cls: type[Event]) -> dict[str, Any]:
+def _headers(name: str, kind: Kind) -> dict[str, Any]:
     attributes: dict[str, dict[str, Any]] = {
         "specversion": {"type": "string", "const": "1.0"},
         "id": {"type": "string", "description": "Of this event; it comes again with the same one."},
         "source": {"type": "string"},
         "type": {"type": "string", "const": name},
-        "subject": {"type": "string", "description": f"What it is about: {_subject_of(cls)}."},
+        "subject": {"type": "string", "description": f"What it is about: {_subject_of(kind)}."},
         "time": {"type": "string", "format": "date-time"},
         "project": {"type": "string", "pattern": _PROJECT},
         "attempt": {"type": "integer", "minimum": 0, "description": "Which try of a run; 0 where there is none."},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from messages.executions import AlgorithmPin, Work
+from messages.runs import AlgorithmPin, Work
 from messages.trainings import Checkpoint
 from shared.algorithms import AlgorithmEntry, pin
 from shared.samples import files_of

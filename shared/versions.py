@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from messages.executions import AlgorithmPin
+from messages.runs import AlgorithmPin
 from messages.trainings import Checkpoint
 from voxloom.errors import NotAllowed, NotFound
 from voxloom.manifest import Manifest

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from messages.base import Event
 from messages.gateways import GatewayStarted
-from messages.runs import RUN_ENTITIES
+from messages.runs import TASKS
 from services.gateway.app import make_app
 from services.gateway.context import Context
 from services.gateway.http.address import is_open_to_others, shown_host, warning
@@ -50,7 +50,7 @@ from voxloom.errors import Misconfigured, Unavailable
 from voxloom.ids import new_id
 
 LIVE = (
-    *(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in ("progressed", "logged", "state-set")),
+    *(f"{entity}.{verb}.#" for entity in TASKS for verb in ("progressed", "logged", "state-set")),
     "worker.heartbeat.#",
 )
 OVERLAP = timedelta(minutes=3)
@@ -129,7 +129,7 @@ class Gateway(Service):
                 self._take(offset, event)
             except Exception:
                 # One event that cannot be taken in must not end the view of all others: it would come again for ever.
-                self.log.exception("the view misses %s of %r", event.type_name(), event.subject)
+                self.log.exception("the view misses %s of %r", event.type_name, event.subject)
 
     def _take(self, offset: int, event: Event) -> None:
         self._view.apply(offset, event)

@@ -16,7 +16,6 @@ from datetime import datetime
 from pathlib import Path
 
 from messages.base import Event
-from messages.executions import ExecutionCompleted, ExecutionFailed, ExecutionStopped
 from messages.files import (
     FileCommitted,
     FileDeleted,
@@ -25,6 +24,7 @@ from messages.files import (
     FileRejected,
     FileUploaded,
 )
+from messages.runs import RunCompleted, RunFailed, RunStopped
 from messages.samples import SampleCreated
 from services.ingest.housekeeping import hold_files, hold_sample, sweep_forgotten, sweep_late, sweep_uploads
 from services.ingest.inspectors import Inspectors, refused
@@ -183,8 +183,8 @@ class Ingest(Service):
     async def sweep(self, events: Sequence[Event]) -> None:
         """Removes what no attempt that counts has posted. Doing it again finds nothing."""
         for event in events:
-            if isinstance(event, ExecutionCompleted | ExecutionFailed | ExecutionStopped) and may_have_left(event):
-                keep = event.attempt if isinstance(event, ExecutionCompleted) else None
+            if isinstance(event, RunCompleted | RunFailed | RunStopped) and may_have_left(event):
+                keep = event.attempt if isinstance(event, RunCompleted) else None
                 removed = await files.sweep(self.store, event.subject, keep_attempt=keep)
                 if removed:
                     self.log.info("run %s: %d files that it left behind are removed", event.subject, removed)
@@ -211,9 +211,9 @@ class Ingest(Service):
             self.log.info("%d files that nobody can ever see are removed", removed)
 
 
-def may_have_left(event: ExecutionCompleted | ExecutionFailed | ExecutionStopped) -> bool:
+def may_have_left(event: RunCompleted | RunFailed | RunStopped) -> bool:
     """Whether there can be notes of posted files. An attempt that was lost with its worker has told nobody of them."""
-    if isinstance(event, ExecutionCompleted):
+    if isinstance(event, RunCompleted):
         return event.result.staged > 0 or event.attempt > 1
     return event.attempt > 0
 

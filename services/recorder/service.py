@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from messages.base import Event
-from messages.executions import ExecutionRequested, RecordsDeleted, RecordsDeleteRequested
+from messages.records import RecordsDeleted, RecordsDeleteRequested
+from messages.runs import RunRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
 from shared.bus.base import Subscription
@@ -134,7 +135,7 @@ class Recorder(Service):
         spent = await self._records.spent(events, self._ledger.remembers)
         if spent:
             self.log.warning("%d runs are asked for again that have ended; that is ignored", len(spent))
-        return [one for one in events if not (isinstance(one, ExecutionRequested) and one.subject in spent)]
+        return [one for one in events if not (isinstance(one, RunRequested) and one.subject in spent)]
 
     async def _within_project(self, event: Event) -> Event:
         """Of what is to be deleted, the runs of the project that asks. What has no record (any more) is nobody's."""

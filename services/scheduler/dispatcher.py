@@ -7,20 +7,20 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from messages.base import Event
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionFinished,
-    ExecutionRequested,
-    ExecutionRequeued,
-    ExecutionStarted,
-    ExecutionStopPassed,
-    ExecutionStopped,
-    ExecutionStopRequested,
+from messages.runs import (
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunRequested,
+    RunRequeued,
+    RunStarted,
+    RunStopPassed,
+    RunStopped,
+    RunStopRequested,
 )
-from messages.runs import is_of_run, of_task
 from messages.workers import WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.losses import Loss, worker_lost
 from services.scheduler.policy import after_loss, after_report, next_choice
@@ -36,7 +36,7 @@ MISSED_HEARTBEATS = 5
 """So many heartbeats in a row that do not list a claimed run mean that the worker has lost it."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_ENDS = {"completed": ExecutionCompleted, "failed": ExecutionFailed, "stopped": ExecutionStopped}
+_ENDS = {"completed": RunCompleted, "failed": RunFailed, "stopped": RunStopped}
 
 
 class Dispatcher:
@@ -100,7 +100,7 @@ class Dispatcher:
 
     def owner_of(self, event: Event) -> str | None:
         """The project of the run that the event is about; None where it is about none that is known."""
-        job = self.state.jobs.get(event.subject) if is_of_run(event) else None
+        job = self.state.jobs.get(event.subject) if isinstance(event, RunEvent) else None
         return None if job is None else job.project
 
     def knows(self, run: str) -> bool:
@@ -108,14 +108,14 @@ class Dispatcher:
 
     # what clients ask
 
-    def on_requested(self, event: ExecutionRequested, now: float) -> list[Event]:
+    def on_requested(self, event: RunRequested, now: float) -> list[Event]:
         run = event.subject
         if self.knows(run):
             return []
         self.state.add(Job(run, event.project, event.work, event.time, order=0), now)
         return []
 
-    def on_stop_requested(self, event: ExecutionStopRequested, now: float) -> list[Event]:
+    def on_stop_requested(self, event: RunStopRequested, now: float) -> list[Event]:
         job = self.state.jobs.get(event.subject)
         if job is None or job.stop_requested:
             return []
@@ -127,7 +127,8 @@ class Dispatcher:
         if job.lease is None:
             return [self._end(job, "stopped", Result(), now)]
         return [
-            of_task(ExecutionStopPassed, job.work.task)(
+            RunStopPassed(
+                task=job.work.task,
                 subject=job.run,
                 project=job.project,
                 attempt=job.attempt,
@@ -139,14 +140,14 @@ class Dispatcher:
 
     # what workers say
 
-    def on_started(self, event: ExecutionStarted, now: float) -> list[Event]:
+    def on_started(self, event: RunStarted, now: float) -> list[Event]:
         job = self.state.jobs.get(event.subject)
         if job is not None and _is_current(job, event.attempt, event.incarnation):
             assert job.lease is not None
             job.lease.claimed = job.lease.began = True
         return []
 
-    def on_finished(self, event: ExecutionFinished, now: float) -> list[Event]:
+    def on_finished(self, event: RunFinished, now: float) -> list[Event]:
         job = self.state.jobs.get(event.subject)
         if job is None or not _is_current(job, event.attempt, event.incarnation):
             return []
@@ -156,7 +157,7 @@ class Dispatcher:
             return [self._requeue(job, "the worker gave it back", now)]
         return [self._end(job, outcome, event.result, now)]
 
-    def _observe(self, job: Job, event: ExecutionFinished) -> None:
+    def _observe(self, job: Job, event: RunFinished) -> None:
         worker = self.state.workers.get(event.incarnation)
         lane = worker.lanes.get(job.lease.device_class) if worker is not None and job.lease is not None else None
         if lane is None:
@@ -281,7 +282,8 @@ class Dispatcher:
             job, worker = choice.job, choice.worker
             self.state.lease(job, worker, choice.device_class, now)
             decisions.append(
-                of_task(ExecutionAssigned, job.work.task)(
+                RunAssigned(
+                    task=job.work.task,
                     subject=job.run,
                     project=job.project,
                     attempt=job.attempt,
@@ -300,15 +302,15 @@ class Dispatcher:
         """What to say in place of a decision that no bus takes: that the run has failed, where that ends it."""
         result = Result(error=error, log=error.message + "\n")
         match event:
-            case ExecutionAssigned():
+            case RunAssigned():
                 job = self.state.jobs.get(event.subject)
                 if job is None or not _is_current(job, event.attempt, event.incarnation):
                     return []
                 return [self._end(job, "failed", result, now)]
-            case ExecutionCompleted() | ExecutionFailed() | ExecutionStopped():
+            case RunCompleted() | RunFailed() | RunStopped():
                 facts = event.model_dump(exclude={"id", "result"})
-                kind = ExecutionStopped if isinstance(event, ExecutionStopped) else ExecutionFailed
-                return [of_task(kind, event.entity)(**facts, result=result)]
+                kind = RunStopped if isinstance(event, RunStopped) else RunFailed
+                return [kind(**facts, result=result)]
             case _:
                 return []
 
@@ -339,7 +341,8 @@ class Dispatcher:
         assert lease is not None
         self.state.release(job)
         self.state.enqueue(job, now)
-        return of_task(ExecutionRequeued, job.work.task)(
+        return RunRequeued(
+            task=job.work.task,
             subject=job.run,
             project=job.project,
             attempt=job.attempt,
@@ -353,7 +356,8 @@ class Dispatcher:
     def _end(self, job: Job, outcome: str, result: Result, now: float) -> Event:
         lease = job.lease
         self.state.settle(job, now)
-        return of_task(_ENDS[outcome], job.work.task)(
+        return _ENDS[outcome](
+            task=job.work.task,
             subject=job.run,
             project=job.project,
             attempt=job.attempt,

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from messages.base import Event
-from messages.executions import (
-    ExecutionFinished,
-    ExecutionRequested,
-    ExecutionStarted,
-    ExecutionStopRequested,
-)
 from messages.gateways import GatewayFoundLoss
+from messages.runs import (
+    RunFinished,
+    RunRequested,
+    RunStarted,
+    RunStopRequested,
+)
 from messages.scheduler import SchedulerAdmitted, SchedulerProbed, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.dispatcher import Dispatcher
@@ -98,7 +98,7 @@ class Scheduler(Service):
         self._handled_at = now = time.monotonic()
         dispatcher.caught_up = len(events) < topology.SCHEDULER.batch
         for event in events:
-            if isinstance(event, ExecutionRequested) and event.subject in spent:
+            if isinstance(event, RunRequested) and event.subject in spent:
                 self.log.warning("the run %s is asked for again, and has ended long ago; ignored", event.subject)
             elif (owner := dispatcher.owner_of(event)) not in (None, event.project):
                 self.log.warning("%s", ignored(event, str(owner)))
@@ -121,13 +121,13 @@ class Scheduler(Service):
 
     def _reaction(self, dispatcher: Dispatcher, event: Event) -> Callable[[float], list[Event]] | None:
         match event:
-            case ExecutionRequested():
+            case RunRequested():
                 return lambda now: dispatcher.on_requested(event, now)
-            case ExecutionFinished():
+            case RunFinished():
                 return lambda now: dispatcher.on_finished(event, now)
-            case ExecutionStarted():
+            case RunStarted():
                 return lambda now: dispatcher.on_started(event, now)
-            case ExecutionStopRequested():
+            case RunStopRequested():
                 return lambda now: dispatcher.on_stop_requested(event, now)
             case WorkerStarted():
                 return lambda now: dispatcher.on_worker_started(event, now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeVar
 
-from messages.executions import Work
+from messages.runs import Work
 from messages.workers import Lane
 
 QUICK_SECS = 0.5

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from messages.base import Event
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionFinished,
-    ExecutionLogged,
-    ExecutionProgressed,
-    ExecutionStateSet,
+from messages.runs import (
     Result,
+    RunAssigned,
+    RunEvent,
+    RunFinished,
+    RunLogged,
+    RunProgressed,
+    RunStateSet,
 )
-from messages.runs import of_task
 from messages.workers import Lane
 from services.worker.attempt_link import AttemptLink
 from services.worker.data import Materials, RunFiles
@@ -72,7 +71,7 @@ class Node:
 class Attempt:
     """Made when the assignment is claimed, performed when a slot is free. `stop` and `release` may come at any time."""
 
-    def __init__(self, assignment: ExecutionAssigned, lane: Lane, node: Node) -> None:
+    def __init__(self, assignment: RunAssigned, lane: Lane, node: Node) -> None:
         self.assignment = assignment
         self.run = assignment.subject
         self.number = assignment.attempt
@@ -158,7 +157,7 @@ class Attempt:
         modules = self._node.materials.trees.generation(work.algorithm.module)
         return Key(self.assignment.project, modules, work.algorithm.assets, device.name, checkpoint)
 
-    async def perform(self, device: Device) -> ExecutionFinished:
+    async def perform(self, device: Device) -> RunFinished:
         """Does it there. A VoxloomError is how the attempt failed; what else is raised is a fault of the worker."""
         self._device = device
         run_files = await self._open_files()
@@ -334,9 +333,10 @@ class Attempt:
             data=ended.data,
         )
 
-    def report(self, outcome: Outcome, result: Result) -> ExecutionFinished:
+    def report(self, outcome: Outcome, result: Result) -> RunFinished:
         """What the scheduler is told."""
-        return of_task(ExecutionFinished, self.assignment.work.task)(
+        return RunFinished(
+            task=self.assignment.work.task,
             subject=self.run,
             project=self.assignment.project,
             attempt=self.number,
@@ -355,16 +355,15 @@ class Attempt:
     def on_progress(self, value: float) -> None:
         if math.isfinite(value):
             self._progress = max(self._progress, value)
-            self._announce(ExecutionProgressed, progress=value)
+            self._announce(RunProgressed, progress=value)
 
     def on_state(self, state: dict[str, Any]) -> None:
         self._state = state
-        self._announce(ExecutionStateSet, state=state)
+        self._announce(RunStateSet, state=state)
 
     def _on_log(self, offset: int, text: str) -> None:
-        self._announce(ExecutionLogged, offset=offset, text=text)
+        self._announce(RunLogged, offset=offset, text=text)
 
-    def _announce(self, kind: type[Event], **facts: Any) -> None:
-        of_this = of_task(kind, self.assignment.work.task)
-        event = {"subject": self.run, "project": self.assignment.project, "attempt": self.number, **facts}
-        self._node.bus.announce(of_this(**event))
+    def _announce(self, kind: type[RunEvent], **facts: Any) -> None:
+        task, project = self.assignment.work.task, self.assignment.project
+        self._node.bus.announce(kind(task=task, subject=self.run, project=project, attempt=self.number, **facts))

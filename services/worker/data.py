@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from pathlib import Path
 from types import MappingProxyType
 
-from messages.executions import AlgorithmPin
+from messages.runs import AlgorithmPin
 from services.worker.folders import Folders
 from services.worker.tree_files import Asset, build
 from services.worker.trees import Trees

@@ -9,7 +9,7 @@ from math import isfinite
 from pydantic import ValidationError
 
 from messages.base import Event
-from messages.executions import ExecutionFinished, Result
+from messages.runs import Result, RunFinished
 from shared.bus.limits import check_first
 from shared.bus.outbox import Outbox, unsayable
 from voxloom.errors import InvalidInput, VoxloomError
@@ -24,7 +24,7 @@ REMEMBER_SECS = 600.0
 
 @dataclass
 class _Report:
-    finished: ExecutionFinished
+    finished: RunFinished
     since: float
     repeat_at: float
 
@@ -40,7 +40,7 @@ class Reports:
         self._none_open = asyncio.Event()
         self._none_open.set()
 
-    def add(self, finished: ExecutionFinished, now: float) -> None:
+    def add(self, finished: RunFinished, now: float) -> None:
         finished = sayable(finished)
         self._open[finished.subject] = _Report(finished, since=now, repeat_at=now + REPEAT_SECS)
         self._none_open.clear()
@@ -103,7 +103,7 @@ class Reports:
             del self._settled[first]
 
 
-def sayable(finished: ExecutionFinished) -> ExecutionFinished:
+def sayable(finished: RunFinished) -> RunFinished:
     """The report itself, or that the run has failed: what the scheduler says of its end is to fit, too."""
     try:
         check_first(finished)
@@ -117,10 +117,10 @@ def sayable(finished: ExecutionFinished) -> ExecutionFinished:
 
 def failed_instead(event: Event, error: VoxloomError) -> list[Event]:
     """What to say in place of an event of ours that no bus takes."""
-    return [_failed(event, error)] if isinstance(event, ExecutionFinished) else []
+    return [_failed(event, error)] if isinstance(event, RunFinished) else []
 
 
-def _failed(finished: ExecutionFinished, error: VoxloomError) -> ExecutionFinished:
+def _failed(finished: RunFinished, error: VoxloomError) -> RunFinished:
     """The report of a run that came to something which cannot be said."""
     known = finished.result
     result = Result(

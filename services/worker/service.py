@@ -17,15 +17,15 @@ from functools import partial
 from typing import Any, Literal
 
 from messages.base import Event
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionFinished,
-    ExecutionRequeued,
-    ExecutionStopPassed,
-    ExecutionStopped,
+from messages.runs import (
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunFailed,
+    RunFinished,
+    RunRequeued,
+    RunStopPassed,
+    RunStopped,
 )
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import Holding, Lane, WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
@@ -171,20 +171,20 @@ class Worker(Service):
 
     def _hear(self, event: Event) -> None:
         match event:
-            case ExecutionAssigned():
+            case RunAssigned():
                 self._claim(event)
-            case ExecutionStopPassed():
+            case RunStopPassed():
                 self._stop(event)
-            case ExecutionCompleted() | ExecutionFailed() | ExecutionStopped() | ExecutionRequeued():
+            case RunCompleted() | RunFailed() | RunStopped() | RunRequeued():
                 self._settle(event)
             case WorkerFenced():
                 self._on_fenced(event)
             case SchedulerAdmitted():
                 pass
             case _:
-                self.log.warning("an event that is not for workers: %s", event.type_name())
+                self.log.warning("an event that is not for workers: %s", event.type_name)
 
-    def _claim(self, assignment: ExecutionAssigned) -> None:
+    def _claim(self, assignment: RunAssigned) -> None:
         run = assignment.subject
         if assignment.incarnation != self.incarnation or self._knows(run, assignment.attempt):
             return
@@ -230,17 +230,17 @@ class Worker(Service):
             self._begin_waiting(lane)
         self._over(attempt, finished)
 
-    def _over(self, attempt: Attempt, finished: ExecutionFinished) -> None:
+    def _over(self, attempt: Attempt, finished: RunFinished) -> None:
         if self._attempts.get(attempt.run) is attempt:
             del self._attempts[attempt.run]
             self._report(finished)
         if not self._attempts:
             self._idle.set()
 
-    def _report(self, finished: ExecutionFinished) -> None:
+    def _report(self, finished: RunFinished) -> None:
         self._reports.add(finished, time.monotonic())
 
-    def _stop(self, event: ExecutionStopPassed) -> None:
+    def _stop(self, event: RunStopPassed) -> None:
         attempt = self._attempts.get(event.subject)
         if attempt is None or attempt.number < event.attempt:
             if not self._reports.knows(event.subject, event.attempt):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from messages.executions import ExecutionAssigned, ExecutionStarted, Result
-from messages.runs import of_task
+from messages.runs import Result, RunAssigned, RunStarted
 from shared.bus.outbox import Outbox
 
 SAID_SECS = 5.0
@@ -13,10 +12,10 @@ SAID_SECS = 5.0
 class Start:
     """Of one attempt."""
 
-    def __init__(self, assignment: ExecutionAssigned, outbox: Outbox) -> None:
+    def __init__(self, assignment: RunAssigned, outbox: Outbox) -> None:
         self._assignment = assignment
         self._outbox = outbox
-        self._said: ExecutionStarted | None = None
+        self._said: RunStarted | None = None
 
     async def say(self, device: str, card: str | None) -> None:
         """Only a loss after this counts, and a run that brings the whole server down must not do so for ever: a later
@@ -34,8 +33,9 @@ class Start:
         return result.model_copy(update={"began": self._said.time})
 
 
-def started(assignment: ExecutionAssigned, device: str, card: str | None) -> ExecutionStarted:
-    return of_task(ExecutionStarted, assignment.work.task)(
+def started(assignment: RunAssigned, device: str, card: str | None) -> RunStarted:
+    return RunStarted(
+        task=assignment.work.task,
         subject=assignment.subject,
         project=assignment.project,
         attempt=assignment.attempt,

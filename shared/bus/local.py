@@ -96,7 +96,7 @@ class LocalBus(Bus):
     async def publish(self, *events: Event) -> None:
         for event in events:
             if event.transient:
-                raise InvalidInput(f"{event.type_name()} is a live event; announce it instead.")
+                raise InvalidInput(f"{event.type_name} is a live event; announce it instead.")
         await self._append([Entry(encode(event), event) for event in events])
 
     async def publish_message(self, message: Message) -> None:

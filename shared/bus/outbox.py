@@ -149,7 +149,7 @@ class Outbox:
         return True
 
     def _replace(self, event: Event, error: VoxloomError) -> None:
-        log.error("no bus takes %s of %s: %s", event.type_name(), event.subject, error.message)
+        log.error("no bus takes %s of %s: %s", event.type_name, event.subject, error.message)
         is_first = event.id not in self._replacing
         if self._remove([event]) and is_first:
             others = list(self._instead(event, error))

@@ -76,7 +76,7 @@ class RabbitBus(Bus):
     async def publish(self, *events: Event) -> None:
         for event in events:
             if event.transient:
-                raise InvalidInput(f"{event.type_name()} is a live event; announce it instead.")
+                raise InvalidInput(f"{event.type_name} is a live event; announce it instead.")
         await self._running.publish([encode(event) for event in events])
 
     async def publish_message(self, message: Message) -> None:

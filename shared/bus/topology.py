@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from messages.base import worker_inbox
-from messages.runs import RUN_ENTITIES
+from messages.runs import TASKS
 from shared.bus.base import KEEP, RETRY, Queue
 
 
 def _of_runs(*verbs: str) -> tuple[str, ...]:
     """These events of every run, whatever its task."""
-    return tuple(f"{entity}.{verb}.#" for entity in RUN_ENTITIES for verb in verbs)
+    return tuple(f"{entity}.{verb}.#" for entity in TASKS for verb in verbs)
 
 
 RECORDER = Queue(

@@ -11,17 +11,17 @@ from typing import NamedTuple, TypeVar
 
 from messages.base import DEFAULT_PROJECT, Event, Project, Subject
 from messages.deploys import DeployCompleted, DeployFailed, DeployRequested, DeployStarted
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionEnded,
-    ExecutionFailed,
-    ExecutionRequested,
-    ExecutionRequeued,
-    ExecutionStarted,
-    ExecutionStopped,
-    ExecutionStopRequested,
+from messages.runs import (
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunEnded,
+    RunFailed,
+    RunRequested,
+    RunRequeued,
+    RunStarted,
+    RunStopped,
+    RunStopRequested,
     Work,
 )
 from messages.trainings import TrainingCheckpointDropped, TrainingCheckpointSaved
@@ -105,17 +105,17 @@ def fold(state: RunState | None, event: Event) -> RunState:
     if is_foreign(state, event):
         return state
     match event:
-        case ExecutionRequested():
+        case RunRequested():
             return _request(state, event)
-        case ExecutionStopRequested():
+        case RunStopRequested():
             return state.model_copy(update={"stop_requested": _earliest(state.stop_requested, event.time)})
-        case ExecutionAssigned():
+        case RunAssigned():
             return _advance(state, _assigned(event))
-        case ExecutionStarted():
+        case RunStarted():
             return _advance(_begin(state, event, event.time), _running(event))
-        case ExecutionRequeued():
+        case RunRequeued():
             return _advance(state, _requeued(event))
-        case ExecutionCompleted() | ExecutionFailed() | ExecutionStopped():
+        case RunCompleted() | RunFailed() | RunStopped():
             return _end(state, event)
         case TrainingCheckpointSaved():
             return _save(state, event)
@@ -128,16 +128,16 @@ def fold(state: RunState | None, event: Event) -> RunState:
 def is_foreign(state: RunState, event: Event) -> bool:
     """Whether the event is of another project than the run. Whose the run is its request says: of what comes before
     that nobody knows yet."""
-    decides = isinstance(event, ExecutionRequested) and state.work is None
+    decides = isinstance(event, RunRequested) and state.work is None
     return event.project != state.project and not decides
 
 
 def ignored(event: Event, project: str) -> str:
     """For a log."""
-    return f"{event.type_name()} of {event.subject} says project {event.project}, which is {project}'s; it is ignored"
+    return f"{event.type_name} of {event.subject} says project {event.project}, which is {project}'s; it is ignored"
 
 
-def _request(state: RunState, event: ExecutionRequested) -> RunState:
+def _request(state: RunState, event: RunRequested) -> RunState:
     """The first one counts: whoever asks again, with something else, asks in vain."""
     if state.work is not None:
         return state
@@ -152,7 +152,7 @@ def _advance(state: RunState, stage: Stage) -> RunState:
     return state.model_copy(update={"stage": stage})
 
 
-def _assigned(event: ExecutionAssigned) -> Stage:
+def _assigned(event: RunAssigned) -> Stage:
     return Stage(
         rank=Rank(False, event.epoch, event.attempt, 1, event.id),
         status=Status.STARTED,
@@ -164,7 +164,7 @@ def _assigned(event: ExecutionAssigned) -> Stage:
     )
 
 
-def _running(event: ExecutionStarted) -> Stage:
+def _running(event: RunStarted) -> Stage:
     return Stage(
         rank=Rank(False, event.epoch, event.attempt, 2, event.id),
         status=Status.RUNNING,
@@ -178,7 +178,7 @@ def _running(event: ExecutionStarted) -> Stage:
     )
 
 
-def _requeued(event: ExecutionRequeued) -> Stage:
+def _requeued(event: RunRequeued) -> Stage:
     return Stage(
         rank=Rank(False, event.epoch, event.attempt, 3, event.id),
         status=Status.PENDING,
@@ -187,14 +187,14 @@ def _requeued(event: ExecutionRequeued) -> Stage:
     )
 
 
-def _begin(state: RunState, event: ExecutionStarted | ExecutionEnded, time: datetime) -> RunState:
+def _begin(state: RunState, event: RunStarted | RunEnded, time: datetime) -> RunState:
     beginning = Beginning(event.epoch, event.attempt, time)
     if state.began is not None and state.began >= beginning:
         return state
     return state.model_copy(update={"began": beginning})
 
 
-def _end(state: RunState, event: ExecutionEnded) -> RunState:
+def _end(state: RunState, event: RunEnded) -> RunState:
     stage = Stage(
         rank=Rank(True, event.epoch, event.attempt, 4, event.id),
         status=Status(event.verb.upper()),

@@ -8,28 +8,28 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 
 from messages.base import Event
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionRequeued,
-    ExecutionStopPassed,
-    ExecutionStopped,
-    RecordsDeleteRequested,
+from messages.records import RecordsDeleteRequested
+from messages.runs import (
+    RunAssigned,
+    RunCompleted,
+    RunEvent,
+    RunFailed,
+    RunRequeued,
+    RunStopPassed,
+    RunStopped,
 )
-from messages.runs import is_of_run
 from messages.scheduler import SchedulerStarted
 from shared.records.fold import DeployState, RunState, fold, fold_deploy, ignored, is_foreign
 from shared.records.view import execution_summary
 from voxloom.models import ExecutionSummary, Moment, Value
 
 DECISIONS = (
-    ExecutionAssigned,
-    ExecutionRequeued,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionStopped,
-    ExecutionStopPassed,
+    RunAssigned,
+    RunRequeued,
+    RunCompleted,
+    RunFailed,
+    RunStopped,
+    RunStopPassed,
 )
 SETTLED_SECS = 600.0
 """How long what has ended is remembered, so that a late repetition of its events starts nothing."""
@@ -128,7 +128,7 @@ class Ledger:
     def apply(self, segment: int, epoch: Epoch, events: Sequence[Event]) -> None:
         """Takes in the events of one stored segment."""
         for event in events:
-            if is_of_run(event):
+            if isinstance(event, RunEvent):
                 self._apply_to_run(event)
             elif event.entity == "deploy":
                 self.deploys[event.subject] = fold_deploy(self.deploys.get(event.subject), event)

@@ -24,7 +24,7 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from messages.base import Event
-from messages.executions import ExecutionRequested, Task
+from messages.runs import RunRequested, Task
 from messages.wire import UndecodableMessage, UnknownVersion, decode, encode
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
 from shared.records.fold import DeployState, RunState
@@ -186,7 +186,7 @@ class RecordStore:
         """Of the runs that are asked for, those that have been run: they are asked for again, so late that nobody
         remembers them but their records. Many are looked up together. Runs that are `known`, or too young for that, are
         not looked up."""
-        asked = [event for event in events if isinstance(event, ExecutionRequested) and not known(event.subject)]
+        asked = [event for event in events if isinstance(event, RunRequested) and not known(event.subject)]
         old = [event for event in asked if _is_old(event.subject)]
         found: set[str] = set()
         for task, collection in COLLECTIONS.items():

@@ -7,7 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from messages.executions import Result
+from messages.runs import Result, Work
 from messages.trainings import Checkpoint
 from shared.records.fold import DeployState, RunState
 from voxloom.models import (
@@ -41,104 +41,89 @@ NOTHING = Heard()
 
 def execution_record(state: RunState, heard: Heard = NOTHING) -> ExecutionRecord:
     """The record of a run whose request is known."""
-    work, stage = state.work, state.stage
-    assert work is not None
-    result = stage.result if stage else None
+    work, result = _work(state), _result(state)
     return ExecutionRecord(
         execution_id=state.run,
-        algorithm_id=work.algorithm.algorithm_id,
-        checkpoint_id=work.checkpoint_id,
-        algorithm_minor_version=work.algorithm.minor,
         input_dataset_ids=work.input_dataset_ids,
         execution_device_override=work.device_override,
-        resolved_execution_device=stage.device if stage else None,
-        execution_card=stage.card if stage else None,
-        additional_parameters=work.parameters,
         session_token=work.session_token,
         output_dataset_ids=result.outputs if result and state.status is Status.COMPLETED else [],
-        state=result.state if result else dict(heard.told),
-        status=state.status,
-        progress=shown_progress(state, heard.progress),
-        time_started=_started(state),
-        time_submitted=_text(state.submitted),
-        waiting=heard.waiting,
-        time_completed=_text(stage.time) if stage and state.ended else "",
-        log=heard.log if heard.log is not None else (result.log if result else ""),
-        algorithm_name=work.algorithm.name,
-        algorithm_major_version=work.algorithm.major,
-        project=state.project,
-        attempt=state.attempt,
-        worker_id=stage.worker_id if stage else None,
-        resolved_parameters=work.args,
-        queue_seconds=_seconds(state.submitted, state.began.time if state.began else None),
-        run_seconds=result.run_seconds if result else None,
-        peak_memory_bytes=result.peak_memory_bytes if result else None,
-        stop_requested=state.stop_requested is not None,
-        error=result.error if result else None,
+        time_completed=_completed(state) or "",
+        **_of_any(state, heard),
+        **_of_those_on_data(state, heard),
     )
 
 
 def training_record(state: RunState, heard: Heard = NOTHING) -> TrainingRecord:
     """As `execution_record`, of a training."""
-    work, stage, result = state.work, state.stage, _result(state)
-    assert work is not None
+    work = _work(state)
     return TrainingRecord(
         training_id=state.run,
-        algorithm_id=work.algorithm.algorithm_id,
-        status=state.status,
-        progress=shown_progress(state, heard.progress),
-        time_started=_started(state),
-        time_submitted=_text(state.submitted),
-        waiting=heard.waiting,
-        time_completed=_text(stage.time) if stage and state.ended else None,
-        log=heard.log if heard.log is not None else (result.log if result else ""),
         training_data=work.sample_ids,
-        additional_parameters=work.parameters,
-        state=result.state if result else dict(heard.told),
         tags=work.tags,
-        checkpoint_id=work.checkpoint_id,
-        algorithm_minor_version=work.algorithm.minor,
         output_checkpoint_ids=state.checkpoint_ids,
-        algorithm_name=work.algorithm.name,
-        algorithm_major_version=work.algorithm.major,
-        project=state.project,
-        attempt=state.attempt,
-        worker_id=stage.worker_id if stage else None,
-        resolved_execution_device=stage.device if stage else None,
-        execution_card=stage.card if stage else None,
-        resolved_parameters=work.args,
-        queue_seconds=_seconds(state.submitted, state.began.time if state.began else None),
-        run_seconds=result.run_seconds if result else None,
-        peak_memory_bytes=result.peak_memory_bytes if result else None,
-        stop_requested=state.stop_requested is not None,
-        error=result.error if result else None,
+        time_completed=_completed(state),
+        **_of_any(state, heard),
+        **_of_those_on_data(state, heard),
     )
 
 
 def benchmark_record(state: RunState, heard: Heard = NOTHING) -> BenchmarkRecord:
     """As `execution_record`, of a benchmark."""
-    work, stage, result = state.work, state.stage, _result(state)
-    assert work is not None
+    result = _result(state)
     return BenchmarkRecord(
         benchmark_id=state.run,
-        algorithm_id=work.algorithm.algorithm_id,
-        additional_parameters=work.parameters,
-        status=state.status,
-        time_started=_started(state),
-        time_submitted=_text(state.submitted),
-        waiting=heard.waiting,
-        time_completed=_text(stage.time) if stage and state.ended else "",
-        log=heard.log if heard.log is not None else (result.log if result else ""),
         data=result.data if result and state.status is Status.COMPLETED else {},
-        algorithm_minor_version=work.algorithm.minor,
-        progress=shown_progress(state, heard.progress),
-        project=state.project,
-        attempt=state.attempt,
-        worker_id=stage.worker_id if stage else None,
-        resolved_execution_device=stage.device if stage else None,
-        run_seconds=result.run_seconds if result else None,
-        error=result.error if result else None,
+        time_completed=_completed(state) or "",
+        **_of_any(state, heard),
     )
+
+
+def _of_any(state: RunState, heard: Heard) -> dict[str, Any]:
+    """What the records of all runs have, whatever their task."""
+    work, stage, result = _work(state), state.stage, _result(state)
+    return {
+        "algorithm_id": work.algorithm.algorithm_id,
+        "algorithm_minor_version": work.algorithm.minor,
+        "additional_parameters": work.parameters,
+        "status": state.status,
+        "progress": shown_progress(state, heard.progress),
+        "time_submitted": _text(state.submitted),
+        "time_started": _started(state),
+        "waiting": heard.waiting,
+        "log": heard.log if heard.log is not None else (result.log if result else ""),
+        "project": state.project,
+        "attempt": state.attempt,
+        "worker_id": stage.worker_id if stage else None,
+        "resolved_execution_device": stage.device if stage else None,
+        "run_seconds": result.run_seconds if result else None,
+        "error": result.error if result else None,
+    }
+
+
+def _of_those_on_data(state: RunState, heard: Heard) -> dict[str, Any]:
+    """What records of executions and trainings have beside that."""
+    work, stage, result = _work(state), state.stage, _result(state)
+    return {
+        "checkpoint_id": work.checkpoint_id,
+        "algorithm_name": work.algorithm.name,
+        "algorithm_major_version": work.algorithm.major,
+        "resolved_parameters": work.args,
+        "state": result.state if result else dict(heard.told),
+        "execution_card": stage.card if stage else None,
+        "queue_seconds": _seconds(state.submitted, state.began.time if state.began else None),
+        "peak_memory_bytes": result.peak_memory_bytes if result else None,
+        "stop_requested": state.stop_requested is not None,
+    }
+
+
+def _work(state: RunState) -> Work:
+    assert state.work is not None
+    return state.work
+
+
+def _completed(state: RunState) -> str | None:
+    return format_time(state.stage.time) if state.stage and state.ended else None
 
 
 def checkpoint_record(checkpoint: Checkpoint) -> CheckpointRecord:
@@ -164,8 +149,7 @@ def _result(state: RunState) -> Result | None:
 
 def execution_summary(state: RunState, *, progress: float = 0.0) -> ExecutionSummary:
     """The row of a run in lists."""
-    work = state.work
-    assert work is not None
+    work = _work(state)
     return ExecutionSummary(
         execution_id=state.run,
         algorithm_id=work.algorithm.algorithm_id,
@@ -176,7 +160,7 @@ def execution_summary(state: RunState, *, progress: float = 0.0) -> ExecutionSum
         progress=shown_progress(state, progress),
         time_started=_started(state),
         time_submitted=_text(state.submitted),
-        time_completed=_text(state.stage.time) if state.stage and state.ended else "",
+        time_completed=_completed(state) or "",
         project=state.project,
         attempt=state.attempt,
         task=work.task,

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.executions import (
-    AlgorithmPin,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionFinished,
-    ExecutionRequested,
-    ExecutionStopped,
-    ExecutionStopRequested,
-)
 from messages.gateways import GatewayFoundLoss
+from messages.runs import (
+    AlgorithmPin,
+    RunCompleted,
+    RunFailed,
+    RunFinished,
+    RunRequested,
+    RunStopped,
+    RunStopRequested,
+)
 from services.recorder.service import Recorder
 from services.scheduler.service import Scheduler
 from services.worker import service as worker_module
@@ -44,7 +44,7 @@ from voxloom.models import Status
 
 STEPS = 60
 CALM_SECS = 120.0
-ENDS = (ExecutionCompleted, ExecutionFailed, ExecutionStopped)
+ENDS = (RunCompleted, RunFailed, RunStopped)
 
 Mishap = Callable[[], Awaitable[None]]
 
@@ -77,14 +77,14 @@ class Storm:
         for _ in range(self.chance.randint(1, 4)):
             run = run_named(f"run{len(self.runs)}")
             with suppress(BusUnavailable):
-                await self.platform.bus.publish(ExecutionRequested(subject=run, work=WORK))
+                await self.platform.bus.publish(RunRequested(subject=run, work=WORK))
                 self.runs.append(run)
 
     async def ask_to_stop(self) -> None:
         if self.runs:
             run = self.chance.choice(self.runs[-6:])
             with suppress(BusUnavailable):
-                await self.platform.bus.publish(ExecutionStopRequested(subject=run))
+                await self.platform.bus.publish(RunStopRequested(subject=run))
                 self.stops.add(run)
 
     async def end_some(self) -> None:
@@ -95,7 +95,7 @@ class Storm:
 
     async def say_again(self) -> None:
         """What was delivered before is delivered again."""
-        said = [event for event in self.heard.events if isinstance(event, ExecutionRequested | ExecutionFinished)]
+        said = [event for event in self.heard.events if isinstance(event, RunRequested | RunFinished)]
         with suppress(BusUnavailable):
             for event in self.chance.sample(said, min(3, len(said))):
                 await self.platform.bus.publish(event)

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 import pytest
 
 from messages.base import Event
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionRequested,
-    ExecutionStopped,
-    ExecutionStopRequested,
-)
 from messages.gateways import GatewayFoundLoss
+from messages.runs import (
+    RunAssigned,
+    RunCompleted,
+    RunRequested,
+    RunStopped,
+    RunStopRequested,
+)
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from services.recorder.service import Recorder
 from services.scheduler import service as scheduler_module
@@ -72,18 +72,18 @@ class World:
         return service
 
     async def submit(self, *runs: str) -> None:
-        await self.platform.bus.publish(*[ExecutionRequested(subject=run, work=WORK) for run in runs])
+        await self.platform.bus.publish(*[RunRequested(subject=run, work=WORK) for run in runs])
 
     async def running(self, run: str) -> FakeProcess:
         await self.submit(run)
         return await self.workers.process_of(run)
 
-    async def ends(self, *runs: str) -> dict[str, ExecutionCompleted | ExecutionStopped]:
+    async def ends(self, *runs: str) -> dict[str, RunCompleted | RunStopped]:
         await until(lambda: set(runs) <= set(self._ends()), f"the end of {runs}")
         return self._ends()
 
-    def _ends(self) -> dict[str, ExecutionCompleted | ExecutionStopped]:
-        return {one.subject: one for one in self.heard.events if isinstance(one, ExecutionCompleted | ExecutionStopped)}
+    def _ends(self) -> dict[str, RunCompleted | RunStopped]:
+        return {one.subject: one for one in self.heard.events if isinstance(one, RunCompleted | RunStopped)}
 
     async def finish_all(self) -> None:
         """Every process completes as soon as it has something to do."""
@@ -149,7 +149,7 @@ async def test_a_standby_takes_over_what_runs_what_waits_and_what_was_to_stop(wo
     world.workers.pool.deaf = True
     running, deaf = await world.running(RUNNING), await world.running(DEAF)
     await world.submit(WAITING, STOPPED)
-    await world.platform.bus.publish(ExecutionStopRequested(subject=DEAF), ExecutionStopRequested(subject=STOPPED))
+    await world.platform.bus.publish(RunStopRequested(subject=DEAF), RunStopRequested(subject=STOPPED))
     # When the active scheduler goes, in good order or not
     second = await world.scheduler()
     await (first.stop() if how == "stop" else lose_channels(first))
@@ -159,10 +159,10 @@ async def test_a_standby_takes_over_what_runs_what_waits_and_what_was_to_stop(wo
     ends = await world.ends(RUNNING, DEAF, WAITING, STOPPED)
     # Then all come to their ends, each once, and nothing has run twice
     assert {run: (type(end), end.attempt) for run, end in ends.items()} == {
-        RUNNING: (ExecutionCompleted, 1),
-        WAITING: (ExecutionCompleted, 1),
-        DEAF: (ExecutionStopped, 1),
-        STOPPED: (ExecutionStopped, 0),
+        RUNNING: (RunCompleted, 1),
+        WAITING: (RunCompleted, 1),
+        DEAF: (RunStopped, 1),
+        STOPPED: (RunStopped, 0),
     }
     assert sorted(world.workers.began()) == [(DEAF, 1), (RUNNING, 1), (WAITING, 1)]
     assert deaf.killed
@@ -221,7 +221,7 @@ async def test_an_old_scheduler_that_hears_of_its_successor_steps_down_for_good(
     # When it is served once more all the same, then it does not ask to decide
     asked = len(world.heard.of(SchedulerStarted))
     with pytest.raises(SteppedDown):
-        await old.handle([ExecutionRequested(subject=X, work=WORK)])
+        await old.handle([RunRequested(subject=X, work=WORK)])
     assert len(world.heard.of(SchedulerStarted)) == asked
 
 
@@ -363,7 +363,7 @@ async def test_an_assignment_that_could_not_be_said_is_not_held_against_the_work
         publish, full = world.platform.bus.publish, [True]
 
         async def refuse(*events: Event) -> None:
-            if full and any(isinstance(event, ExecutionAssigned) for event in events):
+            if full and any(isinstance(event, RunAssigned) for event in events):
                 raise BusUnavailable("full")
             await publish(*events)
 
@@ -397,7 +397,7 @@ async def test_a_request_that_was_lost_on_its_way_is_found_in_the_records(
     assert mind is not None
     monkeypatch.setattr(mind, "on_requested", lambda _event, _now: [])
     await world.submit(LOST)
-    await world.heard.first(ExecutionRequested, subject=LOST)
+    await world.heard.first(RunRequested, subject=LOST)
     # When a gateway has found a loss
     await world.platform.bus.publish(GatewayFoundLoss(subject="g"))
     # Then the same scheduler begins anew, and both end, after one attempt each

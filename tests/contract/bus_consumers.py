@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionProgressed
+from messages.runs import RunProgressed
 from messages.wire import encode
 from shared.bus.base import KEEP, Bus, Queue
 from tests.contract.bus_tools import BusTests, Footing, Inbox, numbers, until
@@ -136,7 +136,7 @@ class ConsumerBehaviour(BusTests):
         self, bus: Bus, queue: Queue, uploaded: Callable[[str], Event], project: str
     ) -> None:
         await bus.close()
-        bus.announce(ExecutionProgressed(subject="run", project=project, progress=0.5))
+        bus.announce(RunProgressed(subject="run", project=project, progress=0.5))
         for call in (
             lambda: bus.publish(uploaded("a")),
             lambda: bus.publish_message(encode(uploaded("a"))),

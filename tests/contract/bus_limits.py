@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionStateSet
 from messages.files import FileUploaded
+from messages.runs import RunStateSet
 from messages.wire import Message, encode
 from shared.bus.base import Bus, Queue
 from shared.bus.limits import LATER_BYTES, MOST_BODY_BYTES, MOST_HEADER_BYTES, MOST_KEY_BYTES, header_bytes
@@ -86,7 +86,7 @@ class LimitBehaviour(BusTests):
     ) -> None:
         heard: list[str] = []
         await bus.listen([f"#.{project}.#"], lambda event: heard.append(event.subject))
-        bus.announce(ExecutionStateSet(subject=A, project=project, state=state))
-        bus.announce(ExecutionStateSet(subject=B, project=project, state={}))
+        bus.announce(RunStateSet(subject=A, project=project, state=state))
+        bus.announce(RunStateSet(subject=B, project=project, state={}))
         await until(lambda: bool(heard))
         assert heard == [B]

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from messages.base import Event, worker_inbox
-from messages.executions import ExecutionStopPassed
 from messages.files import FileDeleteRequested
+from messages.runs import RunStopPassed
 from shared.bus.base import Bus, Queue
 from tests.contract.bus_tools import TWICE, BusTests, Footing, Inbox, numbers, until
 from tests.named import A, B
@@ -186,7 +186,7 @@ class QueueBehaviour(BusTests):
     ) -> None:
         inbox = Inbox()
         await bus.consume(replace(queue, bindings=(worker_inbox(project),)), inbox)
-        await bus.publish(ExecutionStopPassed(subject=A, project=project, epoch=1, incarnation=project))
+        await bus.publish(RunStopPassed(subject=A, project=project, epoch=1, incarnation=project))
         await inbox.has(A)
 
     async def test_a_queue_that_several_keys_and_patterns_reach_gets_an_event_once(
@@ -196,7 +196,7 @@ class QueueBehaviour(BusTests):
         patterns = (worker_inbox(project), f"execution.*.{project}.#", f"#.{project}.#")
         await bus.consume(replace(queue, bindings=patterns), inbox)
         for run in (A, B):
-            await bus.publish(ExecutionStopPassed(subject=run, project=project, epoch=1, incarnation=project))
+            await bus.publish(RunStopPassed(subject=run, project=project, epoch=1, incarnation=project))
         await inbox.has(B)
         assert inbox.subjects == [A, B]
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionProgressed
+from messages.runs import RunProgressed
 from messages.wire import encode
 from shared.bus.base import Bus, Queue
 from tests.contract.bus_tools import (
@@ -173,7 +173,7 @@ class StreamBehaviour(BusTests):
 
     async def test_transient_events_are_not_published(self, bus: Bus, project: str) -> None:
         with pytest.raises(InvalidInput, match="announce"):
-            await bus.publish(ExecutionProgressed(subject=A, project=project, progress=0.5))
+            await bus.publish(RunProgressed(subject=A, project=project, progress=0.5))
 
     async def test_a_listener_hears_what_fits_its_patterns(self, bus: Bus, project: str) -> None:
         heard: list[str] = []
@@ -181,15 +181,15 @@ class StreamBehaviour(BusTests):
             [f"execution.progressed.{project}.{A}", f"*.*.{project}.{C}"], lambda e: heard.append(e.subject)
         )
         for run in (A, B, C):
-            bus.announce(ExecutionProgressed(subject=run, project=project, progress=0.5))
+            bus.announce(RunProgressed(subject=run, project=project, progress=0.5))
         await until(lambda: C in heard)
         assert heard == [A, C]
 
     async def test_what_nobody_listens_to_is_gone(self, bus: Bus, project: str) -> None:
         heard: list[str] = []
-        bus.announce(ExecutionProgressed(subject=A, project=project, progress=0.5))
+        bus.announce(RunProgressed(subject=A, project=project, progress=0.5))
         await bus.listen([f"#.{project}.#"], lambda event: heard.append(event.subject))
-        bus.announce(ExecutionProgressed(subject=B, project=project, progress=0.5))
+        bus.announce(RunProgressed(subject=B, project=project, progress=0.5))
         await until(lambda: B in heard)
         assert heard[-1:] == [B]
 
@@ -197,12 +197,12 @@ class StreamBehaviour(BusTests):
         heard: list[float] = []
 
         def listener(event: Event) -> None:
-            assert isinstance(event, ExecutionProgressed)
+            assert isinstance(event, RunProgressed)
             heard.append(event.progress)
 
         await bus.listen([f"#.{project}.#"], listener, limit=10)
         for number in range(1000):
-            bus.announce(ExecutionProgressed(subject=A, project=project, progress=number / 1000))
+            bus.announce(RunProgressed(subject=A, project=project, progress=number / 1000))
         await until(lambda: 0.999 in heard)
         assert heard == sorted(heard)
 
@@ -215,7 +215,7 @@ class StreamBehaviour(BusTests):
 
         subscription = await bus.listen([f"#.{project}.#"], listener)
         for run in (A, B):
-            bus.announce(ExecutionProgressed(subject=run, project=project, progress=0.5))
+            bus.announce(RunProgressed(subject=run, project=project, progress=0.5))
         await until(lambda: heard == [A, B])
         assert subscription.alive
 
@@ -225,7 +225,7 @@ class StreamBehaviour(BusTests):
         inbox, stream = Inbox(), StreamInbox(project)
         await bus.consume(replace(queue, bindings=(f"#.{project}.#",)), inbox)
         await bus.follow(stream.take)
-        bus.announce(ExecutionProgressed(subject=A, project=project, progress=0.5))
+        bus.announce(RunProgressed(subject=A, project=project, progress=0.5))
         await bus.publish(uploaded("end"))
         await inbox.has("end")
         await stream.has("end")
@@ -237,6 +237,6 @@ class StreamBehaviour(BusTests):
         subscription = await bus.listen([f"#.{project}.#"], lambda event: closed.append(event.subject))
         await bus.listen([f"#.{project}.#"], lambda event: open_.append(event.subject))
         await subscription.close()
-        bus.announce(ExecutionProgressed(subject=A, project=project, progress=0.5))
+        bus.announce(RunProgressed(subject=A, project=project, progress=0.5))
         await until(lambda: open_ == [A])
         assert closed == []

@@ -27,7 +27,7 @@ class FatalBus(LocalBus):
         self._moment = moment
 
     async def publish(self, *events: Event) -> None:
-        fatal = any(event.kind() == self._kind for event in events)
+        fatal = any(event.kind.name == self._kind for event in events)
         if not (fatal and self._moment == "before"):
             await super().publish(*events)
         if fatal:

@@ -23,16 +23,16 @@ from messages.deploys import (
     DeployRequested,
     DeployStarted,
 )
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionLogged,
-    ExecutionProgressed,
-    ExecutionRequested,
-    ExecutionStarted,
-    Result,
-)
 from messages.files import FileCommitted, FileDeleted, FileDeleteRequested, FileRejected, FileUploaded
+from messages.runs import (
+    Result,
+    RunAssigned,
+    RunCompleted,
+    RunLogged,
+    RunProgressed,
+    RunRequested,
+    RunStarted,
+)
 from services.gateway.app import describe
 from services.gateway.service import Gateway
 from shared import algorithms
@@ -135,7 +135,7 @@ class World:
     async def assign(self, run: str, attempt: int = 1) -> None:
         work = self.request_of(run).work
         await self.bus.publish(
-            ExecutionAssigned(
+            RunAssigned(
                 subject=run,
                 attempt=attempt,
                 epoch=1,
@@ -149,7 +149,7 @@ class World:
     async def start(self, run: str, attempt: int = 1) -> None:
         await self.assign(run, attempt)
         await self.bus.publish(
-            ExecutionStarted(
+            RunStarted(
                 subject=run,
                 attempt=attempt,
                 epoch=1,
@@ -163,19 +163,19 @@ class World:
 
     async def complete(self, run: str, attempt: int = 1, **result: Any) -> None:
         end = Result(**{"device": "cpu", **result})
-        await self.bus.publish(ExecutionCompleted(subject=run, attempt=attempt, epoch=1, worker_id="w", result=end))
+        await self.bus.publish(RunCompleted(subject=run, attempt=attempt, epoch=1, worker_id="w", result=end))
 
     def progress(self, run: str, progress: float, attempt: int = 1) -> None:
-        self.bus.announce(ExecutionProgressed(subject=run, attempt=attempt, progress=progress))
+        self.bus.announce(RunProgressed(subject=run, attempt=attempt, progress=progress))
 
     def log(self, run: str, offset: int, text: str, attempt: int = 1) -> None:
-        self.bus.announce(ExecutionLogged(subject=run, attempt=attempt, offset=offset, text=text))
+        self.bus.announce(RunLogged(subject=run, attempt=attempt, offset=offset, text=text))
 
     async def scheduler(self, events: Sequence[Event]) -> None:
         self.heard += events
 
-    def request_of(self, run: str) -> ExecutionRequested:
-        return next(event for event in self.heard if isinstance(event, ExecutionRequested) and event.subject == run)
+    def request_of(self, run: str) -> RunRequested:
+        return next(event for event in self.heard if isinstance(event, RunRequested) and event.subject == run)
 
     async def settled(self) -> None:
         """Returns when the gateway has heard all that was said so far: it waits for what is young before a 404."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from messages.base import Event
+from messages.runs import RunEvent
 from shared.bus import topology
 from shared.bus.local import LocalBus
 from shared.objects.local import LocalObjectStore
@@ -39,7 +40,7 @@ class Heard:
 
     def unnamed(self) -> set[str]:
         """Runs whose ids are no UUIDs, which no gateway accepts."""
-        runs = {event.subject for event in self.events if event.type_name().split(".")[1] in ("execution", "training")}
+        runs = {event.subject for event in self.events if isinstance(event, RunEvent)}
         return {run for run in runs if not is_id(run)}
 
     async def first(self, *kinds: type[E], subject: str) -> E:

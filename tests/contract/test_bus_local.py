@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
 from messages.gateways import GatewayStarted
+from messages.runs import RunProgressed
 from messages.wire import Message
 from shared.bus.base import KEEP, Policy, Queue
 from shared.bus.embedded import journal
@@ -398,7 +398,7 @@ async def test_of_live_events_the_oldest_go(bus: LocalBus) -> None:
     heard: list[str] = []
     await bus.listen(["execution.#"], lambda event: heard.append(event.subject), limit=10)
     for number in range(100):
-        bus.announce(ExecutionProgressed(subject=str(number), progress=0.5))
+        bus.announce(RunProgressed(subject=str(number), progress=0.5))
     await until(lambda: "99" in heard)
     assert heard == numbers(90, 100)
 

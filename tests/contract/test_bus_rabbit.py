@@ -16,8 +16,8 @@ import aiormq
 import pytest
 from pamqp.commands import Basic
 
-from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
+from messages.runs import RunProgressed
 from messages.wire import PREFIX, encode
 from shared.bus import topology
 from shared.bus.amqp import engine, publisher
@@ -132,7 +132,7 @@ async def test_after_a_restart_of_the_broker_publishers_and_receivers_go_on_wher
     await until(lambda: len(said) > after + 100, deadline=60.0)
     publishing.cancel()
     await until(bus.healthy, deadline=60.0)
-    bus.announce(ExecutionProgressed(subject=A, progress=0.5))
+    bus.announce(RunProgressed(subject=A, progress=0.5))
     # Then all that was confirmed arrives, in order but for what comes twice, and all receivers hear
     await inbox.has(*said)
     await stream.has("first", said[-1])

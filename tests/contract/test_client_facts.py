@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from messages.executions import RecordsDeleteRequested
+from messages.records import RecordsDeleteRequested
 from services.gateway.app import describe
 from services.gateway.service import Gateway
 from services.recorder.service import Recorder

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from messages.deploys import AlgorithmDeleteRequested, DeployRequested
-from messages.executions import ExecutionFailed, ExecutionStateSet, ExecutionStopRequested, Result
+from messages.runs import Result, RunFailed, RunStateSet, RunStopRequested
 from messages.workers import Lane, WorkerStarted
 from services.gateway.http.address import shown_host
 from services.gateway.service import Gateway
@@ -488,7 +488,7 @@ class TestExecutions:
         assert (await record(client, run))["stop_requested"] is True
 
         async def asked() -> bool:
-            return any(isinstance(event, ExecutionStopRequested) for event in world.heard)
+            return any(isinstance(event, RunStopRequested) for event in world.heard)
 
         await eventually(asked)
 
@@ -550,7 +550,7 @@ class TestWaiting:
     async def test_what_an_execution_says_of_itself_shows_and_stays(self, client: Client, world: World) -> None:
         run = await execute(client, await world.deploy())
         await world.start(run)
-        world.bus.announce(ExecutionStateSet(subject=run, attempt=1, state={"found": 3}))
+        world.bus.announce(RunStateSet(subject=run, attempt=1, state={"found": 3}))
 
         async def shown() -> bool:
             return bool((await record(client, run))["state"] == {"found": 3})
@@ -562,7 +562,7 @@ class TestWaiting:
     async def test_a_row_of_a_list_says_why_its_run_has_failed(self, client: Client, world: World) -> None:
         run = await execute(client, await world.deploy())
         error = RunError(type="ValueError", message="too dark", code="algorithm_error")
-        end = ExecutionFailed(subject=run, attempt=1, epoch=1, worker_id="w", result=Result(error=error))
+        end = RunFailed(subject=run, attempt=1, epoch=1, worker_id="w", result=Result(error=error))
         await world.bus.publish(end)
         await world.settled()
         (row,) = (await client.get("/api/v1/executions")).json()

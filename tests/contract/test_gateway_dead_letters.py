@@ -104,7 +104,7 @@ class TestDeadLetters:
     ) -> None:
         # Given an event that this program is too old for
         with monkeypatch.context() as old:
-            old.delitem(wire.EVENTS, FileUploaded.type_name())
+            old.delitem(wire.EVENTS, FileUploaded.kinds()[0].type_name)
             letter = await one_letter(client, world, body=b'{"size": 1, "etag": "e"}')
         # When it is replayed after an upgrade
         answer = await client.post(f"/api/v1/dead-letters/{letter}/replay")

@@ -15,8 +15,9 @@ import pytest
 
 from messages.base import Event
 from messages.deploys import DeployRequested
-from messages.executions import ExecutionRequested, RecordsDeleted
 from messages.files import FileUploaded
+from messages.records import RecordsDeleted
+from messages.runs import RunRequested
 from services.gateway.http.idempotency import fingerprint_of
 from shared.files import COLLECTION
 from shared.objects.base import EXPIRING, list_all
@@ -128,7 +129,7 @@ class TestExecutions:
         world.heard.clear()
         await execute(client, algorithm_id)
         await world.settled()
-        assert subjects(world, ExecutionRequested) == set()
+        assert subjects(world, RunRequested) == set()
 
     @pytest.mark.parametrize("forgotten", [False, True])
     async def test_a_run_whose_record_was_deleted_is_run_anew_once_that_is_forgotten(
@@ -150,7 +151,7 @@ class TestExecutions:
         # Then the same request makes a run with an id of its own
         again = (await execute(client, algorithm_id)).json()["execution_id"]
         await world.settled()
-        assert (again != run, subjects(world, ExecutionRequested)) == (forgotten, {run, again})
+        assert (again != run, subjects(world, RunRequested)) == (forgotten, {run, again})
 
     async def test_after_a_restart_the_key_still_counts(self, tmp_path: Path) -> None:
         answers = []
@@ -326,7 +327,7 @@ class TestKilled:
             answers = [(await execute(client, algorithm_id)).json()["execution_id"] for _ in range(2)]
             await world.settled()
             # Then there is one run, asked for by one event
-            requested = [event for event in world.heard if isinstance(event, ExecutionRequested)]
+            requested = [event for event in world.heard if isinstance(event, RunRequested)]
             assert [event.subject for event in requested] == answers[:1]
             assert answers[0] == answers[1]
             assert len((await client.get("/api/v1/executions")).json()) == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from messages.executions import ExecutionRequested
+from messages.runs import RunRequested
 from messages.workers import WorkerDraining, WorkerStarted, WorkerStopped
 from services.gateway.views import queue_sampler
 from services.gateway.views.queue_sampler import Sampler
@@ -142,7 +142,7 @@ class TestQueues:
         assert [one["name"] for one in told["items"]] == [one["name"] for one in answered["items"]]
 
 
-async def _heard(world: World, run: ExecutionRequested) -> bool:
+async def _heard(world: World, run: RunRequested) -> bool:
     return run in world.heard
 
 

@@ -98,7 +98,7 @@ async def test_one_that_was_mended_is_handled_when_it_is_replayed(
 ) -> None:
     # Given an event that this program is too old for
     with monkeypatch.context() as old:
-        old.delitem(wire.EVENTS, FileUploaded.type_name())
+        old.delitem(wire.EVENTS, FileUploaded.kinds()[0].type_name)
         letter = await one_letter(client, world, body=b'{"size": 1, "etag": "e"}')
     shown = (await client.get(f"/api/v1/dead-letters/{letter}")).json()
     assert (shown["queue"], shown["parked"], shown["data"]) == ("ingest", True, {"size": 1, "etag": "e"})

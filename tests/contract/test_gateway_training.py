@@ -11,17 +11,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from messages.executions import ExecutionStopRequested, Result
-from messages.trainings import (
-    Checkpoint,
-    TrainingCheckpointDropped,
-    TrainingCheckpointSaved,
-    TrainingCompleted,
-    TrainingProgressed,
-    TrainingRequested,
-    TrainingStateSet,
-    TrainingStopRequested,
-)
+from messages.runs import Result, RunCompleted, RunProgressed, RunRequested, RunStateSet, RunStopRequested
+from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from shared import checkpoints, files
 from tests.contract.gateway_world import HDF5, World, eventually
 from tests.contract.gateway_world import client as client
@@ -163,7 +154,7 @@ class TestTrainings:
         training = (await train(client, **body)).json()["training_id"]
         await world.settled()
         event = world.request_of(training)
-        assert isinstance(event, TrainingRequested)
+        assert isinstance(event, RunRequested)
         work = event.work
         assert (work.task, work.sample_ids, work.tags, work.args) == (
             "training",
@@ -192,8 +183,8 @@ class TestTrainings:
         kept = await save_checkpoint(world, "a", training=training, age=1)
         dropped = await save_checkpoint(world, "a", training=training)
         await world.bus.publish(TrainingCheckpointDropped(subject=training, checkpoint_id=dropped))
-        world.bus.announce(TrainingStateSet(subject=training, attempt=1, state={"loss": 0.5}))
-        world.bus.announce(TrainingProgressed(subject=training, attempt=1, progress=0.25))
+        world.bus.announce(RunStateSet(task="training", subject=training, attempt=1, state={"loss": 0.5}))
+        world.bus.announce(RunProgressed(task="training", subject=training, attempt=1, progress=0.25))
 
         async def told() -> bool:
             record = (await client.get(f"/api/v1/trainings/{training}")).json()
@@ -208,7 +199,9 @@ class TestTrainings:
     async def test_at_the_end_the_state_is_the_last_one(self, client: httpx.AsyncClient, world: World) -> None:
         training = await begun(world, client)
         result = Result(device="cpu", state={"loss": 0.1}, log="done\n")
-        await world.bus.publish(TrainingCompleted(subject=training, attempt=1, epoch=1, worker_id="w", result=result))
+        await world.bus.publish(
+            RunCompleted(task="training", subject=training, attempt=1, epoch=1, worker_id="w", result=result)
+        )
         record = (await client.get(f"/api/v1/trainings/{training}", params={"wait": 10})).json()
         assert (record["status"], record["progress"], record["state"]) == ("COMPLETED", 1.0, {"loss": 0.1})
         assert (await client.get(f"/api/v1/trainings/{training}/log")).text == "done\n"
@@ -296,8 +289,8 @@ class TestTrainings:
         training = await begun(world, client)
         answer = await client.post(f"/api/v0/training/{training}/stop")
         assert answer.json() == {"detail": "Stop request posted successfully"}
-        await eventually(lambda: _heard(world, TrainingStopRequested, training))
-        await world.bus.publish(TrainingCompleted(subject=training, attempt=1, epoch=1, result=Result()))
+        await eventually(lambda: _heard(world, RunStopRequested, training))
+        await world.bus.publish(RunCompleted(task="training", subject=training, attempt=1, epoch=1, result=Result()))
         await world.settled()
         refused = await client.post(f"/api/v0/training/{training}/stop")
         assert refusal(refused) == (400, "training_not_stoppable")
@@ -309,7 +302,7 @@ class TestTrainings:
         training = await begun(world, client)
         refused = await client.delete(f"/api/v1/trainings/{training}")
         assert refusal(refused) == (409, "training_not_ended")
-        await world.bus.publish(TrainingCompleted(subject=training, attempt=1, epoch=1, result=Result()))
+        await world.bus.publish(RunCompleted(task="training", subject=training, attempt=1, epoch=1, result=Result()))
         await world.settled()
         assert (await client.delete(f"/api/v1/trainings/{training}")).status_code == 200
         gone = await client.get(f"/api/v1/trainings/{training}")
@@ -326,7 +319,7 @@ class TestTrainings:
         path = f"/api/v1/trainings/{training}/continue"
         assert refusal(await client.post(path)) == (409, "training_not_ended")
         # When it has ended and is continued
-        await world.bus.publish(TrainingCompleted(subject=training, attempt=1, epoch=1, result=Result()))
+        await world.bus.publish(RunCompleted(task="training", subject=training, attempt=1, epoch=1, result=Result()))
         await world.settled()
         again = (await client.post(path)).json()["training_id"]
         # Then the new one begins there
@@ -341,7 +334,7 @@ class TestTrainings:
         assert refusal(answer) == (404, "training_record_not_found")
 
 
-async def _heard(world: World, kind: type[ExecutionStopRequested], run: str) -> bool:
+async def _heard(world: World, kind: type[RunStopRequested], run: str) -> bool:
     return any(isinstance(event, kind) and event.subject == run for event in world.heard)
 
 

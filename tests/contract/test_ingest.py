@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from messages.base import Event
-from messages.executions import AlgorithmPin, ExecutionCompleted, ExecutionFailed, ExecutionStopped, Result, Work
 from messages.files import (
     FileCommitted,
     FileDeleted,
@@ -24,6 +23,7 @@ from messages.files import (
     FileRejected,
     FileUploaded,
 )
+from messages.runs import AlgorithmPin, Result, RunCompleted, RunFailed, RunStopped, Work
 from messages.samples import SampleCreated
 from services.ingest.housekeeping import hold_files, sweep_forgotten, sweep_late, sweep_uploads
 from services.ingest.inspectors import Inspectors
@@ -230,17 +230,17 @@ async def test_a_file_is_deleted_and_deleting_it_again_is_no_error(
 # --- ended runs -------------------------------------------------------------------------------------------
 
 
-def ended(kind: type[ExecutionCompleted | ExecutionFailed | ExecutionStopped], attempt: int, staged: int) -> Event:
+def ended(kind: type[RunCompleted | RunFailed | RunStopped], attempt: int, staged: int) -> Event:
     return kind(subject="run", attempt=attempt, epoch=1, result=Result(staged=staged))
 
 
 @pytest.mark.parametrize(
     ("event", "kept"),
     [
-        (ended(ExecutionCompleted, 2, 1), [False, True]),
-        (ended(ExecutionCompleted, 1, 1), [True, False]),
-        (ended(ExecutionFailed, 2, 0), [False, False]),
-        (ended(ExecutionStopped, 1, 0), [False, False]),
+        (ended(RunCompleted, 2, 1), [False, True]),
+        (ended(RunCompleted, 1, 1), [True, False]),
+        (ended(RunFailed, 2, 0), [False, False]),
+        (ended(RunStopped, 1, 0), [False, False]),
     ],
 )
 async def test_only_the_files_of_the_attempt_that_completed_stay(
@@ -286,7 +286,7 @@ async def test_what_was_posted_after_the_end_of_a_run_goes_after_a_day(
 ) -> None:
     platform, _ = system
     records = RecordStore(platform.store)
-    await records.save_runs([fold(unfinished("run"), ended(ExecutionCompleted, 1, 1))])
+    await records.save_runs([fold(unfinished("run"), ended(RunCompleted, 1, 1))])
     late = await post(platform, "run", attempt)
 
     await sweep_late(platform.store, records, [], utc_now() + timedelta(hours=23))

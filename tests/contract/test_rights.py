@@ -14,8 +14,8 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.exceptions import ChannelAccessRefused
 
-from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
+from messages.runs import RunProgressed
 from shared.bus import topology
 from shared.bus.base import Bus, Queue
 from shared.bus.rabbit import RabbitBus
@@ -58,7 +58,7 @@ async def test_a_service_may_do_all_that_a_service_does(service: str) -> None:
         await bus.listen(["#"], lambda event: heard.append(event.subject))
         await bus.consume(topology.INGEST, inbox)
         await bus.publish(uploaded("tried again"), uploaded("done"))
-        bus.announce(ExecutionProgressed(subject=A, progress=0.5))
+        bus.announce(RunProgressed(subject=A, progress=0.5))
         await inbox.has("done", "tried again")
         await stream.has("done")
         await until(lambda: heard == [A])

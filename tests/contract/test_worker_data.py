@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from messages.executions import AlgorithmPin
+from messages.runs import AlgorithmPin
 from services.worker.data import Materials, RunFiles
 from shared import algorithms, files
 from shared.objects.base import ABSENT, FileUpload

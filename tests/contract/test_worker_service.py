@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionFinished, ExecutionStarted, ExecutionStopPassed
+from messages.runs import RunFinished, RunStarted, RunStopPassed
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
 from services.worker import devices, service
@@ -52,12 +52,12 @@ async def test_a_run_that_is_soon_over_says_in_its_report_when_it_began(
     report = await world.report(A)
 
     assert report.result.began is not None
-    assert (before <= report.result.began <= report.time, world.heard.of(ExecutionStarted)) == (True, [])
+    assert (before <= report.result.began <= report.time, world.heard.of(RunStarted)) == (True, [])
 
 
 async def test_a_longer_run_says_that_it_has_begun(world: WorkerWorld) -> None:
     process = await world.begin(A)
-    await world.heard.first(ExecutionStarted, subject=A)
+    await world.heard.first(RunStarted, subject=A)
     process.end()
 
     assert (await world.report(A)).result.began is None
@@ -161,7 +161,7 @@ async def test_a_stop_of_another_project_is_not_ours(world: WorkerWorld) -> None
     process = await world.begin(A)
     # When somebody wants it stopped whose it is not, and the worker has heard that
     facts = {"attempt": 1, "epoch": 1, "incarnation": world.worker.incarnation}
-    await world.say(ExecutionStopPassed(subject=A, project="other", **facts))
+    await world.say(RunStopPassed(subject=A, project="other", **facts))
     await world.assign(B)
     await until(lambda: len(world.beats[-1].holding) == 2, "what came after it")
     # Then it goes on
@@ -184,7 +184,7 @@ async def test_an_attempt_that_was_taken_away_is_killed_and_says_nothing(world: 
     await until(lambda: process.killed)
     (await world.begin(B)).end()
     await world.report(B)
-    assert [event.subject for event in world.heard.of(ExecutionFinished)] == [B]
+    assert [event.subject for event in world.heard.of(RunFinished)] == [B]
 
 
 async def test_a_run_that_was_taken_away_and_comes_back_runs_as_the_new_attempt(world: WorkerWorld) -> None:
@@ -197,7 +197,7 @@ async def test_a_run_that_was_taken_away_and_comes_back_runs_as_the_new_attempt(
     second.end("completed", outputs=["second"])
     report = await world.report(A, attempt=2)
     assert (first.killed, report.result.outputs) == (True, ["second"])
-    assert [event.attempt for event in world.heard.of(ExecutionFinished)] == [2]
+    assert [event.attempt for event in world.heard.of(RunFinished)] == [2]
 
 
 async def test_a_later_attempt_ends_an_earlier_one_that_nobody_took_away(world: WorkerWorld) -> None:
@@ -257,7 +257,7 @@ async def test_a_later_attempt_begins_when_it_is_known_to_have_begun(
 
     async def noting_publish(self: Any, *events: Event) -> None:
         await publish(self, *events)
-        happened.extend("known" for event in events if isinstance(event, ExecutionStarted))
+        happened.extend("known" for event in events if isinstance(event, RunStarted))
 
     async def noting_run(self: FakeProcess, frame: frames.Run, link: object) -> frames.Ended:
         happened.append("begun")
@@ -369,7 +369,7 @@ async def test_a_card_that_is_free_again_serves_the_next(carded: WorkerWorld) ->
 async def test_it_is_told_which_card_it_was(carded: WorkerWorld) -> None:
     await carded.assign(A, device_class="gpu")
     process = await carded.process_of(A)
-    started = await carded.heard.first(ExecutionStarted, subject=A)
+    started = await carded.heard.first(RunStarted, subject=A)
     process.end()
     result = (await carded.report(A)).result
     assert (result.device, result.card, started.card) == ("cuda", "cuda:0", "cuda:0")
@@ -518,9 +518,7 @@ async def test_nothing_is_heard_of_a_worker_after_its_goodbye(world: WorkerWorld
     await world.report(A)
     await world.settle(A)
     await stopping
-    said = [
-        event for event in world.heard.events if isinstance(event, ExecutionStarted | ExecutionFinished | WorkerStopped)
-    ]
+    said = [event for event in world.heard.events if isinstance(event, RunStarted | RunFinished | WorkerStopped)]
     assert isinstance(said[-1], WorkerStopped)
 
 

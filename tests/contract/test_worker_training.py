@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.executions import Work
-from messages.trainings import Checkpoint, TrainingAssigned, TrainingCheckpointDropped, TrainingCheckpointSaved
+from messages.runs import RunAssigned, Work
+from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from services.worker.training import Learning, beginning_of, saved_before
 from shared import checkpoints, samples
 from shared.algorithms import ASSETS
@@ -41,8 +41,9 @@ class Bench:
         self.said = Said()
         self.work: Work = WORK
 
-    def assignment(self, attempt: int = 1) -> TrainingAssigned:
-        return TrainingAssigned(
+    def assignment(self, attempt: int = 1) -> RunAssigned:
+        return RunAssigned(
+            task="training",
             subject=RUN,
             attempt=attempt,
             epoch=1,

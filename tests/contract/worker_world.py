@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.executions import (
+from messages.runs import (
     AlgorithmPin,
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionFinished,
-    ExecutionRequeued,
-    ExecutionStopPassed,
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunFinished,
+    RunRequeued,
+    RunStopPassed,
 )
 from messages.workers import WorkerHeartbeat
 from services.worker import service as module
@@ -140,7 +140,7 @@ class WorkerWorld:
         self, run: str, attempt: int = 1, epoch: int = 1, incarnation: str | None = None, device_class: str = "cpu"
     ) -> None:
         await self.say(
-            ExecutionAssigned(
+            RunAssigned(
                 subject=run, attempt=attempt, epoch=epoch, worker_id="w", device_class=device_class, work=WORK,
                 incarnation=incarnation or self.worker.incarnation,
             )
@@ -164,26 +164,26 @@ class WorkerWorld:
 
     async def pass_stop(self, run: str, attempt: int = 1, epoch: int = 1) -> None:
         incarnation = self.worker.incarnation
-        await self.say(ExecutionStopPassed(subject=run, attempt=attempt, epoch=epoch, incarnation=incarnation))
+        await self.say(RunStopPassed(subject=run, attempt=attempt, epoch=epoch, incarnation=incarnation))
 
     async def requeue(self, run: str, attempt: int = 1, epoch: int = 1) -> None:
         incarnation = self.worker.incarnation
         facts = {"incarnation": incarnation, "lost": 1, "reason": "gone"}
-        await self.say(ExecutionRequeued(subject=run, attempt=attempt, epoch=epoch, **facts))
+        await self.say(RunRequeued(subject=run, attempt=attempt, epoch=epoch, **facts))
 
     async def settle(self, run: str, attempt: int = 1, epoch: int = 1) -> None:
         incarnation = self.worker.incarnation
         await self.say(
-            ExecutionCompleted(subject=run, attempt=attempt, epoch=epoch, incarnation=incarnation, result=Result())
+            RunCompleted(subject=run, attempt=attempt, epoch=epoch, incarnation=incarnation, result=Result())
         )
 
-    async def report(self, run: str, attempt: int = 1) -> ExecutionFinished:
+    async def report(self, run: str, attempt: int = 1) -> RunFinished:
         """The first report of that attempt."""
         await until(lambda: self._reports(run, attempt), f"the report of {run}")
         return self._reports(run, attempt)[0]
 
-    def _reports(self, run: str, attempt: int) -> list[ExecutionFinished]:
-        return [one for one in self.heard.of(ExecutionFinished) if (one.subject, one.attempt) == (run, attempt)]
+    def _reports(self, run: str, attempt: int) -> list[RunFinished]:
+        return [one for one in self.heard.of(RunFinished) if (one.subject, one.attempt) == (run, attempt)]
 
     def began(self) -> list[tuple[str, int]]:
         """What authors' code was run, in order."""

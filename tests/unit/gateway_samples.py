@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from messages.executions import (
+from messages.runs import (
     AlgorithmPin,
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionRequested,
-    ExecutionStarted,
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunRequested,
+    RunStarted,
     Work,
 )
 from voxloom.ids import new_id
@@ -39,12 +39,12 @@ def work(**changes: Any) -> Work:
     return Work(**{**given, **changes})
 
 
-def requested(run: str = "", *, second: float = 0, **changes: Any) -> ExecutionRequested:
-    return ExecutionRequested(subject=run or new_id(), work=work(**changes), time=START + timedelta(seconds=second))
+def requested(run: str = "", *, second: float = 0, **changes: Any) -> RunRequested:
+    return RunRequested(subject=run or new_id(), work=work(**changes), time=START + timedelta(seconds=second))
 
 
-def assigned(run: str, attempt: int = 1, epoch: int = 1) -> ExecutionAssigned:
-    return ExecutionAssigned(
+def assigned(run: str, attempt: int = 1, epoch: int = 1) -> RunAssigned:
+    return RunAssigned(
         subject=run,
         attempt=attempt,
         epoch=epoch,
@@ -55,8 +55,8 @@ def assigned(run: str, attempt: int = 1, epoch: int = 1) -> ExecutionAssigned:
     )
 
 
-def started(run: str, attempt: int = 1, epoch: int = 1) -> ExecutionStarted:
-    return ExecutionStarted(
+def started(run: str, attempt: int = 1, epoch: int = 1) -> RunStarted:
+    return RunStarted(
         subject=run,
         attempt=attempt,
         epoch=epoch,
@@ -67,8 +67,8 @@ def started(run: str, attempt: int = 1, epoch: int = 1) -> ExecutionStarted:
     )
 
 
-def completed(run: str, attempt: int = 1, epoch: int = 1, *, second: float = 1, **result: Any) -> ExecutionCompleted:
-    return ExecutionCompleted(
+def completed(run: str, attempt: int = 1, epoch: int = 1, *, second: float = 1, **result: Any) -> RunCompleted:
+    return RunCompleted(
         subject=run,
         attempt=attempt,
         epoch=epoch,

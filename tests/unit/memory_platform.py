@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from messages.base import Event
-from messages.executions import (
+from messages.runs import (
     AlgorithmPin,
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionRequested,
-    ExecutionStarted,
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunRequested,
+    RunStarted,
     Work,
 )
 from messages.wire import Message
@@ -205,23 +205,23 @@ def memory_platform(store: ObjectStore | None = None, bus: Bus | None = None, **
 
 
 def requested(run: str) -> Event:
-    return ExecutionRequested(subject=run, work=WORK)
+    return RunRequested(subject=run, work=WORK)
 
 
-def assigned(run: str, attempt: int = 1, epoch: int = 0, incarnation: str = "i") -> ExecutionAssigned:
-    return ExecutionAssigned(
+def assigned(run: str, attempt: int = 1, epoch: int = 0, incarnation: str = "i") -> RunAssigned:
+    return RunAssigned(
         subject=run, attempt=attempt, epoch=epoch, worker_id="w", incarnation=incarnation, device_class="cpu", work=WORK
     )
 
 
 def started(run: str, attempt: int = 1, epoch: int = 0) -> Event:
-    return ExecutionStarted(
+    return RunStarted(
         subject=run, attempt=attempt, epoch=epoch, worker_id="w", incarnation="i", device_class="cpu", device="cpu"
     )
 
 
 def completed(run: str, attempt: int = 1, epoch: int = 0) -> Event:
-    return ExecutionCompleted(
+    return RunCompleted(
         subject=run, attempt=attempt, epoch=epoch, worker_id="w", incarnation="i", result=Result(outputs=[f"of {run}"])
     )
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from messages.base import Event
-from messages.executions import AlgorithmPin, ExecutionFinished, ExecutionRequested, ExecutionStarted, Work
+from messages.runs import AlgorithmPin, RunFinished, RunRequested, RunStarted, Work
 from messages.workers import Holding, Lane, WorkerHeartbeat, WorkerStarted
 from services.scheduler.dispatcher import Dispatcher
 from tests.given import Given
@@ -22,8 +22,8 @@ def work(devices: tuple[str, ...] = ("cpu",), priority: int = 0, session: str = 
     )  # fmt: skip
 
 
-def requested(run: str, project: str = "default", **kwargs: Any) -> ExecutionRequested:
-    return ExecutionRequested(subject=run, project=project, work=work(**kwargs))
+def requested(run: str, project: str = "default", **kwargs: Any) -> RunRequested:
+    return RunRequested(subject=run, project=project, work=work(**kwargs))
 
 
 def lane(slots: int = 1, device_class: str = "cpu") -> Lane:
@@ -41,14 +41,14 @@ def heartbeat(incarnation: str, *holding: tuple[str, int], worker_id: str = "w1"
     )  # fmt: skip
 
 
-def finished(run: str, outcome: str, attempt: int = 1, incarnation: str = "i1", **result: Any) -> ExecutionFinished:
-    return ExecutionFinished.model_validate(
+def finished(run: str, outcome: str, attempt: int = 1, incarnation: str = "i1", **result: Any) -> RunFinished:
+    return RunFinished.model_validate(
         {"subject": run, "attempt": attempt, "incarnation": incarnation, "outcome": outcome, "result": result}
     )
 
 
-def started(run: str, attempt: int = 1, incarnation: str = "i1") -> ExecutionStarted:
-    return ExecutionStarted(
+def started(run: str, attempt: int = 1, incarnation: str = "i1") -> RunStarted:
+    return RunStarted(
         subject=run, attempt=attempt, epoch=1, worker_id="w1", incarnation=incarnation, device_class="cpu", device="cpu"
     )
 

@@ -14,7 +14,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from messages.executions import ExecutionStopPassed
+from messages.runs import RunStopPassed
 from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
 from shared.bus.amqp.channel_writer import Letter, check_library
@@ -30,7 +30,7 @@ from shared.bus.delivery import Again, Dead, Done
 from voxloom.errors import BusUnavailable, Misconfigured
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-STOP = encode(ExecutionStopPassed(subject="run", project="p", epoch=1, incarnation="worker"))
+STOP = encode(RunStopPassed(subject="run", project="p", epoch=1, incarnation="worker"))
 
 
 def arrived(letter: Letter) -> DeliveredMessage:

@@ -74,15 +74,15 @@ def leads_somewhere(value: Any, ref: str) -> bool:
 
 
 def test_every_event_is_a_message_in_the_channel_of_its_kind(told: dict[str, Any]) -> None:
-    for name, cls in EVENTS.items():
+    for name, kind in EVENTS.items():
         assert name in told["components"]["messages"]
-        assert name in told["channels"][cls.kind()]["messages"]
+        assert name in told["channels"][kind.name]["messages"]
 
 
 def test_what_lasts_and_what_is_news_go_through_exchanges_of_their_own(told: dict[str, Any]) -> None:
-    for cls in EVENTS.values():
-        exchange = told["channels"][cls.kind()]["bindings"]["amqp"]["exchange"]
-        assert exchange["name"] == ("live" if cls.transient else "events")
+    for kind in EVENTS.values():
+        exchange = told["channels"][kind.name]["bindings"]["amqp"]["exchange"]
+        assert exchange["name"] == ("live" if kind.event.transient else "events")
 
 
 @EVERY_GOLDEN
@@ -105,15 +105,17 @@ def test_the_routing_keys_of_a_golden_fit_the_addresses(path: Path, told: dict[s
 @EVERY_GOLDEN
 def test_data_without_a_field_that_the_event_needs_is_not_allowed(path: Path, told: dict[str, Any]) -> None:
     golden = orjson.loads(path.read_bytes())
-    needed = {name for name, field in EVENTS[path.stem].model_fields.items() if field.is_required()} - set(ENVELOPE)
+    needed = {name for name, field in EVENTS[path.stem].event.model_fields.items() if field.is_required()} - set(
+        ENVELOPE
+    )
     for name in needed:
         rest = {field: value for field, value in golden["data"].items() if field != name}
         assert faults(told["components"]["messages"][path.stem]["payload"], rest, told)
 
 
 def test_the_envelope_travels_in_the_headers_alone(told: dict[str, Any]) -> None:
-    for cls in EVENTS.values():
-        assert not set(ENVELOPE) & set(told["components"]["schemas"][cls.__name__]["properties"])
+    for kind in EVENTS.values():
+        assert not set(ENVELOPE) & set(told["components"]["schemas"][kind.event.__name__]["properties"])
 
 
 def test_what_is_no_event_keeps_fields_of_such_names(told: dict[str, Any]) -> None:
@@ -134,7 +136,7 @@ def test_what_is_said_of_a_field_is_in_its_schema(told: dict[str, Any]) -> None:
 def test_for_every_queue_it_is_told_what_it_hears(told: dict[str, Any]) -> None:
     for queue in ALL:
         heard = {name for name in told["operations"] if name.startswith(f"receive.{queue.name}.")}
-        kinds = {cls.kind() for cls in EVENTS.values()}
+        kinds = {kind.name for kind in EVENTS.values()}
         fitting = {kind for kind in kinds if any(matches(one, f"{kind}.p.i") for one in queue.bindings)}
         assert heard == {f"receive.{queue.name}.{kind}" for kind in fitting}
         assert heard
@@ -148,24 +150,26 @@ def test_what_is_copied_to_a_worker_says_so(told: dict[str, Any]) -> None:
 class Moved(Event):
     """Two versions of one kind. The older."""
 
-    entity = "thing"
+    entities = ("thing",)
     verb = "moved"
 
 
 class MovedV2(Event):
-    entity = "thing"
+    entities = ("thing",)
     verb = "moved"
     version = 2
 
 
 def test_two_versions_of_a_kind_are_two_messages_in_one_channel() -> None:
-    told = document({cls.type_name(): cls for cls in (Moved, MovedV2)}, [Queue("q", ("thing.#",), KEEP)])
+    told = document(
+        {kind.type_name: kind for cls in (Moved, MovedV2) for kind in cls.kinds()}, [Queue("q", ("thing.#",), KEEP)]
+    )
     assert list(told["channels"]["thing.moved"]["messages"]) == ["voxloom.thing.moved.v1", "voxloom.thing.moved.v2"]
     assert set(told["operations"]) == {"send.thing.moved", "receive.q.thing.moved"}
 
 
 def test_of_an_event_without_a_text_nothing_is_said() -> None:
-    told = document({cls.type_name(): cls for cls in (MovedV2,)}, [])
+    told = document({kind.type_name: kind for kind in MovedV2.kinds()}, [])
     assert "description" not in told["components"]["messages"]["voxloom.thing.moved.v2"]
 
 

@@ -10,26 +10,20 @@ from hypothesis import strategies as st
 
 from messages.base import Event
 from messages.deploys import DeployCompleted, DeployFailed, DeployRequested, DeployStarted
-from messages.executions import (
+from messages.runs import (
     AlgorithmPin,
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionRequested,
-    ExecutionRequeued,
-    ExecutionStarted,
-    ExecutionStopped,
-    ExecutionStopRequested,
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunFailed,
+    RunRequested,
+    RunRequeued,
+    RunStarted,
+    RunStopped,
+    RunStopRequested,
     Work,
 )
-from messages.trainings import (
-    TrainingCheckpointDropped,
-    TrainingCheckpointSaved,
-    TrainingCompleted,
-    TrainingRequested,
-    TrainingStarted,
-)
+from messages.trainings import TrainingCheckpointDropped, TrainingCheckpointSaved
 from shared.records.fold import DeployState, RunState, fold, fold_deploy
 from shared.records.view import Heard, deploy_record, execution_record, training_record
 from tests.unit.training_samples import checkpoint_of
@@ -52,25 +46,25 @@ def at(seconds: float) -> datetime:
 
 
 def requested() -> Event:
-    return ExecutionRequested(subject=RUN, time=at(0), work=WORK)
+    return RunRequested(subject=RUN, time=at(0), work=WORK)
 
 
 def assigned(attempt: int, epoch: int = 1) -> Event:
-    return ExecutionAssigned(
+    return RunAssigned(
         subject=RUN, time=at(attempt), attempt=attempt, epoch=epoch, worker_id=f"w{attempt}",
         incarnation=f"i{attempt}", device_class="cpu", work=WORK, lost=attempt - 1,
     )  # fmt: skip
 
 
 def started(attempt: int, epoch: int = 1) -> Event:
-    return ExecutionStarted(
+    return RunStarted(
         subject=RUN, time=at(attempt + 0.5), attempt=attempt, epoch=epoch, worker_id=f"w{attempt}",
         incarnation=f"i{attempt}", device_class="cpu", device="cpu", lost=attempt - 1,
     )  # fmt: skip
 
 
 def requeued(attempt: int, epoch: int = 1) -> Event:
-    return ExecutionRequeued(
+    return RunRequeued(
         subject=RUN, time=at(attempt + 0.7), attempt=attempt, epoch=epoch, incarnation=f"i{attempt}",
         lost=attempt, reason="gone",
     )  # fmt: skip
@@ -94,18 +88,18 @@ def folded(*events: Event) -> RunState:
 
 
 HISTORIES = {
-    "completed at once": [requested(), assigned(1), started(1), ended(ExecutionCompleted, 1, outputs=["out"])],
-    "over before its begin was said": [requested(), assigned(1), ended(ExecutionCompleted, 1, began=at(1.25))],
+    "completed at once": [requested(), assigned(1), started(1), ended(RunCompleted, 1, outputs=["out"])],
+    "over before its begin was said": [requested(), assigned(1), ended(RunCompleted, 1, began=at(1.25))],
     "lost, then completed by a later scheduler": [
         requested(), assigned(1), started(1), requeued(1), assigned(2, 2), started(2, 2),
-        ended(ExecutionCompleted, 2, 2, outputs=["out"]),
+        ended(RunCompleted, 2, 2, outputs=["out"]),
     ],
     "stopped while it waited": [
-        requested(), ExecutionStopRequested(subject=RUN, time=at(1)), ExecutionStopRequested(subject=RUN, time=at(2)),
-        ended(ExecutionStopped, 0),
+        requested(), RunStopRequested(subject=RUN, time=at(1)), RunStopRequested(subject=RUN, time=at(2)),
+        ended(RunStopped, 0),
     ],
     "two schedulers end it": [
-        requested(), assigned(1), ended(ExecutionFailed, 1, 1), assigned(1, 2), ended(ExecutionStopped, 1, 2),
+        requested(), assigned(1), ended(RunFailed, 1, 1), assigned(1, 2), ended(RunStopped, 1, 2),
     ],
     "still running": [requested(), assigned(1), started(1), requeued(1), assigned(2), started(2)],
 }  # fmt: skip
@@ -156,13 +150,13 @@ def test_a_record_shows_the_parameters_as_sent_and_the_filled_ones_apart() -> No
 
 def test_a_failed_record_has_progress_one_and_no_outputs() -> None:
     error = RunError(type="ValueError", message="no", code="algorithm_error")
-    state = folded(requested(), ended(ExecutionFailed, 1, error=error, outputs=["x"], progress=0.4))
+    state = folded(requested(), ended(RunFailed, 1, error=error, outputs=["x"], progress=0.4))
     record = execution_record(state)
     assert (record.progress, record.output_dataset_ids, record.error) == (1.0, [], error)
 
 
 def test_a_stopped_record_keeps_the_highest_progress_heard() -> None:
-    state = folded(requested(), ended(ExecutionStopped, 1, progress=0.4))
+    state = folded(requested(), ended(RunStopped, 1, progress=0.4))
     assert execution_record(state, Heard(progress=0.5)).progress == 0.5
 
 
@@ -196,15 +190,23 @@ def saved(name: str, seconds: float) -> Event:
 
 
 TRAINING = [
-    TrainingRequested(subject=RUN, time=at(0), work=WORK.model_copy(update={"task": "training"})),
-    TrainingStarted(
-        subject=RUN, time=at(1), attempt=1, epoch=1, worker_id="w", incarnation="i", device_class="cpu", device="cpu"
+    RunRequested(task="training", subject=RUN, time=at(0), work=WORK.model_copy(update={"task": "training"})),
+    RunStarted(
+        task="training",
+        subject=RUN,
+        time=at(1),
+        attempt=1,
+        epoch=1,
+        worker_id="w",
+        incarnation="i",
+        device_class="cpu",
+        device="cpu",
     ),
     saved("b", 2),
     saved("a", 3),
     saved("c", 4),
     TrainingCheckpointDropped(subject=RUN, time=at(5), checkpoint_id="a"),
-    TrainingCompleted(subject=RUN, time=at(6), attempt=1, epoch=1, result=Result(state={"loss": 1})),
+    RunCompleted(task="training", subject=RUN, time=at(6), attempt=1, epoch=1, result=Result(state={"loss": 1})),
 ]
 
 
@@ -220,7 +222,7 @@ def test_checkpoints_of_a_training_are_the_same_in_whatever_order_they_are_told(
 
 @pytest.mark.parametrize("seconds", [(1, 2), (2, 1)])
 def test_the_first_request_to_stop_is_the_one_that_counts(seconds: tuple[int, int]) -> None:
-    stops = [ExecutionStopRequested(subject=RUN, time=at(second)) for second in seconds]
+    stops = [RunStopRequested(subject=RUN, time=at(second)) for second in seconds]
     assert folded(requested(), *stops).stop_requested == at(1)
 
 

@@ -9,14 +9,8 @@ import pytest
 from messages.base import Event
 from messages.checkpoints import CheckpointDeleted
 from messages.deploys import AlgorithmDeleted
-from messages.executions import Result
-from messages.trainings import (
-    Checkpoint,
-    TrainingCheckpointDropped,
-    TrainingCheckpointSaved,
-    TrainingFailed,
-    TrainingStateSet,
-)
+from messages.runs import Result, RunFailed, RunStateSet
+from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from services.gateway.views.algorithms import Kept, KnownAlgorithms
 from shared import algorithms, checkpoints
 from shared.checkpoints import KnownCheckpoints
@@ -30,7 +24,7 @@ CHANGES: list[Callable[[Checkpoint], Event]] = [
     lambda one: TrainingCheckpointSaved(subject=one.training_id, checkpoint=one),
     lambda one: TrainingCheckpointDropped(subject=one.training_id, checkpoint_id=one.checkpoint_id),
     lambda one: CheckpointDeleted(subject=one.checkpoint_id),
-    lambda one: TrainingFailed(subject=one.training_id, epoch=1, result=Result()),
+    lambda one: RunFailed(task="training", subject=one.training_id, epoch=1, result=Result()),
 ]
 
 
@@ -104,7 +98,8 @@ async def test_the_store_is_not_asked_as_long_as_nothing_has_changed(world: Worl
     await world.metrics()
     world.looked.clear()
 
-    world.known.hear(TrainingStateSet(subject=checkpoint.training_id, state={}))
+    world.known.hear(RunStateSet(task="training", subject=checkpoint.training_id, state={}))
+    world.known.hear(RunFailed(subject="execution", epoch=1, result=Result()))
     await world.metrics()
 
     assert world.looked == []

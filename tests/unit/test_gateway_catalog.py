@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from messages.executions import ExecutionFailed, Result
+from messages.runs import Result, RunFailed
 from services.gateway.http.paging import PageQuery
 from services.gateway.views.catalog import Catalog, Listed, Query
 from shared.records.fold import RunState, fold
@@ -174,7 +174,7 @@ def test_a_row_says_when_the_run_began_and_why_it_failed() -> None:
     catalog = Catalog()
     error = RunError(type="ValueError", message="x" * 1000, code="algorithm_error", details={"a": 1})
     failed = fold(state("failed", 0, ended=False), started("failed"))
-    end = ExecutionFailed(subject="failed", attempt=1, epoch=1, time=START, result=Result(error=error))
+    end = RunFailed(subject="failed", attempt=1, epoch=1, time=START, result=Result(error=error))
     catalog.touch(Listed(fold(failed, end)))
     catalog.touch(Listed(state("waits", 5, ended=False)))
     # When they are listed

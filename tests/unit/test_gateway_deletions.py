@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from messages.base import Event
-from messages.executions import RecordsDeleted, RecordsDeleteRequested
+from messages.records import RecordsDeleted, RecordsDeleteRequested
 from services.gateway.views.catalog import Catalog
 from services.gateway.views.deletions import DeletedRuns
 from services.gateway.views.runs import LiveView

@@ -9,9 +9,8 @@ import pytest
 
 from messages.base import Event
 from messages.deploys import DeployCompleted, DeployRequested, DeployStarted
-from messages.executions import ExecutionRequested, ExecutionStopRequested
 from messages.gateways import GatewayFoundLoss
-from messages.runs import of_task
+from messages.runs import RunRequested, RunStopRequested
 from services.gateway.operations import recovery
 from services.gateway.operations.recovery import ask_again, asked_for
 from services.gateway.views.catalog import Catalog
@@ -22,8 +21,8 @@ from tests.unit.gateway_samples import assigned, completed, requested, started, 
 from tests.unit.memory_platform import MemoryStore, NotingBus
 from voxloom.errors import BusUnavailable
 
-STOP = ExecutionStopRequested(subject="a")
-TRAINING = of_task(ExecutionRequested, "training")(subject="a", work=work(task="training"))
+STOP = RunStopRequested(subject="a")
+TRAINING = RunRequested(task="training", subject="a", work=work(task="training"))
 
 
 def folded(events: Iterable[Event]) -> RunState:
@@ -45,7 +44,7 @@ def folded(events: Iterable[Event]) -> RunState:
     ],
 )
 def test_what_is_asked_for_again(heard: list[Event], said: list[str]) -> None:
-    assert [event.kind() for event in asked_for(folded(heard))] == said
+    assert [event.kind.name for event in asked_for(folded(heard))] == said
 
 
 def test_asking_again_changes_nothing_of_what_is_known() -> None:
@@ -109,7 +108,7 @@ async def test_a_deploy_whose_end_was_missed_is_not_asked_for(
     assert state is not None
     await records.save_deploys([state])
     await ask_again(bus, "g", view)
-    assert [event.kind() for event in bus.published] == ["gateway.found-loss"]
+    assert [event.kind.name for event in bus.published] == ["gateway.found-loss"]
 
 
 async def test_a_run_whose_end_was_missed_is_known_to_have_ended(view: LiveView, records: RecordStore) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from messages.executions import ExecutionLogged, ExecutionProgressed
+from messages.runs import RunLogged, RunProgressed
 from messages.scheduler import SchedulerAdmitted
 from services.gateway.http.paging import PageQuery
 from services.gateway.views.catalog import Catalog, Query
@@ -108,17 +108,17 @@ async def test_progress_never_falls_not_even_with_a_new_attempt(view: LiveView) 
     run = begin(view)
     found = await view.find(run)
     assert found is not None
-    view.hear(ExecutionProgressed(subject=run, attempt=1, progress=0.5))
+    view.hear(RunProgressed(subject=run, attempt=1, progress=0.5))
     view.apply(4, assigned(run, attempt=2))
-    view.hear(ExecutionProgressed(subject=run, attempt=2, progress=0.1))
+    view.hear(RunProgressed(subject=run, attempt=2, progress=0.1))
     assert found.progress == 0.5
 
 
 async def test_what_a_fenced_attempt_still_says_is_ignored(view: LiveView) -> None:
     run = begin(view)
     view.apply(4, assigned(run, attempt=2))
-    view.hear(ExecutionProgressed(subject=run, attempt=1, progress=0.9))
-    view.hear(ExecutionLogged(subject=run, attempt=1, offset=0, text="old\n"))
+    view.hear(RunProgressed(subject=run, attempt=1, progress=0.9))
+    view.hear(RunLogged(subject=run, attempt=1, offset=0, text="old\n"))
     found = await view.find(run)
     assert found is not None
     assert (found.progress, found.log) == (0.0, None)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from messages.base import Event
 from messages.deploys import DeployCompleted, DeployRequested, DeployStarted
-from messages.executions import ExecutionStopRequested, RecordsDeleteRequested
+from messages.records import RecordsDeleteRequested
+from messages.runs import RunStopRequested
 from messages.scheduler import SchedulerStarted
 from shared.records import ledger as ledger_module
 from shared.records.ledger import SETTLED_SECS, Epoch, Ledger, Snapshot, living, review
@@ -91,14 +92,14 @@ def test_a_run_whose_store_took_longer_than_the_memory_is_remembered_once_it_is_
 def test_a_run_that_changes_while_it_is_stored_is_stored_again() -> None:
     ledger = ledger_of(*whole("a"))
     being_stored = ledger.to_store(10)
-    ledger.apply(2, ledger.epoch, [ExecutionStopRequested(subject="a")])
+    ledger.apply(2, ledger.epoch, [RunStopRequested(subject="a")])
     ledger.stored(being_stored)
     assert [state.stop_requested is not None for state in ledger.to_store(10)] == [True]
 
 
 def test_what_was_said_of_a_run_that_nobody_asked_for_is_forgotten_after_a_while() -> None:
     clock = Clock()
-    ledger = ledger_of(ExecutionStopRequested(subject="a"), assigned("b"), requested("c"), clock=clock)
+    ledger = ledger_of(RunStopRequested(subject="a"), assigned("b"), requested("c"), clock=clock)
     clock.now = LATE
     ledger.forget()
     assert list(ledger.runs) == ["c"]
@@ -162,7 +163,7 @@ def test_decisions_count_by_the_epoch_that_holds_where_they_stand() -> None:
 
 
 RUNS = ["a", "b", "c"]
-EVENTS = [event for run in RUNS for event in [*whole(run), ExecutionStopRequested(subject=run)]]
+EVENTS = [event for run in RUNS for event in [*whole(run), RunStopRequested(subject=run)]]
 SOME_EVENTS = st.lists(st.sampled_from(EVENTS), max_size=30)
 
 

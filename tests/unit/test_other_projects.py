@@ -8,12 +8,12 @@ from itertools import permutations
 import pytest
 
 from messages.base import Event
-from messages.executions import (
-    ExecutionProgressed,
-    ExecutionRequested,
-    ExecutionStopPassed,
-    ExecutionStopRequested,
-    RecordsDeleteRequested,
+from messages.records import RecordsDeleteRequested
+from messages.runs import (
+    RunProgressed,
+    RunRequested,
+    RunStopPassed,
+    RunStopRequested,
 )
 from services.gateway.views.catalog import Catalog
 from services.gateway.views.runs import LiveView
@@ -43,7 +43,7 @@ def folded(*events: Event) -> RunState:
     return state
 
 
-@each("event", [*whole(A)[1:], ExecutionStopRequested(subject=A), ExecutionRequested(subject=A, work=OTHERS)])
+@each("event", [*whole(A)[1:], RunStopRequested(subject=A), RunRequested(subject=A, work=OTHERS)])
 def test_a_record_does_not_change_by_it(event: Event) -> None:
     state = folded(requested(A))
     assert fold(state, foreign(event)) is state
@@ -51,11 +51,11 @@ def test_a_record_does_not_change_by_it(event: Event) -> None:
 
 def test_the_first_request_of_a_run_counts() -> None:
     state = folded(requested(A))
-    assert fold(state, ExecutionRequested(subject=A, work=OTHERS)) is state
+    assert fold(state, RunRequested(subject=A, work=OTHERS)) is state
 
 
 def test_what_others_say_before_the_request_does_not_make_the_run_theirs() -> None:
-    said = [foreign(started(A)), foreign(ExecutionStopRequested(subject=A))]
+    said = [foreign(started(A)), foreign(RunStopRequested(subject=A))]
     for some in permutations(said):
         state = folded(*some, *whole(A))
         assert (state.project, state.stop_requested, state.status) == ("default", None, Status.COMPLETED)
@@ -66,7 +66,7 @@ async def test_the_scheduler_decides_nothing_by_it(caplog: pytest.LogCaptureFixt
     scheduler = Scheduler(memory_platform(bus=bus))
     scheduler.dispatcher = Dispatcher(scheduler.settings, epoch=1, instance="s")
     await scheduler.handle([worker_started("i1"), requested(A), requested(B)])
-    stops: list[Event] = [ExecutionStopRequested(subject=run) for run in (A, B)]
+    stops: list[Event] = [RunStopRequested(subject=run) for run in (A, B)]
     with caplog.at_level(logging.WARNING):
         await scheduler.handle([*map(foreign, stops), foreign(finished(A, "completed"))])
     assert kinds(bus.published) == [("assigned", A)]
@@ -100,9 +100,9 @@ async def test_a_gateway_shows_what_it_showed() -> None:
     for event in [*whole(A), requested(B), started(B)]:
         view.apply(0, event)
     # When another project wants them stopped and deleted, and says how far they are
-    for event in (ExecutionStopRequested(subject=B), RecordsDeleteRequested(subject="d", runs=[A, B])):
+    for event in (RunStopRequested(subject=B), RecordsDeleteRequested(subject="d", runs=[A, B])):
         view.apply(0, foreign(event))
-    view.hear(foreign(ExecutionProgressed(subject=B, attempt=1, progress=0.9)))
+    view.hear(foreign(RunProgressed(subject=B, attempt=1, progress=0.9)))
     # Then nothing of that shows
     ended, running = await view.find(A), await view.find(B)
     assert ended is not None
@@ -125,8 +125,8 @@ async def test_a_gateway_that_knows_only_the_row_of_a_run_deletes_it_for_its_own
 
 def test_a_stop_that_is_passed_on_is_of_the_runs_own_project() -> None:
     dispatcher = Dispatcher(memory_platform().settings, epoch=1, instance="s")
-    dispatcher.on_requested(ExecutionRequested(subject=A, project="p", work=WORK), 0.0)
+    dispatcher.on_requested(RunRequested(subject=A, project="p", work=WORK), 0.0)
     dispatcher.on_worker_started(worker_started("i1"), 0.0)
     dispatcher.plan(0.0)
-    (stop,) = dispatcher.on_stop_requested(ExecutionStopRequested(subject=A, project="p"), 0.0)
-    assert (type(stop), stop.project) == (ExecutionStopPassed, "p")
+    (stop,) = dispatcher.on_stop_requested(RunStopRequested(subject=A, project="p"), 0.0)
+    assert (type(stop), stop.project) == (RunStopPassed, "p")

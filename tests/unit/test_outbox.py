@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionFinished, Result
+from messages.runs import Result, RunFinished
 from messages.wire import DEEPEST
 from services.worker.reports import GIVE_UP_SECS, REMEMBER_SECS, REPEAT_SECS, Reports, failed_instead
 from shared.bus import outbox as module
@@ -18,8 +18,8 @@ from tests.unit.memory_platform import NotingBus, assigned, requested
 from voxloom.errors import BusUnavailable, TooLarge, VoxloomError
 
 
-def finished(run: str, attempt: int = 1, **result: object) -> ExecutionFinished:
-    return ExecutionFinished(
+def finished(run: str, attempt: int = 1, **result: object) -> RunFinished:
+    return RunFinished(
         subject=run, attempt=attempt, incarnation="i", outcome="completed", result=Result.model_validate(result)
     )
 
@@ -37,7 +37,7 @@ class Full:
 
 
 def refuse_long_ones(events: Sequence[Event]) -> None:
-    if any(isinstance(event, ExecutionFinished) and len(event.result.log) > 10 for event in events):
+    if any(isinstance(event, RunFinished) and len(event.result.log) > 10 for event in events):
         raise TooLarge("too long")
 
 
@@ -156,7 +156,7 @@ def test_a_report_after_which_the_end_would_not_fit_is_a_failure(bus: NotingBus,
     reports.add(finished("c", state={"x": "\ud800"}), now=0.0)
     reports.add(finished("d", progress=float("nan")), now=0.0)
     reports.add(finished("e", state={"x": nested(DEEPEST)}), now=0.0)
-    said = [event for event in bus.published if isinstance(event, ExecutionFinished)]
+    said = [event for event in bus.published if isinstance(event, RunFinished)]
     codes = [event.result.error.code if event.result.error else None for event in said]
     assert [event.outcome for event in said] == ["completed", *["failed"] * 4]
     assert (codes, said[1].result.run_seconds) == ([None, "too_large", *["invalid_input"] * 3], 2.0)

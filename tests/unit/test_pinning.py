@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from messages.executions import AlgorithmPin
+from messages.runs import AlgorithmPin
 from messages.trainings import Checkpoint
 from shared.algorithms import AlgorithmEntry, MinorVersion
 from shared.pinning import benchmark_of, strict_work_of, training_of, work_of

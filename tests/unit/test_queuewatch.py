@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionRequested, ExecutionStopPassed
 from messages.files import FileCommitted, FileUploaded
+from messages.runs import RunRequested, RunStopPassed
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted, SchedulerWaiting
 from messages.wire import EVENTS
 from messages.workers import WorkerFenced, WorkerStarted, WorkerStopped
@@ -206,8 +206,8 @@ def came_to(story: Story, event: Event) -> set[str]:
 
 @each("name", sorted(EVENTS))
 def test_a_kind_comes_to_the_queues_that_are_bound_to_it(name: str) -> None:
-    cls = EVENTS[name]
-    event = cls.model_construct(subject="s", project="p", time=START)
+    entity, cls = EVENTS[name]
+    event = cls.model_construct(**cls.told_by(entity), subject="s", project="p", time=START)
     bound = {q.name for q in ALL if any(matches(pattern, event.routing_key) for pattern in q.bindings)}
     if cls.copy_to is Event.copy_to:
         assert came_to(Story(), event) == bound
@@ -232,7 +232,7 @@ def test_what_is_copied_to_a_worker_comes_to_its_queue_alone(story: Story) -> No
 
 def test_a_passed_stop_comes_to_the_worker_and_to_no_queue_of_the_system(story: Story) -> None:
     story.watch.hear(WorkerStarted(subject="i1", worker_id="w", lanes=[]))
-    assert came_to(story, ExecutionStopPassed(subject="run", epoch=1, incarnation="i1")) == {"worker.i1"}
+    assert came_to(story, RunStopPassed(subject="run", epoch=1, incarnation="i1")) == {"worker.i1"}
 
 
 def test_an_end_comes_to_all_who_want_it(story: Story) -> None:
@@ -319,4 +319,4 @@ def test_an_event_that_comes_to_no_queue_counts_nowhere(story: Story) -> None:
 
 
 def test_a_request_comes_to_recorder_and_scheduler(story: Story) -> None:
-    assert came_to(story, ExecutionRequested(subject="r", work=work())) == {"recorder", "scheduler"}
+    assert came_to(story, RunRequested(subject="r", work=work())) == {"recorder", "scheduler"}

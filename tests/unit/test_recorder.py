@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from messages.base import Event
 from messages.deploys import DeployRequested
-from messages.executions import ExecutionStopRequested, RecordsDeleted, RecordsDeleteRequested
+from messages.records import RecordsDeleted, RecordsDeleteRequested
+from messages.runs import RunStopRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from messages.wire import PREFIX, UnknownVersion, encode
 from services.recorder import service as recorder_module
@@ -381,7 +382,7 @@ async def test_a_store_that_is_full_at_the_end_is_no_reason_to_stop_in_disorder(
 # --- crashes at any point -------------------------------------------------------------------------------------
 
 RUNS = [A, B, C, D, E]
-EVENTS = [event for run in RUNS for event in [*whole(run), ExecutionStopRequested(subject=run)]]
+EVENTS = [event for run in RUNS for event in [*whole(run), RunStopRequested(subject=run)]]
 STEPS = st.lists(
     st.one_of(
         st.lists(st.sampled_from(EVENTS), min_size=1, max_size=6),

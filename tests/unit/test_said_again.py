@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from messages.executions import ExecutionRequested, Task
-from messages.runs import of_task
+from messages.runs import RunRequested, Task
 from services.recorder.service import Recorder
 from services.scheduler.dispatcher import SETTLED_SECS, Dispatcher
 from services.scheduler.service import Scheduler
@@ -68,7 +67,7 @@ async def test_a_run_is_looked_for_among_those_of_its_task(task: Task) -> None:
     store = MemoryStore()
     work = WORK.model_copy(update={"task": task})
     await RecordStore(store).save_runs([state_of(A).model_copy(update={"work": work})])
-    event = of_task(ExecutionRequested, task)(subject=A, work=work)
+    event = RunRequested(task=task, subject=A, work=work)
     assert await RecordStore(store).spent([event], lambda _: False) == {A}
 
 

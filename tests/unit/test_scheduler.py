@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.executions import (
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionRequeued,
-    ExecutionStarted,
-    ExecutionStopPassed,
-    ExecutionStopped,
-    ExecutionStopRequested,
+from messages.runs import (
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunFailed,
+    RunRequeued,
+    RunStarted,
+    RunStopPassed,
+    RunStopped,
+    RunStopRequested,
 )
 from messages.workers import WorkerDraining, WorkerStopped
 from services.scheduler.dispatcher import Dispatcher
@@ -36,7 +36,7 @@ def test_a_run_goes_to_a_worker_with_room() -> None:
     story.hear(worker_started())
     # When a run is requested, then it is assigned, as attempt 1
     (decision,) = story.hear(requested("a"))
-    assert isinstance(decision, ExecutionAssigned)
+    assert isinstance(decision, RunAssigned)
     assert (decision.incarnation, decision.attempt, decision.epoch) == ("i1", 1, 1)
 
 
@@ -54,7 +54,7 @@ def test_a_run_goes_where_its_session_is_while_there_is_room() -> None:
     story.hear(worker_started("large", "w2", lane(9)))
     # When more runs of that session come than the small one has room for, then those for which it has go there
     decisions = story.hear(*(requested(f"b{number}", session="s") for number in range(4)))
-    went = [one.incarnation for one in decisions if isinstance(one, ExecutionAssigned)]
+    went = [one.incarnation for one in decisions if isinstance(one, RunAssigned)]
     assert went == ["small", "large", "large", "large"]
 
 
@@ -73,7 +73,7 @@ def test_other_sessions_go_to_the_freest() -> None:
     story.hear(requested("a", session="s"))
     story.hear(worker_started("large", "w2", lane(9)))
     (decision,) = story.hear(requested("b", session="t"))
-    assert isinstance(decision, ExecutionAssigned)
+    assert isinstance(decision, RunAssigned)
     assert decision.incarnation == "large"
 
 
@@ -103,7 +103,7 @@ def test_a_free_slot_comes_before_a_place_ahead() -> None:
     story.hear(worker_started("new", "w2", lane(2)))
     # When as many runs come as there are slots, then each has one
     decisions = story.hear(*(requested(f"b{number}") for number in range(4)))
-    went = Counter(one.incarnation for one in decisions if isinstance(one, ExecutionAssigned))
+    went = Counter(one.incarnation for one in decisions if isinstance(one, RunAssigned))
     assert went == {"quick": 2, "new": 2}
 
 
@@ -170,7 +170,7 @@ def test_a_report_of_an_old_attempt_of_the_same_worker_is_ignored() -> None:
 def test_a_waiting_run_is_stopped_at_once() -> None:
     story = Story()
     story.hear(requested("a"))
-    assert kinds(story.hear(ExecutionStopRequested(subject="a"))) == [("stopped", "a")]
+    assert kinds(story.hear(RunStopRequested(subject="a"))) == [("stopped", "a")]
     assert story.hear(worker_started()) == []
 
 
@@ -178,9 +178,9 @@ def test_a_stop_of_a_running_run_is_passed_to_its_worker_once() -> None:
     story = Story()
     story.hear(worker_started())
     story.hear(requested("a"))
-    stop = ExecutionStopRequested(subject="a")
+    stop = RunStopRequested(subject="a")
     (passed,) = story.hear(stop, stop)
-    assert isinstance(passed, ExecutionStopPassed)
+    assert isinstance(passed, RunStopPassed)
     assert passed.copy_to == ("inbox.worker.i1",)
 
 
@@ -229,7 +229,7 @@ def test_three_lost_attempts_fail_the_run() -> None:
     for number in range(1, 5):
         story.hear(worker_started(f"i{number}", "w1"))
         story.hear(started("a", number, f"i{number}"))
-    (end,) = [event for event in story.said if isinstance(event, ExecutionFailed)]
+    (end,) = [event for event in story.said if isinstance(event, RunFailed)]
     assert end.result.error is not None
     assert end.result.error.code == "worker_lost"
 
@@ -238,7 +238,7 @@ def test_a_lost_run_that_was_asked_to_stop_is_stopped() -> None:
     story = Story()
     story.hear(worker_started("i1", "w1"))
     story.hear(requested("a"))
-    story.hear(ExecutionStopRequested(subject="a"))
+    story.hear(RunStopRequested(subject="a"))
     assert ("stopped", "a") in kinds(story.hear(worker_started("i2", "w1")))
 
 
@@ -282,7 +282,7 @@ def test_a_stopped_worker_gives_back_what_it_had() -> None:
     story.hear(worker_started())
     story.hear(requested("a"))
     (decision,) = story.hear(WorkerStopped(subject="i1", worker_id="w1"))
-    assert isinstance(decision, ExecutionRequeued)
+    assert isinstance(decision, RunRequeued)
     assert decision.lost == 0
 
 
@@ -292,7 +292,7 @@ def test_higher_priority_goes_first_then_age() -> None:
     story.hear(worker_started())
     order = []
     for _ in range(3):
-        (assigned,) = [event for event in story.said if isinstance(event, ExecutionAssigned)][-1:]
+        (assigned,) = [event for event in story.said if isinstance(event, RunAssigned)][-1:]
         order.append(assigned.subject)
         story.hear(finished(assigned.subject, "completed", run_seconds=9))
     assert order == ["urgent", "old", "new"]
@@ -313,14 +313,14 @@ def test_a_wanted_card_that_is_busy_is_waited_for() -> None:
     story = Story()
     story.hear(worker_started("i1", "w1", lane(4), lane(1, "gpu")))
     decisions = story.hear(requested("a", devices=("gpu", "cpu")), requested("b", devices=("gpu", "cpu")))
-    assert [event.device_class for event in decisions if isinstance(event, ExecutionAssigned)] == ["gpu"]
+    assert [event.device_class for event in decisions if isinstance(event, RunAssigned)] == ["gpu"]
 
 
 def test_where_nobody_has_a_card_the_processor_will_do() -> None:
     story = Story()
     story.hear(worker_started())
     (decision,) = story.hear(requested("a", devices=("gpu", "cpu")))
-    assert isinstance(decision, ExecutionAssigned)
+    assert isinstance(decision, RunAssigned)
     assert decision.device_class == "cpu"
 
 
@@ -330,7 +330,7 @@ def test_a_run_that_no_worker_can_ever_take_fails_with_the_reason() -> None:
     story.hear(requested("a", devices=("gpu",)))
     story.wait(1)
     (end,) = story.wait(61)
-    assert isinstance(end, ExecutionFailed)
+    assert isinstance(end, RunFailed)
     assert end.result.error is not None
     assert "No worker offers gpu" in end.result.error.message
 
@@ -364,13 +364,13 @@ def test_a_successor_takes_the_report_of_an_attempt_it_did_not_assign() -> None:
 
 
 def test_a_successor_settles_a_stop_that_came_while_nobody_decided() -> None:
-    _, decisions = restored(requested("a"), ExecutionStopRequested(subject="a"))
-    assert [type(event) for event in decisions] == [ExecutionStopped]
+    _, decisions = restored(requested("a"), RunStopRequested(subject="a"))
+    assert [type(event) for event in decisions] == [RunStopped]
 
 
 def test_a_successor_does_not_run_an_ended_run_again() -> None:
     request = requested("a")
-    end = ExecutionCompleted(subject="a", attempt=1, epoch=1, result=Result())
+    end = RunCompleted(subject="a", attempt=1, epoch=1, result=Result())
     mind, _ = restored(request, end)
     assert (mind.on_requested(request, 101.0), mind.state.jobs) == ([], {})
 
@@ -410,7 +410,7 @@ def test_what_becomes_of_a_reported_attempt(outcome: str, stop: bool, verdict: s
 def test_a_decision_of_an_old_scheduler_is_refused() -> None:
     from messages.scheduler import SchedulerStarted
 
-    old = ExecutionCompleted(subject="a", epoch=1, attempt=1, result=Result())
+    old = RunCompleted(subject="a", epoch=1, attempt=1, result=Result())
     ledger = Ledger()
     epoch, _ = review(ledger.epoch, [SchedulerStarted(subject="one"), SchedulerStarted(subject="two")])
     assert review(epoch, [old]) == (epoch, [])
@@ -429,9 +429,7 @@ def test_started_claims_a_lease() -> None:
     story.hear(worker_started())
     story.hear(requested("a"))
     story.hear(
-        ExecutionStarted(
-            subject="a", attempt=1, epoch=1, worker_id="w1", incarnation="i1", device_class="cpu", device="cpu"
-        )
+        RunStarted(subject="a", attempt=1, epoch=1, worker_id="w1", incarnation="i1", device_class="cpu", device="cpu")
     )
     lease = story.mind.state.jobs["a"].lease
     assert lease is not None

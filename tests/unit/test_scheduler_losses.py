@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from messages.executions import ExecutionStopRequested
+from messages.runs import RunStopRequested
 from messages.workers import WorkerStopped
 from services.scheduler.losses import MOST_NAMED, told
 from services.scheduler.service import Scheduler
@@ -24,7 +24,7 @@ def test_a_silent_worker_is_told_of_once_with_its_silence_and_what_becomes_of_ea
     # Given a worker with a run that was lost once already, one that is to stop, and one that is tried the first time
     story = Story(max_lost=1)
     story.hear(worker_started("i1", "bench-2", lane(3)), requested("a"), requested("b"), requested("c"))
-    story.hear(started("a"), ExecutionStopRequested(subject="b"))
+    story.hear(started("a"), RunStopRequested(subject="b"))
     # When it is silent
     story.wait(60.0)
     story.wait(60.0)

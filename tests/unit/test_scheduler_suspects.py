@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionAssigned, ExecutionFailed, ExecutionStopRequested
+from messages.runs import RunAssigned, RunFailed, RunStopRequested
 from messages.workers import WorkerDraining
 from services.scheduler.dispatcher import Dispatcher
 from shared.records.ledger import Ledger, review
@@ -26,7 +26,7 @@ def lose(story: Story, run: str, *, times: int, slots: int = 2, begun: bool = Tr
 
 
 def assigned(events: list[Event]) -> list[str]:
-    return [event.subject for event in events if isinstance(event, ExecutionAssigned)]
+    return [event.subject for event in events if isinstance(event, RunAssigned)]
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_losses_before_the_code_began_do_not_count(story: Story) -> None:
 def test_after_ten_that_count_the_run_has_failed(story: Story) -> None:
     story.hear(requested("a"))
     lose(story, "a", times=9)
-    assert [event for event in story.said if isinstance(event, ExecutionFailed)] == []
+    assert [event for event in story.said if isinstance(event, RunFailed)] == []
     lose(story, "a", times=1)
-    (end,) = [event for event in story.said if isinstance(event, ExecutionFailed)]
+    (end,) = [event for event in story.said if isinstance(event, RunFailed)]
     assert end.result.error is not None
     assert end.result.error.code == "worker_lost"
     assert "10 times" in end.result.error.message
@@ -88,11 +88,11 @@ def test_other_workers_go_on_meanwhile(story: Story) -> None:
     lose(story, "a", times=3)
     story.hear(worker_started("j1", "w2", lane(1)))
     decisions = story.hear(requested("b"))
-    assert [(one.subject, one.incarnation) for one in decisions if isinstance(one, ExecutionAssigned)] == [("b", "j1")]
+    assert [(one.subject, one.incarnation) for one in decisions if isinstance(one, RunAssigned)] == [("b", "j1")]
 
 
 def test_one_that_is_stopped_while_it_waits_to_be_alone_keeps_no_worker(kept: Story) -> None:
-    decisions = kept.hear(ExecutionStopRequested(subject="a"), requested("c"))
+    decisions = kept.hear(RunStopRequested(subject="a"), requested("c"))
     assert kinds(decisions) == [("stopped", "a"), ("assigned", "c")]
 
 

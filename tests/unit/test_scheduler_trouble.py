@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from messages.base import Event
-from messages.executions import ExecutionAssigned, ExecutionFailed, ExecutionStopRequested
+from messages.runs import RunAssigned, RunFailed, RunStopRequested
 from messages.workers import WorkerDraining, WorkerFenced, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.dispatcher import MISSED_HEARTBEATS, SETTLED_SECS
 from tests.unit.scheduler_story import Story, finished, heartbeat, kinds, lane, requested, started, worker_started
@@ -166,7 +166,7 @@ def test_the_wait_for_a_device_begins_anew_when_the_line_has_been_empty() -> Non
 
 def test_stopped_runs_leave_nothing_behind_that_fails_others() -> None:
     story = Story(no_device_timeout=60, lease=1e9)
-    story.hear(requested("a", devices=("gpu",)), ExecutionStopRequested(subject="a"))
+    story.hear(requested("a", devices=("gpu",)), RunStopRequested(subject="a"))
     story.wait(30)
     story.hear(requested("b", devices=("gpu",)))
     assert kinds(story.wait(31)) == []
@@ -177,20 +177,20 @@ def test_a_stop_that_meets_the_end_of_its_run_settles_it_once(end: str) -> None:
     # Given a run whose report and stop cross each other
     story = Story()
     story.hear(worker_started(), requested("a"))
-    story.hear(ExecutionStopRequested(subject="a"), finished("a", end), ExecutionStopRequested(subject="a"))
+    story.hear(RunStopRequested(subject="a"), finished("a", end), RunStopRequested(subject="a"))
     # When the report is repeated, too, and the worker goes
     story.hear(finished("a", end), WorkerStopped(subject="i1", worker_id="w1"))
     # Then there is one end, and no further attempt
     ends = [event for event in story.said if event.verb in ("completed", "failed", "stopped")]
     assert [event.verb for event in ends] == ["completed" if end == "completed" else "stopped"]
-    assert len([event for event in story.said if isinstance(event, ExecutionAssigned)]) == 1
+    assert len([event for event in story.said if isinstance(event, RunAssigned)]) == 1
 
 
 @pytest.mark.parametrize("loss", ["replaced", "silent", "unclaimed", "stopped", "unlisted"])
 def test_a_stop_of_a_run_whose_worker_goes_in_any_way_holds(loss: str) -> None:
     story = Story(lease=2.5, claim_timeout=2.0)
     story.hear(worker_started(), requested("a"))
-    story.hear(ExecutionStopRequested(subject="a"))
+    story.hear(RunStopRequested(subject="a"))
     if loss == "replaced":
         story.hear(worker_started("i2", "w1"))
     elif loss == "silent":
@@ -233,4 +233,4 @@ def test_a_run_that_brings_its_workers_down_is_given_up_with_a_reason() -> None:
         story.hear(worker_started(f"i{number}", f"w{number}"))
         story.hear(started("a", number + 1, f"i{number}"))
         story.wait(3.0)
-    assert [type(event) for event in story.said if event.verb == "failed"] == [ExecutionFailed]
+    assert [type(event) for event in story.said if event.verb == "failed"] == [RunFailed]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from messages.base import Event
-from messages.executions import ExecutionAssigned, ExecutionCompleted, ExecutionFailed, ExecutionStopped, Result
-from messages.runs import of_task
+from messages.runs import Result, RunAssigned, RunCompleted, RunFailed, RunStopped
 from services.gateway.operations.recovery import _say
 from services.scheduler.dispatcher import Dispatcher
 from services.scheduler.service import Scheduler
@@ -34,7 +33,7 @@ def refuse_of(run: str, *kept: type[Event]) -> NotingBus:
 
 async def test_a_run_that_no_worker_can_be_told_of_fails_and_the_scheduler_goes_on() -> None:
     # Given a scheduler on a bus that does not take the assignment of one run
-    bus = refuse_of("bad", ExecutionFailed)
+    bus = refuse_of("bad", RunFailed)
     scheduler = Scheduler(memory_platform(bus=bus))
     scheduler.dispatcher = Dispatcher(scheduler.settings, epoch=1, instance="s")
     # When that run and others are asked for
@@ -42,13 +41,13 @@ async def test_a_run_that_no_worker_can_be_told_of_fails_and_the_scheduler_goes_
     # Then it alone fails, the others are assigned, and its slot is free again
     await scheduler.handle([requested("c")])
     assert kinds(bus.published) == [("assigned", "a"), ("failed", "bad"), ("assigned", "b"), ("assigned", "c")]
-    failed = next(event for event in bus.published if isinstance(event, ExecutionFailed))
+    failed = next(event for event in bus.published if isinstance(event, RunFailed))
     assert failed.result.error is not None
     assert (failed.result.error.code, failed.attempt) == ("too_large", 1)
 
 
 async def test_a_run_whose_end_cannot_be_told_has_failed_and_the_scheduler_goes_on() -> None:
-    bus = refuse_of("bad", ExecutionAssigned, ExecutionFailed)
+    bus = refuse_of("bad", RunAssigned, RunFailed)
     scheduler = Scheduler(memory_platform(bus=bus))
     scheduler.dispatcher = Dispatcher(scheduler.settings, epoch=1, instance="s")
     await scheduler.handle([worker_started("i1"), requested("bad")])
@@ -67,15 +66,22 @@ async def test_a_run_of_which_nothing_at_all_can_be_told_stops_nobody() -> None:
 
 
 @each("task", ["execution", "training", "benchmark"])
-@each("kind", [ExecutionCompleted, ExecutionStopped, ExecutionFailed])
+@each("kind", [RunCompleted, RunStopped, RunFailed])
 def test_an_end_that_is_told_shorter_is_of_the_same_attempt(
-    kind: type[ExecutionCompleted | ExecutionStopped | ExecutionFailed], task: str
+    kind: type[RunCompleted | RunStopped | RunFailed], task: str
 ) -> None:
-    event = of_task(kind, task)(
-        subject="a", project="p", attempt=3, epoch=1, incarnation="i", worker_id="w", result=Result(log="x" * 100)
+    event = kind(
+        task=task,
+        subject="a",
+        project="p",
+        attempt=3,
+        epoch=1,
+        incarnation="i",
+        worker_id="w",
+        result=Result(log="x" * 100),
     )
     (shorter,) = Story().mind.on_refused(event, REFUSED, 0.0)
-    assert isinstance(shorter, of_task(ExecutionStopped if kind is ExecutionStopped else ExecutionFailed, task))
+    assert isinstance(shorter, RunStopped if kind is RunStopped else RunFailed)
     facts = shorter.model_dump(exclude={"id", "result"})
     assert facts == event.model_dump(exclude={"id", "result"})
     assert shorter.result.error == REFUSED

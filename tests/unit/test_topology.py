@@ -71,7 +71,7 @@ def test_queues_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("queue", topology.ALL, ids=lambda queue: queue.name)
 def test_every_binding_can_bring_something(queue: Queue) -> None:
-    kinds = [event.kind() for event in EVENTS.values() if not event.transient]
+    kinds = [kind.name for kind in EVENTS.values() if not kind.event.transient]
     idle = [
         pattern for pattern in queue.bindings if not any(matches(pattern, f"{kind}.lab-7.some-id") for kind in kinds)
     ]
@@ -95,7 +95,7 @@ def test_the_scheduler_hears_what_it_decides_on(kind: str) -> None:
     assert hears(topology.SCHEDULER, f"execution.{kind}")
 
 
-@pytest.mark.parametrize("kind", sorted(event.kind() for event in EVENTS.values() if event.transient))
+@pytest.mark.parametrize("kind", sorted(kind.name for kind in EVENTS.values() if kind.event.transient))
 def test_no_queue_is_bound_to_what_is_live(kind: str) -> None:
     assert [queue.name for queue in topology.ALL if hears(queue, kind)] == []
 

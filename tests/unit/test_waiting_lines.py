@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from messages.executions import (
+from messages.runs import (
     AlgorithmPin,
-    ExecutionAssigned,
-    ExecutionCompleted,
-    ExecutionRequested,
-    ExecutionRequeued,
     Result,
+    RunAssigned,
+    RunCompleted,
+    RunRequested,
+    RunRequeued,
     Work,
 )
 from services.gateway.views.queue_positions import Offers, WaitingLines
@@ -46,7 +46,7 @@ class Story:
             session_token="",
             priority=priority,
         )
-        asked = ExecutionRequested(subject=run, project=project, time=later(len(self.states)), work=work)
+        asked = RunRequested(subject=run, project=project, time=later(len(self.states)), work=work)
         self._note(fold(None, asked))
         return run
 
@@ -54,20 +54,18 @@ class Story:
         state = self.states[run]
         assert state.work is not None
         facts = {"subject": run, "project": state.project, "attempt": state.attempt + 1, "epoch": 1}
-        assigned = ExecutionAssigned(
-            **facts, worker_id="w", incarnation="i", device_class=device_class, work=state.work
-        )
+        assigned = RunAssigned(**facts, worker_id="w", incarnation="i", device_class=device_class, work=state.work)
         self._note(fold(state, assigned))
 
     def give_back(self, run: str) -> None:
         state = self.states[run]
         facts = {"subject": run, "attempt": state.attempt, "epoch": 1}
-        self._note(fold(state, ExecutionRequeued(**facts, incarnation="i", lost=0, reason="")))
+        self._note(fold(state, RunRequeued(**facts, incarnation="i", lost=0, reason="")))
 
     def complete(self, run: str) -> None:
         state = self.states[run]
         facts = {"subject": run, "attempt": state.attempt, "epoch": 1}
-        self._note(fold(state, ExecutionCompleted(**facts, result=Result())))
+        self._note(fold(state, RunCompleted(**facts, result=Result())))
 
     def _note(self, state: RunState) -> None:
         self.states[state.run] = state

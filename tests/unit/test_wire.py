@@ -14,9 +14,9 @@ import orjson
 import pytest
 
 from messages.base import LONGEST_WORD, Event
-from messages.executions import ExecutionProgressed
 from messages.files import FileUploaded
 from messages.gateways import GatewayStarted
+from messages.runs import RunProgressed
 from messages.wire import DEEPEST, EVENTS, PREFIX, Message, UndecodableMessage, UnknownVersion, decode, encode
 from tests.each import each
 
@@ -51,7 +51,7 @@ def test_a_golden_is_read_and_written_back_the_same(path: Path) -> None:
 @EVERY_GOLDEN
 def test_a_golden_is_of_the_event_it_is_named_after(path: Path) -> None:
     message = load(path)
-    assert type(decode(message.headers, message.body)) is EVENTS[path.stem]
+    assert decode(message.headers, message.body).kind == EVENTS[path.stem]
 
 
 @EVERY_GOLDEN
@@ -179,7 +179,7 @@ def test_a_key_as_long_as_earlier_versions_have_made_it_is_the_events_own() -> N
 
 
 def test_a_run_has_a_uuid() -> None:
-    message = encode(ExecutionProgressed(subject="run", progress=0.5))
+    message = encode(RunProgressed(subject="run", progress=0.5))
     with pytest.raises(UndecodableMessage, match="UUID"):
         decode(message.headers, message.body)
 
@@ -238,7 +238,7 @@ def test_attributes_are_those_of_cloudevents() -> None:
 
 
 def test_the_routing_key_names_entity_verb_project_and_subject() -> None:
-    event = ExecutionProgressed(subject="run", project="lab-7", progress=0.5)
+    event = RunProgressed(subject="run", project="lab-7", progress=0.5)
     assert encode(event).routing_keys == ("execution.progressed.lab-7.run",)
 
 

@@ -99,7 +99,7 @@ async def _inspected(context: Context, event: FileUploaded, inspected: asyncio.F
     if isinstance(outcome, FileRejected):
         raise refusal_of(outcome.error, event.subject)
     if not isinstance(outcome, FileCommitted):
-        raise VoxloomError(f"{outcome.type_name()} is no answer to an upload")
+        raise VoxloomError(f"{outcome.type_name} is no answer to an upload")
 
 
 async def _exists(context: Context, key: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from messages.executions import Task
+from messages.runs import Task
 from services.gateway.context import Context
 from services.gateway.views.runs import LiveRun
 from shared.objects.base import ObjectInfo

@@ -10,9 +10,8 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from messages.base import Event
-from messages.executions import ExecutionRequested, ExecutionStopRequested
 from messages.gateways import GatewayFoundLoss
-from messages.runs import of_task
+from messages.runs import RunRequested, RunStopRequested
 from services.gateway.views.runs import LiveView
 from shared.bus.base import Bus
 from shared.bus.outbox import Outbox
@@ -32,13 +31,11 @@ def asked_for(state: RunState) -> list[Event]:
     if state.work is None or state.submitted is None or state.ended:
         return []
     task = state.work.task
-    request = of_task(ExecutionRequested, task)(
-        subject=state.run, project=state.project, work=state.work, time=state.submitted
-    )
+    request = RunRequested(task=task, subject=state.run, project=state.project, work=state.work, time=state.submitted)
     if state.stop_requested is None:
         return [request]
-    stop = of_task(ExecutionStopRequested, task)
-    return [request, stop(subject=state.run, project=state.project, time=state.stop_requested)]
+    stop = RunStopRequested(task=task, subject=state.run, project=state.project, time=state.stop_requested)
+    return [request, stop]
 
 
 async def ask_again(bus: Bus, instance: str, view: LiveView) -> None:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from messages.executions import ExecutionRequested, ExecutionStopRequested, RecordsDeleteRequested, Task, Work
-from messages.runs import of_task
+from messages.records import RecordsDeleteRequested
+from messages.runs import RunRequested, RunStopRequested, Task, Work
 from services.gateway.context import Context
 from services.gateway.http.idempotency import Key, Once, fingerprint_of
 from services.gateway.views.runs import LiveRun, LiveView
@@ -80,25 +80,25 @@ async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> 
     return Asked(event.subject, event.work.warnings)
 
 
-async def _requested(caller: Caller, wish: Wish) -> ExecutionRequested:
+async def _requested(caller: Caller, wish: Wish) -> RunRequested:
     work = await wish.work()
-    return of_task(ExecutionRequested, work.task)(subject=new_id(), project=caller.project, work=work)
+    return RunRequested(task=work.task, subject=new_id(), project=caller.project, work=work)
 
 
-class _AskOnce(Once[ExecutionRequested]):
-    kind = ExecutionRequested
+class _AskOnce(Once[RunRequested]):
+    kind = RunRequested
 
     def __init__(self, caller: Caller, wish: Wish, view: LiveView) -> None:
         self._caller = caller
         self._wish = wish
         self._view = view
 
-    async def make(self) -> ExecutionRequested:
+    async def make(self) -> RunRequested:
         event = await _requested(self._caller, self._wish)
         check_first(event)  # before a key is taken for it
         return event
 
-    async def holds(self, event: ExecutionRequested) -> bool:
+    async def holds(self, event: RunRequested) -> bool:
         """Not that of a run whose record was deleted a while ago: said again, it would run under a spent id."""
         return utc_now() - event.time < timedelta(seconds=SETTLED_SECS) or await self._view.knows(event.subject)
 
@@ -118,8 +118,7 @@ async def stop(context: Context, run: LiveRun) -> None:
             http_status=400,
             details={naming.identifier: state.run, "status": state.status},
         )
-    kind = of_task(ExecutionStopRequested, state.work.task)
-    await context.publish(kind(subject=state.run, project=state.project))
+    await context.publish(RunStopRequested(task=state.work.task, subject=state.run, project=state.project))
 
 
 async def delete_record(context: Context, run: LiveRun) -> None:

@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from messages.base import Event
-from messages.executions import ExecutionRequested
+from messages.runs import RunRequested
 from services.gateway.context import Context, context_of
 from services.gateway.http.payloads import read_query
 from services.gateway.http.routing import EVENT_STREAM, Route
@@ -47,7 +47,7 @@ class Reader:
         if event.entity != "execution" or self._project not in (None, event.project):
             return None
         state = fold(None, event)
-        if self._context.view.is_outdated(event) or not (state.stage or isinstance(event, ExecutionRequested)):
+        if self._context.view.is_outdated(event) or not (state.stage or isinstance(event, RunRequested)):
             return None
         known = self._context.view.state_of(event.subject)
         work = state.work or (known.work if known is not None else None)

@@ -10,7 +10,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from messages.executions import Task
+from messages.runs import Task
 from services.gateway.context import context_of
 from services.gateway.http.callers import caller_of
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY

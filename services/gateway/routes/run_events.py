@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import orjson
 from aiohttp import web
 
-from messages.executions import Task
+from messages.runs import Task
 from services.gateway.context import Context, context_of
 from services.gateway.http.problems import Handler
 from services.gateway.http.routing import EVENT_STREAM, TEXT, Route

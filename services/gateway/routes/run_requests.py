@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from messages.executions import Task, Work
+from messages.runs import Task, Work
 from services.gateway.context import context_of
 from services.gateway.http.callers import caller_of
 from services.gateway.http.idempotency import key_of

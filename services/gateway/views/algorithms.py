@@ -10,13 +10,8 @@ from typing import Generic, NamedTuple, TypeVar
 from messages.base import Event
 from messages.checkpoints import CheckpointDeleted
 from messages.deploys import AlgorithmDeleted, DeployCompleted
-from messages.trainings import (
-    Checkpoint,
-    TrainingCheckpointDropped,
-    TrainingCheckpointSaved,
-    TrainingFailed,
-    TrainingStopped,
-)
+from messages.runs import RunFailed, RunStopped
+from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from shared.algorithms import AlgorithmEntry, algorithm_not_found, list_entries, record_of
 from shared.checkpoints import KnownCheckpoints
 from shared.objects.base import ObjectStore
@@ -24,15 +19,13 @@ from voxloom.errors import NotFound
 from voxloom.models import AlgorithmRecord
 
 _ENTRIES = (DeployCompleted, AlgorithmDeleted)
-# What an attempt had saved when it was lost nobody may have told of before the end of its training.
-_CHECKPOINTS = (
-    TrainingCheckpointSaved,
-    TrainingCheckpointDropped,
-    CheckpointDeleted,
-    TrainingFailed,
-    TrainingStopped,
-)
+_CHECKPOINTS = (TrainingCheckpointSaved, TrainingCheckpointDropped, CheckpointDeleted)
 T = TypeVar("T")
+
+
+def _leaves_checkpoints(event: Event) -> bool:
+    """What an attempt had saved when it was lost nobody may have told of before the end of its training."""
+    return isinstance(event, RunFailed | RunStopped) and event.task == "training"
 
 
 class Kept(Generic[T]):
@@ -78,7 +71,7 @@ class KnownAlgorithms:
     def hear(self, event: Event) -> None:
         if isinstance(event, _ENTRIES):
             self._entries.changed()
-        elif isinstance(event, _CHECKPOINTS):
+        elif isinstance(event, _CHECKPOINTS) or _leaves_checkpoints(event):
             self._learnt.changed()
 
     async def get(self, algorithm_id: str) -> AlgorithmEntry:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from messages.executions import Task
-from messages.runs import RUN_ENTITIES
+from messages.runs import TASKS, Task
 from services.gateway.http.paging import Page, PageQuery, Position, cursor_at, position_of
 from shared.records.fold import RunState
 from shared.records.view import begun, short_error, shown_progress
@@ -53,7 +52,7 @@ _COLUMNS = "id, started, completed, status, algorithm, minor, progress, attempt,
 
 Row = tuple[str, int, int | None, int, int, str | None, float, int, int, int | None, str | None]
 """`started` is the submit time; `error` is JSON."""
-_TASKS: tuple[Task, ...] = RUN_ENTITIES
+_TASKS: tuple[Task, ...] = TASKS
 
 
 class Algorithm(NamedTuple):

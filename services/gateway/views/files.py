@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from messages.base import Event
-from messages.executions import ExecutionCompleted
 from messages.files import FileCommitted, FileDeleted
+from messages.runs import RunCompleted
 from services.gateway.http.paging import Page, PageQuery, cursor_at, position_of
 from services.gateway.views.visibility import FileSight
 from shared.files import COLLECTION, Located, locate_many
@@ -91,7 +91,7 @@ class FileIndex:
     def hear(self, event: Event) -> None:
         if isinstance(event, FileCommitted):
             self._new.add(event.subject)
-        elif isinstance(event, ExecutionCompleted):
+        elif isinstance(event, RunCompleted):
             # Algorithms may return texts, too: those name nothing. What a run has made has an id of ours.
             self._new.update(filter(is_id, event.result.outputs))
         elif isinstance(event, FileDeleted):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from messages.base import Event
+from messages.base import Event, Kind
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerFenced, WorkerStarted, WorkerStopped
 from shared.bus.base import Queue, QueueStats
@@ -103,7 +103,7 @@ class QueueWatch:
     def __init__(self, queues: Sequence[Queue] = ALL, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._flows = {queue.name: Flow(queue) for queue in queues}
-        self._of_class: dict[type[Event], tuple[Flow, ...]] = {}
+        self._of_kind: dict[Kind, tuple[Flow, ...]] = {}
         self._workers: OrderedDict[str, Flow] = OrderedDict()
         self._inboxes: dict[str, Flow] = {}
         self._schedulers: OrderedDict[str, Flow] = OrderedDict()
@@ -114,21 +114,21 @@ class QueueWatch:
         moment = min(event.time.timestamp(), self._clock())  # where a clock is ahead, all that follows looks younger
         if self._heard_since is None:
             self._heard_since = moment
-        cls = type(event)
-        flows = self._of_class.get(cls)
-        for flow in self._learn(cls) if flows is None else flows:
+        kind = event.kind
+        flows = self._of_kind.get(kind)
+        for flow in self._learn(kind) if flows is None else flows:
             flow.count(moment)
         for key in event.copy_to:
             if (inbox := self._inboxes.get(key)) is not None:
                 inbox.count(moment)
-        if cls in _OF_INSTANCES:
+        if kind.event in _OF_INSTANCES:
             self._hear_of_instance(event, moment)
 
-    def _learn(self, cls: type[Event]) -> tuple[Flow, ...]:
-        """Which queues an event of that class comes to: their bindings name kinds, and nothing beyond."""
-        key = f"{cls.kind()}.project.id"
+    def _learn(self, kind: Kind) -> tuple[Flow, ...]:
+        """Which queues an event of that kind comes to: their bindings name kinds, and nothing beyond."""
+        key = f"{kind.name}.project.id"
         found = tuple(flow for flow in self._flows.values() if any(matches(one, key) for one in flow.queue.bindings))
-        self._of_class[cls] = found
+        self._of_kind[kind] = found
         return found
 
     def _hear_of_instance(self, event: Event, moment: float) -> None:

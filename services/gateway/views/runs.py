@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from messages.base import Event
-from messages.executions import (
-    ExecutionLogged,
-    ExecutionProgressed,
-    ExecutionRequested,
-    ExecutionStateSet,
-    RecordsDeleted,
-    RecordsDeleteRequested,
+from messages.records import RecordsDeleted, RecordsDeleteRequested
+from messages.runs import (
+    RunEvent,
+    RunLogged,
+    RunProgressed,
+    RunRequested,
+    RunStateSet,
 )
-from messages.runs import is_of_run
 from messages.scheduler import SchedulerAdmitted
 from services.gateway.views.catalog import Catalog, Listed
 from services.gateway.views.deletions import DeletedRuns
@@ -134,7 +133,7 @@ class LiveView:
     def apply(self, offset: int, event: Event) -> None:
         """Takes in one event of the stream, or one of our own (`offset` 0) that was just published."""
         self.newest = offset or self.newest
-        if is_of_run(event):
+        if isinstance(event, RunEvent):
             self._apply_to_run(offset, event)
         elif event.entity == "deploy":
             self._place_deploy(fold_deploy(self._known_deploy(event.subject), event))
@@ -156,7 +155,7 @@ class LiveView:
             self._place(run)
             self.lines.note(run.state)
             self._changed(run)
-        elif isinstance(event, ExecutionRequested) and run.state.work is not None:
+        elif isinstance(event, RunRequested) and run.state.work is not None:
             if run.state.stage is None:  # else its newest status stands further on
                 run.offset = run.offset or offset
         elif is_foreign(run.state, event):
@@ -256,13 +255,13 @@ class LiveView:
         run = self._running.get(event.subject)
         if run is None or event.attempt < run.state.attempt or is_foreign(run.state, event):
             return
-        if isinstance(event, ExecutionProgressed) and event.progress > run.progress:
+        if isinstance(event, RunProgressed) and event.progress > run.progress:
             run.progress = event.progress
             self._changed(run)
-        elif isinstance(event, ExecutionStateSet):
+        elif isinstance(event, RunStateSet):
             run.told = event.state
             run.notify()
-        elif isinstance(event, ExecutionLogged):
+        elif isinstance(event, RunLogged):
             if run.log is None or run.log.attempt < event.attempt:
                 run.log = LiveLog(event.attempt)
             if run.log.attempt == event.attempt and run.log.add(event.offset, event.text):

@@ -1,0 +1,21 @@
+"""Events of records. The subject is an id of the event's own."""
+
+from __future__ import annotations
+
+from messages.base import Event, Subject
+
+
+class RecordsDeleteRequested(Event):
+    """A client wants no more records of these runs, which are over. The subject is the request's own id."""
+
+    entities = ("record",)
+    verb = "delete-requested"
+    runs: list[Subject]
+
+
+class RecordsDeleted(Event):
+    """Nothing is left of these runs' records in the store. The subject is an id of its own."""
+
+    entities = ("record",)
+    verb = "deleted"
+    runs: list[Subject]
