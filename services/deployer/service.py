@@ -30,6 +30,7 @@ from messages.deploys import (
     DeployRequested,
     DeployStarted,
 )
+from messages.packing import pack, unpack
 from services.deployer.contents import Contents
 from services.deployer.crash_guard import Tries
 from services.deployer.descriptions import Described, describe
@@ -39,7 +40,7 @@ from shared.bus import topology
 from shared.forkserver import ForkServer
 from shared.objects.base import EXPIRING
 from shared.outages import waiting
-from shared.records.store import DEPLOYS, pack_segment, unpack_segment
+from shared.records.store import DEPLOYS
 from shared.room import full_disk
 from shared.service import Platform, Service
 from shared.versions import Deploy, Deployed, removed_from
@@ -93,13 +94,13 @@ class Deployer(Service):
             await self.bus.publish(DeployStarted(subject=event.subject, project=event.project))
             async with self._tries.one_more(event.subject) as deadly:
                 outcome = _given_up(event) if deadly else await self._carry_out(event)
-            await self.store.put(DEPLOYS, _outcome_key(event), pack_segment([outcome]), tags=EXPIRING)
+            await self.store.put(DEPLOYS, _outcome_key(event), pack([outcome]), tags=EXPIRING)
         await self.bus.publish(outcome)
         await self.store.delete(DEPLOYS, event.source_key)
 
     async def _known_outcome(self, event: DeployRequested) -> Event | None:
         try:
-            return unpack_segment(await self.store.get(DEPLOYS, _outcome_key(event)))[0]
+            return unpack(await self.store.get(DEPLOYS, _outcome_key(event)))[0]
         except NotFound:
             return None
 

@@ -20,9 +20,10 @@ from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.expiry import ExpiryClock
+from shared.journal import AnotherWriter, DamagedJournal
 from shared.outages import waiting
 from shared.records.ledger import Ledger, living, review
-from shared.records.store import AnotherWriter, DamagedRecords, RecordStore
+from shared.records.store import RecordStore
 from shared.service import MadeWay, Platform, Service
 from voxloom.errors import Unavailable
 from voxloom.ids import new_id
@@ -100,7 +101,7 @@ class Recorder(Service):
             left = self._judged(error)
             self.fail(left)
             raise left from error
-        except DamagedRecords as error:
+        except DamagedJournal as error:
             self.fail(error)
             raise
 
@@ -165,10 +166,10 @@ class Recorder(Service):
 
     async def _append(self, number: int, events: Sequence[Event]) -> None:
         begun = time.monotonic()
-        await self._records.append(number, events)
+        await self._records.journal.append(number, events)
         if time.monotonic() - self._alone_at > ALONE_SECS:
             # While we were held up, somebody may have written this number, and removed it under a snapshot.
-            await self._records.check_alone(number)
+            await self._records.journal.check_alone(number)
         self._alone_at = begun
 
     async def _admit(self, instance: str) -> None:
@@ -198,9 +199,10 @@ class Recorder(Service):
             await self._records.delete_runs(gone)
             await self.bus.publish(RecordsDeleted(subject=new_id(), runs=gone))
             self._ledger.were_deleted(gone)
-        if deploys := self._ledger.deploys_to_store():
-            await self._records.save_deploys(deploys)
-            self._ledger.deploys_stored(deploys)
+        for shelf in self._ledger.shelves.values():
+            if ended := shelf.to_store():
+                await self._records.save(shelf.kind, ended)
+                shelf.stored(ended)
 
     async def _keep_snapshots(self) -> None:
         last = time.monotonic()
@@ -232,7 +234,7 @@ class Recorder(Service):
             await self._write_full_blocks()
             snapshot = self._ledger.snapshot(utc_now())
             key = await self._records.save_snapshot(snapshot)
-            await self._records.drop_before(key, snapshot.segment)
+            await self._records.journal.drop_before(key, snapshot.segment)
             await self._remove_retired()
             self._snapshot_segment = snapshot.segment
             self._snapshot_secs = time.monotonic() - begun

@@ -1,4 +1,4 @@
-"""What is known of a run or a deploy, as a fold over its events.
+"""What is known of a run, as a fold over its events.
 
 `fold` is pure. Of everything that replaces, the highest rank wins; everything that adds up is a union: so the order of
 the events does not matter, nor does it matter how often one is folded.
@@ -7,10 +7,9 @@ the events does not matter, nor does it matter how often one is folded.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from messages.base import DEFAULT_PROJECT, Event, Project, Subject
-from messages.deploys import DeployCompleted, DeployFailed, DeployRequested, DeployStarted
 from messages.runs import (
     Result,
     RunAssigned,
@@ -25,9 +24,8 @@ from messages.runs import (
     Work,
 )
 from messages.trainings import TrainingCheckpointDropped, TrainingCheckpointSaved
-from voxloom.models import DeployStatus, Moment, RunError, Status, Value
-
-_E = TypeVar("_E", bound=Event)
+from shared.records.kinds import earliest
+from voxloom.models import Moment, Status, Value
 
 
 class Rank(NamedTuple):
@@ -108,7 +106,7 @@ def fold(state: RunState | None, event: Event) -> RunState:
         case RunRequested():
             return _request(state, event)
         case RunStopRequested():
-            return state.model_copy(update={"stop_requested": _earliest(state.stop_requested, event.time)})
+            return state.model_copy(update={"stop_requested": earliest(state.stop_requested, event.time)})
         case RunAssigned():
             return _advance(state, _assigned(event))
         case RunStarted():
@@ -221,58 +219,3 @@ def _drop(state: RunState, event: TrainingCheckpointDropped) -> RunState:
     if event.checkpoint_id in state.dropped:
         return state
     return state.model_copy(update={"dropped": sorted([*state.dropped, event.checkpoint_id])})
-
-
-def _earliest(known: Moment | None, new: Moment) -> Moment:
-    return new if known is None else min(known, new)
-
-
-class DeployState(Value):
-    """All that is kept of one deploy."""
-
-    deploy_id: Subject
-    project: Project = DEFAULT_PROJECT
-    path: str = ""
-    requested: Moment | None = None
-    asked: DeployRequested | None = None
-    """While it has not ended: what would have to be said again should it be lost."""
-    started: Moment | None = None
-    completed: DeployCompleted | None = None
-    failed: DeployFailed | None = None
-
-    @property
-    def status(self) -> DeployStatus:
-        if self.completed is not None:
-            return DeployStatus.COMPLETED
-        if self.failed is not None:
-            return DeployStatus.FAILED
-        return DeployStatus.RUNNING if self.started else DeployStatus.PENDING
-
-    @property
-    def ended(self) -> bool:
-        return self.completed is not None or self.failed is not None
-
-    @property
-    def error(self) -> RunError | None:
-        return self.failed.error if self.failed and not self.completed else None
-
-
-def fold_deploy(state: DeployState | None, event: Event) -> DeployState:
-    """As `fold`, for deploys. A deploy that was delivered twice may end twice: the first success counts."""
-    state = state or DeployState(deploy_id=event.subject, project=event.project)
-    match event:
-        case DeployRequested():
-            asked = None if state.ended else event
-            return state.model_copy(update={"path": event.path, "requested": event.time, "asked": asked})
-        case DeployStarted():
-            return state.model_copy(update={"started": _earliest(state.started, event.time)})
-        case DeployCompleted():
-            return state.model_copy(update={"completed": _first(state.completed, event), "asked": None})
-        case DeployFailed():
-            return state.model_copy(update={"failed": _first(state.failed, event), "asked": None})
-        case _:
-            return state
-
-
-def _first(known: _E | None, new: _E) -> _E:
-    return new if known is None else min(known, new, key=lambda event: (event.time, event.id))

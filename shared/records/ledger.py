@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from messages.base import Event
 from messages.records import RecordsDeleteRequested
@@ -19,7 +20,10 @@ from messages.runs import (
     RunStopped,
 )
 from messages.scheduler import SchedulerStarted
-from shared.records.fold import DeployState, RunState, fold, fold_deploy, ignored, is_foreign
+from shared.records.fold import RunState, fold, ignored, is_foreign
+from shared.records.kinds import RecordKind, S
+from shared.records.registry import KINDS, RecordStates
+from shared.records.shelf import Shelf
 from shared.records.view import execution_summary
 from voxloom.models import ExecutionSummary, Moment, Value
 
@@ -57,7 +61,7 @@ class Epoch(Value):
         return Epoch(number=self.number + 1, instance=started, former=former[:_FORMER])
 
 
-class Snapshot(Value):
+class Snapshot(RecordStates):
     """The ledger as of one segment. A start reads it and the segments that follow."""
 
     segment: int
@@ -65,7 +69,6 @@ class Snapshot(Value):
     """All that was said before is in it."""
     epoch: Epoch
     runs: list[RunState]
-    deploys: list[DeployState]
     blocks: list[int]
     """Numbers of the full blocks of rows, which lie in objects of their own."""
     rows: list[ExecutionSummary]
@@ -107,7 +110,10 @@ class Ledger:
         self.heard = snapshot.time if snapshot else None
         """When the oldest event of the last segment was said."""
         self.runs = {state.run: state for state in snapshot.runs} if snapshot else {}
-        self.deploys = {state.deploy_id: state for state in snapshot.deploys} if snapshot else {}
+        self.shelves: dict[str, Shelf[Any]] = {
+            kind.name: Shelf(kind, snapshot.of(kind) if snapshot else (), clock) for kind in KINDS
+        }
+        """What is known of all other kinds, by the first word of their events."""
         self.blocks = list(snapshot.blocks) if snapshot else []
         self.rows = list(snapshot.rows) if snapshot else []
         self.ended = {run: None for run, state in self.runs.items() if state.ended and state.work}
@@ -122,21 +128,24 @@ class Ledger:
         """Blocks that were dissolved, whose objects may still be there, and since when."""
         self._unrequested = {run: now for run, state in self.runs.items() if state.work is None}
         """Runs that something was said about before their request came, and since when."""
-        self._kept_deploys: dict[str, tuple[DeployState, float]] = {}
-        """Deploys that have objects of their own, as they stand there, and since when."""
 
     def apply(self, segment: int, epoch: Epoch, events: Sequence[Event]) -> None:
         """Takes in the events of one stored segment."""
         for event in events:
             if isinstance(event, RunEvent):
                 self._apply_to_run(event)
-            elif event.entity == "deploy":
-                self.deploys[event.subject] = fold_deploy(self.deploys.get(event.subject), event)
+            elif event.entity in self.shelves:
+                self.shelves[event.entity].apply(event)
             elif isinstance(event, RecordsDeleteRequested):
                 self._delete(event.runs)
         self.epoch = epoch
         self.segment = segment
         self.heard = min((event.time for event in events), default=self.heard)
+
+    def replay(self, number: int, events: Sequence[Event]) -> None:
+        """Takes in a stored segment that was appended when this ledger was not there."""
+        epoch, good = review(self.epoch, events)
+        self.apply(number, epoch, good)
 
     def _apply_to_run(self, event: Event) -> None:
         run = event.subject
@@ -193,19 +202,8 @@ class Ledger:
                 self.settled.setdefault(state.run, self._clock())
                 self.rows.append(execution_summary(state))
 
-    def deploys_to_store(self) -> list[DeployState]:
-        return [state for state in self.deploys.values() if state.ended and not self._is_kept(state)]
-
-    def deploys_stored(self, states: Iterable[DeployState]) -> None:
-        """They stay in memory for a while: a deploy that is delivered again says more about the same one."""
-        now = self._clock()
-        for state in states:
-            self._kept_deploys.pop(state.deploy_id, None)
-            self._kept_deploys[state.deploy_id] = (state, now)
-
-    def _is_kept(self, state: DeployState) -> bool:
-        kept = self._kept_deploys.get(state.deploy_id)
-        return kept is not None and kept[0] is state
+    def shelf(self, kind: RecordKind[S]) -> Shelf[S]:
+        return self.shelves[kind.name]
 
     def full_block(self) -> list[ExecutionSummary] | None:
         return self.rows[:BLOCK] if len(self.rows) >= BLOCK else None
@@ -253,20 +251,19 @@ class Ledger:
             del self.settled[run]
         for run in _older(self._unrequested.items(), limit):
             del self._unrequested[run], self.runs[run]
-        for deploy_id in _older(((name, since) for name, (_, since) in self._kept_deploys.items()), limit):
-            state, _ = self._kept_deploys.pop(deploy_id)
-            if self.deploys[deploy_id] is state:
-                del self.deploys[deploy_id]
+        for shelf in self.shelves.values():
+            shelf.forget(limit)
 
     def snapshot(self, now: datetime) -> Snapshot:
         # What is heard late was said long before now: whoever goes on from here has to hear what has not come yet.
         # Not validated: it is all ours, and may be a hundred thousand runs.
+        kept: dict[str, Any] = {shelf.kind.field: list(shelf.states.values()) for shelf in self.shelves.values()}
         return Snapshot.model_construct(
+            **kept,
             segment=self.segment,
             time=min(now, self.heard or now),
             epoch=self.epoch,
             runs=list(self.runs.values()),
-            deploys=list(self.deploys.values()),
             blocks=list(self.blocks),
             rows=list(self.rows),
             settled=list(self.settled),

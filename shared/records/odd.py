@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from shared.records.fold import DeployState, RunState
+from shared.records.fold import RunState
 from shared.records.ledger import Snapshot
+from shared.records.registry import KINDS
 from voxloom.ids import is_id
 from voxloom.models import ExecutionSummary
 
@@ -50,11 +51,11 @@ def is_odd(error: ValidationError) -> bool:
 
 
 def _sifted(key: str, data: dict[str, Any]) -> Snapshot:
-    """Without the runs and deploys that are odd. Raises ValidationError where something else is wrong."""
-    runs, deploys = _good(key, data["runs"], RunState), _good(key, data["deploys"], DeployState)
-    return Snapshot.model_validate_json(orjson.dumps({**data, "runs": [], "deploys": []})).model_copy(
-        update={"runs": runs, "deploys": deploys}
-    )
+    """Without what is odd of runs and other kinds. Raises ValidationError where something else is wrong."""
+    models = {"runs": RunState} | {kind.field: kind.state for kind in KINDS}
+    good = {field: _good(key, data.get(field, []), model) for field, model in models.items()}
+    rest = orjson.dumps({**data, **{field: [] for field in good}})
+    return Snapshot.model_validate_json(rest).model_copy(update=good)
 
 
 def _named(key: str, items: list[_T], run_of: Callable[[_T], str]) -> list[_T]:

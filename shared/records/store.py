@@ -2,40 +2,40 @@
 
 In `execution-store`:
 
-    segments/<number>     the events of one append, in the order they came; written once (`If-None-Match`)
-    snapshots/<number>    the ledger as of that segment; the segments up to it go
+    segments/, snapshots/ the journal (shared/journal.py); a snapshot is the ledger as of a segment
     rows/<number>         a block of rows of ended runs; written once. Where some were deleted, what is left goes into
                           another, and the block goes when no reader of an older snapshot can want it
     runs/<id>             one ended run, whole
     logs/<run>/<attempt>  a log that is too long for the record
 
-The runs and logs of trainings lie in `training-store` likewise, those of benchmarks in `benchmark-store`; a deploy's
-record lies under its id in `deploy-store`.
+The runs and logs of trainings lie in `training-store` likewise, those of benchmarks in `benchmark-store`; a record of
+another kind lies under `records/<id>` in the collection of its kind (`deploy-store`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from messages.base import Event
 from messages.runs import RunRequested, Task
-from messages.wire import UndecodableMessage, UnknownVersion, decode, encode
+from shared.journal import Journal
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
-from shared.records.fold import DeployState, RunState
-from shared.records.ledger import Ledger, Snapshot, review
+from shared.records.deploys import DEPLOY
+from shared.records.fold import RunState
+from shared.records.kinds import RecordKind, S
+from shared.records.ledger import Ledger, Snapshot
 from shared.records.odd import is_odd, readable_rows, readable_snapshot
-from voxloom.errors import Conflict, NotFound, Unavailable
+from voxloom.errors import Conflict, NotFound
 from voxloom.ids import age_of
 from voxloom.models import ExecutionSummary
 
 COLLECTION = "execution-store"
-DEPLOYS = "deploy-store"
+DEPLOYS = DEPLOY.collection
 COLLECTIONS: Mapping[Task, str] = {
     "execution": COLLECTION,
     "training": "training-store",
@@ -46,19 +46,10 @@ COLLECTIONS: Mapping[Task, str] = {
 _M = TypeVar("_M", bound=BaseModel)
 _ROWS = TypeAdapter(list[ExecutionSummary])
 _log = logging.getLogger("voxloom.records")
-_LOAD_TRIES = 20
 _DUMPED_AT_ONCE = 500
 OLD_SECS = 300.0
 """By its id's own time. Ends are remembered for longer (SETTLED_SECS): nobody has forgotten a run that is younger."""
 _READ_AT_ONCE = 50
-
-
-class AnotherWriter(Exception):
-    """Somebody else writes the records, too: there is a second recorder, and this one must stop."""
-
-
-class DamagedRecords(Exception):
-    """A segment is missing that nobody should have removed."""
 
 
 def log_key(run: str, attempt: int) -> str:
@@ -70,58 +61,12 @@ class RecordStore:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-
-    async def append(self, number: int, events: Sequence[Event]) -> None:
-        """Writes one segment. Raises AnotherWriter."""
-        data = pack_segment(events)
-        try:
-            await self._store.put(COLLECTION, _segment_key(number), data, condition=ABSENT)
-        except Conflict:
-            # A write whose answer got lost looks like a conflict: it is none if the bytes are ours.
-            if await self._segment(number) != data:
-                raise AnotherWriter(f"segment {number} was written by somebody else") from None
-
-    async def check_alone(self, segment: int) -> None:
-        """Raises AnotherWriter if there is a snapshot of more than the segments up to `segment`."""
-        newest = await self._newest_snapshot()
-        if newest is not None and _segment_of(newest) > segment:
-            raise AnotherWriter(f"there is a snapshot beyond segment {segment}, written by somebody else")
-
-    async def _segment(self, number: int) -> bytes | None:
-        try:
-            return await self._store.get(COLLECTION, _segment_key(number))
-        except NotFound:
-            return None
+        self.journal = Journal(store, COLLECTION)
 
     async def load_ledger(self) -> Ledger:
-        """The ledger as of the last segment that was written. Raises DamagedRecords.
-
-        A recorder on its way out may still write its last snapshot, and remove what that covers while it is read here:
-        then everything is read anew.
-        """
-        for _ in range(_LOAD_TRIES):
-            newest = await self._newest_snapshot()
-            try:
-                ledger = await self._replay(newest)
-            except (NotFound, DamagedRecords):
-                if await self._newest_snapshot() == newest:
-                    raise
-            else:
-                if await self._newest_snapshot() == newest:
-                    ledger.blocks = await self._blocks_left(ledger.blocks)
-                    return ledger
-        raise Unavailable("The records change faster than they can be read; try again.")
-
-    async def _replay(self, snapshot_key: str | None) -> Ledger:
-        ledger = Ledger(await self.load_snapshot(snapshot_key) if snapshot_key else None)
-        start = _segment_key(ledger.segment)
-        async for item in list_all(self._store, COLLECTION, "segments/", after=start):
-            number = int(item.key.rpartition("/")[2])
-            if number != ledger.segment + 1:
-                missing = ledger.segment + 1
-                raise DamagedRecords(f"segment {missing} of the records is missing; restore it from a backup")
-            epoch, events = review(ledger.epoch, read_segment(item.key, await self._store.get(COLLECTION, item.key)))
-            ledger.apply(number, epoch, events)
+        """The ledger as of the last segment that was written. Raises DamagedJournal."""
+        ledger = await self.journal.load(lambda saved: Ledger(None if saved is None else readable_snapshot(*saved)))
+        ledger.blocks = await self._blocks_left(ledger.blocks)
         return ledger
 
     async def _blocks_left(self, blocks: Sequence[int]) -> list[int]:
@@ -131,38 +76,12 @@ class RecordStore:
 
     async def save_snapshot(self, snapshot: Snapshot) -> str:
         """Writes a snapshot and returns its key."""
-        key = f"snapshots/{snapshot.segment:012d}-{snapshot.epoch.number:06d}"
-        await self._store.put(COLLECTION, key, await _dump(snapshot))
-        return key
+        return await self.journal.save(snapshot.segment, snapshot.epoch.number, await _dump(snapshot))
 
     async def load_snapshot(self, key: str | None = None) -> Snapshot | None:
-        """The snapshot under `key`, or the newest one; None if there has never been one. Raises NotFound where the one
-        that was asked for has been replaced by a newer one, Unavailable where that goes on and on."""
-        if key is not None:
-            return await self._snapshot(key)
-        for _ in range(_LOAD_TRIES):
-            key = await self._newest_snapshot()
-            try:
-                return await self._snapshot(key) if key is not None else None
-            except NotFound:
-                continue  # The recorder has just replaced it.
-        raise Unavailable("The records change faster than they can be read; try again.")
-
-    async def _snapshot(self, key: str) -> Snapshot:
-        return readable_snapshot(key, await self._store.get(COLLECTION, key))
-
-    async def drop_before(self, snapshot_key: str, segment: int) -> None:
-        """Removes the snapshots before that one, and the segments that it covers. Raises AnotherWriter if there is a
-        later one."""
-        keys = [item.key async for item in list_all(self._store, COLLECTION, "snapshots/")]
-        covered = []
-        async for item in list_all(self._store, COLLECTION, "segments/"):
-            if item.key > _segment_key(segment):
-                break
-            covered.append(item.key)
-        await self._store.delete(COLLECTION, *(key for key in keys if key < snapshot_key), *covered)
-        if any(key > snapshot_key for key in keys):
-            raise AnotherWriter("there is a later snapshot, written by somebody else")
+        """As `Journal.snapshot`."""
+        saved = await self.journal.snapshot(key)
+        return None if saved is None else readable_snapshot(*saved)
 
     async def save_runs(self, states: Sequence[RunState]) -> None:
         for task, collection in COLLECTIONS.items():
@@ -203,24 +122,23 @@ class RecordStore:
     async def _logs_of(self, run: str) -> list[str]:
         return [item.key async for item in list_all(self._store, COLLECTION, f"logs/{run}/")]
 
-    async def save_deploys(self, states: Sequence[DeployState]) -> None:
-        uploads = [
-            Upload(f"records/{state.deploy_id}", state.model_dump_json().encode(), tags=EXPIRING) for state in states
-        ]
-        await self._store.put_many(DEPLOYS, uploads)
+    async def save(self, kind: RecordKind[S], states: Sequence[S]) -> None:
+        uploads = [Upload(_record_key(one.identity), one.model_dump_json().encode(), tags=EXPIRING) for one in states]
+        await self._store.put_many(kind.collection, uploads)
 
-    async def load_deploy(self, deploy_id: str) -> DeployState | None:
-        return await self._load(DEPLOYS, f"records/{deploy_id}", DeployState)
+    async def load(self, kind: RecordKind[S], identity: str) -> S | None:
+        """One that has ended; None if there is none (any more) under that id."""
+        return await self._load(kind.collection, _record_key(identity), kind.state)
 
-    async def newest_deploys(self, limit: int) -> list[DeployState]:
-        """Ended deploys as they are kept, the newest first."""
-        ids = [item.key.partition("/")[2] async for item in list_all(self._store, DEPLOYS, "records/")]
+    async def newest(self, kind: RecordKind[S], limit: int) -> list[S]:
+        """Those that have ended, as they are kept, the newest first."""
+        ids = [item.key.partition("/")[2] async for item in list_all(self._store, kind.collection, _record_key(""))]
         ids.sort(key=lambda one: age_of(one) or 0.0)
-        found: list[DeployState | None] = []
+        found: list[S | None] = []
         for start in range(0, min(limit, len(ids)), _READ_AT_ONCE):
             some = ids[start : min(start + _READ_AT_ONCE, limit)]
-            found += await asyncio.gather(*(self.load_deploy(one) for one in some))
-        return [deploy for deploy in found if deploy is not None]
+            found += await asyncio.gather(*(self.load(kind, one) for one in some))
+        return [one for one in found if one is not None]
 
     async def save_rows(self, number: int, rows: Sequence[ExecutionSummary]) -> int:
         """Writes a block under the first number from `number` on that nobody has taken, and returns that number."""
@@ -258,12 +176,6 @@ class RecordStore:
             _log.warning("%s in %s is passed over, it was made of an odd event: %s", key, collection, error)
             return None
 
-    async def _newest_snapshot(self) -> str | None:
-        newest = None
-        async for item in list_all(self._store, COLLECTION, "snapshots/"):
-            newest = item.key
-        return newest
-
 
 async def _dump(snapshot: Snapshot) -> bytes:
     """Its JSON, written piece by piece: of a hundred thousand runs it takes a second, and others want the loop."""
@@ -280,45 +192,12 @@ def _is_old(run: str) -> bool:
     return age is None or age > OLD_SECS
 
 
-def pack_segment(events: Sequence[Event]) -> bytes:
-    messages = (encode(event) for event in events)
-    return b"\n".join(orjson.dumps(message.headers) + b"\n" + message.body for message in messages)
-
-
-def unpack_segment(data: bytes) -> list[Event]:
-    """Raises UndecodableMessage."""
-    return [decode(orjson.loads(headers), body) for headers, body in _lines(data)]
-
-
-def read_segment(key: str, data: bytes) -> list[Event]:
-    """The same, without what no handler would get today: earlier versions took in events that they should not have.
-    Raises UnknownVersion: what a newer program has recorded must not get lost."""
-    events: list[Event] = []
-    for headers, body in _lines(data):
-        try:
-            events.append(decode(orjson.loads(headers), body))
-        except UnknownVersion:
-            raise
-        except UndecodableMessage as error:
-            _log.warning("an odd event in %s is passed over: %s", key, error)
-    return events
-
-
-def _lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    lines = data.split(b"\n") if data else []
-    return zip(lines[::2], lines[1::2], strict=True)
-
-
-def _segment_key(number: int) -> str:
-    return f"segments/{number:012d}"
-
-
-def _segment_of(snapshot_key: str) -> int:
-    return int(snapshot_key.rpartition("/")[2].partition("-")[0])
-
-
 def _run_key(run: str) -> str:
     return f"runs/{run}"
+
+
+def _record_key(identity: str) -> str:
+    return f"records/{identity}"
 
 
 def _rows_key(number: int) -> str:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from messages.runs import Result, Work
 from messages.trainings import Checkpoint
-from shared.records.fold import DeployState, RunState
+from shared.records.deploys import DeployState
+from shared.records.fold import RunState
 from voxloom.models import (
     BenchmarkRecord,
     CheckpointRecord,

@@ -72,7 +72,7 @@ CONTROL = (
     ),
     _recorder(
         name="a-snapshot-drops-one-segment-too-many",
-        file="shared/records/store.py",
+        file="shared/journal.py",
         old="if item.key > _segment_key(segment):",
         new="if item.key > _segment_key(segment + 1):",
     ),
@@ -102,13 +102,13 @@ CONTROL = (
     ),
     _fold(
         name="the-last-stop-request-counts-in-place-of-the-first",
-        file="shared/records/fold.py",
+        file="shared/records/kinds.py",
         old="return new if known is None else min(known, new)\n",
         new="return new if known is None else max(known, new)\n",
     ),
     _fold(
         name="a-deploy-that-succeeded-in-the-end-shows-an-error",
-        file="shared/records/fold.py",
+        file="shared/records/deploys.py",
         old="return self.failed.error if self.failed and not self.completed else None",
         new="return self.failed.error if self.failed else None",
     ),

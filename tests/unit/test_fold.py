@@ -24,7 +24,8 @@ from messages.runs import (
     Work,
 )
 from messages.trainings import TrainingCheckpointDropped, TrainingCheckpointSaved
-from shared.records.fold import DeployState, RunState, fold, fold_deploy
+from shared.records.deploys import DeployState, fold_deploy
+from shared.records.fold import RunState, fold
 from shared.records.view import Heard, deploy_record, execution_record, training_record
 from tests.unit.training_samples import checkpoint_of
 from voxloom.models import DeployStatus, RunError, Status

@@ -15,7 +15,8 @@ from services.gateway.operations import recovery
 from services.gateway.operations.recovery import ask_again, asked_for
 from services.gateway.views.catalog import Catalog
 from services.gateway.views.runs import LiveView
-from shared.records.fold import RunState, fold, fold_deploy
+from shared.records import deploys
+from shared.records.fold import RunState, fold
 from shared.records.store import RecordStore
 from tests.unit.gateway_samples import assigned, completed, requested, started, work
 from tests.unit.memory_platform import MemoryStore, NotingBus
@@ -104,9 +105,9 @@ async def test_a_deploy_whose_end_was_missed_is_not_asked_for(
 ) -> None:
     bus = NotingBus()
     view.apply(1, DEPLOY)
-    state = reduce(fold_deploy, kept, None)
+    state = reduce(deploys.fold_deploy, kept, None)
     assert state is not None
-    await records.save_deploys([state])
+    await records.save(deploys.DEPLOY, [state])
     await ask_again(bus, "g", view)
     assert [event.kind.name for event in bus.published] == ["gateway.found-loss"]
 

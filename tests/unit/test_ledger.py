@@ -14,6 +14,7 @@ from messages.records import RecordsDeleteRequested
 from messages.runs import RunStopRequested
 from messages.scheduler import SchedulerStarted
 from shared.records import ledger as ledger_module
+from shared.records.deploys import DEPLOY
 from shared.records.ledger import SETTLED_SECS, Epoch, Ledger, Snapshot, living, review
 from tests.unit.memory_platform import assigned, completed, requested, whole
 from voxloom.models import ExecutionSummary, utc_now
@@ -122,21 +123,23 @@ def deployed(deploy: str, *, changed: bool = True) -> Event:
 
 def test_a_deploy_that_is_delivered_again_after_it_was_stored_keeps_what_was_known() -> None:
     ledger = ledger_of(DeployRequested(subject="d", source_key="k", path="p.zip"), deployed("d"))
-    ledger.deploys_stored(ledger.deploys_to_store())
+    shelf = ledger.shelf(DEPLOY)
+    shelf.stored(shelf.to_store())
     # When the deployer, killed before it could say that it was done, does it once more
     ledger.apply(2, ledger.epoch, [DeployStarted(subject="d"), deployed("d", changed=False)])
     # Then the record still says where it came from
-    assert [state.path for state in ledger.deploys_to_store()] == ["p.zip"]
+    assert [state.path for state in shelf.to_store()] == ["p.zip"]
 
 
 def test_a_stored_deploy_is_not_stored_again_and_is_forgotten_after_a_while() -> None:
     clock = Clock()
     ledger = ledger_of(DeployRequested(subject="d", source_key="k", path="p.zip"), deployed("d"), clock=clock)
-    ledger.deploys_stored(ledger.deploys_to_store())
-    assert ledger.deploys_to_store() == []
+    shelf = ledger.shelf(DEPLOY)
+    shelf.stored(shelf.to_store())
+    assert shelf.to_store() == []
     clock.now = LATE
     ledger.forget()
-    assert ledger.deploys == {}
+    assert shelf.states == {}
 
 
 def test_a_repeated_request_of_a_former_scheduler_does_not_bring_it_back() -> None:
@@ -169,7 +172,8 @@ SOME_EVENTS = st.lists(st.sampled_from(EVENTS), max_size=30)
 
 def contents(ledger: Ledger) -> tuple[object, ...]:
     rows = sorted(row.execution_id for row in ledger.rows)
-    return ledger.runs, ledger.ended, rows, set(ledger.settled), ledger.segment, ledger.epoch, ledger.deploys
+    deploys = ledger.shelf(DEPLOY).states
+    return ledger.runs, ledger.ended, rows, set(ledger.settled), ledger.segment, ledger.epoch, deploys
 
 
 @given(before=SOME_EVENTS, stores=st.integers(0, 3), after=SOME_EVENTS)

@@ -23,10 +23,12 @@ from messages.scheduler import SchedulerAdmitted, SchedulerStarted
 from messages.wire import PREFIX, UnknownVersion, encode
 from services.recorder import service as recorder_module
 from services.recorder.service import Recorder
+from shared.journal import AnotherWriter, DamagedJournal
 from shared.records import ledger as ledger_module
+from shared.records.deploys import DEPLOY
 from shared.records.fold import RunState, fold
 from shared.records.ledger import Ledger
-from shared.records.store import COLLECTION, AnotherWriter, DamagedRecords, RecordStore
+from shared.records.store import COLLECTION, RecordStore
 from shared.service import MadeWay, Platform
 from tests.unit.memory_platform import (
     Crash,
@@ -214,8 +216,8 @@ async def test_segments_that_the_snapshot_does_not_cover_stay() -> None:
     store = MemoryStore()
     records = RecordStore(store)
     for number in (1, 2, 3):
-        await records.append(number, [requested(run_id(number))])
-    await records.drop_before("snapshots/000000000002-000001", 2)
+        await records.journal.append(number, [requested(run_id(number))])
+    await records.journal.drop_before("snapshots/000000000002-000001", 2)
     assert store.keys("segments/") == ["segments/000000000003"]
 
 
@@ -241,7 +243,7 @@ async def test_a_segment_that_is_missing_stops_the_recorder() -> None:
         await recorder.record([requested(run)])
     del store.objects[COLLECTION, "segments/000000000002"]
     again = Recorder(memory_platform(store))
-    with pytest.raises(DamagedRecords, match="segment 2"):
+    with pytest.raises(DamagedJournal, match="segment 2"):
         await again.record([requested(D)])
     assert again.failed.done()
 
@@ -284,7 +286,7 @@ async def test_odd_records_in_an_older_snapshot_do_not_stop_a_start() -> None:
     # When it is read
     ledger = await load(store)
     # Then all others are there
-    known = [*ledger.runs, *ledger.deploys, *(one.execution_id for one in ledger.rows)]
+    known = [*ledger.runs, *ledger.shelf(DEPLOY).states, *(one.execution_id for one in ledger.rows)]
     assert sorted(known) == [A, B, C]
 
 

@@ -21,9 +21,10 @@ import orjson
 from aiohttp import web
 
 from messages.base import Event
+from messages.packing import pack, unpack
 from services.gateway.http.callers import caller_of
 from shared.objects.base import ABSENT, EXPIRING, Condition, ObjectInfo, ObjectStore
-from shared.records.store import COLLECTION, pack_segment, unpack_segment
+from shared.records.store import COLLECTION
 from shared.validation import refused
 from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable, VoxloomError
 
@@ -121,7 +122,7 @@ class Keys:
         except NotFound:
             return None
         fingerprint, _, packed = data.partition(b"\n")
-        event = unpack_segment(packed)[0]
+        event = unpack(packed)[0]
         if not isinstance(event, kind):
             raise _reused()
         return Kept(event, fingerprint.decode(), etag)
@@ -132,7 +133,7 @@ class Keys:
         `instead_of` is what was found, where it is of no use any more. Raises InvalidInput (`idempotency_key_reused`).
         """
         condition = ABSENT if instead_of is None else Condition(etag=instead_of.etag)
-        data = fingerprint.encode() + b"\n" + pack_segment([event])
+        data = fingerprint.encode() + b"\n" + pack([event])
         try:
             await self._store.put(COLLECTION, _place(key), data, condition=condition, tags=EXPIRING)
         except Conflict:

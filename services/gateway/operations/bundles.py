@@ -14,7 +14,7 @@ from services.gateway.operations import deploys
 from shared.algorithms import load_entry
 from shared.caller import LOCAL
 from shared.outages import waiting
-from shared.records.fold import DeployState
+from shared.records.deploys import DeployState
 from voxloom.backoff import Backoff
 from voxloom.bundles import Bundle, Item, Packed, read_keys
 from voxloom.errors import NotFound, Unavailable, VoxloomError

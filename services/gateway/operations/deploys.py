@@ -18,7 +18,7 @@ from services.gateway.views.answers import answer, end_of_deploy
 from shared.bus.limits import check_first
 from shared.caller import Caller
 from shared.objects.base import CHUNK, EXPIRING
-from shared.records.fold import DeployState
+from shared.records.deploys import DEPLOY, DeployState
 from shared.records.store import DEPLOYS
 from voxloom.bundle import pack_folder
 from voxloom.errors import InvalidInput, NotAllowed, NotFound, StoreFull, Unavailable, VoxloomError
@@ -45,7 +45,7 @@ async def begin(context: Context, event: DeployRequested, *, once: bool = False)
     `once`: it may have been asked for before, or even be over; then it is not asked for again, and what is known of it
     is returned.
     """
-    if once and (known := await context.view.look_up_deploy(event.subject)) is not None:
+    if once and (known := await context.view.of(DEPLOY).look_up(event.subject)) is not None:
         return known
     try:
         await context.publish(event)
@@ -62,7 +62,7 @@ async def run_to_end(context: Context, event: DeployRequested, timeout: float, *
         state = await begin(context, event, once=once)
         if state is None or not state.ended:
             await answer(ended, timeout, f"The deploy {event.subject}")
-            state = await context.view.find_deploy(event.subject)
+            state = await context.view.of(DEPLOY).find(event.subject)
     if state is None or not state.ended:
         raise VoxloomError(f"there is no end of the deploy {event.subject}, though it was told")
     if state.error is not None:
@@ -126,7 +126,7 @@ class _DeployOnce(Once[DeployRequested]):
         self._wanted = wanted
 
     async def holds(self, event: DeployRequested) -> bool:
-        state = await self._context.view.look_up_deploy(event.subject)
+        state = await self._context.view.of(DEPLOY).look_up(event.subject)
         if state is not None:
             return state.error is None or not state.error.retryable
         try:

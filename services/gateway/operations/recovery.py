@@ -1,6 +1,6 @@
 """What a gateway does when the broker has lost its disk: it asks again for what it knows to be asked for.
 
-A run or a deploy whose request waited there for somebody would else be shown as PENDING for ever.
+A run, or a deploy, whose request waited there for somebody would else be shown as PENDING for ever.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from shared.bus.base import Bus
 from shared.bus.outbox import Outbox
 from shared.outages import waiting
 from shared.records.fold import RunState
+from shared.records.registry import KINDS
 from voxloom.errors import Unavailable
 
 AT_ONCE = 50
-"""Runs, or deploys, that are looked up together, and asked for in one go."""
+"""Runs, or records of another kind, that are looked up together, and asked for in one go."""
 PAUSE_SECS = 1.0
 
 log = logging.getLogger("voxloom.gateway")
@@ -39,7 +40,7 @@ def asked_for(state: RunState) -> list[Event]:
 
 
 async def ask_again(bus: Bus, instance: str, view: LiveView) -> None:
-    """Asks for all runs and deploys that have not ended, then says that it has found a loss; tries until the bus takes
+    """Asks for all that has not ended, then says that it has found a loss; tries until the bus takes
     it."""
     while True:
         try:
@@ -49,7 +50,7 @@ async def ask_again(bus: Bus, instance: str, view: LiveView) -> None:
             log.warning("what was lost cannot be asked for again yet: %s", error, extra=waiting(error))
             await asyncio.sleep(PAUSE_SECS)
         else:
-            log.warning("the broker had lost what it kept; %d runs and deploys were asked for again", count)
+            log.warning("the broker had lost what it kept; %d runs and other things were asked for again", count)
             return
 
 
@@ -59,9 +60,11 @@ async def _ask_for_all(bus: Bus, view: LiveView) -> int:
     for batch in _batches(view.unfinished_runs()):
         states = await asyncio.gather(*map(view.look, batch))
         count += await _say(bus, [asked_for(state) for state in states if state is not None])
-    for batch in _batches(view.unfinished_deploys()):
-        deploys = await asyncio.gather(*map(view.look_at_deploy, batch))
-        count += await _say(bus, [[one.asked] for one in deploys if one is not None and one.asked is not None])
+    for kind in KINDS:
+        records = view.of(kind)
+        for batch in _batches(records.unfinished()):
+            states = await asyncio.gather(*map(records.look, batch))
+            count += await _say(bus, [[one.request] for one in states if one is not None and one.request is not None])
     return count
 
 

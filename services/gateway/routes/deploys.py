@@ -19,6 +19,7 @@ from services.gateway.http.routing import ZIP_SENT, Many, Route
 from services.gateway.operations import deploys
 from services.gateway.operations.deploys import Wanted
 from services.gateway.operations.removals import remove as remove_algorithm
+from shared.records.deploys import DEPLOY
 from shared.records.view import deploy_record
 from voxloom.errors import NotFound, Unavailable
 from voxloom.ids import is_id
@@ -117,7 +118,7 @@ async def deploy_upload(request: web.Request) -> web.Response:
 
 async def list_all(request: web.Request) -> web.Response:
     query = read_query(request, ListQuery)
-    records = [deploy_record(state) for state in await context_of(request).view.deploys()]
+    records = [deploy_record(state) for state in await context_of(request).view.of(DEPLOY).newest()]
     page = page_of(
         (record for record in records if _fits(record, query)),
         lambda record: (record.time_started or "", record.deploy_id),
@@ -142,7 +143,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def _record(context: Context, deploy_id: str) -> DeployRecord:
-    state = await context.view.find_deploy(deploy_id) if is_id(deploy_id) else None
+    state = await context.view.of(DEPLOY).find(deploy_id) if is_id(deploy_id) else None
     if state is None:
         raise NotFound(
             f"There is no deploy {deploy_id[:200]!r}; its record may have expired.",

@@ -1,4 +1,5 @@
-"""What the gateway knows of runs and deploys: a view folded from the event stream, with those who wait for news.
+"""What the gateway knows of runs: a view folded from the event stream, with those who wait for news. The records of
+other kinds have views of their own within it.
 
 Runs that have not ended are all here; of the others the newest, the rest comes from the record store when asked for.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,23 +24,21 @@ from messages.runs import (
     RunStateSet,
 )
 from messages.scheduler import SchedulerAdmitted
+from services.gateway.views.arrivals import Arrivals
 from services.gateway.views.catalog import Catalog, Listed
 from services.gateway.views.deletions import DeletedRuns
 from services.gateway.views.ended_runs import EndedRuns
 from services.gateway.views.live_logs import LiveLog
 from services.gateway.views.queue_positions import WaitingLines
-from shared.records.fold import DeployState, RunState, fold, fold_deploy, ignored, is_foreign
+from services.gateway.views.records import RecordView
+from shared.records.fold import RunState, fold, ignored, is_foreign
+from shared.records.kinds import RecordKind, S
 from shared.records.ledger import DECISIONS, Snapshot
+from shared.records.registry import KINDS
 from shared.records.store import RecordStore
 from shared.records.view import shown_progress
-from voxloom.ids import age_of
 
 _log = logging.getLogger("voxloom.gateway")
-KEPT_DEPLOYS = 1_000
-YOUNG_SECS = 5.0
-"""An unknown id that was made so lately may still be on its way to us."""
-VIEW_SECS = 2.0
-"""How long a request for such an id waits."""
 STATUSES_KEPT = 64
 """Changes of status that one slow watcher may be behind."""
 
@@ -81,11 +80,9 @@ class LiveView:
         self._running: dict[str, LiveRun] = {}
         self._ended: dict[str, LiveRun] = {}
         self._line = EndedRuns()
-        self._deploys: dict[str, DeployState] = {}
-        self._ended_deploys: OrderedDict[str, DeployState] = OrderedDict()
-        self._arrivals: dict[str, asyncio.Future[None]] = {}
+        self._views: dict[str, RecordView[Any]] = {kind.name: RecordView(kind, records) for kind in KINDS}
+        self._arrivals = Arrivals()
         self._deleted = DeletedRuns()
-        self._knows_old_deploys = False
         self.lines = WaitingLines()
         self._epoch = 0
         self._closed = False
@@ -112,8 +109,9 @@ class LiveView:
         """Those that are not known to have ended, the oldest first."""
         return sorted(self._running)
 
-    def unfinished_deploys(self) -> list[str]:
-        return sorted(self._deploys)
+    def of(self, kind: RecordKind[S]) -> RecordView[S]:
+        """What is known of the records of another kind."""
+        return self._views[kind.name]
 
     def restore(self, snapshot: Snapshot) -> None:
         """Takes in what the recorder knew; the stream says the rest."""
@@ -123,8 +121,8 @@ class LiveView:
             self._place(run)
             self.lines.note(state)
             self._catalog.touch(run)
-        for deploy in snapshot.deploys:
-            self._place_deploy(deploy)
+        for kind in KINDS:
+            self.of(kind).restore(snapshot.of(kind))
         self._delete(snapshot.deleted)
         self._deleted.removed(set(snapshot.deleted).difference(snapshot.to_delete))
 
@@ -135,8 +133,8 @@ class LiveView:
         self.newest = offset or self.newest
         if isinstance(event, RunEvent):
             self._apply_to_run(offset, event)
-        elif event.entity == "deploy":
-            self._place_deploy(fold_deploy(self._known_deploy(event.subject), event))
+        elif (view := self._views.get(event.entity)) is not None:
+            view.apply(event)
         elif isinstance(event, RecordsDeleteRequested):
             self._delete([run for run in event.runs if self._may_delete(run, event)])
         elif isinstance(event, RecordsDeleted):
@@ -207,7 +205,7 @@ class LiveView:
                 run.ended.set_result(None)
             self._let_go(self._line.put(run.state))
         if run.state.work is not None:
-            self._arrived(name)
+            self._arrivals.note(name)
 
     def trim(self) -> None:
         """Lets go of what was kept only because it was new."""
@@ -235,21 +233,6 @@ class LiveView:
         self._catalog.delete(gone)
         self._deleted.add(gone)
 
-    def _place_deploy(self, deploy: DeployState) -> None:
-        if deploy.ended:
-            self._deploys.pop(deploy.deploy_id, None)
-            self._ended_deploys[deploy.deploy_id] = deploy
-            if len(self._ended_deploys) > KEPT_DEPLOYS:
-                self._ended_deploys.popitem(last=False)
-        else:
-            self._deploys[deploy.deploy_id] = deploy
-        self._arrived(deploy.deploy_id)
-
-    def _arrived(self, identifier: str) -> None:
-        arrival = self._arrivals.pop(identifier, None)
-        if arrival is not None and not arrival.done():
-            arrival.set_result(None)
-
     def hear(self, event: Event) -> None:
         """Takes in progress and log lines, which count only while their attempt runs."""
         run = self._running.get(event.subject)
@@ -274,7 +257,7 @@ class LiveView:
         if run in self._deleted:
             return None
         found = self._known(run)
-        if found is None and not self._catalog.has_ended(run) and await self._may_arrive(run):
+        if found is None and not self._catalog.has_ended(run) and await self._arrivals.expect(run):
             found = self._known(run)
         if found is None:
             state = await self._records.load_run(run)
@@ -311,53 +294,6 @@ class LiveView:
     def _known(self, run: str) -> LiveRun | None:
         found = self._running.get(run) or self._ended.get(run)
         return found if found is not None and found.state.work is not None else None
-
-    async def find_deploy(self, deploy_id: str) -> DeployState | None:
-        if self._known_deploy(deploy_id) is None:
-            await self._may_arrive(deploy_id)
-        return await self.look_up_deploy(deploy_id)
-
-    async def look_up_deploy(self, deploy_id: str) -> DeployState | None:
-        """As `find_deploy`, but waits for nothing."""
-        return self._known_deploy(deploy_id) or await self._records.load_deploy(deploy_id)
-
-    async def look_at_deploy(self, deploy_id: str) -> DeployState | None:
-        """As `look`, of a deploy."""
-        kept = await self._records.load_deploy(deploy_id)
-        if kept is None or not kept.ended:
-            return self._known_deploy(deploy_id)
-        self._place_deploy(kept)
-        return kept
-
-    async def deploys(self) -> list[DeployState]:
-        """Those that go on, and of the others the newest: KEPT_DEPLOYS of them at most."""
-        if not self._knows_old_deploys:
-            for deploy in await self._records.newest_deploys(KEPT_DEPLOYS):
-                self._place_old_deploy(deploy)
-            self._knows_old_deploys = True
-        return [*self._deploys.values(), *self._ended_deploys.values()]
-
-    def _place_old_deploy(self, deploy: DeployState) -> None:
-        """Behind all that were heard to end."""
-        if self._known_deploy(deploy.deploy_id) is None and len(self._ended_deploys) < KEPT_DEPLOYS:
-            self._ended_deploys[deploy.deploy_id] = deploy
-            self._ended_deploys.move_to_end(deploy.deploy_id, last=False)
-
-    def _known_deploy(self, deploy_id: str) -> DeployState | None:
-        return self._deploys.get(deploy_id) or self._ended_deploys.get(deploy_id)
-
-    async def _may_arrive(self, identifier: str) -> bool:
-        """Waits for something young that is not known yet; whether it has come."""
-        age = age_of(identifier)
-        if age is None or not -YOUNG_SECS < age < YOUNG_SECS:
-            return False
-        arrival = self._arrivals.get(identifier)
-        if arrival is None:
-            arrival = self._arrivals[identifier] = asyncio.get_running_loop().create_future()
-        done, _ = await asyncio.wait([arrival], timeout=VIEW_SECS)
-        if not done:
-            self._arrivals.pop(identifier, None)
-        return bool(done)
 
     async def wait_until_ended(self, run: LiveRun, timeout: float) -> None:
         """Returns when the run has ended, or the time is over, or the server stops."""

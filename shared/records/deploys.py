@@ -1,0 +1,74 @@
+"""What is known of a deploy, as a fold over its events."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from messages.base import Event, Subject
+from messages.deploys import DeployCompleted, DeployFailed, DeployRequested, DeployStarted
+from shared.records.kinds import RecordKind, RecordState, earliest
+from voxloom.models import DeployStatus, Moment, RunError
+
+_E = TypeVar("_E", bound=Event)
+
+
+class DeployState(RecordState):
+    """All that is kept of one deploy."""
+
+    deploy_id: Subject
+    path: str = ""
+    requested: Moment | None = None
+    asked: DeployRequested | None = None
+    """While it has not ended."""
+    started: Moment | None = None
+    completed: DeployCompleted | None = None
+    failed: DeployFailed | None = None
+
+    @property
+    def identity(self) -> str:
+        return self.deploy_id
+
+    @property
+    def request(self) -> DeployRequested | None:
+        return self.asked
+
+    @property
+    def status(self) -> DeployStatus:
+        if self.completed is not None:
+            return DeployStatus.COMPLETED
+        if self.failed is not None:
+            return DeployStatus.FAILED
+        return DeployStatus.RUNNING if self.started else DeployStatus.PENDING
+
+    @property
+    def ended(self) -> bool:
+        return self.completed is not None or self.failed is not None
+
+    @property
+    def error(self) -> RunError | None:
+        return self.failed.error if self.failed and not self.completed else None
+
+
+def fold_deploy(state: DeployState | None, event: Event) -> DeployState:
+    """The state after one more event of the same deploy, in whatever order they come. One that was delivered twice may
+    end twice: the first success counts."""
+    state = state or DeployState(deploy_id=event.subject, project=event.project)
+    match event:
+        case DeployRequested():
+            asked = None if state.ended else event
+            return state.model_copy(update={"path": event.path, "requested": event.time, "asked": asked})
+        case DeployStarted():
+            return state.model_copy(update={"started": earliest(state.started, event.time)})
+        case DeployCompleted():
+            return state.model_copy(update={"completed": _first(state.completed, event), "asked": None})
+        case DeployFailed():
+            return state.model_copy(update={"failed": _first(state.failed, event), "asked": None})
+        case _:
+            return state
+
+
+def _first(known: _E | None, new: _E) -> _E:
+    return new if known is None else min(known, new, key=lambda event: (event.time, event.id))
+
+
+DEPLOY = RecordKind("deploy", DeployState, fold_deploy, collection="deploy-store", field="deploys")
