@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from shared.bus.embedded import database
 from shared.bus.embedded import folder as bus_folder
-from shared.bus.embedded import journal
 from shared.bus.embedded import repair as bus_repair
 from shared.expiry import APART_SECS
 from shared.objects.embedded import backup, kept
@@ -32,7 +32,7 @@ Locked = Callable[[Path], AbstractContextManager[None]]
 def look(settings: Settings) -> Iterator[Line]:
     """Of what is embedded, as far as it is there."""
     if not settings.broker and (folder := settings.data / "bus").is_dir():
-        yield from _database("journal of the bus", folder / journal.FILE, bus_folder.locked)
+        yield from _database("journal of the bus", folder / database.FILE, bus_folder.locked)
     if not settings.store and (folder := settings.data / "objects").is_dir():
         yield from _database("index of the objects", folder / store_folder.DATABASE, store_folder.locked)
         yield from _quarantine(folder)

@@ -21,7 +21,6 @@ from messages.gateways import GatewayStarted
 from messages.runs import RunProgressed
 from messages.wire import Message
 from shared.bus.base import KEEP, Policy, Queue
-from shared.bus.embedded import journal
 from shared.bus.local import LocalBus
 from tests.contract import bus_process
 from tests.contract.bus_behaviour import BusBehaviour
@@ -476,7 +475,7 @@ async def test_a_journal_that_is_none_is_refused_and_left_alone(tmp_path: Path) 
 
 async def test_a_journal_of_a_newer_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr(journal, "VERSION", 99)
+        newer.setattr(database, "VERSION", 99)
         async with opened(tmp_path):
             pass
     with pytest.raises(Misconfigured, match="upgrade"):
@@ -490,7 +489,7 @@ async def test_the_version_before_seals_refuses_a_journal_that_has_one(
     async with opened(tmp_path):
         pass
     with monkeypatch.context() as older:
-        older.setattr(journal, "VERSION", 1)
+        older.setattr(database, "VERSION", 1)
         with pytest.raises(Misconfigured, match="upgrade"):
             await LocalBus(tmp_path).open()
 

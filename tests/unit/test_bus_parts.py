@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages.wire import Message
-from shared.bus.embedded.journal import Journal
+from shared.bus.embedded.database import Database
 from shared.bus.embedded.queues import Bindings
 from shared.bus.embedded.routes import Routes, decided_by_kind, kind_of
 from shared.bus.embedded.rows import Entry, History
@@ -98,9 +98,9 @@ def test_a_segment_has_only_so_many_entries() -> None:
 
 
 def test_a_commit_waits_until_it_is_on_the_disk(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    (synchronous,) = journal._connection.execute("PRAGMA synchronous").fetchone()
-    journal.close()
+    database = Database(tmp_path)
+    (synchronous,) = database._connection.execute("PRAGMA synchronous").fetchone()
+    database.close()
     assert synchronous == 2, "FULL: in WAL mode, less than that loses commits when the power goes"
 
 

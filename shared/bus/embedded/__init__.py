@@ -1,1 +1,1 @@
-"""The parts of the embedded bus: journal (SQLite), writer (group commit), routes, queues, subscriptions."""
+"""The parts of the embedded bus: database (SQLite), writer (group commit), routes, queues, subscriptions."""

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from messages.base import Event
 from shared.bus.base import Handler, LiveHandler, Queue, StreamHandler
+from shared.bus.embedded.database import Database
 from shared.bus.embedded.failures import unavailable
 from shared.bus.embedded.feed import Feed
 from shared.bus.embedded.folder import Claim
-from shared.bus.embedded.journal import Journal
 from shared.bus.embedded.queues import LocalQueue
 from shared.bus.embedded.routes import Routes
 from shared.bus.embedded.rows import Backlog, DeadRow, DelayedRow, Entry, Page, QueueRow, Retention, Step, Wanted
@@ -39,7 +39,7 @@ class Engine:
         self._stream_secs = stream_hours * 3600.0
         self._stream_bytes = stream_bytes
         self._housekeeping = housekeeping
-        self._newest = claim.journal.segments.last
+        self._newest = claim.database.segments.last
         self._delayed_id = claim.last_delayed
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="bus.reader")
         self._queues: dict[str, LocalQueue] = {}
@@ -47,7 +47,7 @@ class Engine:
         self._followers: set[Follower] = set()
         self._live: Routes[Listener] = Routes()
         self._subscriptions: set[Worked] = set()
-        self._writer = Writer(claim.journal, self._announce)
+        self._writer = Writer(claim.database, self._announce)
         self._saver = Saver(self._writer)
         for row, backlog in claim.queues:
             self._add(row, backlog)
@@ -88,14 +88,14 @@ class Engine:
     def folder_is_gone(self) -> bool:
         """Whether the journal is not where it was opened."""
         try:
-            self._claim.journal.check_folder()
+            self._claim.database.check_folder()
         except Gone:
             return True
         return False
 
     async def _can_write(self) -> bool:
         try:
-            await self._writer.act(lambda journal: journal.try_to_write())
+            await self._writer.act(lambda database: database.try_to_write())
         except BusUnavailable:
             return False
         return True
@@ -128,9 +128,9 @@ class Engine:
         if all(self._is_declared(spec) for spec in specs):
             return
 
-        def work(journal: Journal) -> list[QueueRow]:
-            last = journal.segments.last
-            return [journal.tables.declare(spec.name, spec.bindings, spec.expires, last) for spec in specs]
+        def work(database: Database) -> list[QueueRow]:
+            last = database.segments.last
+            return [database.tables.declare(spec.name, spec.bindings, spec.expires, last) for spec in specs]
 
         await self._writer.act(work, lambda rows: self._on_declared(specs, rows))
 
@@ -155,7 +155,7 @@ class Engine:
 
     async def delete_queue(self, name: str) -> None:
         if name in self._queues:
-            await self._writer.act(lambda journal: journal.tables.delete_queue(name), lambda _: self._remove(name))
+            await self._writer.act(lambda database: database.tables.delete_queue(name), lambda _: self._remove(name))
 
     def _remove(self, name: str) -> None:
         queue = self._queues.pop(name, None)
@@ -171,22 +171,22 @@ class Engine:
 
     async def dead_letters(self, limit: int) -> list[DeadRow]:
         await self._saver.save_all()
-        return await self._read(lambda journal: journal.tables.dead_letters(limit))
+        return await self._read(lambda database: database.tables.dead_letters(limit))
 
     async def replay(self, identities: Sequence[int]) -> list[int]:
         """Moves dead letters to the ends of their queues; those of which there was one, and its queue."""
         await self._saver.save_all()
         queues = frozenset(self._queues)
 
-        def work(journal: Journal) -> dict[int, Entry]:
-            found = [journal.tables.dead_letter(identity) for identity in identities]
+        def work(database: Database) -> dict[int, Entry]:
+            found = [database.tables.dead_letter(identity) for identity in identities]
             entries = {
                 identity: Entry(dead.message, queue=dead.queue)
                 for identity, dead in zip(identities, found, strict=True)
                 if dead is not None and dead.queue in queues
             }
-            journal.segments.append(list(entries.values()), [entry.head() for entry in entries.values()])
-            journal.tables.forget_dead(entries)
+            database.segments.append(list(entries.values()), [entry.head() for entry in entries.values()])
+            database.tables.forget_dead(entries)
             return entries
 
         moved = await self._writer.act(work, lambda moved: self._announce(list(moved.values())) if moved else None)
@@ -210,7 +210,7 @@ class Engine:
             start = min(after, self._newest)
         elif since is not None:
             moment = since
-            start = await self._read(lambda journal: journal.segments.offset_at(moment))
+            start = await self._read(lambda database: database.segments.offset_at(moment))
         follower = Follower(
             Feed(start, lags=start < self._newest),
             handler,
@@ -253,13 +253,13 @@ class Engine:
 
     async def due(self, queue: str, taken: frozenset[int], limit: int) -> tuple[list[DelayedRow], float | None]:
         now = time.time()
-        return await self._read(lambda journal: journal.tables.due(queue, now, taken, limit))
+        return await self._read(lambda database: database.tables.due(queue, now, taken, limit))
 
     async def _page(self, after: int, wanted: Wanted) -> Page:
         end = self._newest
-        return await self._read(lambda journal: journal.segments.read(after, end, wanted))
+        return await self._read(lambda database: database.segments.read(after, end, wanted))
 
-    async def _read(self, question: Callable[[Journal], T]) -> T:
+    async def _read(self, question: Callable[[Database], T]) -> T:
         def ask() -> T:
             with self._claim.reader.snapshot():
                 return question(self._claim.reader)
@@ -297,7 +297,7 @@ class Engine:
         settled = min((queue.cursor for queue in self.queues), default=self._newest)
         retention = Retention(settled, now - self._stream_secs, self._stream_bytes)
         # Small steps, so that publishers get their turns in between.
-        while await self._writer.act(lambda journal: journal.segments.prune(retention)):
+        while await self._writer.act(lambda database: database.segments.prune(retention)):
             pass
 
 

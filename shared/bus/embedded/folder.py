@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.bus.embedded.database import Database, NewerDatabase
 from shared.bus.embedded.failures import in_use, newer, unusable
-from shared.bus.embedded.journal import Journal, NewerJournal
 from shared.bus.embedded.queues import Bindings
 from shared.bus.embedded.rows import Backlog, QueueRow, Wanted
 from shared.sealed.lock import held, lock
@@ -24,8 +24,8 @@ class Claim:
     """What a process has that owns the folder."""
 
     lock: int
-    journal: Journal
-    reader: Journal
+    database: Database
+    reader: Database
     queues: list[tuple[QueueRow, Backlog]]
     last_delayed: int
 
@@ -35,7 +35,7 @@ class Claim:
     def release(self) -> None:
         """Gives all back, where nobody has begun to use it."""
         self.reader.close()
-        self.journal.close()
+        self.database.close()
         self.unlock()
 
 
@@ -50,7 +50,7 @@ def claim(folder: Path) -> Claim:
         return _open(folder, descriptor)
     except BaseException as error:
         os.close(descriptor)
-        if isinstance(error, NewerJournal):
+        if isinstance(error, NewerDatabase):
             raise newer(folder, error) from error
         if isinstance(error, OSError | sqlite3.Error):
             raise unusable(folder, error) from error
@@ -63,24 +63,24 @@ def locked(folder: Path) -> AbstractContextManager[None]:
 
 
 def _open(folder: Path, descriptor: int) -> Claim:
-    journal = Journal(folder)
+    database = Database(folder)
     try:
         return Claim(
             lock=descriptor,
-            journal=journal,
-            queues=_queues(journal),
-            last_delayed=journal.tables.last_delayed(),
-            reader=Journal(folder, read_only=True),
+            database=database,
+            queues=_queues(database),
+            last_delayed=database.tables.last_delayed(),
+            reader=Database(folder, read_only=True),
         )
     except BaseException:
-        journal.close()
+        database.close()
         raise
 
 
-def _queues(journal: Journal) -> list[tuple[QueueRow, Backlog]]:
-    rows = journal.tables.queues()
-    backlogs = journal.segments.count_backlogs({row.name: (row, _wanted(row)) for row in rows})
-    for name, count in journal.tables.delayed_counts().items():
+def _queues(database: Database) -> list[tuple[QueueRow, Backlog]]:
+    rows = database.tables.queues()
+    backlogs = database.segments.count_backlogs({row.name: (row, _wanted(row)) for row in rows})
+    for name, count in database.tables.delayed_counts().items():
         if name in backlogs:
             backlogs[name].delayed = count
     return [(row, backlogs[row.name]) for row in rows]

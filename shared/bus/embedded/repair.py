@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 from shared.bus.embedded import segments, tables
+from shared.bus.embedded.database import FILE, VERSION
 from shared.bus.embedded.folder import locked
-from shared.bus.embedded.journal import FILE, VERSION
 from shared.sealed import inspection, mending, salvage
 from shared.sealed.inspection import Damaged
 

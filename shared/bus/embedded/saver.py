@@ -73,7 +73,7 @@ class Saver:
         if self._under_way is not None or not queues:
             return self._under_way
         saving = Saving([queue.row() for queue in queues], [step for _, step in steps])
-        future = self._writer.act(lambda journal: journal.tables.save(saving))
+        future = self._writer.act(lambda database: database.tables.save(saving))
         self._dirty, self._steps, self._under_way = {}, [], future
         future.add_done_callback(lambda done: self._on_saved(done, queues, steps))
         return future

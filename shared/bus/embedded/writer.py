@@ -11,8 +11,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
+from shared.bus.embedded.database import Database
 from shared.bus.embedded.failures import unavailable
-from shared.bus.embedded.journal import Journal
 from shared.bus.embedded.rows import Entry
 from shared.sealed.watch import Gone
 from voxloom.errors import BusUnavailable
@@ -40,7 +40,7 @@ class Append:
 class Act:
     """Something else to be done in the writer's transaction; `then` gets its result, on the loop, in its turn."""
 
-    work: Callable[[Journal], Any]
+    work: Callable[[Database], Any]
     then: Callable[[Any], None] | None
     done: asyncio.Future[Any]
     result: Any = None
@@ -55,8 +55,8 @@ class Writer:
     `on_append` gets, on the loop, entries that have just been committed, before their publisher hears of it.
     """
 
-    def __init__(self, journal: Journal, on_append: Callable[[Sequence[Entry]], None]) -> None:
-        self._journal = journal
+    def __init__(self, database: Database, on_append: Callable[[Sequence[Entry]], None]) -> None:
+        self._database = database
         self._on_append = on_append
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -76,7 +76,7 @@ class Writer:
         self._put(Append(entries, heads, done))
         return done
 
-    def act(self, work: Callable[[Journal], T], then: Callable[[T], None] | None = None) -> asyncio.Future[T]:
+    def act(self, work: Callable[[Database], T], then: Callable[[T], None] | None = None) -> asyncio.Future[T]:
         done: asyncio.Future[T] = self._loop.create_future()
         self._put(Act(work, then, done))
         return done
@@ -103,7 +103,7 @@ class Writer:
             log.warning("the event loop is gone; the bus writes no more")
         finally:
             self._ended = True
-            self._journal.close()
+            self._database.close()
 
     def _next_group(self) -> list[Job]:
         """Waits for work; empty when there will be none."""
@@ -126,9 +126,9 @@ class Writer:
     def _perform(self, group: list[Job]) -> Exception | None:
         """One commit for all; nothing that happens in it may end the thread."""
         try:
-            self._journal.check_folder()
+            self._database.check_folder()
             self._commit(group)
-            self._journal.committed()
+            self._database.committed()
         except Gone as error:
             return error
         except sqlite3.Error as error:
@@ -141,16 +141,16 @@ class Writer:
 
     def _commit(self, group: list[Job]) -> None:
         runs = _runs(group)
-        if len(runs) == 1 and isinstance(runs[0], Append) and self._journal.segments.fits(runs[0].entries):
+        if len(runs) == 1 and isinstance(runs[0], Append) and self._database.segments.fits(runs[0].entries):
             # A single statement is a transaction of its own, at a third of the steps.
-            self._journal.segments.append(runs[0].entries, runs[0].heads)
+            self._database.segments.append(runs[0].entries, runs[0].heads)
             return
-        with self._journal.transaction():
+        with self._database.transaction():
             for job in runs:
                 if isinstance(job, Append):
-                    self._journal.segments.append(job.entries, job.heads)
+                    self._database.segments.append(job.entries, job.heads)
                 else:
-                    job.result = job.work(self._journal)
+                    job.result = job.work(self._database)
 
     def _finish(self, group: list[Job], error: Exception | None) -> None:
         self.failing = error is not None

@@ -17,15 +17,15 @@ VERSION = 2
 """1 was without a seal. Who knows no more than that must not write here: what it writes is damage to the seal."""
 
 
-class NewerJournal(Exception):
+class NewerDatabase(Exception):
     """The file was written by a program that is newer than this one."""
 
 
-class Journal:
+class Database:
     """One connection, for one thread at a time. Raises sqlite3.Error; a write that raises has changed nothing."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        """Raises Damaged, NewerJournal or OSError, too."""
+        """Raises Damaged, NewerDatabase or OSError, too."""
         self._guard = None if read_only else Guard(folder / FILE)
         if self._guard is not None:
             self._guard.inspect()
@@ -45,7 +45,7 @@ class Journal:
         guard.check(self._connection)
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
-            raise NewerJournal(f"it has version {version}, and this program knows {VERSION}")
+            raise NewerDatabase(f"it has version {version}, and this program knows {VERSION}")
         self._connection.execute("PRAGMA journal_mode=WAL").fetchall()
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(segments.SCHEMA + tables.SCHEMA)
