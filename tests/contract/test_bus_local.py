@@ -21,6 +21,7 @@ from messages.gateways import GatewayStarted
 from messages.runs import RunProgressed
 from messages.wire import Message
 from shared.bus.base import KEEP, Policy, Queue
+from shared.bus.embedded import database
 from shared.bus.local import LocalBus
 from tests.contract import bus_process
 from tests.contract.bus_behaviour import BusBehaviour
