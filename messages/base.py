@@ -105,6 +105,11 @@ class Event(BaseModel):
 
     @property
     def routing_key(self) -> str:
+        return self.public_key
+
+    @property
+    def public_key(self) -> str:
+        """Under which everybody hears of it who wants to."""
         return f"{self.entity}.{self.verb}.{self.project}.{_word(self.subject)}"
 
     @property

@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, get_args
 
+from pydantic import Field
+
 from messages.base import Epoch, Event, Name, Subject, worker_inbox
 from voxloom.models import Moment, RunError, Value
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_empty(value: dict[str, Any]) -> bool:
+    return not value
 
 
 class AlgorithmPin(Value):
@@ -35,8 +45,10 @@ class Work(Value):
     input_dataset_ids: list[str]
     parameters: dict[str, Any]
     """As the client sent them: the record shows these."""
-    args: dict[str, Any]
-    """With the declared defaults filled in: the author's code gets these."""
+    filled: dict[str, Any] = Field({}, exclude_if=_is_empty)
+    """What the author's code gets beside them, or in their place: declared defaults, an int where a float is meant."""
+    args: dict[str, Any] | None = Field(None, exclude_if=_is_none)
+    """All that the author's code gets, where an earlier version has pinned the run: `arguments` is for both."""
     devices: list[str]
     """Device classes that will do, the wanted one first."""
     device_override: str | None = None
@@ -55,6 +67,11 @@ class Work(Value):
     """Of a training, and of the checkpoints that it saves."""
     wall_time: float | None = None
     """Seconds that an attempt may take, as the algorithm has it; a worker may allow less."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The parameters as the author's code gets them, with the declared defaults filled in."""
+        return {**self.parameters, **self.filled} if self.args is None else self.args
 
 
 class Result(Value):
@@ -103,7 +120,14 @@ class RunRequested(RunEvent):
     """A client wants a run; everything that it uses is pinned."""
 
     verb = "requested"
+    version = 2
     work: Work
+
+
+class RunRequestedV1(RunRequested):
+    """The same from an earlier gateway: its work has `args` in place of `filled`."""
+
+    version = 1
 
 
 class RunStopRequested(RunEvent):
@@ -113,16 +137,44 @@ class RunStopRequested(RunEvent):
 
 
 class RunAssigned(RunEvent):
-    """A decision: this worker shall do this attempt. Carries all the worker needs."""
+    """A decision: this worker shall do this attempt. What there is to do the request has said."""
 
     verb = "assigned"
+    version = 2
+    epoch: Epoch
+    worker_id: Name
+    incarnation: Subject
+    device_class: Name
+    lost: int = 0
+    """How many earlier attempts were lost with their workers."""
+
+
+class RunHandedOver(RunEvent):
+    """The worker is told what was assigned to it, with all that it needs. Nobody else hears of it."""
+
+    verb = "handed-over"
     epoch: Epoch
     worker_id: Name
     incarnation: Subject
     device_class: Name
     work: Work
     lost: int = 0
-    """How many earlier attempts were lost with their workers."""
+    """As in the assignment."""
+
+    @property
+    def routing_key(self) -> str:
+        return worker_inbox(self.incarnation)
+
+
+class RunAssignedV1(RunHandedOver, RunAssigned):
+    """Both in one, as earlier schedulers have said it: for the worker and for all others."""
+
+    verb = "assigned"
+    version = 1
+
+    @property
+    def routing_key(self) -> str:
+        return self.public_key
 
     @property
     def copy_to(self) -> tuple[str, ...]:

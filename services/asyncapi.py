@@ -45,7 +45,7 @@ def asyncapi(
 
 
 def document(events: Mapping[str, Kind] = EVENTS, queues: Sequence[Queue] = ALL) -> dict[str, Any]:
-    kinds = {kind.name: kind for kind in events.values()}
+    kinds = {kind.name: kind for kind in events.values() if not _is_private(kind.event)}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -57,7 +57,7 @@ def document(events: Mapping[str, Kind] = EVENTS, queues: Sequence[Queue] = ALL)
         "defaultContentType": CONTENT_TYPE,
         "servers": {"broker": _server()},
         "channels": {**{name: _channel(kind, events) for name, kind in kinds.items()}, _INBOX: _inbox(events)},
-        "operations": {**_said(kinds.values()), **_heard(kinds, queues), **_heard_by_workers(events)},
+        "operations": {**_said(kinds.values()), **_heard(kinds, queues), **_of_workers(events)},
         "components": {
             "messages": {name: _message(name, kind) for name, kind in events.items()},
             "schemas": _schemas({kind.event for kind in events.values()}),
@@ -105,8 +105,8 @@ def _inbox(events: Mapping[str, Kind]) -> dict[str, Any]:
     where = {"description": "The incarnation of a worker."}
     return {
         "address": worker_inbox("{incarnation}"),
-        "description": "Copies, under a second routing key, for the worker that they concern.",
-        "messages": {name: _ref("messages", name) for name, kind in events.items() if _is_copied(kind.event)},
+        "description": "What one worker alone is told, and copies, under a second routing key, of what concerns it.",
+        "messages": {name: _ref("messages", name) for name, kind in events.items() if _comes_to_workers(kind.event)},
         "parameters": {"incarnation": where},
         "bindings": _exchange("events"),
     }
@@ -114,6 +114,15 @@ def _inbox(events: Mapping[str, Kind]) -> dict[str, Any]:
 
 def _is_copied(cls: type[Event]) -> bool:
     return cls.copy_to is not Event.copy_to
+
+
+def _is_private(cls: type[Event]) -> bool:
+    """Whether it has no other key than that of an inbox."""
+    return cls.routing_key is not Event.routing_key and not _is_copied(cls)
+
+
+def _comes_to_workers(cls: type[Event]) -> bool:
+    return _is_copied(cls) or _is_private(cls)
 
 
 def _parameter(attribute: str, description: str) -> dict[str, Any]:
@@ -154,9 +163,19 @@ def _heard(kinds: Iterable[str], queues: Sequence[Queue]) -> dict[str, Any]:
     }
 
 
-def _heard_by_workers(events: Mapping[str, Kind]) -> dict[str, Any]:
-    operation = _receives("worker.<incarnation>", _INBOX)
-    return {f"receive.{_INBOX}": operation} if any(_is_copied(kind.event) for kind in events.values()) else {}
+def _of_workers(events: Mapping[str, Kind]) -> dict[str, Any]:
+    classes = [kind.event for kind in events.values()]
+    said = {
+        "action": "send",
+        "channel": _ref_channel(_INBOX),
+        "summary": "For one worker alone.",
+        "bindings": {"amqp": {"deliveryMode": 2, "bindingVersion": _BINDING}},
+    }
+    heard = _receives("worker.<incarnation>", _INBOX)
+    return {
+        **({f"send.{_INBOX}": said} if any(map(_is_private, classes)) else {}),
+        **({f"receive.{_INBOX}": heard} if any(map(_comes_to_workers, classes)) else {}),
+    }
 
 
 def _receives(queue: str, channel: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from shared.validation import refused
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import new_id
 from voxloom.models import BenchmarkRequest, ExecutionRequest, Parameter, SampleRecord, TrainingRequest
-from voxloom.parameters import check_parameters, warnings
+from voxloom.parameters import beyond, check_parameters, warnings
 
 LONGEST_TOKEN = 200
 _Request = ExecutionRequest | TrainingRequest | BenchmarkRequest
@@ -114,13 +114,14 @@ async def benchmark_of(inventory: Inventory, request: BenchmarkRequest) -> Work:
 
 
 class _Args(NamedTuple):
-    values: dict[str, Any]
+    filled: dict[str, Any]
     warnings: list[str]
 
 
 def _checked(entry: AlgorithmEntry, declared: Sequence[Parameter], sent: Mapping[str, Any]) -> _Args:
     """Raises InvalidInput."""
-    return _Args(check_parameters(declared, sent, strict=entry.about.strict), warnings(declared, sent))
+    values = check_parameters(declared, sent, strict=entry.about.strict)
+    return _Args(beyond(sent, values), warnings(declared, sent))
 
 
 class _Chosen(NamedTuple):
@@ -143,7 +144,7 @@ def _common(chosen: _Chosen, request: _Request, args: _Args, devices: Devices) -
     return {
         "algorithm": chosen.algorithm,
         "parameters": request.additional_parameters,
-        "args": args.values,
+        "filled": args.filled,
         "warnings": args.warnings,
         "threads": chosen.entry.about.threads,
         "wall_time": chosen.entry.about.wall_time,

@@ -66,6 +66,18 @@ def check_parameters(declared: Sequence[Parameter], sent: Mapping[str, Any], *, 
     return args
 
 
+def beyond(sent: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `args` that are not as they were sent: `{**sent, **beyond(sent, args)}` is `args`."""
+    return {name: value for name, value in args.items() if name not in sent or not _same(sent[name], value)}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether they are the same to the author's code, for which 1 is not 1.0 and not True."""
+    if isinstance(one, list) and isinstance(other, list):
+        return one is other or (len(one) == len(other) and all(map(_same, one, other)))
+    return one is other or (type(one) is type(other) and bool(one == other))
+
+
 def undeclared(declared: Sequence[Parameter], sent: Mapping[str, Any]) -> list[str]:
     """Names that were sent and are not declared: misspelt, perhaps."""
     known = {parameter.name for parameter in declared}

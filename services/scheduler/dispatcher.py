@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from messages.base import Event
 from messages.runs import (
@@ -14,6 +14,7 @@ from messages.runs import (
     RunEvent,
     RunFailed,
     RunFinished,
+    RunHandedOver,
     RunRequested,
     RunRequeued,
     RunStarted,
@@ -96,7 +97,7 @@ class Dispatcher:
         if stage.incarnation not in self.state.workers:
             self.state.workers[stage.incarnation] = Worker(stage.incarnation, worker_id, now)
         began = known.began is not None and known.began.attempt == known.attempt
-        return Lease(stage.incarnation, worker_id, stage.device_class or "cpu", now, claimed=True, began=began)
+        return Lease(stage.incarnation, worker_id, stage.device_class or "cpu", now, began=began)
 
     def owner_of(self, event: Event) -> str | None:
         """The project of the run that the event is about; None where it is about none that is known."""
@@ -281,28 +282,30 @@ class Dispatcher:
         while (choice := next_choice(self.state)) is not None:
             job, worker = choice.job, choice.worker
             self.state.lease(job, worker, choice.device_class, now)
-            decisions.append(
-                RunAssigned(
-                    task=job.work.task,
-                    subject=job.run,
-                    project=job.project,
-                    attempt=job.attempt,
-                    source=self._source,
-                    epoch=self.epoch,
-                    worker_id=worker.worker_id,
-                    incarnation=worker.incarnation,
-                    device_class=choice.device_class,
-                    work=job.work,
-                    lost=job.lost,
-                )
-            )
+            decisions += self._assign(job, worker, choice.device_class)
         return decisions
+
+    def _assign(self, job: Job, worker: Worker, device_class: str) -> list[Event]:
+        """To all first: once that is out, the attempt's number is used up, whether the worker hears of it or not."""
+        facts: dict[str, Any] = {
+            "task": job.work.task,
+            "subject": job.run,
+            "project": job.project,
+            "attempt": job.attempt,
+            "source": self._source,
+            "epoch": self.epoch,
+            "worker_id": worker.worker_id,
+            "incarnation": worker.incarnation,
+            "device_class": device_class,
+            "lost": job.lost,
+        }
+        return [RunAssigned(**facts), RunHandedOver(**facts, work=job.work)]
 
     def on_refused(self, event: Event, error: RunError, now: float) -> list[Event]:
         """What to say in place of a decision that no bus takes: that the run has failed, where that ends it."""
         result = Result(error=error, log=error.message + "\n")
         match event:
-            case RunAssigned():
+            case RunAssigned() | RunHandedOver():
                 job = self.state.jobs.get(event.subject)
                 if job is None or not _is_current(job, event.attempt, event.incarnation):
                     return []

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from messages.runs import (
     Result,
-    RunAssigned,
     RunEvent,
     RunFinished,
+    RunHandedOver,
     RunLogged,
     RunProgressed,
     RunStateSet,
@@ -71,7 +71,7 @@ class Node:
 class Attempt:
     """Made when the assignment is claimed, performed when a slot is free. `stop` and `release` may come at any time."""
 
-    def __init__(self, assignment: RunAssigned, lane: Lane, node: Node) -> None:
+    def __init__(self, assignment: RunHandedOver, lane: Lane, node: Node) -> None:
         self.assignment = assignment
         self.run = assignment.subject
         self.number = assignment.attempt
@@ -280,7 +280,7 @@ class Attempt:
             visible_cards=self._device.visible,
             input_dataset_ids=work.input_dataset_ids,
             sample_ids=work.sample_ids,
-            args=work.args,
+            args=work.arguments,
             session_token=work.session_token,
             session_items=self._node.settings.session_items,
             session_bytes=self._node.settings.session_bytes,

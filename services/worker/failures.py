@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from messages.runs import Result, RunAssigned
+from messages.runs import Result, RunHandedOver
 from voxloom.models import RunError
 from voxloom.runner.limits import DISK_FULL, disk_full, is_disk_full
 
@@ -15,6 +15,6 @@ def internal(error: Exception) -> Result:
     return Result(error=RunError(type=type(error).__name__, message=message, code="worker_error", retryable=True))
 
 
-def no_lane(assignment: RunAssigned) -> Result:
+def no_lane(assignment: RunHandedOver) -> Result:
     message = f"Worker {assignment.worker_id} has no device of class {assignment.device_class}."
     return Result(error=RunError(type="NoDevice", message=message, code="no_device", retryable=True))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from messages.runs import RunAssigned
+from messages.runs import RunHandedOver
 
 
-def notes(assignment: RunAssigned) -> list[str]:
+def notes(assignment: RunHandedOver) -> list[str]:
     """What the log should say before the author's code begins."""
     work = assignment.work
     said = [*([work.device_warning] if work.device_warning else []), *work.warnings]

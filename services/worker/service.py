@@ -19,10 +19,10 @@ from typing import Any, Literal
 from messages.base import Event
 from messages.runs import (
     Result,
-    RunAssigned,
     RunCompleted,
     RunFailed,
     RunFinished,
+    RunHandedOver,
     RunRequeued,
     RunStopPassed,
     RunStopped,
@@ -171,7 +171,7 @@ class Worker(Service):
 
     def _hear(self, event: Event) -> None:
         match event:
-            case RunAssigned():
+            case RunHandedOver():
                 self._claim(event)
             case RunStopPassed():
                 self._stop(event)
@@ -184,7 +184,7 @@ class Worker(Service):
             case _:
                 self.log.warning("an event that is not for workers: %s", event.type_name)
 
-    def _claim(self, assignment: RunAssigned) -> None:
+    def _claim(self, assignment: RunHandedOver) -> None:
         run = assignment.subject
         if assignment.incarnation != self.incarnation or self._knows(run, assignment.attempt):
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from messages.runs import Result, RunAssigned, RunStarted
+from messages.runs import Result, RunHandedOver, RunStarted
 from shared.bus.outbox import Outbox
 
 SAID_SECS = 5.0
@@ -12,7 +12,7 @@ SAID_SECS = 5.0
 class Start:
     """Of one attempt."""
 
-    def __init__(self, assignment: RunAssigned, outbox: Outbox) -> None:
+    def __init__(self, assignment: RunHandedOver, outbox: Outbox) -> None:
         self._assignment = assignment
         self._outbox = outbox
         self._said: RunStarted | None = None
@@ -33,7 +33,7 @@ class Start:
         return result.model_copy(update={"began": self._said.time})
 
 
-def started(assignment: RunAssigned, device: str, card: str | None) -> RunStarted:
+def started(assignment: RunHandedOver, device: str, card: str | None) -> RunStarted:
     return RunStarted(
         task=assignment.work.task,
         subject=assignment.subject,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from messages.base import Event
-from messages.runs import RunAssigned
+from messages.runs import RunHandedOver
 from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from services.worker.data import Materials
 from shared import checkpoints, samples
@@ -25,13 +25,15 @@ from voxloom.models import utc_now
 _READ_AT_ONCE = 16
 
 
-async def saved_before(store: ObjectStore, assignment: RunAssigned) -> list[Checkpoint]:
+async def saved_before(store: ObjectStore, assignment: RunHandedOver) -> list[Checkpoint]:
     """What earlier attempts at a training have saved."""
     again = assignment.work.task == "training" and assignment.attempt > 1
     return await checkpoints.of_training(store, assignment.subject) if again else []
 
 
-async def beginning_of(store: ObjectStore, assignment: RunAssigned, before: Sequence[Checkpoint]) -> Checkpoint | None:
+async def beginning_of(
+    store: ObjectStore, assignment: RunHandedOver, before: Sequence[Checkpoint]
+) -> Checkpoint | None:
     """The checkpoint whose assets a run begins with: the newest of its own, or the one that it was given. Raises
     NotFound."""
     if before:
@@ -48,7 +50,7 @@ class Learning:
         store: ObjectStore,
         materials: Materials,
         outbox: Outbox,
-        assignment: RunAssigned,
+        assignment: RunHandedOver,
         beginning: Checkpoint | None,
         scratch: Path,
     ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from messages.base import worker_inbox
 from messages.runs import TASKS
 from shared.bus.base import KEEP, RETRY, Queue
@@ -11,6 +13,9 @@ def _of_runs(*verbs: str) -> tuple[str, ...]:
     """These events of every run, whatever its task."""
     return tuple(f"{entity}.{verb}.#" for entity in TASKS for verb in verbs)
 
+
+STREAM_PATTERN = "*.*.*.*.#"
+"""What everybody may hear of: entity, verb, project, subject. An inbox is somebody's own."""
 
 RECORDER = Queue(
     name="recorder",
@@ -92,6 +97,11 @@ def worker_queue(incarnation: str) -> Queue:
         batch=100,
         expires=60.0,
     )
+
+
+def in_stream(keys: Iterable[str]) -> bool:
+    """Whether one of the routing keys fits STREAM_PATTERN."""
+    return any(key.count(".") >= 3 for key in keys)
 
 
 def matches(pattern: str, key: str) -> bool:

@@ -15,6 +15,7 @@ from messages.runs import (
     RunCompleted,
     RunEvent,
     RunFailed,
+    RunHandedOver,
     RunRequeued,
     RunStopPassed,
     RunStopped,
@@ -29,6 +30,7 @@ from voxloom.models import ExecutionSummary, Moment, Value
 
 DECISIONS = (
     RunAssigned,
+    RunHandedOver,
     RunRequeued,
     RunCompleted,
     RunFailed,

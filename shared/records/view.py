@@ -109,7 +109,7 @@ def _of_those_on_data(state: RunState, heard: Heard) -> dict[str, Any]:
         "checkpoint_id": work.checkpoint_id,
         "algorithm_name": work.algorithm.name,
         "algorithm_major_version": work.algorithm.major,
-        "resolved_parameters": work.args,
+        "resolved_parameters": work.arguments,
         "state": result.state if result else dict(heard.told),
         "execution_card": stage.card if stage else None,
         "queue_seconds": _seconds(state.submitted, state.began.time if state.began else None),

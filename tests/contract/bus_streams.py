@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from messages.base import Event
-from messages.runs import RunProgressed
+from messages.base import Event, worker_inbox
+from messages.runs import RunAssigned, RunHandedOver, RunProgressed
 from messages.wire import encode
 from shared.bus.base import Bus, Queue
 from tests.contract.bus_tools import (
@@ -24,6 +25,7 @@ from tests.contract.bus_tools import (
     until,
 )
 from tests.named import A, B, C
+from tests.unit.memory_platform import WORK
 from voxloom.errors import BusUnavailable, InvalidInput
 from voxloom.models import utc_now
 
@@ -42,6 +44,25 @@ class StreamBehaviour(BusTests):
         await bus.publish(*map(uploaded, numbers(0, 300)))
         await inbox.has("299")
         assert inbox.subjects == numbers(0, 300)
+
+    async def test_what_one_worker_alone_is_told_is_not_on_the_stream(self, bus: Bus, project: str) -> None:
+        # Given somebody who follows, and somebody who reads from the store later
+        inbox, late = StreamInbox(project), StreamInbox(project)
+        before = await offset_of_one_more(bus)
+        follower = await bus.follow(inbox.take)
+        # When a run is assigned, and its worker is told the work
+        facts: dict[str, Any] = {"subject": A, "project": project, "epoch": 1, "worker_id": "w", "device_class": "cpu"}
+        assigned = RunAssigned(**facts, incarnation=project)
+        queue = Queue(f"worker.{project}", (worker_inbox(project),), ONCE)
+        own = Inbox()
+        await bus.consume(queue, own)
+        await bus.publish(assigned, RunHandedOver(**facts, incarnation=project, work=WORK))
+        await follower.catch_up()
+        # Then it alone hears that
+        await own.has(A)
+        await bus.follow(late.take, after=before)
+        await late.has(A)
+        assert (inbox.events, late.events, len(own.events)) == ([assigned], [assigned], 1)
 
     async def test_who_catches_up_has_heard_all_that_anybody_had_published(
         self, bus: Bus, uploaded: Callable[[str], Event], project: str

@@ -17,7 +17,7 @@ import pytest
 from pamqp.commands import Basic
 
 from messages.files import FileUploaded
-from messages.runs import RunProgressed
+from messages.runs import RunAssigned, RunHandedOver, RunProgressed
 from messages.wire import PREFIX, encode
 from shared.bus import topology
 from shared.bus.amqp import engine, publisher
@@ -30,6 +30,7 @@ from tests.contract.bus_behaviour import BusBehaviour
 from tests.contract.bus_tools import QUICK, Footing, Inbox, StreamInbox, numbers, until
 from tests.named import A
 from tests.s3server import S3Server
+from tests.unit.memory_platform import WORK
 from voxloom.errors import BusUnavailable, Misconfigured
 
 QUEUE = Queue("uploads", ("file.uploaded.#",), QUICK, batch=100)
@@ -105,6 +106,31 @@ def in_the_log(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the server's log would have of all that was said of the broker."""
     seldom = Seldom()
     return [line.getMessage() for line in caplog.records if line.name == "voxloom.bus" and seldom.filter(line)]
+
+
+async def test_the_stream_of_an_earlier_version_hears_no_inbox_any_more(broker: Broker, opened: Opened) -> None:
+    # Given a stream that is bound to all there is
+    url = broker.new_vhost()
+    await (await opened(url)).close()
+    connection = await aiormq.connect(url)
+    channel = await connection.channel()
+    await channel.queue_bind("events", "events", "#")
+    await connection.close()
+    # When a bus of today is opened
+    bus, inbox = await opened(url), StreamInbox("p")
+    await bus.follow(inbox.take)
+    told: dict[str, Any] = {
+        "subject": A,
+        "project": "p",
+        "epoch": 1,
+        "worker_id": "w",
+        "device_class": "cpu",
+        "incarnation": "i",
+    }
+    await bus.publish(RunHandedOver(**told, work=WORK), RunAssigned(**told))
+    # Then what is said to one worker is not in it
+    await inbox.has(A)
+    assert [type(event) for event in inbox.events] == [RunAssigned]
 
 
 async def test_after_a_restart_of_the_broker_publishers_and_receivers_go_on_where_they_were(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.runs import RunFinished, RunStarted, RunStopPassed
+from messages.runs import RunAssignedV1, RunFinished, RunStarted, RunStopPassed
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
 from services.worker import devices, service
@@ -21,6 +21,7 @@ from shared.bus import outbox as outbox_module
 from tests.contract.platform_support import open_platform
 from tests.contract.worker_world import FakeProcess, WorkerWorld, make_world, until, worker_world
 from tests.named import A, B, C, run_named
+from tests.unit.memory_platform import WORK
 from voxloom.errors import Unavailable
 from voxloom.models import utc_now
 from voxloom.runner import frames
@@ -39,6 +40,18 @@ async def test_an_assigned_run_is_begun_and_reported(world: WorkerWorld) -> None
     process.end("completed", outputs=["file"])
     report = await world.report(A)
     assert (report.outcome, report.result.outputs, world.began()) == ("completed", ["file"], [(A, 1)])
+
+
+async def test_an_assignment_of_an_earlier_scheduler_is_understood(world: WorkerWorld) -> None:
+    facts: dict[str, Any] = {
+        "epoch": 1,
+        "worker_id": "w",
+        "incarnation": world.worker.incarnation,
+        "device_class": "cpu",
+    }
+    await world.say(RunAssignedV1(subject=A, attempt=1, work=WORK, **facts))
+    (await world.process_of(A)).end()
+    assert (await world.report(A)).outcome == "completed"
 
 
 async def test_a_run_that_is_soon_over_says_in_its_report_when_it_began(

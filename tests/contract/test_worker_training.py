@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from messages.base import Event
-from messages.runs import RunAssigned, Work
+from messages.runs import RunHandedOver, Work
 from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from services.worker.training import Learning, beginning_of, saved_before
 from shared import checkpoints, samples
@@ -41,8 +41,8 @@ class Bench:
         self.said = Said()
         self.work: Work = WORK
 
-    def assignment(self, attempt: int = 1) -> RunAssigned:
-        return RunAssigned(
+    def assignment(self, attempt: int = 1) -> RunHandedOver:
+        return RunHandedOver(
             task="training",
             subject=RUN,
             attempt=attempt,

@@ -14,9 +14,9 @@ from messages.base import Event
 from messages.runs import (
     AlgorithmPin,
     Result,
-    RunAssigned,
     RunCompleted,
     RunFinished,
+    RunHandedOver,
     RunRequeued,
     RunStopPassed,
 )
@@ -140,7 +140,7 @@ class WorkerWorld:
         self, run: str, attempt: int = 1, epoch: int = 1, incarnation: str | None = None, device_class: str = "cpu"
     ) -> None:
         await self.say(
-            RunAssigned(
+            RunHandedOver(
                 subject=run, attempt=attempt, epoch=epoch, worker_id="w", device_class=device_class, work=WORK,
                 incarnation=incarnation or self.worker.incarnation,
             )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from messages.base import Event
-from messages.runs import AlgorithmPin, RunFinished, RunRequested, RunStarted, Work
+from messages.runs import AlgorithmPin, RunAssigned, RunFinished, RunHandedOver, RunRequested, RunStarted, Work
 from messages.workers import Holding, Lane, WorkerHeartbeat, WorkerStarted
 from services.scheduler.dispatcher import Dispatcher
 from tests.given import Given
@@ -74,15 +74,25 @@ class Story:
                 name = "on_worker_started"
             decisions += getattr(self.mind, name)(event, self.now)
         decisions += self.mind.plan(self.now)
-        self.said += decisions
-        return decisions
+        return self._noted(decisions)
 
     def wait(self, seconds: float) -> list[Event]:
         self.now += seconds
-        decisions = self.mind.judge(self.now) + self.mind.plan(self.now)
-        self.said += decisions
-        return decisions
+        return self._noted(self.mind.judge(self.now) + self.mind.plan(self.now))
+
+    def _noted(self, decisions: list[Event]) -> list[Event]:
+        """Those that all hear of. What was assigned is handed over to its worker in the same breath."""
+        to_all = [event for event in decisions if not isinstance(event, RunHandedOver)]
+        handed = [_assignment(event) for event in decisions if isinstance(event, RunHandedOver)]
+        assert handed == [_assignment(event) for event in to_all if isinstance(event, RunAssigned)]
+        self.said += to_all
+        return to_all
+
+
+def _assignment(event: RunAssigned | RunHandedOver) -> tuple[str, int, str, str]:
+    return event.subject, event.attempt, event.incarnation, event.device_class
 
 
 def kinds(events: list[Event]) -> list[tuple[str, str]]:
-    return [(event.verb, event.subject) for event in events]
+    """Of what all hear."""
+    return [(event.verb, event.subject) for event in events if not isinstance(event, RunHandedOver)]

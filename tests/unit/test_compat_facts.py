@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
-from messages.runs import RunAssigned
+from messages.runs import RunHandedOver
 from services.worker.devices import visible
 from services.worker.folders import Folders
 from services.worker.notes import notes
@@ -128,7 +128,7 @@ def test_05_and_its_log_says_so(device_class: str, warned: bool) -> None:
     data = json.loads((GOLDEN / "voxloom.execution.assigned.v1.json").read_text())["data"]
     work = {**data["work"], "devices": ["gpu", "cpu"], "device_warning": None, "warnings": []}
     told = {**data, "subject": "run", "project": "default", "attempt": 1, "lost": 0}
-    said = notes(RunAssigned.model_validate({**told, "device_class": device_class, "work": work}))
+    said = notes(RunHandedOver.model_validate({**told, "device_class": device_class, "work": work}))
     assert (len(said), all("runs on cpu" in line for line in said)) == (int(warned), True)
 
 

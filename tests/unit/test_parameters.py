@@ -8,7 +8,7 @@ import pytest
 
 from voxloom.errors import InvalidInput
 from voxloom.models import Parameter
-from voxloom.parameters import check_parameters, read_declarations, shown
+from voxloom.parameters import beyond, check_parameters, read_declarations, shown
 
 
 def declared(**config: Any) -> list[Parameter]:
@@ -103,6 +103,27 @@ def test_every_bad_parameter_is_named_with_its_place() -> None:
 
 def test_defaults_are_filled_in_and_undeclared_parameters_passed_on() -> None:
     assert check_parameters(declared(type="int", default=7), {"other": [1]}) == {"p": 7, "other": [1]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "args", "differs"),
+    [
+        ({"a": 1, "l": [1, 2]}, {"a": 1, "l": [1, 2]}, {}),
+        ({"a": 1}, {"a": 1, "b": None}, {"b": None}),
+        ({"a": 1}, {"a": 1.0}, {"a": 1.0}),
+        ({"a": 1}, {"a": True}, {"a": True}),
+        ({"l": [1, 2]}, {"l": [1, 2.0]}, {"l": [1, 2.0]}),
+        ({"l": [1]}, {"l": [1, 1]}, {"l": [1, 1]}),
+        ({"a": None}, {"a": 7}, {"a": 7}),
+    ],
+)
+def test_what_differs_from_what_was_sent_makes_it_whole(
+    sent: dict[str, Any], args: dict[str, Any], differs: dict[str, Any]
+) -> None:
+    found = beyond(sent, args)
+
+    assert repr({**sent, **found}) == repr(args)
+    assert repr(found) == repr(differs)
 
 
 def test_a_default_of_none_fills_nothing() -> None:

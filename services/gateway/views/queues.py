@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from messages.base import Event, Kind
+from messages.base import Event, Kind, worker_inbox
+from messages.runs import RunAssigned
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerFenced, WorkerStarted, WorkerStopped
 from shared.bus.base import Queue, QueueStats
@@ -118,7 +119,7 @@ class QueueWatch:
         flows = self._of_kind.get(kind)
         for flow in self._learn(kind) if flows is None else flows:
             flow.count(moment)
-        for key in event.copy_to:
+        for key in _further_keys(event):
             if (inbox := self._inboxes.get(key)) is not None:
                 inbox.count(moment)
         if kind.event in _OF_INSTANCES:
@@ -207,3 +208,8 @@ class QueueWatch:
 _OF_INSTANCES = frozenset(
     {WorkerStarted, WorkerStopped, WorkerFenced, SchedulerWaiting, SchedulerStarted, SchedulerAdmitted}
 )
+
+
+def _further_keys(event: Event) -> tuple[str, ...]:
+    """Of copies, and of what a worker alone is told, which is not in the stream."""
+    return (worker_inbox(event.incarnation),) if isinstance(event, RunAssigned) else event.copy_to

@@ -7,6 +7,7 @@ from typing import Any
 from aiormq.abc import AbstractChannel, AbstractConnection
 
 from shared.bus.base import Queue
+from shared.bus.topology import STREAM_PATTERN
 
 EVENTS = "events"
 """Of lifecycle events; the stream that keeps them all has the same name."""
@@ -23,7 +24,8 @@ async def declare_base(channel: AbstractChannel, *, hours: float, size: int) -> 
     for name in (EVENTS, LIVE):
         await channel.exchange_declare(name, exchange_type="topic", durable=True)
     await channel.queue_declare(EVENTS, durable=True, arguments=stream_arguments(hours, size))
-    await channel.queue_bind(EVENTS, EVENTS, "#")
+    await channel.queue_bind(EVENTS, EVENTS, STREAM_PATTERN)
+    await channel.queue_unbind(EVENTS, EVENTS, "#")  # What earlier versions have bound it to.
     for name in (DEAD, PARKED):
         await channel.queue_declare(name, durable=True, arguments=quorum_arguments(channel.connection))
 

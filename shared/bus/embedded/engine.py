@@ -23,6 +23,7 @@ from shared.bus.embedded.saver import Saver
 from shared.bus.embedded.subscriptions import Consumer, Follower, Listener
 from shared.bus.embedded.writer import Writer
 from shared.bus.tasks import Worked
+from shared.bus.topology import in_stream
 from shared.sealed.watch import Gone
 from voxloom.errors import BusUnavailable
 
@@ -114,8 +115,9 @@ class Engine:
                 continue
             for queue in self._routes.find(entry.message.routing_keys):
                 queue.offer(entry)
-            for follower in self._followers:
-                follower.offer(entry)
+            if self._followers and in_stream(entry.message.routing_keys):
+                for follower in self._followers:
+                    follower.offer(entry)
         self._newest = entries[-1].seq
 
     def announce_live(self, event: Event) -> None:
@@ -214,7 +216,7 @@ class Engine:
         follower = Follower(
             Feed(start, lags=start < self._newest),
             handler,
-            read=lambda offset: self._page(offset, lambda _seq, _keys, only: only is None),
+            read=lambda offset: self._page(offset, lambda _seq, keys, only: only is None and in_stream(keys)),
             newest=lambda: self._newest,
             on_close=self._on_closed,
         )
