@@ -24,11 +24,12 @@ class TagQuery(Value):
 
 
 class CheckpointQuery(PageQuery, TagQuery):
-    algorithm_id: str | None = None
-    training_id: str | None = None
+    algorithm_id: Annotated[str | None, Field(description="Came from this algorithm.")] = None
+    training_id: Annotated[str | None, Field(description="Was saved by this training.")] = None
 
 
 async def list_v0(request: web.Request) -> web.Response:
+    """404 `checkpoints_not_found` if there are none at all."""
     query = read_query(request, TagQuery)
     checkpoints = await context_of(request).checkpoints.all()
     if not checkpoints:
@@ -42,6 +43,7 @@ def _has_tags(tags: list[str], query: TagQuery) -> bool:
 
 
 async def list_v1(request: web.Request) -> web.Response:
+    """In [pages](#lists)."""
     query = read_query(request, CheckpointQuery)
     found = [
         checkpoint_record(one)
