@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +29,7 @@ from services.gateway.views.deletions import DeletedRuns
 from services.gateway.views.ended_runs import EndedRuns
 from services.gateway.views.live_logs import LiveLog
 from services.gateway.views.queue_positions import WaitingLines
+from shared.newest import Newest
 from shared.records.fold import DeployState, RunState, fold, fold_deploy, ignored, is_foreign
 from shared.records.ledger import DECISIONS, Snapshot
 from shared.records.store import RecordStore
@@ -83,7 +84,7 @@ class LiveView:
         self._ended: dict[str, LiveRun] = {}
         self._line = EndedRuns()
         self._deploys: dict[str, DeployState] = {}
-        self._ended_deploys: OrderedDict[str, DeployState] = OrderedDict()
+        self._ended_deploys: Newest[str, DeployState] = Newest(KEPT_DEPLOYS)
         self._arrivals: dict[str, asyncio.Future[None]] = {}
         self._deleted = DeletedRuns()
         self._knows_old_deploys = False
@@ -240,8 +241,6 @@ class LiveView:
         if deploy.ended:
             self._deploys.pop(deploy.deploy_id, None)
             self._ended_deploys[deploy.deploy_id] = deploy
-            if len(self._ended_deploys) > KEPT_DEPLOYS:
-                self._ended_deploys.popitem(last=False)
         else:
             self._deploys[deploy.deploy_id] = deploy
         self._arrived(deploy.deploy_id)
