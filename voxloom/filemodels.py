@@ -30,7 +30,7 @@ class FileRecord(FileSummary):
     """One file."""
 
     state: Literal["available", "deleting"]
-    """`deleting`: a client has asked for that a moment ago."""
+    """`available`, or `deleting`: a client has asked for that a moment ago."""
     sample_ids: list[str]
     """The samples that refer to it; while there are any, it cannot be deleted and does not expire."""
     expires: Time | None = None

@@ -64,7 +64,8 @@ async def test_a_file_that_was_put_to_a_url_is_used_as_the_examples_do(client: C
     url = (await client.get(ask.path.replace("scan-1", "mask-1"))).json()["url"]
     assert (await client.put(url, content=HDF5)).is_success
     file = (await play(client, examples.UPLOAD, file=HDF5))["file_id"]
-    await play(client, examples.SAMPLE, {"FILE": file})
+    sample = (await play(client, examples.SAMPLE, {"FILE": file}))["sample_id"]
+    assert await play(client, examples.DELETE_SAMPLE, {"SAMPLE": sample}) == examples.DELETE_SAMPLE.answer
 
 
 async def test_algorithms_are_deployed_run_and_removed_as_the_examples_say(client: Client, world: World) -> None:

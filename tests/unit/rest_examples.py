@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from services.gateway.http.routing import Route
 
 SERVER = "http://server"
-IDS = dict.fromkeys(("FILE", "ALGORITHM", "RUN", "SAMPLE"), "f568cef1-e57d-11f1-81fd-4dbb386e52cf")
+IDS = dict.fromkeys(("FILE", "ALGORITHM", "RUN", "SAMPLE", "CHECKPOINT"), "f568cef1-e57d-11f1-81fd-4dbb386e52cf")
 _VALUES = {"-X", "-d", "--data-binary", "-o", "-T", "-H"}
 
 

@@ -81,6 +81,7 @@ class StorageMetrics(Value):
     asset_count: int = 0
     """As for their bytes."""
     checkpoint_count: int = 0
+    """Of the algorithm."""
     last_recomputed_at: TimeOrEmpty = ""
     """When the newest minor version or checkpoint came."""
 

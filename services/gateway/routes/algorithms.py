@@ -30,7 +30,9 @@ class AlgorithmQuery(Value):
 
 class ExportQuery(Value):
     algorithm_minor_version: Annotated[int | None, Field(description="This one; else the latest.")] = None
-    checkpoint_id: Annotated[str | None, Field(description="Its assets in place of the algorithm's own.")] = None
+    checkpoint_id: Annotated[
+        str | None, Field(description="What it has learnt, in place of the assets of the same paths.")
+    ] = None
 
 
 class _Major(Value):
@@ -121,8 +123,9 @@ async def export(request: web.Request) -> web.StreamResponse:
     overridden them), a section `[voxloom-exported]` at the end of the text says so, which goes before the sections
     above it. A deploy warns of it.
 
-    An algorithm that is not exportable answers 403 `algorithm_not_exportable`; one whose pyproject has `obfuscate =
-    true` or `pyc_only = true` is not, unless `exportable = true` is written there, too, or given with the deploy.
+    An algorithm that is not exportable answers 403 `algorithm_not_exportable`; one whose pyproject has
+    `obfuscate = true` or `pyc_only = true` is not, unless `exportable = true` is written there, too, or given with the
+    deploy.
     """
     context, query = context_of(request), read_query(request, ExportQuery)
     major = read_values({"major": request.match_info["major"]}, _Major).major

@@ -9,9 +9,11 @@ from pydantic import Field
 
 from messages.checkpoints import CheckpointDeleted
 from services.gateway.context import context_of
+from services.gateway.http.examples import Example
 from services.gateway.http.paging import PageQuery, page_answer, page_of
 from services.gateway.http.payloads import json_answer, json_list, read_query
 from services.gateway.http.routing import Many, Route
+from services.gateway.routes.examples import DELETE_CHECKPOINT
 from shared.checkpoints import load, remove
 from shared.records.view import checkpoint_record
 from voxloom.errors import NotFound
@@ -78,9 +80,9 @@ def _get(path: str) -> Route:
     return Route("GET", path, get, "One checkpoint", "Checkpoints", {200: CheckpointRecord}, _NOT_FOUND)
 
 
-def _delete(path: str) -> Route:
+def _delete(path: str, *examples: Example) -> Route:
     summary = "Delete a checkpoint, and what nothing else needs of it"
-    return Route("DELETE", path, delete, summary, "Checkpoints", {200: ResponseMessage}, _NOT_FOUND)
+    return Route("DELETE", path, delete, summary, "Checkpoints", {200: ResponseMessage}, _NOT_FOUND, examples=examples)
 
 
 ROUTES = [
@@ -95,7 +97,7 @@ ROUTES = [
         query=TagQuery,
     ),
     _get("/api/v0/checkpoint/{checkpoint_id}"),
-    _delete("/api/v0/checkpoint/{checkpoint_id}"),
+    _delete("/api/v0/checkpoint/{checkpoint_id}", DELETE_CHECKPOINT),
     Route(
         "GET",
         "/api/v1/checkpoints",

@@ -206,6 +206,10 @@ SAMPLE = Example(
     sent={"files": [{"image": [_FILE], "mask": ["mask-1"]}], "tags": ["cells"]},
     variables=_VARIABLES,
 )
+DELETE_SAMPLE = Example("curl -s -X DELETE $U/api/v0/sample/$SAMPLE", {"detail": "Sample deleted successfully"})
+DELETE_CHECKPOINT = Example(
+    "curl -s -X DELETE $U/api/v0/checkpoint/$CHECKPOINT", {"detail": "Checkpoint deleted successfully"}
+)
 TRAIN = Example(
     "curl -s -d '{sent}' $U/api/v0/train-algorithm",
     {"training_id": _TRAINING},

@@ -14,7 +14,7 @@ from services.gateway.http.paging import PageQuery, page_answer, page_of
 from services.gateway.http.payloads import json_answer, json_list, read_json, read_query
 from services.gateway.http.routing import Many, Route
 from services.gateway.operations import samples
-from services.gateway.routes.examples import SAMPLE
+from services.gateway.routes.examples import DELETE_SAMPLE, SAMPLE
 from shared.samples import folded_tags, load
 from voxloom.errors import NotFound
 from voxloom.models import ResponseMessage, SampleRecord, SampleRequest, SampleResponse, Value
@@ -97,9 +97,16 @@ def _get(path: str) -> Route:
     return Route("GET", path, get, "One sample", "Samples", {200: SampleRecord}, _NOT_FOUND)
 
 
-def _delete(path: str) -> Route:
+def _delete(path: str, *examples: Example) -> Route:
     return Route(
-        "DELETE", path, delete, "Delete a sample; its files stay", "Samples", {200: ResponseMessage}, _NOT_FOUND
+        "DELETE",
+        path,
+        delete,
+        "Delete a sample; its files stay",
+        "Samples",
+        {200: ResponseMessage},
+        _NOT_FOUND,
+        examples=examples,
     )
 
 
@@ -116,7 +123,7 @@ ROUTES = [
         query=TagQuery,
     ),
     _get("/api/v0/sample/{sample_id}"),
-    _delete("/api/v0/sample/{sample_id}"),
+    _delete("/api/v0/sample/{sample_id}", DELETE_SAMPLE),
     _post("/api/v1/samples"),
     Route(
         "GET",

@@ -35,7 +35,7 @@ def _plain(name: str | None) -> str | None:
 class SliceQuery(Value):
     dataset: Annotated[
         str | None,
-        Field(description="Its name in the file; not needed where there is one alone."),
+        Field(description="Its name in the file; not needed if the root has only one."),
         AfterValidator(_plain),
     ] = None
     axis: Annotated[
