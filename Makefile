@@ -45,6 +45,7 @@ lint: $(DEV_STAMP) ## what must hold before a commit: style, types, imports, gen
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m voxloom.client._generate --check
+	$(BIN)/python -m services.gateway.reference --check
 
 compox: $(DEV_STAMP) # Compox's wheel, of which the tests use the models of its answers; in a folder of its own
 	@$(BIN)/python -m tests.compoxmodels

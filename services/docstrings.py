@@ -33,14 +33,14 @@ def _all_in(models: Iterable[type[BaseModel]]) -> Iterator[type[BaseModel]]:
         if model not in seen:
             seen.add(model)
             yield model
-            left += [one for field in model.model_fields.values() for one in _models_in(field.annotation)]
+            left += [one for field in model.model_fields.values() for one in models_in(field.annotation)]
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _models_in(part)
+        yield from models_in(part)
 
 
 def _of_class(cls: type) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from messages.services import ServiceHeartbeat
+from shared.newest import Newest
 
 MOST_TOLD = 1000
 """Strangers that are remembered as told of."""
@@ -17,7 +18,7 @@ class Strangers:
         """subject → when it was heard last, and what is wrong."""
         self._alike: dict[str, float] = {}
         """Of those who use the same store: subject → when it was heard last."""
-        self._told: dict[tuple[str, ...], None] = {}
+        self._told: Newest[tuple[str, ...], None] = Newest(MOST_TOLD)
 
     def hear(self, event: ServiceHeartbeat, now: float) -> str | None:
         """What to tell people, when a stranger is heard for the first time. One that starts again and again is told of
@@ -32,8 +33,6 @@ class Strangers:
         if key in self._told:
             return None
         self._told[key] = None
-        if len(self._told) > MOST_TOLD:
-            del self._told[next(iter(self._told))]
         return fault[1]
 
     def faults(self) -> list[str]:

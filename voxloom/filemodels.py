@@ -30,11 +30,11 @@ class FileRecord(FileSummary):
     """One file."""
 
     state: Literal["available", "deleting"]
-    """deleting: somebody has asked for that, and it was not done yet."""
+    """`available`, or `deleting`: a client has asked for that a moment ago."""
     sample_ids: list[str]
     """The samples that refer to it; while there are any, it cannot be deleted and does not expire."""
     expires: Time | None = None
-    """It may be gone from then on; None: it stays."""
+    """It may be gone from then on; None: it stays, while samples or long runs use it or if files do not expire."""
     digest: str | None = None
     """`sha-256:<hex>` of the bytes. None: it is not known; an output's comes a moment after its run has ended."""
 

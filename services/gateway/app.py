@@ -33,6 +33,7 @@ from services.gateway.routes import (
     slices,
     trainings,
 )
+from services.gateway.routes.chapters import CHAPTERS
 
 ROUTES: Sequence[Route] = [
     *server.ROUTES,
@@ -54,7 +55,7 @@ ROUTES: Sequence[Route] = [
 
 @functools.cache
 def describe() -> Description:
-    document = openapi.document(ROUTES)
+    document = openapi.document(ROUTES, CHAPTERS)
     return Description(orjson.dumps(document), openapi_page.page(document))
 
 

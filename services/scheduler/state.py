@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from messages.runs import Work
 from messages.workers import Lane
+from shared.newest import Newest
 
 QUICK_SECS = 0.5
 """A lane whose runs last less than this gets one run ahead per slot, so that it never idles for a round trip. Longer
@@ -168,7 +169,7 @@ class State:
         """Ended runs and when, for late repetitions. The oldest first."""
         self.gone: dict[str, Gone] = {}
         """Incarnations that are over, the oldest first."""
-        self._homes: dict[tuple[str, str], str] = {}
+        self._homes: Newest[tuple[str, str], str] = Newest(MOST_SESSIONS)
         """project, session → the incarnation that its newest run was given to; the oldest first."""
         self._free: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
         """device class → free slots → incarnations with room and so many of them (a dict, to keep an order)."""
@@ -228,10 +229,7 @@ class State:
         if not job.work.session_token:
             return
         session = job.project, job.work.session_token
-        self._homes.pop(session, None)
         self._homes[session] = worker.incarnation
-        if len(self._homes) > MOST_SESSIONS:
-            del self._homes[next(iter(self._homes))]
 
     def home(self, job: Job) -> Worker | None:
         """The worker that has, or had, the run's session in its processes; None where that is not known."""

@@ -25,6 +25,7 @@ from services.worker.folders import Folders
 from services.worker.tree_files import Asset, build
 from services.worker.trees import Trees
 from shared import algorithms, files
+from shared.newest import Newest
 from shared.objects.base import ObjectStore
 from voxloom.contents import digest_of
 from voxloom.errors import InvalidInput, NotFound
@@ -47,7 +48,7 @@ class Materials:
         self._assets = scratch / "cache" / "assets"
         self._folders = Folders(scratch / "runs")
         self.trees = Trees(scratch / "cache" / "trees")
-        self._indexes: dict[str, algorithms.AssetIndex] = {}
+        self._indexes: Newest[str, algorithms.AssetIndex] = Newest(_MAX_INDEXES)
         self._present: set[Path] = set()
         self._fetching: dict[Path, asyncio.Task[None]] = {}
 
@@ -145,8 +146,6 @@ class Materials:
         index = self._indexes.get(assets)
         if index is None:
             index = self._indexes[assets] = await algorithms.load_index(self._store, assets)
-            while len(self._indexes) > _MAX_INDEXES:
-                del self._indexes[next(iter(self._indexes))]
         return index
 
     async def _once(self, target: Path, fetch: Callable[[], Coroutine[None, None, None]]) -> None:

@@ -18,7 +18,6 @@ import io
 import json
 import os
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -31,6 +30,7 @@ if __name__ == "__main__":  # Only the folder of the interpreter's own packages 
 from shared.hdf5 import contents, slicing
 from shared.hdf5.inspector import first_line, limit_cpu, limit_process
 from shared.hdf5.slice_plan import BLOCK, Wrong
+from shared.newest import Newest
 from voxloom.hdf5.refusals import Refused
 
 SMALL = 8 * BLOCK
@@ -50,7 +50,7 @@ class RemoteFile(io.RawIOBase):
         self._size = size
         self._ask = ask
         self._at = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._blocks: Newest[int, bytes] = Newest(KEPT_BLOCKS)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
@@ -89,8 +89,6 @@ class RemoteFile(io.RawIOBase):
         if block is None:
             block = self._ask(number * BLOCK, min((number + 1) * BLOCK, self._size))
             self._blocks[number] = block
-            if len(self._blocks) > KEPT_BLOCKS:
-                self._blocks.popitem(last=False)
         return block
 
 

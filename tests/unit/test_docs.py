@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from services.gateway.app import ROUTES
+from services.gateway.reference.tables import anchor
 from shared.settings import Settings
 from voxloom import testing
 from voxloom.manifest import read_folder
@@ -30,6 +31,7 @@ INNER_CODES = {
 }
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+_PLACE = re.compile(r"\]\(([\w./-]+\.md)?#([^)]+)\)")
 
 
 def blocks(document: str, language: str, holding: str) -> list[str]:
@@ -121,3 +123,15 @@ def texts_of(value: ast.expr | None, constants: dict[str | None, ast.expr]) -> I
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     targets = [target for target in _LINK.findall(document.read_text()) if "://" not in target]
     assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_a_place_in_a_document_lead_to_a_heading(document: Path) -> None:
+    places = _PLACE.findall(document.read_text())
+    known = {name: headings(document.parent / (name or document.name)) for name, _ in places}
+    assert [(name, place) for name, place in places if place not in known[name]] == []
+
+
+def headings(document: Path) -> set[str]:
+    text = _BLOCK.sub("", document.read_text())
+    return {anchor(one.replace("`", "")) for one in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}

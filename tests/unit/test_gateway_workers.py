@@ -173,8 +173,9 @@ def test_they_are_sorted_by_name_and_those_that_are_gone_come_last(story: Story)
     assert [one.worker_id for one in story.records()] == ["b", "c", "a"]
 
 
-def test_only_so_many_are_known(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "MOST", 3)
+    story = Story()
     story.hear(*(start(f"i{number}", f"w{number}") for number in range(5)))
     assert [one.incarnation for one in story.records()] == ["i2", "i3", "i4"]
     assert MOST >= 1000

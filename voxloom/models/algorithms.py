@@ -68,13 +68,22 @@ class StorageMetrics(Value):
     """Bytes and counts of what an algorithm keeps in the store, all minor versions and checkpoints together."""
 
     logical_size_bytes: int = 0
+    """The sum of all bytes here."""
     module_bytes: int = 0
+    """Of the modules; equal ones count once."""
     asset_bytes: int = 0
+    """Of the assets of the minor versions (equal sets of them count once) and of the checkpoints (equal contents count
+    once)."""
     checkpoint_manifest_bytes: int = 0
+    """Of the records of the checkpoints."""
     module_count: int = 0
+    """Equal ones count once."""
     asset_count: int = 0
+    """As for their bytes."""
     checkpoint_count: int = 0
+    """Of the algorithm."""
     last_recomputed_at: TimeOrEmpty = ""
+    """When the newest minor version or checkpoint came."""
 
 
 class AlgorithmRecord(Value):
@@ -100,5 +109,7 @@ class AlgorithmRecord(Value):
     removable: bool = False
     exportable: bool = True
     checkpoints: list[str] = []
+    """Ids of those that trainings of the algorithm have saved, the oldest first."""
     storage_metrics: StorageMetrics = StorageMetrics()
+    """How much the algorithm keeps in the store, with all minor versions and checkpoints."""
     project: str = "default"

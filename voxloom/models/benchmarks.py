@@ -16,9 +16,13 @@ class BenchmarkRequest(Value):
 
     algorithm_id: str
     algorithm_minor_version: str | None = None
+    """None: the latest."""
     checkpoint_id: str | None = None
+    """Run with the assets of this checkpoint in place of the algorithm's own."""
     execution_device_override: str | None = None
+    """`cpu`, `gpu` or `mps` in place of the algorithm's default."""
     additional_parameters: Annotated[dict[str, Any], BeforeValidator(dict_if_none)] = {}
+    """As for executions."""
 
 
 class BenchmarkResponse(Value):
@@ -38,6 +42,7 @@ class BenchmarkRecord(Value):
     time_completed: TimeOrEmpty = ""
     log: str = ""
     data: dict[str, Any] = {}
+    """What it has found; there once `status` is COMPLETED."""
     # Ours.
     time_submitted: TimeOrEmpty = ""
     waiting: Waiting | None = None

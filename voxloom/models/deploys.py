@@ -36,7 +36,9 @@ class DeployRecord(Value):
     time_completed: Time | None = None
     log: str | None = None
     error: RunError | None = None
+    """Why it failed."""
     warnings: list[str] = []
+    """What is odd about the algorithm, but no error."""
     changed: bool | None = None
     """Whether it has added a minor version; None before its end."""
     project: str = "default"

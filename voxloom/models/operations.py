@@ -14,15 +14,22 @@ class QueueFigures(Value):
 
     name: str
     waiting: int
+    """Events in the queue. The embedded broker counts those that a service is handling now, RabbitMQ does not."""
     consumers: int
+    """0 if the service is not running."""
     in_per_second: float | None = None
+    """Of the last minute; None in the first seconds of a gateway."""
     out_per_second: float | None = None
+    """Of the last minute; None in the first seconds of a gateway."""
     oldest_seconds: float | None = None
-    """How old the oldest event that waits is; None where nothing waits, or nobody can know."""
+    """How long the oldest event has waited, with an error of about a second; None where nothing waits, or nobody can
+    know."""
     oldest_at_least: bool = False
-    """It is older than that: the events that are still known do not go so far back."""
+    """It may have waited longer: the events that are still known do not go so far back."""
     dead: int = 0
+    """[Dead letters](#get-apiv1dead-letters) from this queue, among the oldest 1000."""
     parked: int = 0
+    """Those of them that come from a newer version than their reader."""
 
 
 class QueueReport(Value):
@@ -33,7 +40,9 @@ class QueueReport(Value):
 
     items: list[QueueFigures]
     dead: int = 0
+    """Of all queues."""
     parked: int = 0
+    """Of all queues."""
 
 
 class WorkerLane(Value):

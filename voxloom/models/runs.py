@@ -50,12 +50,19 @@ class ExecutionRequest(Value):
 
     algorithm_id: str
     input_dataset_ids: Annotated[list[str], FailFast()]  # There may be a hundred thousand; one fault is enough.
+    """Ids of files; may be empty."""
     checkpoint_id: str | None = None
+    """Run with the assets of this checkpoint in place of the algorithm's own."""
     algorithm_minor_version: str | None = None
+    """None: the latest."""
     execution_device_override: str | None = None
+    """`cpu`, `gpu` or `mps` in place of the algorithm's default."""
     additional_parameters: Annotated[dict[str, Any], BeforeValidator(dict_if_none)] = {}
+    """Checked against what the algorithm declares (422), its defaults filled in; others are passed on."""
     session_token: str | None = None
+    """Runs with the same one share a session, in which the algorithm keeps things."""
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """Higher goes first."""
 
 
 class ExecutionResponse(Value):
@@ -76,15 +83,20 @@ class ExecutionRecord(Value):
     execution_device_override: str | None = None
     resolved_execution_device: str | None = None
     additional_parameters: dict[str, Any]
+    """As they were sent."""
     session_token: str | None
     output_dataset_ids: list[str] = []
+    """Ids of files."""
     status: Status
     progress: float = 0.0
     time_started: Time | None
+    """When its code began, None before that; on /api/v0 when it was submitted."""
     time_completed: TimeOrEmpty = ""
     log: str = ""
+    """So far."""
     # Ours.
     time_submitted: TimeOrEmpty = ""
+    """When somebody asked for it."""
     waiting: Waiting | None = None
     """While it has not begun."""
     state: dict[str, Any] = {}
@@ -96,8 +108,11 @@ class ExecutionRecord(Value):
     worker_id: str | None = None
     execution_card: str | None = None
     resolved_parameters: dict[str, Any] = {}
+    """As the algorithm got them."""
     queue_seconds: float | None = None
+    """From submit to the begin of its code."""
     run_seconds: float | None = None
+    """From the begin of its code to the end."""
     peak_memory_bytes: int | None = None
     stop_requested: bool = False
     error: RunError | None = None

@@ -11,7 +11,9 @@ class SampleRequest(Value):
     ids of its files."""
 
     files: list[dict[str, list[str]]]
+    """One entry for each example, all with the same keys; under each key the ids of its files."""
     tags: list[str] = []
+    """Kept in lower case, each once."""
 
 
 class SampleResponse(Value):

@@ -19,6 +19,7 @@ class RootMessage(Value):
     domain: str
     version: str
     cuda_available: bool | None = None
+    """Of the live workers; None if there is none."""
     cuda_capable_devices_count: int | None = None
 
 

@@ -16,12 +16,17 @@ class TrainingRequest(Value):
 
     algorithm_id: str
     training_data: Annotated[list[str], FailFast()]
-    """Ids of samples."""
+    """Ids of samples, one at least."""
     checkpoint_id: str | None = None
+    """Begin with the assets of this checkpoint; by default with the algorithm's own."""
     algorithm_minor_version: str | None = None
+    """None: the latest."""
     tags: list[str] = []
+    """Kept with the training and with its checkpoints."""
     additional_parameters: Annotated[dict[str, Any], BeforeValidator(dict_if_none)] = {}
+    """Checked against the algorithm's `training_parameters`, their defaults filled in."""
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """Higher goes first."""
 
 
 class TrainingResponse(Value):
@@ -39,14 +44,19 @@ class TrainingRecord(Value):
     progress: float = 0.0
     time_started: Time | None
     time_completed: Time | None = None
+    """None until the end."""
     log: str | None = None
+    """So far."""
     training_data: list[str]
     additional_parameters: dict[str, Any] | None = None
     state: dict[str, Any] = {}
+    """What the algorithm says of itself: losses, the epoch."""
     tags: list[str] = []
     checkpoint_id: str | None = None
+    """What it began with, if not the algorithm's own assets."""
     algorithm_minor_version: str | None = None
     output_checkpoint_ids: list[str] = []
+    """Each as soon as it is saved."""
     # Ours.
     time_submitted: TimeOrEmpty = ""
     waiting: Waiting | None = None
@@ -91,8 +101,10 @@ class CheckpointRecord(Value):
     parent_algorithm_id: str
     created_at: Time
     properties: dict[str, Any]
+    """What the algorithm wrote to it."""
     tags: list[str] = []
     parent_checkpoint_id: str | None = None
+    """What its training began with."""
     # Ours.
     algorithm_name: str = ""
     algorithm_major_version: str = ""

@@ -10,14 +10,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from services.docstrings import field_docs
+from services.gateway.http.examples import Example, news_text
 from services.gateway.http.problems import CONTENT_TYPE as PROBLEM_TYPE
-from services.gateway.http.routing import Anything, Body, Many, Media, Route
+from services.gateway.http.routing import Anything, Body, Chapter, Many, Media, Route
 from voxloom import __version__
 from voxloom.models import Problem
 
 _PLACE = re.compile(r"{(\w+)[^}]*}")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_NONE = re.compile(r"\bNone\b")
 _REF = "#/components/schemas/{model}"
-_ANYWHERE = {
+ANYWHERE = {
     422: ("request_validation_error",),
     500: ("internal_error",),
     403: ("host_not_allowed",),
@@ -26,13 +30,24 @@ _ANYWHERE = {
 }
 """Problems that every route may answer with."""
 
-_TAKING = {
+TAKING = {
     400: ("upload_incomplete",),
     408: ("upload_incomplete",),
     413: ("too_large",),
     415: ("unsupported_content_encoding",),
 }
 """Those of every route that takes a body."""
+
+HEADERS = {
+    "Idempotency-Key": "A text of your choice: the request can be [sent again](#sending-again) without harm.",
+    "Repr-Digest": "The SHA-256 of the file, by RFC 9530; bytes that differ are refused.",
+    "Content-Digest": "As `Repr-Digest`.",
+    "Range": "Which part of the bytes is wanted.",
+    "If-Range": "The part only if the `ETag` is this one, else all.",
+    "If-None-Match": "An `ETag`: what is the same still is not sent again (304).",
+    "Last-Event-ID": "The id of the last event that was heard; the answer begins after it.",
+}
+"""What the headers are for that make a difference."""
 
 _TEXT = {"type": "string"}
 _BINARY = {"type": "string", "format": "binary"}
@@ -41,11 +56,11 @@ _BINARY = {"type": "string", "format": "binary"}
 Schemas = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
 
-def document(routes: Sequence[Route]) -> dict[str, Any]:
+def document(routes: Sequence[Route], chapters: Sequence[Chapter] = ()) -> dict[str, Any]:
     schemas, definitions = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(_PLACE.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route, schemas)
+        paths.setdefault(told_path(route), {})[route.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -56,23 +71,47 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {"schemas": definitions},
-        "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
+        "tags": _tags(routes, chapters),
     }
+
+
+def told_path(route: Route) -> str:
+    return _PLACE.sub(r"{\1}", route.path)
+
+
+def _tags(routes: Sequence[Route], chapters: Sequence[Chapter]) -> list[dict[str, str]]:
+    told = [{"name": chapter.tag, "description": plain(chapter.text)} for chapter in chapters]
+    tags = dict.fromkeys(route.tag for route in routes)
+    return [*told, *({"name": tag} for tag in tags if tag not in {chapter.tag for chapter in chapters})]
+
+
+def plain(text: str) -> str:
+    """Without links: they are good in the folder of the documents only."""
+    return _LINK.sub(r"\1", text)
 
 
 def _schemas(routes: Iterable[Route]) -> tuple[Schemas, dict[str, Any]]:
     wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "validation"): None}
     for route in routes:
-        if (model := _model(route.body)) is not None:
+        if (model := model_of(route.body)) is not None:
             wanted[model, "validation"] = None
         for body in route.answers.values():
-            if (model := _model(body)) is not None:
+            if (model := model_of(body)) is not None:
                 wanted[model, "serialization"] = None
     schemas, all_of_them = models_json_schema(list(wanted), ref_template=_REF)
-    return {key: schemas[key] for key in wanted}, all_of_them.get("$defs", {})
+    definitions = all_of_them.get("$defs", {})
+    for (name, field), told in told_of_fields(model for model, _ in wanted).items():
+        if field in (fields := definitions.get(name, {}).get("properties", {})):
+            fields[field] = {**fields[field], "description": plain(told)}
+    return {key: schemas[key] for key in wanted}, definitions
 
 
-def _model(body: Body) -> type[BaseModel] | None:
+def told_of_fields(models: Iterable[type[BaseModel]]) -> dict[tuple[str, str], str]:
+    """What the source says of fields, by model and field; in the words of JSON."""
+    return {key: _NONE.sub("null", told) for key, told in field_docs(models).items()}
+
+
+def model_of(body: Body) -> type[BaseModel] | None:
     if isinstance(body, Many):
         return body.item
     return body if isinstance(body, type) else None
@@ -81,14 +120,21 @@ def _model(body: Body) -> type[BaseModel] | None:
 def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
+        **({"description": plain(route.description)} if route.description else {}),
         "tags": [route.tag],
         "operationId": _operation_id(route),
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
         "responses": {**_answers(route, schemas), **_problems(route, schemas)},
     }
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": _content(route.body, schemas, "validation")}
+        sent = [one.sent for one in route.examples if one.sent is not None]
+        content = _content(route.body, schemas, "validation")
+        operation["requestBody"] = {"required": True, "content": _with_example(content, sent)}
     return operation
+
+
+def _with_example(content: dict[str, Any], examples: Sequence[Any]) -> dict[str, Any]:
+    return {name: {**one, "example": examples[0]} for name, one in content.items()} if examples else content
 
 
 def _operation_id(route: Route) -> str:
@@ -139,7 +185,16 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _header_parameters(route: Route) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "header", "required": False, "schema": {"type": "string"}} for name in route.headers]
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": plain(HEADERS[name]),
+            "schema": {"type": "string"},
+        }
+        for name in route.headers
+    ]
 
 
 def _answers(route: Route, schemas: Schemas) -> dict[str, Any]:
@@ -147,15 +202,30 @@ def _answers(route: Route, schemas: Schemas) -> dict[str, Any]:
     for status, body in route.answers.items():
         answers[str(status)] = {"description": HTTPStatus(status).phrase}
         if body is not None:
-            answers[str(status)]["content"] = _content(body, schemas, "serialization")
+            answered = [whole(body, one) for one in route.examples if one.answer is not None and status == 200]
+            answers[str(status)]["content"] = _with_example(_content(body, schemas, "serialization"), answered)
     return answers
+
+
+def whole(body: Body, example: Example) -> Any:
+    """The answer with all that the server would say. Raises pydantic's ValidationError where it could not say it."""
+    match body:
+        case Many(item=model):
+            return [_whole(model, one) for one in example.answer]
+        case type() as model:
+            return example.answer if example.complete else _whole(model, example.answer)
+    return example.answer if isinstance(example.answer, str) else news_text(example.answer)
+
+
+def _whole(model: type[BaseModel], answer: Any) -> Any:
+    return model.model_validate(answer).model_dump(mode="json")
 
 
 def _problems(route: Route, schemas: Schemas) -> dict[str, Any]:
     problems: dict[int, tuple[str, ...]] = {}
     changing = {} if route.method == "GET" else {403: ("origin_not_allowed",)}
-    taking = {} if route.body is None else _TAKING
-    for status, codes in [*route.problems.items(), *_ANYWHERE.items(), *changing.items(), *taking.items()]:
+    taking = {} if route.body is None else TAKING
+    for status, codes in [*route.problems.items(), *ANYWHERE.items(), *changing.items(), *taking.items()]:
         problems[status] = (*problems.get(status, ()), *codes)
     return {
         str(status): {

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+_WRAP = re.compile(r"(?<!\n)\n(?!\n|\* ) *")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 code, pre { font-family: ui-monospace, monospace; font-size: 13px; }
 pre { background: #f6f6f4; padding: .8rem; overflow-x: auto; border-radius: 4px; }
 details { border: 1px solid #ddd; border-radius: 4px; margin: .4rem 0; padding: .4rem .8rem; }
 summary { cursor: pointer; } summary b { display: inline-block; width: 4.5rem; }
+.told { white-space: pre-line; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
 """
 
@@ -35,7 +38,7 @@ def page(document: Mapping[str, Any]) -> bytes:
 
 def _operations(document: Mapping[str, Any]) -> Iterator[str]:
     for tag in document["tags"]:
-        yield f"<h2>{escape(tag['name'])}</h2>"
+        yield f"<h2>{escape(tag['name'])}</h2>{_told(tag)}"
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 if tag["name"] in operation["tags"]:
@@ -44,7 +47,7 @@ def _operations(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
     yield f"<details><summary><b>{method.upper()}</b> <code>{escape(path)}</code> {escape(operation['summary'])}"
-    yield "</summary>"
+    yield f"</summary>{_told(operation)}"
     if operation["parameters"]:
         rows = (_row(one["name"], one["in"], _kind(one["schema"], one)) for one in operation["parameters"])
         yield f"<h4>Parameters</h4><table>{''.join(rows)}</table>"
@@ -55,6 +58,12 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
         kinds = " ".join(f"{kind}" for kind in _names(answer.get("content", {})))
         yield _row(status, answer["description"], kinds)
     yield "</table></details>"
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    """Markdown, which people can read as it is; where it was only wrapped, the browser wraps."""
+    text = _WRAP.sub(" ", one.get("description", ""))
+    return f"<p class=told>{escape(text)}</p>" if text else ""
 
 
 def _contents(content: Mapping[str, Any]) -> Iterator[str]:

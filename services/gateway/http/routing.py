@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
 from pydantic import BaseModel
 
+from services.gateway.http.examples import Example
 from services.gateway.http.front import front_of
 from services.gateway.http.payloads import check_names, is_exact
 from services.gateway.http.problems import Handler
@@ -53,7 +55,18 @@ ANY_JSON = Anything("application/json")
 
 
 @dataclass(frozen=True)
+class Chapter:
+    """Routes that are about the same: those with this tag. `text` is Markdown."""
+
+    tag: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Route:
+    """The docstring of the handler is what documents say of the route, beyond the summary: Markdown."""
+
     method: str
     path: str
     handler: Handler
@@ -66,6 +79,11 @@ class Route:
     body: Body = None
     headers: Sequence[str] = ()
     """Request headers that make a difference."""
+    examples: Sequence[Example] = ()
+
+    @property
+    def description(self) -> str:
+        return inspect.getdoc(self.handler) or ""
 
     @property
     def grows(self) -> bool:

@@ -14,6 +14,7 @@ from services.gateway.http.payloads import json_answer, json_list, read_query, r
 from services.gateway.http.routing import ZIP, Many, Route
 from services.gateway.http.transfer import send_pieces
 from services.gateway.operations import archives
+from services.gateway.routes import examples
 from voxloom.errors import NotFound
 from voxloom.models import AlgorithmRecord, Value
 
@@ -29,7 +30,9 @@ class AlgorithmQuery(Value):
 
 class ExportQuery(Value):
     algorithm_minor_version: Annotated[int | None, Field(description="This one; else the latest.")] = None
-    checkpoint_id: Annotated[str | None, Field(description="Its assets in place of the algorithm's own.")] = None
+    checkpoint_id: Annotated[
+        str | None, Field(description="What it has learnt, in place of the assets of the same paths.")
+    ] = None
 
 
 class _Major(Value):
@@ -42,6 +45,9 @@ class ListQuery(PageQuery, AlgorithmQuery):
 
 
 async def list_all(request: web.Request) -> web.Response:
+    """With their parameters. If none matches, the answer is `[]`. If nothing is deployed at all, it is 404
+    `no_algorithms_found`.
+    """
     query = read_query(request, AlgorithmQuery)
     records = await context_of(request).algorithms.records()
     if not records:
@@ -67,6 +73,7 @@ def _any_of(wanted: list[str], given: Iterable[str]) -> bool:
 
 
 async def list_page(request: web.Request) -> web.Response:
+    """In [pages](#lists), with their parameters. Nothing deployed is `[]`."""
     query = read_query(request, ListQuery)
     records = await context_of(request).algorithms.records()
     page = page_of(
@@ -97,11 +104,29 @@ async def get_by_id(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
+    """The exact name counts first, then any upper or lower case."""
     algorithms, name, major = context_of(request).algorithms, request.match_info["name"], request.match_info["major"]
     return json_answer(await algorithms.record(await algorithms.named(name, major)))
 
 
 async def export(request: web.Request) -> web.StreamResponse:
+    """The name's case matters only where two algorithms differ in nothing else. Major and minor version are whole
+    numbers, else 422.
+
+    The `pyproject.toml` in it names the algorithm and the minor version that it is an export of: where the deployed one
+    says otherwise (it was deployed under another name, or again without a new version), `name` and the first two
+    numbers of `version` are changed in its text, and nothing else. So another server gives a first deploy the same name
+    and version. A server that has it as its latest minor version adds nothing: a deploy equals the latest minor version
+    if its files do, or if they differ only in those values and name that minor version.
+
+    `removable` and `exportable` travel as the algorithm has them: where its pyproject says otherwise (a deploy has
+    overridden them), a section `[voxloom-exported]` at the end of the text says so, which goes before the sections
+    above it. A deploy warns of it.
+
+    An algorithm that is not exportable answers 403 `algorithm_not_exportable`; one whose pyproject has
+    `obfuscate = true` or `pyc_only = true` is not, unless `exportable = true` is written there, too, or given with the
+    deploy.
+    """
     context, query = context_of(request), read_query(request, ExportQuery)
     major = read_values({"major": request.match_info["major"]}, _Major).major
     entry = await context.algorithms.named(request.match_info["name"], str(major))
@@ -115,6 +140,17 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 
 ROUTES = [
+    Route(
+        "GET",
+        "/api/v0/algorithm/all",
+        list_all,
+        "List the deployed algorithms",
+        "Algorithms",
+        {200: Many(AlgorithmRecord)},
+        {404: ("no_algorithms_found",)},
+        query=AlgorithmQuery,
+        examples=(examples.ALGORITHMS,),
+    ),
     Route(
         "GET",
         "/api/v1/algorithms",
@@ -132,16 +168,6 @@ ROUTES = [
         "Algorithms",
         {200: AlgorithmRecord},
         {404: ("algorithm_not_found",)},
-    ),
-    Route(
-        "GET",
-        "/api/v0/algorithm/all",
-        list_all,
-        "List the deployed algorithms",
-        "Algorithms",
-        {200: Many(AlgorithmRecord)},
-        {404: ("no_algorithms_found",)},
-        query=AlgorithmQuery,
     ),
     Route(
         "GET",

@@ -6,21 +6,28 @@ from aiohttp import web
 
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.http.routing import Route
+from services.gateway.routes import examples
 from services.gateway.routes.run_requests import RecordQuery, ask_for, asked_answer, stop_run, waited_record
 from shared.pinning import benchmark_of
 from voxloom.models import BenchmarkRecord, BenchmarkRequest, BenchmarkResponse, ResponseMessage
 
 
 async def benchmark(request: web.Request) -> web.Response:
+    """The record has what it has found."""
     asked = await ask_for(request, BenchmarkRequest, benchmark_of, "benchmark-algorithm")
     return asked_answer(asked, BenchmarkResponse, "benchmark_id")
 
 
 async def get(request: web.Request) -> web.Response:
+    """`data` is there once `status` is COMPLETED. With `?wait=30` the answer comes when the benchmark has ended, or
+    after 30 seconds. `/api/v0` shows `time_started` and `waiting` as for
+    [executions](#get-apiv0executionsexecution_id).
+    """
     return await waited_record(request, "benchmark", as_v0=request.path.startswith("/api/v0/"))
 
 
 async def stop(request: web.Request) -> web.Response:
+    """A little later it is STOPPED. 400 `benchmark_not_stoppable` once it has ended."""
     return await stop_run(request, "benchmark")
 
 
@@ -54,6 +61,7 @@ ROUTES = [
         },
         body=BenchmarkRequest,
         headers=(IDEMPOTENCY_KEY,),
+        examples=(examples.BENCHMARK,),
     ),
     _get("/api/v0/benchmarks/{benchmark_id}"),
     _get("/api/v1/benchmarks/{benchmark_id}"),

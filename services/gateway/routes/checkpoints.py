@@ -9,9 +9,11 @@ from pydantic import Field
 
 from messages.checkpoints import CheckpointDeleted
 from services.gateway.context import context_of
+from services.gateway.http.examples import Example
 from services.gateway.http.paging import PageQuery, page_answer, page_of
 from services.gateway.http.payloads import json_answer, json_list, read_query
 from services.gateway.http.routing import Many, Route
+from services.gateway.routes.examples import DELETE_CHECKPOINT
 from shared.checkpoints import load, remove
 from shared.records.view import checkpoint_record
 from voxloom.errors import NotFound
@@ -24,11 +26,12 @@ class TagQuery(Value):
 
 
 class CheckpointQuery(PageQuery, TagQuery):
-    algorithm_id: str | None = None
-    training_id: str | None = None
+    algorithm_id: Annotated[str | None, Field(description="Came from this algorithm.")] = None
+    training_id: Annotated[str | None, Field(description="Was saved by this training.")] = None
 
 
 async def list_v0(request: web.Request) -> web.Response:
+    """404 `checkpoints_not_found` if there are none at all."""
     query = read_query(request, TagQuery)
     checkpoints = await context_of(request).checkpoints.all()
     if not checkpoints:
@@ -42,6 +45,7 @@ def _has_tags(tags: list[str], query: TagQuery) -> bool:
 
 
 async def list_v1(request: web.Request) -> web.Response:
+    """In [pages](#lists)."""
     query = read_query(request, CheckpointQuery)
     found = [
         checkpoint_record(one)
@@ -76,9 +80,9 @@ def _get(path: str) -> Route:
     return Route("GET", path, get, "One checkpoint", "Checkpoints", {200: CheckpointRecord}, _NOT_FOUND)
 
 
-def _delete(path: str) -> Route:
+def _delete(path: str, *examples: Example) -> Route:
     summary = "Delete a checkpoint, and what nothing else needs of it"
-    return Route("DELETE", path, delete, summary, "Checkpoints", {200: ResponseMessage}, _NOT_FOUND)
+    return Route("DELETE", path, delete, summary, "Checkpoints", {200: ResponseMessage}, _NOT_FOUND, examples=examples)
 
 
 ROUTES = [
@@ -93,7 +97,7 @@ ROUTES = [
         query=TagQuery,
     ),
     _get("/api/v0/checkpoint/{checkpoint_id}"),
-    _delete("/api/v0/checkpoint/{checkpoint_id}"),
+    _delete("/api/v0/checkpoint/{checkpoint_id}", DELETE_CHECKPOINT),
     Route(
         "GET",
         "/api/v1/checkpoints",

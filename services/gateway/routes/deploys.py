@@ -19,6 +19,7 @@ from services.gateway.http.routing import ZIP_SENT, Many, Route
 from services.gateway.operations import deploys
 from services.gateway.operations.deploys import Wanted
 from services.gateway.operations.removals import remove as remove_algorithm
+from services.gateway.routes import examples
 from shared.records.deploys import DEPLOY
 from shared.records.view import deploy_record
 from voxloom.errors import NotFound, Unavailable
@@ -39,8 +40,8 @@ LONGEST_WAIT_SECS = 3600
 class Overrides(Value):
     algorithm_name: Annotated[str | None, Field(description="In place of the name in pyproject.")] = None
     algorithm_major_version: Annotated[str | None, Field(description="In place of the one in pyproject.")] = None
-    removable: bool | None = None
-    exportable: bool | None = None
+    removable: Annotated[bool | None, Field(description="In place of the one in pyproject.")] = None
+    exportable: Annotated[bool | None, Field(description="In place of the one in pyproject.")] = None
 
     def given(self) -> DeployOverrides:
         return DeployOverrides.model_validate(self.model_dump())
@@ -66,7 +67,7 @@ class ListQuery(PageQuery):
     algorithm: Annotated[
         str | None, Field(description="Came to this algorithm: its id, or its name without regard to case.")
     ] = None
-    project: str | None = None
+    project: Annotated[str | None, Field(description="Is of this project.")] = None
     sort: Annotated[Literal["newest", "oldest"], Field(description="Which begin comes first.")] = "newest"
 
 
@@ -79,6 +80,9 @@ class OperatorRemoveQuery(Value):
 
 
 async def deploy_local(request: web.Request) -> web.Response:
+    """The path must be below one of the folders in the setting `deploy_roots`. By default there are none, and the
+    answer is 403 `deploy_path_not_allowed`.
+    """
     context = context_of(request)
     event, once = await _local(request, "deploy/local")
     state = await deploys.run_to_end(context, event, context.settings.answer_timeout, once=once)
@@ -86,6 +90,9 @@ async def deploy_local(request: web.Request) -> web.Response:
 
 
 async def deploy_local_async(request: web.Request) -> web.Response:
+    """As [POST /api/v0/deploy/local](#post-apiv0deploylocal), but the answer comes at once, after a look at the path.
+    The record says later how the deploy went.
+    """
     context = context_of(request)
     event, once = await _local(request, "deploy/local-async")
     await deploys.begin(context, event, once=once)
@@ -101,6 +108,14 @@ async def _local(request: web.Request, operation: str) -> tuple[DeployRequested,
 
 
 async def deploy_upload(request: web.Request) -> web.Response:
+    """The zip has the algorithm's files, with or without one folder around them. The answer comes when the deploy has
+    ended, and is its record. With `?wait=0` the answer comes at once, with 202; find the record later at
+    `/api/v0/deploy/{deploy_id}`.
+
+    A deploy of unchanged content adds no minor version; usually it is compared with the latest one, with `?merge=true`
+    with all of them. `changed` in the record says whether a version was added. If the algorithm cannot be used, the
+    answer is a 400 that says why.
+    """
     context = context_of(request)
     query = read_query(request, UploadQuery)
     key = key_of(request)
@@ -117,6 +132,7 @@ async def deploy_upload(request: web.Request) -> web.Response:
 
 
 async def list_all(request: web.Request) -> web.Response:
+    """In [pages](#lists): all that are running, and the newest 1000 that have ended."""
     query = read_query(request, ListQuery)
     records = [deploy_record(state) for state in await context_of(request).view.of(DEPLOY).newest()]
     page = page_of(
@@ -139,6 +155,7 @@ def _fits(record: DeployRecord, query: ListQuery) -> bool:
 
 
 async def get(request: web.Request) -> web.Response:
+    """`status` is PENDING, RUNNING, COMPLETED or FAILED; `error` says why it failed."""
     return json_answer(await _record(context_of(request), request.match_info["deploy_id"]))
 
 
@@ -154,6 +171,7 @@ async def _record(context: Context, deploy_id: str) -> DeployRecord:
 
 
 async def remove(request: web.Request) -> web.Response:
+    """An algorithm whose `removable` is false stays: 400 `algorithm_not_removable`."""
     context = context_of(request)
     query = read_query(request, RemoveQuery)
     entry = await context.algorithms.get(request.match_info["algorithm_id"])
@@ -162,6 +180,7 @@ async def remove(request: web.Request) -> web.Response:
 
 
 async def remove_regardless(request: web.Request) -> web.Response:
+    """It goes even if its `removable` is false (`voxloom rm` does this)."""
     context = context_of(request)
     query = read_query(request, OperatorRemoveQuery)
     entry = await context.algorithms.named(request.match_info["name"], request.match_info["major"])
@@ -180,6 +199,19 @@ _BAD_PATH = ("deploy_path_not_found", "deployment_zip_not_found", "invalid_deplo
 ROUTES = [
     Route(
         "POST",
+        "/api/v1/algorithms",
+        deploy_upload,
+        "Deploy an algorithm from a zip in the body; 202 where the end was not waited for",
+        "Deploys",
+        {200: DeployRecord, 202: DeployRecord},
+        {400: _BAD_ALGORITHM, 422: ("idempotency_key_reused",)},
+        query=UploadQuery,
+        body=ZIP_SENT,
+        headers=(IDEMPOTENCY_KEY,),
+        examples=(examples.DEPLOY,),
+    ),
+    Route(
+        "POST",
         "/api/v0/deploy/local",
         deploy_local,
         "Deploy an algorithm from a folder or zip on the server",
@@ -193,6 +225,7 @@ ROUTES = [
         },
         query=LocalQuery,
         headers=(IDEMPOTENCY_KEY,),
+        examples=(examples.DEPLOY_LOCAL,),
     ),
     Route(
         "POST",
@@ -209,15 +242,7 @@ ROUTES = [
         },
         query=LocalQuery,
         headers=(IDEMPOTENCY_KEY,),
-    ),
-    Route(
-        "GET",
-        "/api/v0/deploy/{deploy_id}",
-        get,
-        "The record of a deploy",
-        "Deploys",
-        {200: DeployRecord},
-        {404: ("deploy_record_not_found",)},
+        examples=(examples.DEPLOY_LOCAL_ASYNC,),
     ),
     Route(
         "GET",
@@ -238,16 +263,13 @@ ROUTES = [
         {404: ("deploy_record_not_found",)},
     ),
     Route(
-        "POST",
-        "/api/v1/algorithms",
-        deploy_upload,
-        "Deploy an algorithm from a zip in the body; 202 where the end was not waited for",
+        "GET",
+        "/api/v0/deploy/{deploy_id}",
+        get,
+        "The record of a deploy",
         "Deploys",
-        {200: DeployRecord, 202: DeployRecord},
-        {400: _BAD_ALGORITHM, 422: ("idempotency_key_reused",)},
-        query=UploadQuery,
-        body=ZIP_SENT,
-        headers=(IDEMPOTENCY_KEY,),
+        {200: DeployRecord},
+        {404: ("deploy_record_not_found",)},
     ),
     Route(
         "DELETE",
@@ -268,5 +290,6 @@ ROUTES = [
         {200: ResponseMessage},
         {404: ("algorithm_not_found", "minor_version_not_found")},
         query=OperatorRemoveQuery,
+        examples=(examples.REMOVE,),
     ),
 ]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Annotated
 
 import orjson
 from aiohttp import web
+from pydantic import Field
 
 from messages.base import Event
 from messages.runs import RunRequested
 from services.gateway.context import Context, context_of
 from services.gateway.http.payloads import read_query
 from services.gateway.http.routing import EVENT_STREAM, Route
+from services.gateway.routes import examples
 from services.gateway.routes.run_events import HEADERS, KEEP_ALIVE_SECS, last_seen
 from shared.records.fold import fold
 from voxloom.errors import Unavailable
@@ -26,7 +29,7 @@ PATIENCE_SECS = 1.0
 
 
 class NewsQuery(Value):
-    project: str | None = None
+    project: Annotated[str | None, Field(description="Only of this project.")] = None
 
 
 class Reader:
@@ -63,6 +66,11 @@ class Reader:
 
 
 async def get_events(request: web.Request) -> web.StreamResponse:
+    """All of them, or with `?project=` those of one project. The data of an event are `execution_id`, `project`,
+    `status`, `attempt`, `time` and `algorithm_name`. The stream begins now. With a `Last-Event-ID` header it begins
+    after that event, if the event is still kept. At most 100 clients may listen at the same time; the next one gets 503
+    `server_busy`.
+    """
     context = context_of(request)
     reader = Reader(context, read_query(request, NewsQuery).project)
     seen = last_seen(request, context.view.newest)
@@ -109,5 +117,6 @@ ROUTES = [
         {200: EVENT_STREAM},
         query=NewsQuery,
         headers=("Last-Event-ID",),
+        examples=(examples.EVENTS,),
     ),
 ]

@@ -18,6 +18,7 @@ from services.gateway.http.paging import Page, PageQuery, page_answer
 from services.gateway.http.payloads import json_answer, json_list, read_query
 from services.gateway.http.routing import Many, Route
 from services.gateway.operations.runs import delete_ended
+from services.gateway.routes import examples
 from services.gateway.routes.run_requests import (
     RecordQuery,
     ask_for,
@@ -51,8 +52,8 @@ READ_AT_ONCE = 50
 class ListQuery(PageQuery):
     status: Annotated[list[Status], Field(description="One of these.")] = []
     algorithm: Annotated[str | None, Field(description="An algorithm's id, or its name without regard to case.")] = None
-    algorithm_major_version: str | None = None
-    project: str | None = None
+    algorithm_major_version: Annotated[str | None, Field(description="Is of this major version.")] = None
+    project: Annotated[str | None, Field(description="Is of this project.")] = None
     since: Annotated[datetime | None, Field(description="Submitted then or later; without an offset, in UTC.")] = None
     until: Annotated[datetime | None, Field(description="Submitted before then.")] = None
     sort: Annotated[
@@ -65,29 +66,57 @@ class ListQuery(PageQuery):
 
 
 async def execute(request: web.Request) -> web.Response:
-    """A device that the algorithm does not support is passed over: some clients always ask for `gpu`."""
+    """`execution_device_override` is ignored if the algorithm does not support that device, with a WARNING in the log:
+    some clients always ask for `gpu`. `cpu` always works, unless the setting `cpu_fallback` is off.
+
+    Algorithms for images (`Image2…`) take one image per file, so a stack of N slices is N files. The client and
+    `voxloom run` split a stack into files and make a stack of the outputs.
+    """
     asked = await ask_for(request, ExecutionRequest, work_of, "execute-algorithm")
     return asked_answer(asked, ExecutionResponse, "execution_id")
 
 
 async def execute_v1(request: web.Request) -> web.Response:
+    """As [POST /api/v0/execute-algorithm](#post-apiv0execute-algorithm), but a device that the algorithm does not
+    support is refused with 422.
+    """
     asked = await ask_for(request, ExecutionRequest, strict_work_of, "executions")
     return asked_answer(asked, ExecutionResponse, "execution_id")
 
 
 async def get_v0(request: web.Request) -> web.Response:
+    """The same record as [GET /api/v1/executions/{execution_id}](#get-apiv1executionsexecution_id) at once, but
+    `time_started` is when the run was submitted, as existing clients expect it, and `waiting` is null.
+    """
     return await record_answer(request, await run_of(request, "execution"), as_v0=True)
 
 
 async def get(request: web.Request) -> web.Response:
+    """With `?wait=30` the answer comes when the run has ended, or after 30 seconds.
+
+    `status` goes PENDING → STARTED (a worker has it) → RUNNING (its code runs) → COMPLETED, FAILED or STOPPED. A run
+    that has not begun says in `waiting.reason` what it waits for:
+
+    * `others_first`: all slots are busy; `waiting.ahead` is the number of waiting runs that come first;
+    * `no_device`: no worker has a device that the run can use;
+    * `worker_away`: the worker that has such a device, or that has got the run, does not answer; after `lease` seconds
+      another worker gets the run;
+    * `starting`: there is a free slot for it.
+
+    `error` has `type`, `message`, `code`, `retryable`, and `details` where the algorithm's exception has some.
+    """
     return await waited_record(request, "execution")
 
 
 async def stop(request: web.Request) -> web.Response:
+    """A little later the run is STOPPED: its process has ended. If the run has ended before, the answer is 400
+    `execution_not_stoppable`.
+    """
     return await stop_run(request, "execution")
 
 
 async def list_all(request: web.Request) -> web.Response:
+    """In [pages](#lists). `error` of a run that has failed has the beginning of its message."""
     return page_answer(request, page_of_runs(request, "execution"))
 
 
@@ -113,7 +142,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 async def list_whole(request: web.Request) -> web.Response:
-    """Records, not rows: what is not at hand is read from the store, so there is an end to it."""
+    """The records are whole, the newest first."""
     context = context_of(request)
     ended = [status for status in Status if status.terminal]
     page = context.catalog.page(Query(PageQuery(limit=MOST_RECORDS), status=ended))
@@ -126,18 +155,20 @@ async def list_whole(request: web.Request) -> web.Response:
 
 
 async def delete_whole(request: web.Request) -> web.Response:
+    """The output files stay."""
     await delete_ended(context_of(request), caller_of(request))
     return json_answer(ResponseMessage(detail="Deleted all execution records"))
 
 
 async def delete_v0(request: web.Request) -> web.Response:
-    """No record is as good as one that was deleted."""
+    """If there is no such record, the answer is 200, too. If the run has not ended, it is 409 `execution_not_ended`."""
     with suppress(NotFound):
         await delete_record(request, "execution")
     return json_answer(ResponseMessage(detail="Deleted execution record"))
 
 
 async def delete(request: web.Request) -> web.Response:
+    """404 if there is none. If the run has not ended, the answer is 409 `execution_not_ended`."""
     await delete_record(request, "execution")
     return json_answer(ResponseMessage(detail="Deleted execution record"))
 
@@ -160,6 +191,29 @@ ROUTES = [
         _NOT_EXECUTED,
         body=ExecutionRequest,
         headers=(IDEMPOTENCY_KEY,),
+        examples=(examples.EXECUTE,),
+    ),
+    Route(
+        "POST",
+        "/api/v1/executions",
+        execute_v1,
+        "Run an algorithm on files; a device that it does not support is refused",
+        "Executions",
+        {200: ExecutionResponse},
+        _NOT_EXECUTED,
+        body=ExecutionRequest,
+        headers=(IDEMPOTENCY_KEY,),
+    ),
+    Route(
+        "GET",
+        "/api/v1/executions/{execution_id}",
+        get,
+        "The record of an execution as it is now, with the log so far; or as soon as it has ended",
+        "Executions",
+        {200: ExecutionRecord},
+        _NOT_FOUND,
+        query=RecordQuery,
+        examples=(examples.EXECUTION,),
     ),
     Route(
         "GET",
@@ -171,8 +225,28 @@ ROUTES = [
         _NOT_FOUND,
     ),
     Route(
+        "GET",
+        "/api/v1/executions",
+        list_all,
+        "List executions, page by page",
+        "Executions",
+        {200: Many(ExecutionSummary)},
+        query=ListQuery,
+        examples=(examples.EXECUTIONS,),
+    ),
+    Route(
         "POST",
         "/api/v0/executions/{execution_id}/stop",
+        stop,
+        "Ask an execution to stop",
+        "Executions",
+        {200: ResponseMessage},
+        {**_NOT_FOUND, 400: ("execution_not_stoppable",)},
+        examples=(examples.STOP,),
+    ),
+    Route(
+        "POST",
+        "/api/v1/executions/{execution_id}/stop",
         stop,
         "Ask an execution to stop",
         "Executions",
@@ -212,44 +286,5 @@ ROUTES = [
         "Executions",
         {200: ResponseMessage},
         {**_NOT_FOUND, **_NOT_ENDED},
-    ),
-    Route(
-        "POST",
-        "/api/v1/executions/{execution_id}/stop",
-        stop,
-        "Ask an execution to stop",
-        "Executions",
-        {200: ResponseMessage},
-        {**_NOT_FOUND, 400: ("execution_not_stoppable",)},
-    ),
-    Route(
-        "POST",
-        "/api/v1/executions",
-        execute_v1,
-        "Run an algorithm on files; a device that it does not support is refused",
-        "Executions",
-        {200: ExecutionResponse},
-        _NOT_EXECUTED,
-        body=ExecutionRequest,
-        headers=(IDEMPOTENCY_KEY,),
-    ),
-    Route(
-        "GET",
-        "/api/v1/executions",
-        list_all,
-        "List executions, page by page",
-        "Executions",
-        {200: Many(ExecutionSummary)},
-        query=ListQuery,
-    ),
-    Route(
-        "GET",
-        "/api/v1/executions/{execution_id}",
-        get,
-        "The record of an execution as it is now, with the log so far; or as soon as it has ended",
-        "Executions",
-        {200: ExecutionRecord},
-        _NOT_FOUND,
-        query=RecordQuery,
     ),
 ]

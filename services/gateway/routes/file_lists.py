@@ -12,6 +12,7 @@ from services.gateway.context import Context, context_of
 from services.gateway.http.paging import Page, PageQuery, page_answer
 from services.gateway.http.payloads import json_answer, read_query
 from services.gateway.http.routing import Many, Route
+from services.gateway.routes import examples
 from services.gateway.routes.files import named_file
 from services.gateway.views.files import Query, Sort
 from shared.caller import LOCAL
@@ -28,10 +29,13 @@ class ListQuery(PageQuery):
     sample_id: Annotated[str | None, Field(description="Only files of this sample.")] = None
     since: Annotated[datetime | None, Field(description="Made then or later; ISO 8601, UTC unless it says so.")] = None
     until: Annotated[datetime | None, Field(description="Made before.")] = None
-    sort: Sort = "newest"
+    sort: Annotated[Sort, Field(description="What comes first.")] = "newest"
 
 
 async def list_all(request: web.Request) -> web.Response:
+    """In [pages](#lists). Outputs are listed when their run has completed. A file that was sent to an upload URL is
+    listed after its first use.
+    """
     context = context_of(request)
     wanted = read_query(request, ListQuery)
     page = await context.index.page(
@@ -103,6 +107,7 @@ ROUTES = [
         {200: Many(FileSummary)},
         {404: ("sample_not_found",)},
         query=ListQuery,
+        examples=(examples.FILES,),
     ),
     Route(
         "GET",

@@ -15,6 +15,7 @@ from services.gateway.http.routing import EVENT_STREAM, TEXT, Route
 from services.gateway.http.transfer import send_object, send_text
 from services.gateway.operations.logs import log_in_memory, stored_log
 from services.gateway.operations.runs import NAMING
+from services.gateway.routes.examples import EXECUTION_EVENTS
 from services.gateway.routes.run_requests import run_of
 from services.gateway.views.replay import missed_statuses
 from services.gateway.views.runs import LiveRun, LiveView, Watcher
@@ -36,6 +37,7 @@ HEADERS = {
 
 def log_of(task: Task) -> Handler:
     async def get_log(request: web.Request) -> web.StreamResponse:
+        """The whole log as text; `Range` and `If-None-Match` work."""
         context = context_of(request)
         run = await run_of(request, task)
         stored = await stored_log(context, run) if run.state.ended else None
@@ -48,6 +50,12 @@ def log_of(task: Task) -> Handler:
 
 def events_of(task: Task) -> Handler:
     async def get_events(request: web.Request) -> web.StreamResponse:
+        """The events are `status` (the record, without its log), `progress` and `log`, and of a training also `state`:
+        what the algorithm reports. The stream ends when the run has ended.
+
+        With a `Last-Event-ID` header the events go on after that status. 204 means that there will be no more events.
+        `offset` is the number of characters in the attempt's log before this text.
+        """
         return await _tell_of(request, await run_of(request, task))
 
     return get_events
@@ -216,6 +224,7 @@ def _routes(task: Task, tag: str) -> list[Route]:
             {200: EVENT_STREAM, 204: None},
             not_found,
             headers=("Last-Event-ID",),
+            examples=(EXECUTION_EVENTS,) if task == "execution" else (),
         ),
     ]
 

@@ -9,10 +9,12 @@ from pydantic import Field
 
 from services.gateway.context import context_of
 from services.gateway.http.callers import caller_of
+from services.gateway.http.examples import Example
 from services.gateway.http.paging import PageQuery, page_answer, page_of
 from services.gateway.http.payloads import json_answer, json_list, read_json, read_query
 from services.gateway.http.routing import Many, Route
 from services.gateway.operations import samples
+from services.gateway.routes.examples import DELETE_SAMPLE, SAMPLE
 from shared.samples import folded_tags, load
 from voxloom.errors import NotFound
 from voxloom.models import ResponseMessage, SampleRecord, SampleRequest, SampleResponse, Value
@@ -28,12 +30,18 @@ class SampleQuery(PageQuery, TagQuery):
 
 
 async def create(request: web.Request) -> web.Response:
+    """`files` is a list of entries with the same keys. Each key has a list of file ids. Files of a sample do not
+    expire. They cannot be deleted as long as the sample exists (409 `file_in_use`). If a file is missing, the answer is
+    404 `sample_input_files_not_found` with `details.missing_file_ids` (and the same in `details.file_ids`, for clients
+    of Compox).
+    """
     wanted = await read_json(request, SampleRequest)
     sample = await samples.create(context_of(request), caller_of(request), wanted)
     return json_answer(SampleResponse(sample_id=sample.sample_id))
 
 
 async def list_v0(request: web.Request) -> web.Response:
+    """404 `samples_not_found` if there are no samples at all."""
     query = read_query(request, TagQuery)
     known = await context_of(request).samples.all()
     if not known:
@@ -47,6 +55,7 @@ def has_tags(tags: list[str], query: TagQuery) -> bool:
 
 
 async def list_v1(request: web.Request) -> web.Response:
+    """In [pages](#lists), the newest first."""
     query = read_query(request, SampleQuery)
     found = [sample for sample in await context_of(request).samples.all() if has_tags(sample.tags, query)]
     return page_answer(
@@ -62,6 +71,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
+    """Its files stay until they expire."""
     await samples.delete(context_of(request), request.match_info["sample_id"])
     return json_answer(ResponseMessage(detail="Sample deleted successfully"))
 
@@ -69,7 +79,7 @@ async def delete(request: web.Request) -> web.Response:
 _NOT_FOUND = {404: ("sample_not_found",)}
 
 
-def _post(path: str) -> Route:
+def _post(path: str, *examples: Example) -> Route:
     return Route(
         "POST",
         path,
@@ -79,6 +89,7 @@ def _post(path: str) -> Route:
         {200: SampleResponse},
         {404: ("sample_input_files_not_found",)},
         body=SampleRequest,
+        examples=examples,
     )
 
 
@@ -86,14 +97,21 @@ def _get(path: str) -> Route:
     return Route("GET", path, get, "One sample", "Samples", {200: SampleRecord}, _NOT_FOUND)
 
 
-def _delete(path: str) -> Route:
+def _delete(path: str, *examples: Example) -> Route:
     return Route(
-        "DELETE", path, delete, "Delete a sample; its files stay", "Samples", {200: ResponseMessage}, _NOT_FOUND
+        "DELETE",
+        path,
+        delete,
+        "Delete a sample; its files stay",
+        "Samples",
+        {200: ResponseMessage},
+        _NOT_FOUND,
+        examples=examples,
     )
 
 
 ROUTES = [
-    _post("/api/v0/sample"),
+    _post("/api/v0/sample", SAMPLE),
     Route(
         "GET",
         "/api/v0/sample/all",
@@ -105,7 +123,7 @@ ROUTES = [
         query=TagQuery,
     ),
     _get("/api/v0/sample/{sample_id}"),
-    _delete("/api/v0/sample/{sample_id}"),
+    _delete("/api/v0/sample/{sample_id}", DELETE_SAMPLE),
     _post("/api/v1/samples"),
     Route(
         "GET",

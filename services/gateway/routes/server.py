@@ -26,6 +26,9 @@ class StatsQuery(Value):
 
 
 async def root(request: web.Request) -> web.Response:
+    """Name, group, organization, domain, version, tags. `cuda_available` and `cuda_capable_devices_count` describe the
+    live workers; they are null if there is none.
+    """
     settings = context_of(request).settings
     cards = context_of(request).workers.cards()
     return json_answer(
@@ -43,10 +46,12 @@ async def root(request: web.Request) -> web.Response:
 
 
 async def alive(_: web.Request) -> web.Response:
+    """200 as long as the server answers at all."""
     return json_answer(ResponseMessage(detail="alive"))
 
 
 async def ready(request: web.Request) -> web.Response:
+    """200 when it can do its work; else 503 `not_ready`, and `details.faults` says what is missing."""
     faults = await context_of(request).ready()
     if faults:
         return problem(
@@ -60,7 +65,7 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def get_metrics(request: web.Request) -> web.Response:
-    """What is known, at once: a broker that is away is what they are asked for."""
+    """[operations.md](operations.md) lists the figures. They come at once, also while the broker is away."""
     context = context_of(request)
     queues = await context.queues.known()
     body = context.metrics.render(
@@ -76,6 +81,10 @@ async def get_metrics(request: web.Request) -> web.Response:
 
 
 async def get_stats(request: web.Request) -> web.Response:
+    """`runs` by status. For the last `hours`: how many runs were submitted, how many ended in which status,
+    `ended_per_minute`, `seconds_median` and `seconds_p95` from submit to end; the same for each algorithm. And how many
+    `slots` of the live workers are `busy`.
+    """
     context, hours = context_of(request), read_query(request, StatsQuery).hours
     return json_answer(stats_of(context.catalog, context.workers.records(context.view.state_of), hours))
 
@@ -85,10 +94,12 @@ async def _description(request: web.Request) -> Description:
 
 
 async def get_openapi(request: web.Request) -> web.Response:
+    """An OpenAPI 3.1 document of all routes."""
     return json_bytes((await _description(request)).openapi)
 
 
 async def get_docs(request: web.Request) -> web.Response:
+    """The page runs no script and loads nothing from elsewhere."""
     return web.Response(
         body=(await _description(request)).docs,
         headers={"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": "default-src 'unsafe-inline'"},
@@ -117,6 +128,6 @@ ROUTES = [
         {200: ServerStats},
         query=StatsQuery,
     ),
-    Route("GET", "/openapi.json", get_openapi, "This document", "Server", {200: ANY_JSON}),
-    Route("GET", "/docs", get_docs, "This document, for people", "Server", {200: HTML}),
+    Route("GET", "/openapi.json", get_openapi, "The OpenAPI document", "Server", {200: ANY_JSON}),
+    Route("GET", "/docs", get_docs, "The OpenAPI document, for people", "Server", {200: HTML}),
 ]

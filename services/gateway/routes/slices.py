@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, FiniteFloat
 from services.gateway.context import context_of
 from services.gateway.http.payloads import json_bytes, read_query
 from services.gateway.http.routing import PNG, Media, Route
+from services.gateway.routes import examples
 from services.gateway.routes.files import named_file
 from shared import ranges
 from shared.files import Located
@@ -34,30 +35,44 @@ def _plain(name: str | None) -> str | None:
 class SliceQuery(Value):
     dataset: Annotated[
         str | None,
-        Field(description="Its name in the file; not needed where there is one alone."),
+        Field(description="Its name in the file; not needed if the root has only one."),
         AfterValidator(_plain),
     ] = None
-    axis: Annotated[int | None, Field(ge=0, lt=64, description="Along which to cut; the first by default.")] = None
+    axis: Annotated[
+        int | None, Field(ge=0, lt=64, description="Along which to cut, counted from 0; the first by default.")
+    ] = None
     index: Annotated[
         int | None,
-        Field(ge=0, lt=1 << 63, description="Where; not needed for H × W and 3 × H × W values, which are shown whole."),
+        Field(
+            ge=0,
+            lt=1 << 63,
+            description="Where, counted from 0; without it H × W and 3 × H × W values are shown whole.",
+        ),
     ] = None
     format: Annotated[
         Literal["png", "npy"],
-        Field(description="png: 8 bit, grey or (3 × H × W) in colour; npy: the very values."),
+        Field(
+            description="`png`: 8 bit, grey, or in colour if the slice is 3 × H × W; `npy`: the exact values, "
+            "with the dtype of the file."
+        ),
     ] = "png"
     contrast: Annotated[
         Literal["slice", "dtype"] | None,
         Field(
-            description="What is black and what is white in a PNG: the least and the greatest finite value of the "
-            "slice; or all that the dtype can say (0 to 1 where it is no integer), as by default for uint8 and bool."
+            description="Which values are black and white in a PNG. `slice`: the smallest and the largest finite value "
+            "of the slice; `dtype`: those of the dtype (0 to 1 if it is no integer). By default `dtype` for uint8 and "
+            "bool, `slice` for others."
         ),
     ] = None
-    low: Annotated[FiniteFloat | None, Field(description="This value and what is less is black.")] = None
+    low: Annotated[FiniteFloat | None, Field(description="This value and what is less is black, and NaN.")] = None
     high: Annotated[FiniteFloat | None, Field(description="This value and what is more is white.")] = None
 
 
 async def info(request: web.Request) -> web.StreamResponse:
+    """No download is needed for it. `statistics` count finite values only, and at most 64 MiB of values in a file. If
+    there are none, `statistics_absent` says why. Attributes of up to 1 KiB are shown, and the first 1000 datasets.
+    `ETag` and `If-None-Match` work.
+    """
     file = await named_file(request)
     headers = _headers(file, "info")
     if _has_it(request, headers):
@@ -68,6 +83,14 @@ async def info(request: web.Request) -> web.StreamResponse:
 
 
 async def cut(request: web.Request) -> web.StreamResponse:
+    """Only the chunks that the slice crosses are read. If the query does not fit the file, the answer is 422, and
+    `details.errors` names the part that does not fit. A slice has at most 2²⁵ values and 128 MiB, and the chunks that
+    it crosses have at most 1 GiB together. In a dataset without chunks, a slice along the last axis needs nearly all
+    the data, and may be refused for this reason. `ETag` and `If-None-Match` work.
+
+    Files are opened in processes with limits: `inspect_timeout` and `inspect_memory`. If the memory is not enough, the
+    answer is 422 `invalid_hdf5_file`; if it takes too long, 503 `answer_timeout`.
+    """
     wanted = read_query(request, SliceQuery).model_dump()
     file = await named_file(request)
     headers = _headers(file, orjson.dumps(wanted).decode())
@@ -100,6 +123,7 @@ ROUTES = [
         {200: FileInfo, 304: None},
         _PROBLEMS,
         headers=("If-None-Match",),
+        examples=(examples.FILE_INFO,),
     ),
     Route(
         "GET",
@@ -111,5 +135,6 @@ ROUTES = [
         _PROBLEMS,
         query=SliceQuery,
         headers=("If-None-Match",),
+        examples=examples.SLICE,
     ),
 ]

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from services.gateway.context import context_of
 from services.gateway.http.callers import caller_of
+from services.gateway.http.examples import Example
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.http.idempotency import key_of
 from services.gateway.http.paging import Page, page_answer
@@ -13,6 +14,7 @@ from services.gateway.http.payloads import json_answer
 from services.gateway.http.routing import Many, Route
 from services.gateway.operations.inventory import Inventory
 from services.gateway.operations.trainings import go_on_with
+from services.gateway.routes.examples import TRAIN
 from services.gateway.routes.executions import ListQuery, page_of_runs
 from services.gateway.routes.run_requests import (
     RecordQuery,
@@ -35,35 +37,49 @@ from voxloom.models import (
 
 
 async def train(request: web.Request) -> web.Response:
+    """The algorithm learns from the samples, and saves checkpoints."""
     asked = await ask_for(request, TrainingRequest, training_of, "train-algorithm")
     return asked_answer(asked, TrainingResponse, "training_id")
 
 
 async def get_v0(request: web.Request) -> web.Response:
+    """`output_checkpoint_ids` are there as soon as they are saved. `time_started` is when the training was submitted,
+    and `waiting` is null, as for [executions](#get-apiv0executionsexecution_id).
+    """
     return await record_answer(request, await run_of(request, "training"), as_v0=True)
 
 
 async def get(request: web.Request) -> web.Response:
+    """As [GET /api/v0/training/{training_id}](#get-apiv0trainingtraining_id), but with `time_started` and `waiting` as
+    for [executions](#get-apiv1executionsexecution_id), and with `?wait=30`.
+    """
     return await waited_record(request, "training")
 
 
 async def stop(request: web.Request) -> web.Response:
+    """A little later the training is STOPPED; the checkpoints that were saved stay. 400 `training_not_stoppable` once
+    it has ended.
+    """
     return await stop_run(request, "training")
 
 
 async def go_on(request: web.Request) -> web.Response:
-    """A new training, which begins with the newest checkpoint of an old one and is else like it."""
+    """The new training is like the old one but begins with its newest checkpoint. 409 `training_not_ended` if the old
+    one is still running.
+    """
     run = await run_of(request, "training")
     asked = await go_on_with(Inventory(context_of(request)), caller_of(request), run, key_of(request))
     return asked_answer(asked, TrainingResponse, "training_id")
 
 
 async def delete(request: web.Request) -> web.Response:
+    """409 `training_not_ended` before its end."""
     await delete_record(request, "training")
     return json_answer(ResponseMessage(detail="Deleted training record"))
 
 
 async def list_all(request: web.Request) -> web.Response:
+    """In [pages](#lists), with the filters of executions."""
     page = page_of_runs(request, "training")
     rows = [(row.execution_id, row.model_dump(exclude={"execution_id", "task"})) for row in page.items]
     items = [TrainingSummary(training_id=run, **facts) for run, facts in rows]
@@ -83,7 +99,7 @@ _MISSING = {
 }
 
 
-def _post(path: str) -> Route:
+def _post(path: str, *examples: Example) -> Route:
     return Route(
         "POST",
         path,
@@ -94,6 +110,7 @@ def _post(path: str) -> Route:
         _MISSING,
         body=TrainingRequest,
         headers=(IDEMPOTENCY_KEY,),
+        examples=examples,
     )
 
 
@@ -110,7 +127,7 @@ def _stop(path: str) -> Route:
 
 
 ROUTES = [
-    _post("/api/v0/train-algorithm"),
+    _post("/api/v0/train-algorithm", TRAIN),
     Route(
         "GET",
         "/api/v0/training/{training_id}",

@@ -7,7 +7,7 @@ queue each of them came to: with so many waiting, the oldest of them is the one 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from messages.scheduler import SchedulerAdmitted, SchedulerStarted, SchedulerWai
 from messages.workers import WorkerFenced, WorkerStarted, WorkerStopped
 from shared.bus.base import Queue, QueueStats
 from shared.bus.topology import ALL, admission_queue, matches, worker_queue
+from shared.newest import Newest
 from voxloom.models import QueueFigures
 
 WINDOW_SECS = 60.0
@@ -105,9 +106,10 @@ class QueueWatch:
         self._clock = clock
         self._flows = {queue.name: Flow(queue) for queue in queues}
         self._of_kind: dict[Kind, tuple[Flow, ...]] = {}
-        self._workers: OrderedDict[str, Flow] = OrderedDict()
-        self._inboxes: dict[str, Flow] = {}
-        self._schedulers: OrderedDict[str, Flow] = OrderedDict()
+        self._workers: Newest[str, Flow] = Newest(MOST_WORKERS)
+        self._inboxes: Newest[str, Flow] = Newest(MOST_WORKERS)
+        """The same, by what is bound to it."""
+        self._schedulers: Newest[str, Flow] = Newest(MOST_SCHEDULERS)
         self._stats: list[QueueStats] = []
         self._heard_since: float | None = None
 
@@ -151,8 +153,6 @@ class QueueWatch:
             return
         flow = self._workers[incarnation] = Flow(worker_queue(incarnation), BUSY_SECONDS_OF_A_WORKER)
         self._inboxes[flow.queue.bindings[0]] = flow
-        if len(self._workers) > MOST_WORKERS:
-            self._forget_worker(next(iter(self._workers)))
 
     def _forget_worker(self, incarnation: str) -> None:
         if (flow := self._workers.pop(incarnation, None)) is not None:
@@ -161,8 +161,6 @@ class QueueWatch:
     def _meet_scheduler(self, instance: str) -> None:
         if instance not in self._schedulers:
             self._schedulers[instance] = Flow(admission_queue(instance), BUSY_SECONDS_OF_A_WORKER)
-            if len(self._schedulers) > MOST_SCHEDULERS:
-                self._schedulers.popitem(last=False)
 
     def of_instances(self) -> list[str]:
         """The names of the queues that workers and schedulers have for themselves."""

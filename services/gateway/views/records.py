@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Generic
 
 from messages.base import Event
 from services.gateway.views.arrivals import Arrivals
+from shared.newest import Newest
 from shared.records.kinds import RecordKind, S
 from shared.records.store import RecordStore
 
@@ -20,7 +20,7 @@ class RecordView(Generic[S]):
         self._kind = kind
         self._records = records
         self._going_on: dict[str, S] = {}
-        self._ended: OrderedDict[str, S] = OrderedDict()
+        self._ended: Newest[str, S] = Newest(KEPT)
         self._arrivals = Arrivals()
         self._knows_old_ones = False
 
@@ -66,8 +66,6 @@ class RecordView(Generic[S]):
         if state.ended:
             self._going_on.pop(state.identity, None)
             self._ended[state.identity] = state
-            if len(self._ended) > KEPT:
-                self._ended.popitem(last=False)
         else:
             self._going_on[state.identity] = state
         self._arrivals.note(state.identity)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import NamedTuple
 
+from shared.newest import Newest
 from shared.records.fold import RunState
 from shared.records.view import Heard, benchmark_record, execution_record, training_record
 from voxloom.models import BenchmarkRecord, ExecutionRecord, TrainingRecord
@@ -23,7 +23,7 @@ class ShownRecords:
     """Parameters can make a record megabytes large, and hundreds may watch a run: all of them get the same bytes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, bool, bool], _Shown] = OrderedDict()
+        self._kept: Newest[tuple[str, bool, bool], _Shown] = Newest(KEPT)
 
     def json(self, state: RunState, heard: Heard, *, as_v0: bool = False) -> bytes:
         """The record of a run whose request is known, of whichever task. `as_v0`: as clients of Compox expect it."""
@@ -35,14 +35,8 @@ class ShownRecords:
         shown = as_in_v0(record) if as_v0 else record
         json = shown.__pydantic_serializer__.to_json(shown)
         if len(json) >= LARGE:
-            self._keep(key, _Shown(state, heard, json))
+            self._kept[key] = _Shown(state, heard, json)
         return json
-
-    def _keep(self, key: tuple[str, bool, bool], shown: _Shown) -> None:
-        self._kept[key] = shown
-        self._kept.move_to_end(key)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
 
 
 Record = ExecutionRecord | TrainingRecord | BenchmarkRecord

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 
 from messages.base import Event
@@ -11,6 +10,7 @@ from messages.files import FileCommitted, FileDeleted, FileDeleteRequested
 from services.gateway.views.presigned import Uploads
 from services.gateway.views.runs import LiveView
 from shared.files import Located, Settled, being_deleted, file_not_found, find_visible
+from shared.newest import Newest
 from shared.objects.base import ObjectStore
 
 REMEMBERED = 65_536
@@ -23,7 +23,7 @@ class FileSight:
         self._uploads = uploads
         self._store = store
         self._view = view
-        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._seen: Newest[str, float] = Newest(REMEMBERED)
 
     def hear(self, event: Event) -> None:
         if isinstance(event, FileCommitted):
@@ -73,6 +73,3 @@ class FileSight:
 
     def _remember(self, file_id: str) -> None:
         self._seen[file_id] = time.monotonic() + TRUSTED_SECS
-        self._seen.move_to_end(file_id)
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)

@@ -19,6 +19,7 @@ from messages.workers import (
     WorkerStopped,
 )
 from services.gateway.views.queue_positions import Offers
+from shared.newest import Newest
 from shared.records.fold import RunState, Stage
 from voxloom.models import WorkerLane, WorkerRecord, WorkerRun, WorkerState, format_time, utc_now
 
@@ -53,7 +54,7 @@ class Workers:
     def __init__(self, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease = lease
         self._clock = clock
-        self._known: dict[str, Known] = {}
+        self._known: Newest[str, Known] = Newest(MOST)
 
     def hear(self, event: Event) -> None:
         """Takes in what is said of workers, and passes over the rest."""
@@ -73,8 +74,6 @@ class Workers:
         known = self._known.get(incarnation)
         if known is None:
             known = self._known[incarnation] = Known(incarnation, worker_id, self._moment(event))
-            if len(self._known) > MOST:
-                del self._known[next(iter(self._known))]
         return known
 
     def _moment(self, event: Event) -> float:
@@ -105,7 +104,8 @@ class Workers:
     def trim(self) -> None:
         """Forgets those that have been gone, or silent, for long."""
         now = self._clock()
-        self._known = {name: one for name, one in self._known.items() if now - one.heard < _kept(one)}
+        for name in [name for name, one in self._known.items() if now - one.heard >= _kept(one)]:
+            del self._known[name]
 
     def records(self, find: FindRun) -> list[WorkerRecord]:
         """By name, those that are gone last. `find`: what is known of a run."""

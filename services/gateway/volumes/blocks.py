@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
 from shared.hdf5.slice_plan import BLOCK
+from shared.newest import Newest
 from shared.objects.base import ObjectInfo, ObjectStore
 from voxloom.errors import NotFound
 
@@ -24,8 +24,7 @@ class Blocks:
 
     def __init__(self, store: ObjectStore, *, kept: int = KEPT_BYTES) -> None:
         self._store = store
-        self._most = kept // BLOCK
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._kept: Newest[tuple[str, int], bytes] = Newest(kept // BLOCK)
         self.read_bytes = 0
 
     async def read(self, collection: str, info: ObjectInfo, start: int, stop: int) -> Sequence[bytes]:
@@ -58,7 +57,7 @@ class Blocks:
         if blocks and (await self._store.head(collection, info.key)).etag != info.etag:
             raise NotFound("The file was replaced while it was read; ask again.", code="object_not_found")
         for at, block in found.items():
-            self._keep((info.etag, at), block)
+            self._kept[info.etag, at] = block
         return found
 
     async def _read(self, collection: str, info: ObjectInfo, first: int, last: int) -> dict[int, bytes]:
@@ -69,12 +68,6 @@ class Blocks:
         if len(data) < stop - start:
             raise NotFound("The file was replaced while it was read; ask again.", code="object_not_found")
         return {first + at // BLOCK: data[at : at + BLOCK] for at in range(0, len(data), BLOCK)}
-
-    def _keep(self, key: tuple[str, int], block: bytes) -> None:
-        self._kept[key] = block
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
 
 
 def stretches(blocks: Sequence[int]) -> Iterator[Span]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from shared.files import COLLECTION, Located
 from shared.hdf5 import reader
 from shared.hdf5.limited_processes import Helper, Helpers
 from shared.hdf5.slice_plan import MOST_BYTES
+from shared.newest import Newest
 from shared.objects.base import ObjectStore
 from shared.settings import Settings
 from shared.validation import refused
@@ -35,7 +35,7 @@ class Looking:
         self.blocks = Blocks(store)
         self._store = store
         self._settings = settings
-        self._infos: OrderedDict[str, Any] = OrderedDict()
+        self._infos: Newest[str, Any] = Newest(KEPT_INFOS)
         self._most = max(2, os.cpu_count() or 1)
         self._turns = asyncio.Semaphore(self._most)
         self._readers = Helpers(
@@ -128,11 +128,8 @@ class Looking:
                 return reply, await _payload(helper, reply)
 
     def _keep(self, etag: str, info: Any) -> None:
-        if len(orjson.dumps(info)) > LARGEST_INFO:
-            return
-        self._infos[etag] = info
-        if len(self._infos) > KEPT_INFOS:
-            self._infos.popitem(last=False)
+        if len(orjson.dumps(info)) <= LARGEST_INFO:
+            self._infos[etag] = info
 
 
 async def _say(helper: Helper, request: Mapping[str, Any]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+from shared.newest import Newest
 from shared.objects.base import ObjectInfo
 from shared.objects.cloud import buckets, digests, downloads
 from shared.objects.cloud.background import Aside
@@ -50,7 +50,7 @@ class Engine:
         self.uploads = Uploads(connection, aside, pool)
         self.presigner = Presigner(connection)
         self._cache = cache
-        self._digests: OrderedDict[str, str] = OrderedDict()
+        self._digests: Newest[str, str] = Newest(_REMEMBERED)
         self._exits = AsyncExitStack()
 
     @classmethod
@@ -86,8 +86,6 @@ class Engine:
             if found is None:
                 return None
             self._digests[name] = found
-            if len(self._digests) > _REMEMBERED:
-                self._digests.popitem(last=False)
         return self._digests[name]
 
     async def check_out(self, spot: Spot, target: Path) -> ObjectInfo:

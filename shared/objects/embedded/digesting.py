@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, get_native_id
 from typing import NamedTuple
 
+from shared.newest import Newest
 from shared.objects.disk.placing import place
 from shared.objects.disk.threads import Pool
 from shared.objects.embedded.blobs import Blobs
@@ -44,15 +45,12 @@ class Checks:
     """Which files this process has written or checked itself, and found as they were when it looks again."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[Mark, float]] = OrderedDict()
+        self._known: Newest[str, tuple[Mark, float]] = Newest(REMEMBERED)
         self._lock = Lock()
 
     def note(self, file: str, stat: os.stat_result) -> None:
         with self._lock:
             self._known[file] = (_mark(stat), time.monotonic() + TRUSTED_SECS)
-            self._known.move_to_end(file)
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
 
     def check(self, row: Row, path: Path) -> None:
         """Blocks. `path` is a link to the row's file, or a copy. Raises Damaged where its digest is another."""

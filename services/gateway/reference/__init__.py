@@ -1,0 +1,1 @@
+"""docs/rest.md, made from the routes and their models: `python -m services.gateway.reference [--check]`."""
