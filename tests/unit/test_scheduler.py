@@ -355,6 +355,22 @@ def test_a_successor_knows_what_waits_and_what_runs() -> None:
     assert {run: job.lease is not None for run, job in mind.state.jobs.items()} == {"a": True, "b": False}
 
 
+@pytest.mark.parametrize(("listed", "comes"), [(True, []), (False, [("requeued", "a"), ("assigned", "a")])])
+def test_what_a_worker_was_perhaps_never_told_is_its_own_once_it_says_so(
+    listed: bool, comes: list[tuple[str, str]]
+) -> None:
+    # Given a successor of a scheduler that died between the assignment for all and the worker's own
+    first = Story()
+    mind, _ = restored(requested("a"), *first.hear(worker_started(), requested("a"))[:1])
+    mind.on_worker_started(worker_started("i2", "w2"), 100.0)
+    # When the worker lists it, or not, for as long as it may take to claim it
+    for now in range(101, 112):
+        mind.on_heartbeat(heartbeat("i1", *([("a", 1)] if listed else [])), float(now))
+        mind.on_heartbeat(heartbeat("i2", worker_id="w2"), float(now))
+    # Then it is assigned anew where it is not
+    assert kinds([*mind.judge(112.0), *mind.plan(112.0)]) == comes
+
+
 def test_a_successor_takes_the_report_of_an_attempt_it_did_not_assign() -> None:
     first = Story()
     first.hear(worker_started())
