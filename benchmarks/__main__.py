@@ -13,6 +13,8 @@ from rich.table import Table as Shown
 
 from benchmarks import cluster, cost, data, lifecycle, lists, records, runs
 from benchmarks.figures import HEAD, Figure, Table
+from benchmarks.peers import comparison
+from benchmarks.peers import measure as peers
 from benchmarks.report import Results, as_json, machine, page
 from benchmarks.system import System
 
@@ -25,6 +27,7 @@ PARTS = {
     "cluster": "runs and stops on RabbitMQ + S3",
     "records": "reading a record, on both footings",
     "cost": "CPU time, messages and writes for a run, with 1 to 3 gateways",
+    "peers": "Celery, taskiq, dramatiq and Compox beside ours",
 }
 
 
@@ -45,10 +48,12 @@ async def measure(parts: list[str]) -> Results:
         figures += await cluster.measure()
     if "records" in parts:
         figures += await records.measure()
+    costs = await cost.measure(3 if "cost" in parts else 1) if {"cost", "peers"} & set(parts) else []
     if "cost" in parts:
-        costs = await cost.measure()
         figures += cost.figures(costs)
         tables.append(cost.table(costs))
+    if "peers" in parts:
+        tables.append(comparison.table([*comparison.ours(costs), *await peers.measure()]))
     return Results(figures, tables)
 
 

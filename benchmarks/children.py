@@ -62,14 +62,15 @@ async def loader(
 
 @contextlib.asynccontextmanager
 async def child(
-    command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+    command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, heard: bool = True
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """In a process group of its own, which is gone afterwards. What it says of itself goes to the log."""
+    """In a process group of its own, which is gone afterwards. What it says goes to the log, unless it is `heard`: then
+    only its errors do."""
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE if heard else file,
             stderr=file,
             limit=1 << 24,
             cwd=ROOT,

@@ -81,9 +81,9 @@ async def _ours(name: str, system: System, urls: Sequence[str], count: Count = d
         return await timed(name, load, system.roots, count)
 
 
-async def measure() -> list[Cost]:
-    """Embedded, and apart with one gateway, two and three."""
-    return [await embedded(), *[await apart(gateways) for gateways in (1, 2, 3)]]
+async def measure(most: int) -> list[Cost]:
+    """Embedded, and apart with one gateway, two, up to so many."""
+    return [await embedded(), *[await apart(gateways) for gateways in range(1, most + 1)]]
 
 
 def figures(costs: Sequence[Cost]) -> list[Figure]:

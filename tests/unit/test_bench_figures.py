@@ -13,6 +13,10 @@ from benchmarks.apart import summed
 from benchmarks.cost import ENQUEUES, LOAD, WRITES, Cost
 from benchmarks.cpu import Root, per_run, processes, seconds
 from benchmarks.figures import Figure, Table
+from benchmarks.peers import comparison
+from benchmarks.peers.environments import folder_of
+from benchmarks.peers.measure import Compared
+from benchmarks.peers.talk import PlainClient
 from benchmarks.report import Results, page
 from tests.cputime import Seen
 
@@ -105,3 +109,44 @@ def test_the_page_has_all_tables_and_figures() -> None:
     text = page(Results([Figure("a figure", 2.0, "ms")], [table]), "2 cores")
     assert "## A title\n\n| of | is |\n| --- | --- |\n| a | 1 |\n\nIt says so.\n" in text
     assert "| a figure | 2.00 ms | – |  | – | – |\n" in text
+
+
+PEERS = [
+    Compared("Quick (quick 1)", "nothing", Cost("Quick", 1.5, 900.0, {"worker": 1.0, "broker": 0.5, LOAD: 0.25})),
+    Compared("Slow (slow 2)", "all", Cost("Slow", 54.0, 13.0, {"worker": 100.0, LOAD: 1.0})),
+    Compared("Away (away 3)", "all", missing="it could not be installed: no network"),
+]
+
+
+def test_a_ranking_has_what_was_measured_best_first() -> None:
+    assert comparison.ranking(PEERS, lambda cost: -cost.rate, "runs/s") == "Quick 900 runs/s; Slow 13.0 runs/s."
+
+
+def test_a_system_stands_beside_what_it_uses_and_what_it_keeps() -> None:
+    quick, slow, away = comparison.table(PEERS).rows
+    assert quick == ["Quick (quick 1)", "1.50 ms", "900 runs/s", "1.00 ms", "0.500 ms", "0.250 ms", "nothing"]
+    assert slow[4] == "–"
+    assert away[1:] == ["–", "–", "–", "–", "–", "not measured: it could not be installed: no network"]
+
+
+def test_other_versions_have_another_environment() -> None:
+    assert (
+        len({folder_of("a", ("a==1",), "3.11"), folder_of("a", ("a==2",), "3.11"), folder_of("a", ("a==1",), "3.12")})
+        == 3
+    )
+
+
+def test_no_more_are_in_flight_than_is_said() -> None:
+    # Given a client that notes how many were sent and not yet waited for
+    flying: list[int] = []
+    most: list[int] = []
+
+    def send() -> int:
+        flying.append(len(most))
+        most.append(len(flying))
+        return flying[-1]
+
+    # When it has ten runs to do, three at a time
+    PlainClient(send, flying.remove).flying(10, 3)
+    # Then all were sent, and waited for
+    assert (len(most), max(most), flying) == (10, 3, [])
