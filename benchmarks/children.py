@@ -84,11 +84,10 @@ async def child(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Softly, then not."""
+    """Softly, then not; at last also those that it leaves."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_SECS):
                 await process.communicate()
-                return

@@ -13,10 +13,12 @@ from benchmarks.cpu import Root, per_run, processes, seconds
 from benchmarks.figures import Figure, Table, number, percentile
 from benchmarks.system import NOOP, System
 
-WARM_UP = 300
-ALONE = 300
-RUNS = 2000
+WARM_UP = 150
+ALONE = 200
 AT_ONCE = 32
+SECS = 12.0
+"""About as long runs are counted; there are enough of them, and not too many."""
+FEWEST, MOST = 100, 4000
 LOAD = "load"
 ENQUEUES = "messages into queues"
 WRITES = "writes to the store"
@@ -47,9 +49,9 @@ class Cost:
 Count = Callable[[], Mapping[str, float]]
 
 
-async def timed(name: str, load: Loader, roots: Sequence[Root], count: Count = dict, runs: int = RUNS) -> Cost:
+async def timed(name: str, load: Loader, roots: Sequence[Root], count: Count = dict) -> Cost:
     """Of a system that runs. Who is busy afterwards still (a recorder, say) is given a second to end it."""
-    await load.flying(WARM_UP, AT_ONCE)
+    runs = enough(WARM_UP / await load.flying(WARM_UP, AT_ONCE))
     alone = await load.alone(ALONE)
     watched = [*roots, Root(LOAD, load.pid)]
     used, counts = seconds(processes(), watched), await asyncio.to_thread(count)
@@ -58,6 +60,11 @@ async def timed(name: str, load: Loader, roots: Sequence[Root], count: Count = d
     cpu = per_run(used, seconds(processes(), watched), runs)
     more = {what: (value - counts[what]) / runs for what, value in (await asyncio.to_thread(count)).items()}
     return Cost(name, percentile(alone, 0.5), runs / took, cpu, more)
+
+
+def enough(rate: float) -> int:
+    """How many runs are counted, where so many end in a second."""
+    return int(min(MOST, max(FEWEST, rate * SECS)))
 
 
 async def embedded() -> Cost:

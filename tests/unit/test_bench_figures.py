@@ -89,6 +89,11 @@ COSTS = [
 ]
 
 
+@pytest.mark.parametrize(("rate", "runs"), [(5.0, cost.FEWEST), (100.0, 100 * cost.SECS), (1e6, cost.MOST)])
+def test_fast_systems_do_more_runs_and_slow_ones_enough(rate: float, runs: float) -> None:
+    assert cost.enough(rate) == runs
+
+
 def test_the_client_is_not_in_the_sum() -> None:
     assert [one.total for one in COSTS] == [3.0, 20.0, 22.0]
 
