@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+HEAD = ["figure", "measured", "to reach", "reached", "yardstick in the same run", "ratio"]
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -42,6 +44,17 @@ class Figure:
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "ratio": self.ratio, "reached": self.reached}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below a title; the first column names the row."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    said: str = ""
+    """What it says in words, below it."""
 
 
 def number(value: float | None) -> str:

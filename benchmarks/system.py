@@ -18,6 +18,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from benchmarks.cpu import Root
+
 READY = re.compile(rb"ready at (http://\S+)")
 
 NOOP = """
@@ -126,6 +128,11 @@ class System:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def roots(self) -> list[Root]:
+        """Whose CPU time there is to watch."""
+        return [Root("server", self.pid, "runners")]
 
     def memory(self) -> int:
         """Resident bytes of the server process alone."""

@@ -111,7 +111,7 @@ class Watch:
             self._others.clear()
         pids = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
         for pid in sorted(pids - self._others):
-            if (found := _stat(pid)) is not None:
+            if (found := stat_of(pid)) is not None:
                 self._note(pid, *found)
 
     def _note(self, pid: int, started: str, seen: Seen) -> None:
@@ -128,7 +128,7 @@ class Watch:
         self.processes[key] = replace(seen, command=command or known.command, parent=known.parent)
 
 
-def _stat(pid: int) -> tuple[str, Seen] | None:
+def stat_of(pid: int) -> tuple[str, Seen] | None:
     """Start time and facts, the name for the command; None: it has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
