@@ -2,7 +2,7 @@
 
 Consumes every lifecycle event of executions and deploys, `record.delete-requested` and `scheduler.started`; publishes
 `record.deleted` and `scheduler.admitted`.
-An event is settled once the segment that holds it is in the store; a run's own object is written behind.
+An event is settled once the segment that holds it is in the store; the records of ended runs are written behind.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from voxloom.ids import new_id
 from voxloom.models import utc_now
 
 WRITE_BEHIND = 200
-"""Own objects per write."""
-DELETED_AT_ONCE = 50
-"""Runs whose objects are removed together."""
-GATHER_SECS = 0.1
+"""Records per write."""
+DELETED_AT_ONCE = 2000
+"""Runs whose records are removed together: what they lie in is written anew once."""
+_LOOKED_UP_AT_ONCE = 50
+GATHER_SECS = 1.0
 """Ended runs wait so long for others to be written with."""
 SEARCH_SECS = 60.0
 """How often to ask whether blocks are to be searched for rows of deleted runs."""
@@ -144,8 +145,8 @@ class Recorder(Service):
             return event
         known = self._ledger.projects()
         unsure = [run for run in event.runs if run not in known]
-        for start in range(0, len(unsure), DELETED_AT_ONCE):
-            states = await asyncio.gather(*map(self._records.load_run, unsure[start : start + DELETED_AT_ONCE]))
+        for start in range(0, len(unsure), _LOOKED_UP_AT_ONCE):
+            states = await asyncio.gather(*map(self._records.load_run, unsure[start : start + _LOOKED_UP_AT_ONCE]))
             known |= {state.run: state.project for state in states if state is not None}
         own = [run for run in event.runs if known.get(run, event.project) == event.project]
         if len(own) == len(event.runs):
@@ -195,6 +196,8 @@ class Recorder(Service):
         while states := self._ledger.to_store(WRITE_BEHIND):
             await self._records.save_runs(states)
             self._ledger.stored(states)
+        while await self._records.packs.merge():
+            pass
         while gone := list(islice(self._ledger.to_delete, DELETED_AT_ONCE)):
             await self._records.delete_runs(gone)
             await self.bus.publish(RecordsDeleted(subject=new_id(), runs=gone))

@@ -5,7 +5,8 @@ In `execution-store`:
     segments/, snapshots/ the journal (shared/journal.py); a snapshot is the ledger as of a segment
     rows/<number>         a block of rows of ended runs; written once. Where some were deleted, what is left goes into
                           another, and the block goes when no reader of an older snapshot can want it
-    runs/<id>             one ended run, whole
+    packs/                ended executions, many to an object (shared/records/packs.py)
+    runs/<id>             one ended run, whole: a large one, or one that an earlier version has written
     logs/<run>/<attempt>  a log that is too long for the record
 
 The runs and logs of trainings lie in `training-store` likewise, those of benchmarks in `benchmark-store`; a record of
@@ -30,8 +31,9 @@ from shared.records.fold import RunState
 from shared.records.kinds import RecordKind, S
 from shared.records.ledger import Ledger, Snapshot
 from shared.records.odd import is_odd, readable_rows, readable_snapshot
+from shared.records.packs import LARGEST_STATE, Packs
 from voxloom.errors import Conflict, NotFound
-from voxloom.ids import age_of
+from voxloom.ids import age_of, is_id
 from voxloom.models import ExecutionSummary
 
 COLLECTION = "execution-store"
@@ -50,6 +52,7 @@ _DUMPED_AT_ONCE = 500
 OLD_SECS = 300.0
 """By its id's own time. Ends are remembered for longer (SETTLED_SECS): nobody has forgotten a run that is younger."""
 _READ_AT_ONCE = 50
+_DELETED_AT_ONCE = 50
 
 
 def log_key(run: str, attempt: int) -> str:
@@ -62,6 +65,7 @@ class RecordStore:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.journal = Journal(store, COLLECTION)
+        self.packs = Packs(store, COLLECTION)
 
     async def load_ledger(self) -> Ledger:
         """The ledger as of the last segment that was written. Raises DamagedJournal."""
@@ -84,17 +88,26 @@ class RecordStore:
         return None if saved is None else readable_snapshot(*saved)
 
     async def save_runs(self, states: Sequence[RunState]) -> None:
+        """Of executions, many to an object; a large one, and a run with another task, has an object of its own."""
+        dumped = {state.run: state.model_dump_json().encode() for state in states}
+        alone = [state for state in states if _is_alone(state, len(dumped[state.run]))]
         for task, collection in COLLECTIONS.items():
             uploads = [
-                Upload(_run_key(state.run), state.model_dump_json().encode(), tags=EXPIRING)
-                for state in states
-                if state.work is None or state.work.task == task
+                Upload(_run_key(state.run), dumped[state.run], tags=EXPIRING)
+                for state in alone
+                if _task_of(state) == task
             ]
             if uploads:
                 await self._store.put_many(collection, uploads)
+        for state in alone:
+            del dumped[state.run]
+        if dumped:
+            await self.packs.save(dumped)
 
     async def load_run(self, run: str, task: Task | None = None) -> RunState | None:
         """An ended run; None if there is none (any more) under that id. Who knows its task spares some reads."""
+        if task in (None, "execution") and is_id(run) and (packed := await self.packs.load(run)) is not None:
+            return _parsed("packs", _run_key(run), packed, RunState)
         for collection in COLLECTIONS.values() if task is None else [COLLECTIONS[task]]:
             found = await self._load(collection, _run_key(run), RunState)
             if found is not None:
@@ -107,7 +120,7 @@ class RecordStore:
         not looked up."""
         asked = [event for event in events if isinstance(event, RunRequested) and not known(event.subject)]
         old = [event for event in asked if _is_old(event.subject)]
-        found: set[str] = set()
+        found = await self.packs.have({event.subject for event in old if event.work.task == "execution"})
         for task, collection in COLLECTIONS.items():
             keys = {_run_key(event.subject): event.subject for event in old if event.work.task == task}
             if keys:
@@ -115,9 +128,12 @@ class RecordStore:
         return found
 
     async def delete_runs(self, runs: Sequence[str]) -> None:
-        """Removes the objects of these runs, and their logs, as far as there are any."""
-        logs = await asyncio.gather(*(self._logs_of(run) for run in runs))
-        await self._store.delete(COLLECTION, *(_run_key(run) for run in runs), *(key for keys in logs for key in keys))
+        """Removes the records of these runs, and their logs, as far as there are any."""
+        await self.packs.delete(list(filter(is_id, runs)))
+        for start in range(0, len(runs), _DELETED_AT_ONCE):
+            some = runs[start : start + _DELETED_AT_ONCE]
+            logs = await asyncio.gather(*(self._logs_of(run) for run in some))
+            await self._store.delete(COLLECTION, *map(_run_key, some), *(key for keys in logs for key in keys))
 
     async def _logs_of(self, run: str) -> list[str]:
         return [item.key async for item in list_all(self._store, COLLECTION, f"logs/{run}/")]
@@ -167,14 +183,28 @@ class RecordStore:
 
     async def _load(self, collection: str, key: str, model: type[_M]) -> _M | None:
         try:
-            return model.model_validate_json(await self._store.get(collection, key))
+            return _parsed(collection, key, await self._store.get(collection, key), model)
         except NotFound:
             return None
-        except ValidationError as error:
-            if not is_odd(error):
-                raise
-            _log.warning("%s in %s is passed over, it was made of an odd event: %s", key, collection, error)
-            return None
+
+
+def _parsed(collection: str, key: str, data: bytes, model: type[_M]) -> _M | None:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        if not is_odd(error):
+            raise
+        _log.warning("%s in %s is passed over, it was made of an odd event: %s", key, collection, error)
+        return None
+
+
+def _task_of(state: RunState) -> Task:
+    return state.work.task if state.work is not None else "execution"
+
+
+def _is_alone(state: RunState, size: int) -> bool:
+    """Whether the record, of so many bytes, has an object of its own."""
+    return size > LARGEST_STATE or _task_of(state) != "execution" or not is_id(state.run)
 
 
 async def _dump(snapshot: Snapshot) -> bytes:

@@ -31,6 +31,9 @@ from shared.bus.base import (
     Subscription,
 )
 from shared.objects.base import ANYWAY, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Upload
+from shared.records.fold import RunState
+from shared.records.packs import PREFIX as PACKS
+from shared.records.packs import index_of, pack_of
 from shared.service import Platform
 from tests.given import Given
 from voxloom.errors import Conflict, NotFound
@@ -44,6 +47,18 @@ WORK = Work(
 
 class Crash(Exception):
     """The process ends here, whatever the program would have done about an error."""
+
+
+def stored_runs(store: MemoryStore) -> dict[str, RunState]:
+    """The records of ended runs that lie in the store, one by one or in packs."""
+    found: dict[str, RunState] = {}
+    packs = {pack_of(key, 0).stamp: data for (_, key), data in store.objects.items() if key.startswith(PACKS)}
+    for stamp in sorted(packs):
+        places = index_of(packs[stamp])
+        assert not isinstance(places, int)
+        found |= {run: RunState.model_validate_json(packs[stamp][slice(*place)]) for run, place in places.items()}
+    alone = [data for (_, key), data in store.objects.items() if key.startswith("runs/")]
+    return found | {state.run: state for state in map(RunState.model_validate_json, alone)}
 
 
 class MemoryStore(ObjectStore):
@@ -106,8 +121,10 @@ class MemoryStore(ObjectStore):
     async def head(self, collection: str, key: str) -> ObjectInfo:
         return _info(key, await self.get(collection, key))
 
-    def stream(self, collection: str, key: str, *, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+    async def stream(
+        self, collection: str, key: str, *, start: int = 0, stop: int | None = None
+    ) -> AsyncIterator[bytes]:
+        yield (await self.get(collection, key))[start:stop]
 
     async def checkout(self, collection: str, key: str, target: Path, *, check: bool = True) -> ObjectInfo:
         raise NotImplementedError

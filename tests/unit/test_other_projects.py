@@ -21,10 +21,19 @@ from services.recorder.service import Recorder
 from services.scheduler.dispatcher import Dispatcher
 from services.scheduler.service import Scheduler
 from shared.records.fold import RunState, fold
-from shared.records.store import COLLECTION, RecordStore
+from shared.records.store import RecordStore
 from tests.each import each
 from tests.named import A, B
-from tests.unit.memory_platform import WORK, MemoryStore, NotingBus, memory_platform, requested, started, whole
+from tests.unit.memory_platform import (
+    WORK,
+    MemoryStore,
+    NotingBus,
+    memory_platform,
+    requested,
+    started,
+    stored_runs,
+    whole,
+)
 from tests.unit.scheduler_story import finished, kinds, worker_started
 from voxloom.models import Status
 
@@ -86,12 +95,11 @@ async def test_the_recorder_deletes_no_record_for_others() -> None:
     # When another project wants both deleted, then neither is; their own may
     await recorder.record([RecordsDeleteRequested(subject="d", project="other", runs=[A, B])])
     await recorder._write_ended()
-    assert sorted(store.keys("runs/")) == [f"runs/{A}", f"runs/{B}"]
+    assert sorted(stored_runs(store)) == [A, B]
     assert list(recorder._ledger.deleted) == []
     await recorder.record([RecordsDeleteRequested(subject="e", runs=[A])])
     await recorder._write_ended()
-    assert store.keys("runs/") == [f"runs/{B}"]
-    assert (COLLECTION, f"runs/{A}") not in store.objects
+    assert list(stored_runs(store)) == [B]
 
 
 async def test_a_gateway_shows_what_it_showed() -> None:

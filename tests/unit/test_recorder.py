@@ -25,6 +25,7 @@ from services.recorder import service as recorder_module
 from services.recorder.service import Recorder
 from shared.journal import AnotherWriter, DamagedJournal
 from shared.records import ledger as ledger_module
+from shared.records import packs as packs_module
 from shared.records.deploys import DEPLOY
 from shared.records.fold import RunState, fold
 from shared.records.ledger import Ledger
@@ -38,6 +39,7 @@ from tests.unit.memory_platform import (
     completed,
     memory_platform,
     requested,
+    stored_runs,
     whole,
 )
 from voxloom.errors import StoreUnavailable
@@ -194,7 +196,7 @@ async def test_the_objects_of_deleted_records_go_also_after_a_restart_and_the_ot
     second = Recorder(memory_platform(store))
     await second._load()
     await second._write_ended()
-    assert (store.keys("runs/"), store.keys("logs/")) == ([f"runs/{B}"], [])
+    assert (list(stored_runs(store)), store.keys("logs/")) == ([B], [])
 
 
 async def test_two_snapshots_at_once_lose_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,6 +473,7 @@ def test_no_crash_loses_or_doubles_anything(steps: list[Step], lengths: list[int
     store = MemoryStore()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger_module, "BLOCK", 2)
+        patch.setattr(packs_module, "MOST_SMALL", 2)
         rows, states = asyncio.run(_play(steps, lengths, after, again, store))
     expected = truth(steps)
     whole_runs = {run for run, state in expected.items() if state.ended and state.work is not None}
@@ -493,8 +496,7 @@ async def _play(
     await live([*left, "write", "search", "snapshot"], store, platform)
     ledger = await load(store)
     rows = [*await RecordStore(store).load_rows(ledger.blocks), *ledger.rows]
-    stored = [RunState.model_validate_json(data) for (_, key), data in store.objects.items() if key.startswith("runs/")]
-    return [row.execution_id for row in rows], {**{state.run: state for state in stored}, **ledger.runs}
+    return [row.execution_id for row in rows], {**stored_runs(store), **ledger.runs}
 
 
 class _Slow(MemoryStore):
@@ -649,7 +651,7 @@ async def test_a_deletion_is_told_of_when_nothing_is_left_in_the_store() -> None
     await recorder._write_ended()
     await recorder.record([deletion_of(A)])
     left: list[str] = []
-    bus.refuse = lambda _events: left.extend(store.keys("runs/"))
+    bus.refuse = lambda _events: left.extend(stored_runs(store))
     await recorder._write_ended()
     assert ([event.runs for event in bus.published if isinstance(event, RecordsDeleted)], left) == ([[A]], [])
 
@@ -663,6 +665,7 @@ def test_no_crash_brings_a_deleted_record_back_or_loses_another(
     store = MemoryStore()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger_module, "BLOCK", 3)
+        patch.setattr(packs_module, "MOST_SMALL", 2)
         patch.setattr(ledger_module, "SETTLED_SECS", -1.0)
         asyncio.run(recorded(store, *MANY))
         rows, _ = asyncio.run(_play(list(steps), lengths, after, again, store))
