@@ -70,6 +70,8 @@ class Event(BaseModel):
     """What it can be about: a file, a worker; with some, several kinds of run."""
     verb: ClassVar[str]
     version: ClassVar[int] = 1
+    inboxes: ClassVar[tuple[str, ...]] = ()
+    """Routing keys of ours, which nobody else binds to, under which some of these come, too."""
     transient: ClassVar[bool] = False
     """True for what goes through `live` only: never kept, never repeated."""
 
@@ -128,6 +130,14 @@ def _word(subject: str) -> str:
     if len(subject) * 4 <= LONGEST_WORD or len(subject.encode()) <= LONGEST_WORD:
         return subject
     return f"sha256-{hashlib.sha256(subject.encode()).hexdigest()}"
+
+
+SWEEPER_INBOX = "inbox.sweeper"
+"""The routing key that reaches whoever removes what ended runs have left behind."""
+
+
+def is_inbox(key: str) -> bool:
+    return key.startswith("inbox.")
 
 
 def worker_inbox(incarnation: str) -> str:

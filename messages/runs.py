@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from messages.base import Epoch, Event, Name, Subject, worker_inbox
+from messages.base import SWEEPER_INBOX, Epoch, Event, Name, Subject, worker_inbox
 from voxloom.models import Moment, RunError, Value
 
 
@@ -267,10 +267,19 @@ class _Ended(RunEvent):
     worker_id: Name | None = None
     submitted: Moment | None = None
     result: Result
+    inboxes = (SWEEPER_INBOX,)
+
+    @property
+    def may_have_left_files(self) -> bool:
+        """Whether there can be notes of posted files. An attempt that was lost with its worker has told nobody."""
+        if self.verb == "completed":
+            return self.result.staged > 0 or self.attempt > 1
+        return self.attempt > 0
 
     @property
     def copy_to(self) -> tuple[str, ...]:
-        return (worker_inbox(self.incarnation),) if self.incarnation else ()
+        workers = (worker_inbox(self.incarnation),) if self.incarnation else ()
+        return (*workers, SWEEPER_INBOX) if self.may_have_left_files else workers
 
 
 class RunCompleted(_Ended):

@@ -56,8 +56,12 @@ def document(events: Mapping[str, Kind] = EVENTS, queues: Sequence[Queue] = ALL)
         },
         "defaultContentType": CONTENT_TYPE,
         "servers": {"broker": _server()},
-        "channels": {**{name: _channel(kind, events) for name, kind in kinds.items()}, _INBOX: _inbox(events)},
-        "operations": {**_said(kinds.values()), **_heard(kinds, queues), **_of_workers(events)},
+        "channels": {
+            **{name: _channel(kind, events) for name, kind in kinds.items()},
+            **{inbox: _shared_inbox(inbox, events) for inbox in _inboxes(events)},
+            _INBOX: _inbox(events),
+        },
+        "operations": {**_said(kinds.values()), **_heard([*kinds, *_inboxes(events)], queues), **_of_workers(events)},
         "components": {
             "messages": {name: _message(name, kind) for name, kind in events.items()},
             "schemas": _schemas({kind.event for kind in events.values()}),
@@ -112,6 +116,20 @@ def _inbox(events: Mapping[str, Kind]) -> dict[str, Any]:
     }
 
 
+def _inboxes(events: Mapping[str, Kind]) -> list[str]:
+    """Of ours, those that are not one worker's."""
+    return sorted({inbox for kind in events.values() for inbox in kind.event.inboxes})
+
+
+def _shared_inbox(inbox: str, events: Mapping[str, Kind]) -> dict[str, Any]:
+    return {
+        "address": inbox,
+        "description": "Copies, under a second routing key, for one of our queues.",
+        "messages": {name: _ref("messages", name) for name, kind in events.items() if inbox in kind.event.inboxes},
+        "bindings": _exchange("events"),
+    }
+
+
 def _is_copied(cls: type[Event]) -> bool:
     return cls.copy_to is not Event.copy_to
 
@@ -159,7 +177,7 @@ def _heard(kinds: Iterable[str], queues: Sequence[Queue]) -> dict[str, Any]:
         f"receive.{queue.name}.{kind}": _receives(queue.name, kind)
         for queue in queues
         for kind in kinds
-        if any(matches(pattern, f"{kind}.project.id") for pattern in queue.bindings)
+        if kind in queue.bindings or any(matches(pattern, f"{kind}.project.id") for pattern in queue.bindings)
     }
 
 

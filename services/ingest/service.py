@@ -183,7 +183,7 @@ class Ingest(Service):
     async def sweep(self, events: Sequence[Event]) -> None:
         """Removes what no attempt that counts has posted. Doing it again finds nothing."""
         for event in events:
-            if isinstance(event, RunCompleted | RunFailed | RunStopped) and may_have_left(event):
+            if isinstance(event, RunCompleted | RunFailed | RunStopped) and event.may_have_left_files:
                 keep = event.attempt if isinstance(event, RunCompleted) else None
                 removed = await files.sweep(self.store, event.subject, keep_attempt=keep)
                 if removed:
@@ -209,13 +209,6 @@ class Ingest(Service):
             return
         if removed:
             self.log.info("%d files that nobody can ever see are removed", removed)
-
-
-def may_have_left(event: RunCompleted | RunFailed | RunStopped) -> bool:
-    """Whether there can be notes of posted files. An attempt that was lost with its worker has told nobody of them."""
-    if isinstance(event, RunCompleted):
-        return event.result.staged > 0 or event.attempt > 1
-    return event.attempt > 0
 
 
 def _committed(entry: files.FileEntry) -> FileCommitted:

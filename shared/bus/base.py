@@ -60,6 +60,8 @@ class Queue:
     name: str
     bindings: tuple[str, ...]
     policy: Policy
+    former_bindings: tuple[str, ...] = ()
+    """Patterns that earlier versions have bound it to: a broker may have those still."""
     batch: int = 1
     """The handler gets up to so many waiting events at once."""
     linger: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from messages.base import worker_inbox
+from messages.base import SWEEPER_INBOX, worker_inbox
 from messages.runs import TASKS
 from shared.bus.base import KEEP, RETRY, Queue
 
@@ -67,7 +67,8 @@ INGEST = Queue(
 # Ended runs whose attempts have posted files: what nobody will ever see is swept.
 SWEEPER = Queue(
     name="sweeper",
-    bindings=_of_runs("completed", "failed", "stopped"),
+    bindings=(SWEEPER_INBOX,),
+    former_bindings=_of_runs("completed", "failed", "stopped"),
     policy=RETRY,
     batch=100,
     linger=0.1,

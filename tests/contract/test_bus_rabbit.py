@@ -17,7 +17,7 @@ import pytest
 from pamqp.commands import Basic
 
 from messages.files import FileUploaded
-from messages.runs import RunAssigned, RunHandedOver, RunProgressed
+from messages.runs import Result, RunAssigned, RunCompleted, RunHandedOver, RunProgressed
 from messages.wire import PREFIX, encode
 from shared.bus import topology
 from shared.bus.amqp import engine, publisher
@@ -131,6 +131,24 @@ async def test_the_stream_of_an_earlier_version_hears_no_inbox_any_more(broker: 
     # Then what is said to one worker is not in it
     await inbox.has(A)
     assert [type(event) for event in inbox.events] == [RunAssigned]
+
+
+async def test_a_queue_hears_no_more_what_an_earlier_version_has_bound_it_to(broker: Broker, opened: Opened) -> None:
+    # Given a queue with such a binding
+    url = broker.new_vhost()
+    bus = await opened(url)
+    await bus.declare(topology.RECORDER, topology.SWEEPER)
+    connection = await aiormq.connect(url)
+    channel = await connection.channel()
+    await channel.queue_bind("sweeper", "events", "execution.completed.#")
+    await connection.close()
+    # When a process of today declares it
+    later = await opened(url)
+    await later.declare(topology.RECORDER, topology.SWEEPER)
+    await later.publish(RunCompleted(subject=A, attempt=1, epoch=1, result=Result()))
+    # Then it gets nothing by it
+    waiting = {one.name: one.waiting for one in await later.stats()}
+    assert (waiting["recorder"], waiting["sweeper"]) == (1, 0)
 
 
 async def test_after_a_restart_of_the_broker_publishers_and_receivers_go_on_where_they_were(

@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
 from typer.testing import CliRunner
 
-from messages.base import ENVELOPE, Event, Kind
+from messages.base import ENVELOPE, Event, Kind, is_inbox
 from messages.runs import RunHandedOver
 from messages.wire import EVENTS
 from services.asyncapi import document
@@ -143,6 +143,7 @@ def test_for_every_queue_it_is_told_what_it_hears(told: dict[str, Any]) -> None:
         heard = {name for name in told["operations"] if name.startswith(f"receive.{queue.name}.")}
         kinds = {kind.name for kind in EVENTS.values() if kind.event is not RunHandedOver}
         fitting = {kind for kind in kinds if any(matches(one, f"{kind}.p.i") for one in queue.bindings)}
+        fitting |= set(filter(is_inbox, queue.bindings))
         assert heard == {f"receive.{queue.name}.{kind}" for kind in fitting}
         assert heard
 

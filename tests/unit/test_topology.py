@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messages.runs import Result, RunCompleted, RunEnded, RunFailed, RunStopped
 from messages.wire import EVENTS
 from shared.bus import topology
 from shared.bus.base import Queue
 from shared.bus.topology import matches, worker_queue
+from tests.named import A
 
 WORDS = st.sampled_from(["execution", "started", "lab", "run", "#", "*"])
 PLAIN = st.sampled_from(["execution", "started", "lab", "run"])
@@ -72,9 +74,8 @@ def test_queues_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("queue", topology.ALL, ids=lambda queue: queue.name)
 def test_every_binding_can_bring_something(queue: Queue) -> None:
     kinds = [kind.name for kind in EVENTS.values() if not kind.event.transient]
-    idle = [
-        pattern for pattern in queue.bindings if not any(matches(pattern, f"{kind}.lab-7.some-id") for kind in kinds)
-    ]
+    keys = [f"{kind}.lab-7.some-id" for kind in kinds] + [key for kind in EVENTS.values() for key in kind.event.inboxes]
+    idle = [pattern for pattern in queue.bindings if not any(matches(pattern, key) for key in keys)]
     assert idle == []
 
 
@@ -112,3 +113,20 @@ def test_core_queues_have_one_reader() -> None:
 def test_a_worker_hears_its_own_inbox_alone() -> None:
     queue = worker_queue("one")
     assert [matches(queue.bindings[0], f"inbox.worker.{name}") for name in ("one", "two")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("end", "swept"),
+    [
+        (RunCompleted(subject=A, attempt=1, epoch=1, result=Result()), False),
+        (RunCompleted(subject=A, attempt=1, epoch=1, result=Result(staged=1)), True),
+        (RunCompleted(subject=A, attempt=2, epoch=1, result=Result()), True),
+        (RunFailed(subject=A, attempt=1, epoch=1, result=Result()), True),
+        (RunStopped(subject=A, attempt=0, epoch=1, result=Result()), False),
+        (RunStopped(subject=A, attempt=1, epoch=1, result=Result()), True),
+    ],
+)
+def test_the_sweeper_hears_of_runs_that_may_have_left_files(end: RunEnded, swept: bool) -> None:
+    keys = (end.routing_key, *end.copy_to)
+
+    assert any(matches(pattern, key) for pattern in topology.SWEEPER.bindings for key in keys) == swept

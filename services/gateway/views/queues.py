@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from messages.base import Event, Kind, worker_inbox
+from messages.base import Event, Kind, is_inbox, worker_inbox
 from messages.runs import RunAssigned
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerFenced, WorkerStarted, WorkerStopped
@@ -109,6 +109,9 @@ class QueueWatch:
         self._workers: Newest[str, Flow] = Newest(MOST_WORKERS)
         self._inboxes: Newest[str, Flow] = Newest(MOST_WORKERS)
         """The same, by what is bound to it."""
+        self._shared_inboxes = {
+            one: flow for flow in self._flows.values() for one in flow.queue.bindings if is_inbox(one)
+        }
         self._schedulers: Newest[str, Flow] = Newest(MOST_SCHEDULERS)
         self._stats: list[QueueStats] = []
         self._heard_since: float | None = None
@@ -122,7 +125,7 @@ class QueueWatch:
         for flow in self._learn(kind) if flows is None else flows:
             flow.count(moment)
         for key in _further_keys(event):
-            if (inbox := self._inboxes.get(key)) is not None:
+            if (inbox := self._inboxes.get(key) or self._shared_inboxes.get(key)) is not None:
                 inbox.count(moment)
         if kind.event in _OF_INSTANCES:
             self._hear_of_instance(event, moment)

@@ -35,6 +35,8 @@ async def declare_queue(channel: AbstractChannel, queue: Queue) -> None:
     await channel.queue_declare(queue.name, durable=True, arguments=queue_arguments(queue, channel.connection))
     for pattern in queue.bindings:
         await channel.queue_bind(queue.name, EVENTS, pattern)
+    for pattern in queue.former_bindings:
+        await channel.queue_unbind(queue.name, EVENTS, pattern)
     for delay in queue.policy.delays or ():
         name = delay_queue(queue.name, delay)
         await channel.queue_declare(name, durable=True, arguments=delay_arguments(queue, delay, channel.connection))
