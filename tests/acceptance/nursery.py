@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +101,8 @@ class Nursery:
         cwd: Path,
         module: str = VOXLOOM,
     ) -> Child:
-        """`voxloom`, or another program, with these arguments; what it prints is appended to both files."""
+        """`voxloom`, or another program (a module's name, or a file that ends in `.py`), with these arguments; what it
+        prints is appended to both files."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         files = [str(output), str(log)]
@@ -111,12 +114,12 @@ class Nursery:
         return Child(pid, self._codes / str(pid))
 
     def run(
-        self, *arguments: str, environment: Mapping[str, str], cwd: Path, timeout: float = 180.0
+        self, *arguments: str, environment: Mapping[str, str], cwd: Path, timeout: float = 180.0, module: str = VOXLOOM
     ) -> subprocess.CompletedProcess[str]:
-        """`voxloom` with these arguments to its end, like `subprocess.run`."""
+        """`voxloom`, or another program, with these arguments to its end, like `subprocess.run`."""
         with tempfile.TemporaryDirectory(dir=self._codes) as place:
             said, errors = Path(place, "said"), Path(place, "errors")
-            child = self.begin(arguments, environment=environment, output=said, log=errors, cwd=cwd)
+            child = self.begin(arguments, environment=environment, output=said, log=errors, cwd=cwd, module=module)
             try:
                 code = child.wait(timeout)
             except TimeoutError:
@@ -217,15 +220,22 @@ def become(arguments: list[str], environment: dict[str, str], files: Sequence[st
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if environment.get("PYTHONWARNINGS") == "error":
+        warnings.simplefilter("error")
     if forking.OWN in environment:
         Line.open = forking.USUAL  # type: ignore[method-assign]
     sys.argv = [module, *arguments]
     code: Any = 1
     try:
-        runpy.run_module(module, run_name="__main__")
+        (runpy.run_path if module.endswith(".py") else runpy.run_module)(module, run_name="__main__")
         code = 0
+        gc.collect()  # which finds what was not closed
     except SystemExit as error:
         code = error.code
+        if isinstance(code, str):
+            sys.stderr.write(f"{code}\n")
+    except BaseException:  # noqa: BLE001  # as Python does with what nobody has caught
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
