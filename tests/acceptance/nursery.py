@@ -21,6 +21,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,7 @@ def get_ready() -> None:
     for module in MODULES:
         __import__(module)
     build_commands()
+    look_for_commands()
     asyncio.run(open_client())
     gc.collect()
     gc.freeze()
@@ -188,6 +190,13 @@ def build_commands() -> None:
 
     typer.get_command = functools.cache(typer.get_command)
     typer.get_command(app)
+
+
+def look_for_commands() -> None:
+    """The packages that are installed here are looked through once."""
+    from voxloom.cli import servers
+
+    vars(servers)["entry_points"] = entry_points().select  # which takes the same words
 
 
 async def open_client() -> None:
