@@ -74,6 +74,24 @@ ssl_options.fail_if_no_peer_cert = false
 # Two schedulers that do not spin, and nothing that listens to other machines.
 _ERLANG = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
 
+_PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
+_THEIRS = ("rabbitmq_management_agent", "rabbitmq_prelaunch", "rabbitmq_web_dispatch")
+"""What those, and the server itself, need of the plugins that it comes with."""
+
+# Erlang loads each module when it is called first, and loading one takes much longer than one among a thousand; the
+# server asks for all of all its parts when it starts. If this fails, it starts as ever. What it starts has other parts.
+_LOAD_TOGETHER = """
+os:unsetenv("ERL_AFLAGS"),
+Keys = fun(Part) ->
+    {ok, [{application, Part, Found}]} = file:consult(code:where_is_file(atom_to_list(Part) ++ ".app")), Found end,
+Add = fun Add(Part, Parts) ->
+    case lists:member(Part, Parts) of
+        true -> Parts;
+        false -> lists:foldl(Add, [Part | Parts], proplists:get_value(applications, Keys(Part))) end end,
+Parts = lists:foldl(Add, [], [rabbit, rabbitmq_management, rabbitmq_prometheus]),
+code:ensure_modules_loaded(lists:append([proplists:get_value(modules, Keys(Part)) || Part <- Parts])).
+"""
+
 
 class Broker:
     """`start` again after `stop` or `kill` finds what was kept, at the same address."""
@@ -132,7 +150,9 @@ class Broker:
 
     def start(self) -> Broker:
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].")
+        (self._folder / "plugins").write_text(f"[{','.join(_PLUGINS)}].")
+        (self._folder / "load").write_text(_LOAD_TOGETHER)
+        self._lay_out_plugins()
         config = _CONFIG.format(amqp=self._amqp, management=self._http, metrics=self._metrics)
         (self._folder / "rabbitmq.conf").write_text(config + self._tls())
         with (self._folder / "output").open("ab") as output:
@@ -141,7 +161,7 @@ class Broker:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=self._environment,
+                env={**self._environment, "ERL_AFLAGS": f"-run file script {self._folder}/load"},
                 cwd=self._folder,
                 start_new_session=True,
             )
@@ -152,6 +172,15 @@ class Broker:
             raise
         self.pid = int((self._folder / "pid").read_text())
         return self
+
+    def _lay_out_plugins(self) -> None:
+        """Those it does not need, it would look into all the same."""
+        (there := self._folder / "plugins-there").mkdir(exist_ok=True)
+        for place in _BIN.parent.glob("lib/rabbitmq_server-*/plugins/*-*"):
+            name = place.name.partition("-")[0]
+            link = there / place.name
+            if (not name.startswith("rabbitmq_") or name in _PLUGINS + _THEIRS) and not link.is_symlink():
+                link.symlink_to(place)
 
     def _tls(self) -> str:
         return _TLS.format(
@@ -172,6 +201,7 @@ class Broker:
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
             "RABBITMQ_CONFIG_FILE": f"{place}/rabbitmq.conf",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{place}/plugins",
+            "RABBITMQ_PLUGINS_DIR": f"{place}/plugins-there",
             "RABBITMQ_MNESIA_BASE": f"{place}/data",
             "RABBITMQ_LOG_BASE": f"{place}/log",
             "RABBITMQ_PID_FILE": f"{place}/pid",

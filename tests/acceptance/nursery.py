@@ -18,7 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+import warnings
 from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +102,8 @@ class Nursery:
         cwd: Path,
         module: str = VOXLOOM,
     ) -> Child:
-        """`voxloom`, or another program, with these arguments; what it prints is appended to both files."""
+        """`voxloom`, or another program (a module's name, or a file that ends in `.py`), with these arguments; what it
+        prints is appended to both files."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         files = [str(output), str(log)]
@@ -111,12 +115,12 @@ class Nursery:
         return Child(pid, self._codes / str(pid))
 
     def run(
-        self, *arguments: str, environment: Mapping[str, str], cwd: Path, timeout: float = 180.0
+        self, *arguments: str, environment: Mapping[str, str], cwd: Path, timeout: float = 180.0, module: str = VOXLOOM
     ) -> subprocess.CompletedProcess[str]:
-        """`voxloom` with these arguments to its end, like `subprocess.run`."""
+        """`voxloom`, or another program, with these arguments to its end, like `subprocess.run`."""
         with tempfile.TemporaryDirectory(dir=self._codes) as place:
             said, errors = Path(place, "said"), Path(place, "errors")
-            child = self.begin(arguments, environment=environment, output=said, log=errors, cwd=cwd)
+            child = self.begin(arguments, environment=environment, output=said, log=errors, cwd=cwd, module=module)
             try:
                 code = child.wait(timeout)
             except TimeoutError:
@@ -172,6 +176,7 @@ def get_ready() -> None:
     for module in MODULES:
         __import__(module)
     build_commands()
+    look_for_commands()
     asyncio.run(open_client())
     gc.collect()
     gc.freeze()
@@ -185,6 +190,13 @@ def build_commands() -> None:
 
     typer.get_command = functools.cache(typer.get_command)
     typer.get_command(app)
+
+
+def look_for_commands() -> None:
+    """The packages that are installed here are looked through once."""
+    from voxloom.cli import servers
+
+    vars(servers)["entry_points"] = entry_points().select  # which takes the same words
 
 
 async def open_client() -> None:
@@ -214,18 +226,26 @@ def become(arguments: list[str], environment: dict[str, str], files: Sequence[st
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background job would be deaf to it.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if environment.get("PYTHONWARNINGS") == "error":
+        warnings.simplefilter("error")
     if forking.OWN in environment:
         Line.open = forking.USUAL  # type: ignore[method-assign]
     sys.argv = [module, *arguments]
     code: Any = 1
     try:
-        runpy.run_module(module, run_name="__main__")
+        (runpy.run_path if module.endswith(".py") else runpy.run_module)(module, run_name="__main__")
         code = 0
+        gc.collect()  # which finds what was not closed
     except SystemExit as error:
         code = error.code
+        if isinstance(code, str):
+            sys.stderr.write(f"{code}\n")
+    except BaseException:  # noqa: BLE001  # as Python does with what nobody has caught
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

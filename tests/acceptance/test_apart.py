@@ -8,8 +8,6 @@ import os
 import signal
 import socket
 import socketserver
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,7 +20,7 @@ import pytest
 from shared.bus import topology
 from shared.bus.rabbit import RabbitBus
 from tests.acceptance.cluster import ONE_BUCKET, OPERATIONS, Process
-from tests.acceptance.nursery import Nursery
+from tests.acceptance.nursery import Child, Nursery
 from tests.acceptance.support import eventually
 from tests.brokers import Broker, free_ports
 from tests.s3server import KEYS, S3Server
@@ -30,6 +28,7 @@ from tests.s3server import KEYS, S3Server
 CANNOT_START = 2
 Environment = Callable[..., dict[str, str]]
 Serve = Callable[[Mapping[str, str]], tuple[int, str]]
+Start = Callable[[Mapping[str, str]], Child]
 Doctor = Callable[[Mapping[str, str]], str]
 
 
@@ -46,19 +45,19 @@ def environment(broker: Broker, s3_server: S3Server, tmp_path: Path) -> Environm
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
+def start(tmp_path: Path, nursery: Nursery) -> Iterator[Start]:
+    started: list[Child] = []
 
-    def begin(environment: Mapping[str, str]) -> subprocess.Popen[str]:
-        with (tmp_path / "log").open("w") as log:
-            command = [sys.executable, "-m", "voxloom", "serve", "recorder"]
-            started.append(subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment))
+    def begin(environment: Mapping[str, str]) -> Child:
+        (log := tmp_path / "log").touch()
+        words = ["serve", "recorder"]
+        started.append(nursery.begin(words, environment=environment, output=log, log=log, cwd=tmp_path))
         return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
-        process.wait()
+        process.signal(signal.SIGKILL)
+        process.wait(60.0)
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def test_a_store_that_does_not_know_us_ends_the_start_with_one_sentence(
 @pytest.mark.parametrize(("setting", "scheme"), [("VOXLOOM_BROKER", "amqp"), ("VOXLOOM_STORE", "s3")])
 def test_what_cannot_be_reached_is_waited_for_and_then_used(
     environment: Environment,
-    start: Callable[..., subprocess.Popen[str]],
+    start: Start,
     doctor: Doctor,
     tmp_path: Path,
     setting: str,
@@ -161,13 +160,13 @@ def test_what_cannot_be_reached_is_waited_for_and_then_used(
     log = tmp_path / "log"
     eventually(lambda: "cannot start yet" in log.read_text(), what="a try in vain")
     assert "Traceback" not in log.read_text()
-    process.send_signal(signal.SIGTERM)
+    process.signal(signal.SIGTERM)
     assert process.wait(10.0) == 0
     assert "cannot be used" in doctor(told)
 
 
 def test_a_service_that_was_early_starts_once_the_broker_is_there(
-    broker: Broker, environment: Environment, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    broker: Broker, environment: Environment, start: Start, tmp_path: Path
 ) -> None:
     # Given a service that finds no broker at its address
     url = broker.new_vhost()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.acceptance.nursery import Nursery
+from tests.acceptance.nursery import Child, Nursery
 from tests.acceptance.support import TICKER, Api, Footing, eventually, generic
 
 IMAGE_PLUS = """import time
@@ -51,11 +50,10 @@ class Cli:
     def __call__(self, *words: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         return self._nursery.run(*words, environment=self.environment, cwd=self.folder, timeout=timeout)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "voxloom", *words]
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder, env=self.environment
-        )
+    def start(self, *words: str) -> Child:
+        """What it says is in `log`, in the folder."""
+        log = self.folder / "log"
+        return self._nursery.begin(words, environment=self.environment, output=log, log=log, cwd=self.folder)
 
 
 @pytest.fixture
@@ -184,12 +182,12 @@ def test_ctrl_c_during_a_run_stops_it_on_the_server(cli: Cli, api: Api) -> None:
 
     run = eventually(running, what="the run")
     # When Ctrl-C is pressed
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    process.signal(signal.SIGINT)
+    code = process.wait(120)
     # Then the run stops, and the command says so without a traceback
     assert api.wait(run)["status"] == "STOPPED"
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+    assert code == 130
+    assert "Traceback" not in (cli.folder / "log").read_text()
 
 
 def test_what_is_exported_deploys_again(cli: Cli, api: Api) -> None:

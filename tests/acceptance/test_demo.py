@@ -57,7 +57,7 @@ def test_the_demo_leaves_results_and_a_picture_and_nothing_else(tmp_path: Path, 
 
 
 def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path, start_demo: Demo) -> None:
-    np.save(tmp_path / "large.npy", np.zeros((96, 512, 512), np.uint16))
+    np.save(tmp_path / "large.npy", np.zeros((24, 512, 512), np.uint16))
     demo = start_demo("--data", str(tmp_path / "large.npy"))
     assert demo.stdout is not None
     assert any("2-D Gaussian" in line for line in demo.stdout)  # the run's first log line: it is under way

@@ -6,8 +6,7 @@ import asyncio
 import os
 import re
 import shlex
-import subprocess
-import sys
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -41,17 +40,20 @@ def lasting(words: list[str]) -> list[str]:
 class Listener:
     """One of the programs, in a process of its own."""
 
-    def __init__(self, folder: Path, program: str, argument: str, broker: str) -> None:
+    def __init__(self, nursery: Nursery, folder: Path, program: str, argument: str, broker: str) -> None:
         folder.mkdir()
         (folder / "follow.py").write_text(program)
         self._heard, self._complaints = folder / "stdout", folder / "stderr"
-        with self._heard.open("w") as stdout, self._complaints.open("w") as stderr:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-W", "error", str(folder / "follow.py"), argument],
-                stdout=stdout,
-                stderr=stderr,
-                env={**os.environ, "VOXLOOM_BROKER": broker},
-            )
+        self._heard.touch()
+        self._complaints.touch()
+        self._process = nursery.begin(
+            [argument],
+            environment={**os.environ, "PYTHONWARNINGS": "error", "VOXLOOM_BROKER": broker},
+            output=self._heard,
+            log=self._complaints,
+            cwd=folder,
+            module=str(folder / "follow.py"),
+        )
 
     @property
     def lines(self) -> list[str]:
@@ -67,24 +69,24 @@ class Listener:
         return self._complaints.read_text()
 
     def wait_for(self, word: str) -> None:
-        eventually(lambda: self._popen.poll() is not None or word in self.words, what=f"hearing of {word}")
+        eventually(lambda: self._process.poll() is not None or word in self.words, what=f"hearing of {word}")
         assert word in self.words, self.complaints
 
     def end(self, within: float = 120.0) -> int:
         """The exit code of one that ends by itself."""
-        return self._popen.wait(within)
+        return self._process.wait(within)
 
     def close(self) -> None:
-        self._popen.kill()
-        self._popen.wait(30.0)
+        self._process.signal(signal.SIGKILL)
+        self._process.wait(30.0)
 
 
 @pytest.fixture
-def listen(tmp_path: Path) -> Iterator[Listen]:
+def listen(tmp_path: Path, nursery: Nursery) -> Iterator[Listen]:
     listeners: list[Listener] = []
 
     def make(program: str, argument: str, broker: str) -> Listener:
-        listeners.append(Listener(tmp_path / f"listener{len(listeners)}", program, argument, broker))
+        listeners.append(Listener(nursery, tmp_path / f"listener{len(listeners)}", program, argument, broker))
         return listeners[-1]
 
     yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import re
 import signal
@@ -18,6 +19,9 @@ from tests.contract.test_runner_process import DEADLINE, WORKER, Bench, Desk, is
 from tests.contract.test_runner_process import bench as bench
 from tests.contract.test_runner_process import killed_later as killed_later
 from voxloom.runner import children, frames, processstate
+
+WITH_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+"""It takes seconds to load, and this process has no use for it."""
 
 NOTICE = "The next run gets a new process"
 
@@ -531,8 +535,8 @@ async def test_the_monitor_of_tqdm_is_ended_and_the_process_serves_on(bench: Ben
     assert ends[0].outputs == ends[1].outputs
 
 
+@WITH_TORCH
 async def test_workers_of_a_data_loader_are_ended_and_the_process_serves_on(bench: Bench) -> None:
-    pytest.importorskip("torch")
     body = """
     import torch.utils.data as data
     if not hasattr(sys, 'kept'):
@@ -543,8 +547,8 @@ async def test_workers_of_a_data_loader_are_ended_and_the_process_serves_on(benc
     assert [(ended.outputs, ended.reusable) for ended in ends] == [(["[1, 2, 3, 4]"], True)] * 2, log
 
 
+@WITH_TORCH
 async def test_a_seed_of_torch_is_not_the_next_runs(bench: Bench) -> None:
-    pytest.importorskip("torch")
     body = "import torch; drawn = torch.rand(1).item(); torch.manual_seed(3); torch.rand(1); return drawn"
     ends, _ = await reused(bench, body)
     ends += (await reused(bench, body))[0]
@@ -570,8 +574,8 @@ class Runner(Base):
 """
 
 
+@WITH_TORCH
 async def test_torch_goes_on_only_warning_of_what_is_not_deterministic(bench: Bench) -> None:
-    pytest.importorskip("torch")
     module, process = bench.module(Runner=TORCH_THAT_WARNS), await bench.process()
     ends = [(await bench.run(module, process))[0] for _ in range(2)]
     assert [ended.outputs for ended in ends] == [["(True, True)"]] * 2

@@ -6,8 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +24,7 @@ from shared.objects.base import COLLECTIONS
 from shared.objects.local import LocalObjectStore
 from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
+from tests.acceptance.nursery import Nursery
 from voxloom.errors import BusUnavailable, InvalidInput, Misconfigured
 
 QUIET = Queue(name="quiet", bindings=("quiet.#",), policy=topology.INGEST.policy)
@@ -269,10 +268,10 @@ main()
 """
 
 
-def test_the_process_of_a_service_that_died_ends_with_code_3_and_one_sentence(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=180, check=False
-    )
+def test_the_process_of_a_service_that_died_ends_with_code_3_and_one_sentence(nursery: Nursery, tmp_path: Path) -> None:
+    program = tmp_path / "dies.py"
+    program.write_text(DIES)
+    done = nursery.run(str(tmp_path / "data"), environment=dict(os.environ), cwd=tmp_path, module=str(program))
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 3
     assert last == (
@@ -402,9 +401,8 @@ def test_a_service_there_is_not_is_refused_with_those_there_are() -> None:
 
 
 @pytest.mark.parametrize("told", [[], ["--broker", "amqp://b"], ["--store", "s3://s"]])
-def test_services_apart_need_a_broker_and_a_store(told: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "voxloom", "serve", "worker", "--data", str(tmp_path), *told]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, cwd=tmp_path)
+def test_services_apart_need_a_broker_and_a_store(told: list[str], tmp_path: Path, nursery: Nursery) -> None:
+    done = nursery.run("serve", "worker", "--data", str(tmp_path), *told, environment=dict(os.environ), cwd=tmp_path)
     assert done.returncode == 2
     assert "--broker amqp://" in done.stderr
     assert len(done.stderr.splitlines()) == 1
