@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from benchmarks.peers import comparison
 from benchmarks.peers.environments import folder_of
 from benchmarks.peers.measure import Compared
 from benchmarks.peers.talk import PlainClient
-from benchmarks.report import Results, page
+from benchmarks.report import Results, as_json, from_json, page
 from tests.cputime import Seen
 
 WORKER, RUNNER, GRANDCHILD, STRANGER = 10, 11, 12, 13
@@ -109,11 +110,19 @@ def test_the_table_has_a_row_for_each_process_and_dashes_where_there_is_none() -
     assert rows["**sum**"] == ["3.00", "20.0", "22.0"]
 
 
+PART = Results(
+    [Figure("a figure", 2.0, "ms")], [Table("A title", ["of", "is"], [["a", "1"]], "It says so.\n")], "2 cores"
+)
+
+
 def test_the_page_has_all_tables_and_figures() -> None:
-    table = Table("A title", ["of", "is"], [["a", "1"]], "It says so.\n")
-    text = page(Results([Figure("a figure", 2.0, "ms")], [table]), "2 cores")
-    assert "## A title\n\n| of | is |\n| --- | --- |\n| a | 1 |\n\nIt says so.\n" in text
+    text = page({"runs": PART})
+    assert "2 cores.\n\n| of | is |\n| --- | --- |\n| a | 1 |\n\nIt says so.\n" in text
     assert "| a figure | 2.00 ms | – |  | – | – |\n" in text
+
+
+def test_what_was_measured_before_is_read_as_it_was_written() -> None:
+    assert from_json(json.loads(json.dumps(as_json({"runs": PART})))) == {"runs": PART}
 
 
 PEERS = [
