@@ -21,6 +21,8 @@ TITLES = {
     "lists": "Lists, embedded",
 }
 """Of the figures of a part, in the order of the page."""
+FIRST = ("peers", "cost")
+"""Parts that have tables of their own, which come before."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def from_json(said: Mapping[str, Any]) -> dict[str, Results]:
 
 def page(parts: Parts) -> str:
     """In Markdown."""
-    tables = [_section(table, part) for part in parts.values() for table in part.tables]
+    told = [parts[name] for name in FIRST if name in parts]
+    tables = [_section(table, part) for part in told for table in part.tables]
     figures = [
         _section(Table(title, HEAD, [figure.row() for figure in parts[name].figures]), parts[name])
         for name, title in TITLES.items()

@@ -116,7 +116,7 @@ PART = Results(
 
 
 def test_the_page_has_all_tables_and_figures() -> None:
-    text = page({"runs": PART})
+    text = page({"peers": PART, "runs": PART})
     assert "2 cores.\n\n| of | is |\n| --- | --- |\n| a | 1 |\n\nIt says so.\n" in text
     assert "| a figure | 2.00 ms | – |  | – | – |\n" in text
 
