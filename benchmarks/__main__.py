@@ -6,13 +6,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as Shown
 
 from benchmarks import cluster, cost, data, lifecycle, lists, records, report, runs
+from benchmarks.cpu import Busy, of_others
 from benchmarks.figures import HEAD, Table
 from benchmarks.peers import comparison
 from benchmarks.peers import measure as peers
@@ -63,6 +66,8 @@ def show(part: Results) -> None:
                 shown.add_row(*row)
             console.print(shown)
             console.print(table.said)
+    if part.others is not None:
+        console.print(f"Other programs took {part.others:.0%} of the cores meanwhile.")
 
 
 def write(name: str, part: Results) -> None:
@@ -72,7 +77,11 @@ def write(name: str, part: Results) -> None:
 
 
 async def run(parts: list[str], *, page: bool) -> None:
-    async for name, part in measure(parts):
+    before = Busy.now()
+    async for name, measured in measure(parts):
+        after = Busy.now()
+        part = replace(measured, others=of_others(before, after, os.cpu_count() or 1))
+        before = after
         show(part)
         if page:
             write(name, part)

@@ -31,6 +31,8 @@ class Results:
 
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
+    others: float | None = None
+    """The share of the cores that other programs took meanwhile; None: nobody looked."""
     where: str = field(default_factory=lambda: machine())
     day: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 
@@ -54,6 +56,7 @@ def from_json(said: Mapping[str, Any]) -> dict[str, Results]:
         name: Results(
             [Figure(**{key: value for key, value in figure.items() if key in known}) for figure in part["figures"]],
             [Table(**table) for table in part["tables"]],
+            part.get("others"),
             part["where"],
             part["day"],
         )
@@ -75,7 +78,8 @@ def page(parts: Parts) -> str:
 
 def _section(table: Table, part: Results) -> str:
     said = f"\n{table.said}" if table.said else ""
-    return f"## {table.title}\n\nMeasured on {part.day}: {part.where}.\n\n{_lines(table.head, table.rows)}{said}"
+    busy = "" if part.others is None else f" Other programs took {part.others:.0%} of the cores meanwhile."
+    return f"## {table.title}\n\nMeasured on {part.day}: {part.where}.{busy}\n\n{_lines(table.head, table.rows)}{said}"
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
