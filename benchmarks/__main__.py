@@ -1,24 +1,29 @@
 """`python -m benchmarks [PART...]`: measures and prints tables. A run of all parts also writes results.json and
-docs/benchmarks.md."""
+docs/benchmarks.md; with `--page` any run does."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as Shown
 
-from benchmarks import cluster, cost, data, lifecycle, lists, records, runs
-from benchmarks.figures import HEAD, Figure, Table
+from benchmarks import cluster, cost, data, lifecycle, lists, records, report, runs
+from benchmarks.cpu import Busy, of_others
+from benchmarks.figures import HEAD, Table
 from benchmarks.peers import comparison
 from benchmarks.peers import measure as peers
-from benchmarks.report import Results, as_json, machine, page
+from benchmarks.report import Results
 from benchmarks.system import System
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).with_name("results.json")
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTS = {
     "runs": "how long runs and stops take",
     "data": "bytes in and out, and runs on them",
@@ -31,64 +36,68 @@ PARTS = {
 }
 
 
-async def measure(parts: list[str]) -> Results:
-    figures: list[Figure] = []
-    tables: list[Table] = []
+async def measure(parts: list[str]) -> AsyncIterator[tuple[str, Results]]:
+    """One part after the other, as soon as it is measured."""
     if "runs" in parts:
         async with System(grace=1.0) as system:
-            figures += await runs.measure(system)
+            yield "runs", Results(await runs.measure(system))
     if "data" in parts:
         async with System() as system:
-            figures += await data.measure(system)
-    if "lifecycle" in parts:
-        figures += await lifecycle.measure()
-    if "lists" in parts:
-        figures += await lists.measure()
-    if "cluster" in parts:
-        figures += await cluster.measure()
-    if "records" in parts:
-        figures += await records.measure()
-    costs = await cost.measure(3 if "cost" in parts else 1) if {"cost", "peers"} & set(parts) else []
-    if "cost" in parts:
-        figures += cost.figures(costs)
-        tables.append(cost.table(costs))
-    if "peers" in parts:
-        tables.append(comparison.table([*comparison.ours(costs), *await peers.measure()]))
-    return Results(figures, tables)
+            yield "data", Results(await data.measure(system))
+    for name, module in (("lifecycle", lifecycle), ("lists", lists), ("cluster", cluster), ("records", records)):
+        if name in parts:
+            yield name, Results(await module.measure())
+    if {"cost", "peers"} & set(parts):
+        costs = await cost.measure(3 if "cost" in parts else 1)
+        if "cost" in parts:
+            yield "cost", Results(cost.figures(costs), [cost.table(costs)])
+        if "peers" in parts:
+            rows = [*comparison.ours(costs), *await peers.measure()]
+            yield "peers", Results(tables=[comparison.table(rows)])
 
 
-def show(results: Results) -> None:
+def show(part: Results) -> None:
     console = Console()
-    for head, rows, title in [
-        (HEAD, [figure.row() for figure in results.figures], None),
-        *((table.head, table.rows, table.title) for table in results.tables),
-    ]:
-        if rows:
-            shown = Shown(*head, title=title)
-            for row in rows:
+    figures = Table("", HEAD, [figure.row() for figure in part.figures])
+    for table in (figures, *part.tables):
+        if table.rows:
+            shown = Shown(*table.head, title=table.title)
+            for row in table.rows:
                 shown.add_row(*row)
             console.print(shown)
-    for table in results.tables:
-        console.print(table.said)
+            console.print(table.said)
+    if part.others is not None:
+        console.print(f"Other programs took {part.others:.0%} of the cores meanwhile.")
 
 
-def write(results: Results) -> None:
-    text = json.dumps(as_json(results), indent=2, ensure_ascii=False)
-    (HERE / "results.json").write_text(text + "\n")
-    (HERE.parent / "docs" / "benchmarks.md").write_text(page(results, machine()))
+def write(name: str, part: Results) -> None:
+    """Beside what was measured before."""
+    before = report.from_json(json.loads(RESULTS.read_text())) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps(report.as_json({**before, name: part}), indent=2, ensure_ascii=False) + "\n")
+
+
+async def run(parts: list[str], *, page: bool) -> None:
+    before = Busy.now()
+    async for name, measured in measure(parts):
+        after = Busy.now()
+        part = replace(measured, others=of_others(before, after, os.cpu_count() or 1))
+        before = after
+        show(part)
+        if page:
+            write(name, part)
+    if page:
+        PAGE.write_text(report.page(report.from_json(json.loads(RESULTS.read_text()))))
 
 
 def main() -> None:
     told = "; ".join(f"{part}: {what}" for part, what in PARTS.items())
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{told}. Without any: all.")
-    parts = parser.parse_args().parts or list(PARTS)
-    if unknown := sorted(set(parts) - set(PARTS)):
+    parser.add_argument("--page", action="store_true", help="write what was measured into docs/benchmarks.md")
+    given = parser.parse_args()
+    if unknown := sorted(set(given.parts) - set(PARTS)):
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    results = asyncio.run(measure(parts))
-    show(results)
-    if set(parts) == set(PARTS):
-        write(results)
+    asyncio.run(run(given.parts or list(PARTS), page=given.page or not given.parts))
 
 
 if __name__ == "__main__":

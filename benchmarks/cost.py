@@ -19,6 +19,7 @@ AT_ONCE = 32
 SECS = 12.0
 """About as long runs are counted; there are enough of them, and not too many."""
 FEWEST, MOST = 100, 4000
+IDLE_SECS = 4.0
 LOAD = "load"
 ENQUEUES = "messages into queues"
 WRITES = "writes to the store"
@@ -40,6 +41,9 @@ class Cost:
     counts: Mapping[str, float] = field(default_factory=dict)
     """What else a run needed, 32 in flight."""
 
+    idle: float = 0.0
+    """CPU milliseconds of a second in which nothing is asked of it, of all but the client."""
+
     @property
     def total(self) -> float:
         """CPU milliseconds of all but the client."""
@@ -53,13 +57,20 @@ async def timed(name: str, load: Loader, roots: Sequence[Root], count: Count = d
     """Of a system that runs. Who is busy afterwards still (a recorder, say) is given a second to end it."""
     runs = enough(WARM_UP / await load.flying(WARM_UP, AT_ONCE))
     alone = await load.alone(ALONE)
+    idle = await _idle(roots)
     watched = [*roots, Root(LOAD, load.pid)]
     used, counts = seconds(processes(), watched), await asyncio.to_thread(count)
     took = await load.flying(runs, AT_ONCE)
     await asyncio.sleep(1.0)
     cpu = per_run(used, seconds(processes(), watched), runs)
     more = {what: (value - counts[what]) / runs for what, value in (await asyncio.to_thread(count)).items()}
-    return Cost(name, percentile(alone, 0.5), runs / took, cpu, more)
+    return Cost(name, percentile(alone, 0.5), runs / took, cpu, more, idle)
+
+
+async def _idle(roots: Sequence[Root]) -> float:
+    before = seconds(processes(), roots)
+    await asyncio.sleep(IDLE_SECS)
+    return sum(per_run(before, seconds(processes(), roots), 1).values()) / IDLE_SECS
 
 
 def enough(rate: float) -> int:
@@ -118,6 +129,7 @@ def table(costs: Sequence[Cost]) -> Table:
     rows = [_row(name, [cost.cpu.get(name) for cost in costs]) for name in names]
     rows.append(_row("**sum**", [cost.total for cost in costs]))
     rows.append(_row("the client, not in the sum", [cost.cpu.get(LOAD) for cost in costs]))
+    rows.append(_row("CPU ms of an idle second", [cost.idle for cost in costs]))
     rows += [_row(what, [cost.counts.get(what) for cost in costs]) for what in (ENQUEUES, WRITES)]
     rows.append(_row("runs a second, all on these cores", [cost.rate for cost in costs]))
     return Table(TITLE, ["CPU ms per run of", *(cost.name.removeprefix("Voxloom, ") for cost in costs)], rows)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.cputime import Seen, stat_of
+from tests.cputime import TICKS, Seen, stat_of
 
 Processes = Mapping[int, Seen]
 """All that live, by pid."""
@@ -21,6 +22,34 @@ class Root:
     pid: int
     below: str = ""
     """The name for the processes that it has started, ended ones included; usually the same."""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """How much the machine's cores have done, and how much of it for this process and all below it; in seconds."""
+
+    at: float
+    all: float
+    ours: float
+
+    @classmethod
+    def now(cls) -> Busy:
+        with open("/proc/stat") as file:
+            ticks = file.readline()
+        ours = seconds(processes(), [Root("ours", os.getpid())])["ours"]
+        return cls(time.monotonic(), worked(ticks), ours)
+
+
+def worked(line: str) -> float:
+    """Seconds of all cores that were not idle, from the first line of /proc/stat."""
+    user, nice, system, _idle, _waiting, irq, soft, stolen, *_ = map(int, line.split()[1:])
+    return (user + nice + system + irq + soft + stolen) / TICKS
+
+
+def of_others(before: Busy, after: Busy, cores: int) -> float:
+    """The share of the cores that other programs took between two looks."""
+    spent = (after.all - before.all) - (after.ours - before.ours)
+    return max(0.0, spent / ((after.at - before.at) * cores))
 
 
 def processes() -> dict[int, Seen]:

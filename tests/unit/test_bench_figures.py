@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,14 +12,14 @@ import pytest
 from benchmarks import cost, knock
 from benchmarks.apart import summed
 from benchmarks.cost import ENQUEUES, LOAD, WRITES, Cost
-from benchmarks.cpu import Root, per_run, processes, seconds
+from benchmarks.cpu import Busy, Root, of_others, per_run, processes, seconds, worked
 from benchmarks.figures import Figure, Table
 from benchmarks.peers import comparison
 from benchmarks.peers.environments import folder_of
 from benchmarks.peers.measure import Compared
 from benchmarks.peers.talk import PlainClient
-from benchmarks.report import Results, page
-from tests.cputime import Seen
+from benchmarks.report import Results, as_json, from_json, page
+from tests.cputime import TICKS, Seen
 
 WORKER, RUNNER, GRANDCHILD, STRANGER = 10, 11, 12, 13
 LIVING = {
@@ -46,6 +47,16 @@ def test_a_run_costs_the_difference_between_two_looks() -> None:
     spent = per_run({"worker": 1.0}, {"worker": 3.0, "store": 0.5}, runs=1000)
     # Then each has what it used since, in milliseconds
     assert spent == {"worker": 2.0, "store": 0.5}
+
+
+def test_what_others_took_is_a_share_of_all_cores() -> None:
+    # Given ten seconds of two cores, which worked for 15 s, 5 of these for us
+    before, after = Busy(at=0.0, all=100.0, ours=1.0), Busy(at=10.0, all=115.0, ours=6.0)
+    assert of_others(before, after, cores=2) == 0.5
+
+
+def test_cores_that_wait_have_not_worked() -> None:
+    assert worked("cpu  100 10 200 5000 700 1 2 3 0 0") * TICKS == 316
 
 
 def test_a_process_that_lives_is_seen_with_its_parent() -> None:
@@ -109,11 +120,19 @@ def test_the_table_has_a_row_for_each_process_and_dashes_where_there_is_none() -
     assert rows["**sum**"] == ["3.00", "20.0", "22.0"]
 
 
+PART = Results(
+    [Figure("a figure", 2.0, "ms")], [Table("A title", ["of", "is"], [["a", "1"]], "It says so.\n")], 0.25, "2 cores"
+)
+
+
 def test_the_page_has_all_tables_and_figures() -> None:
-    table = Table("A title", ["of", "is"], [["a", "1"]], "It says so.\n")
-    text = page(Results([Figure("a figure", 2.0, "ms")], [table]), "2 cores")
-    assert "## A title\n\n| of | is |\n| --- | --- |\n| a | 1 |\n\nIt says so.\n" in text
+    text = page({"peers": PART, "runs": PART})
+    assert "2 cores. Other programs took 25% of the cores meanwhile.\n\n| of | is |\n| --- | --- |\n| a | 1 |\n" in text
     assert "| a figure | 2.00 ms | – |  | – | – |\n" in text
+
+
+def test_what_was_measured_before_is_read_as_it_was_written() -> None:
+    assert from_json(json.loads(json.dumps(as_json({"runs": PART})))) == {"runs": PART}
 
 
 PEERS = [
