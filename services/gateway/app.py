@@ -10,12 +10,9 @@ from aiohttp import web
 
 from services.gateway.context import CONTEXT, Context, Description
 from services.gateway.http import cors, openapi, openapi_page
-from services.gateway.http.consistency import be_fresh
 from services.gateway.http.framing import expecting
 from services.gateway.http.front import FRONT
-from services.gateway.http.hosts import guard_host
-from services.gateway.http.metrics import METRICS, measure
-from services.gateway.http.problems import answer_problems
+from services.gateway.http.middleware import serve
 from services.gateway.http.routing import Route
 from services.gateway.routes import (
     algorithms,
@@ -61,13 +58,9 @@ def describe() -> Description:
 
 def make_app(context: Context) -> web.Application:
     context.describe = describe
-    app = web.Application(
-        middlewares=[measure, answer_problems, guard_host, cors.guard_origin, be_fresh],
-        client_max_size=context.settings.max_json_bytes,
-    )
+    app = web.Application(middlewares=[serve], client_max_size=context.settings.max_json_bytes)
     app[CONTEXT] = context
     app[FRONT] = context
-    app[METRICS] = context.metrics
     app.add_routes([expecting(route.definition()) for route in ROUTES])
     if context.settings.cors_origins:
         app.on_response_prepare.append(cors.add_headers)

@@ -63,6 +63,8 @@ class Context:
     metrics: Metrics
     catch_up: Callable[[], Awaitable[None]]
     """Waits until the views know all that was said before. Raises BusUnavailable."""
+    is_caught_up: Callable[[], bool]
+    """Whether they do, as far as that is known at once."""
     ready: Callable[[], Awaitable[Sequence[str]]]
     """What keeps the gateway from being ready; nothing when it is."""
     room: Room = field(default_factory=BoundlessRoom)

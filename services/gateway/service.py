@@ -201,6 +201,7 @@ class Gateway(Service):
             workers=self._workers,
             metrics=Metrics(),
             catch_up=self._following.catch_up,
+            is_caught_up=self._following.is_caught_up,
             ready=self.faults,
             room=self.room,
         )

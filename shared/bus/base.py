@@ -120,6 +120,10 @@ class Following(Subscription):
         """Returns once the handler has had all that any publisher was told is kept, whoever that was, before this was
         called. Costs the broker a question and no message. Raises BusUnavailable."""
 
+    def is_caught_up(self) -> bool:
+        """Whether it has had all that already. False where nobody but the broker knows."""
+        return False
+
 
 class Bus(ABC):
     """All methods raise BusUnavailable when the bus cannot be reached or has been closed."""

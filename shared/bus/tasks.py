@@ -34,11 +34,11 @@ class Progress:
     """How far something has come, and who waits for it to come so far."""
 
     def __init__(self) -> None:
-        self._point = 0
+        self.point = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     def reach(self, point: int) -> None:
-        self._point = point
+        self.point = point
         if self._waiting:
             self._tell(lambda wanted: wanted <= point)
 
@@ -54,11 +54,11 @@ class Progress:
 
     async def wait(self, point: int) -> bool:
         """Whether it has come so far."""
-        if self._point < point:
+        if self.point < point:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((point, waiting))
             await waiting
-        return self._point >= point
+        return self.point >= point
 
 
 class Worked(Subscription):

@@ -74,6 +74,19 @@ class StreamBehaviour(BusTests):
             await follower.catch_up()
             assert inbox.subjects == numbers(0, number + 1)
 
+    async def test_who_is_said_to_be_up_to_date_has_heard_all_that_anybody_had_published(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        inbox = StreamInbox(project)
+        follower = await bus.follow(inbox.take)
+        for number in range(50):
+            await bus.publish(uploaded(str(number)))
+            if not follower.is_caught_up():
+                await follower.catch_up()
+            assert inbox.subjects == numbers(0, number + 1)
+        await follower.close()
+        assert not follower.is_caught_up()
+
     async def test_many_catch_up_at_once_while_others_publish(
         self, bus: Bus, uploaded: Callable[[str], Event], project: str
     ) -> None:

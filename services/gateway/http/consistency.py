@@ -7,8 +7,7 @@ import logging
 
 from aiohttp import web
 
-from services.gateway.http.front import front_of
-from services.gateway.http.problems import Handler
+from services.gateway.http.front import Front
 from voxloom.errors import BusUnavailable
 
 FRESH_SECS = 2.0
@@ -17,12 +16,14 @@ FRESH_SECS = 2.0
 log = logging.getLogger("voxloom.gateway")
 
 
-@web.middleware
-async def be_fresh(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.path.startswith("/api/"):
-        try:
-            async with asyncio.timeout(FRESH_SECS):
-                await front_of(request).catch_up()
-        except (BusUnavailable, TimeoutError) as error:
-            log.debug("%s %s may be told what is no longer so: %s", request.method, request.path, error)
-    return await handler(request)
+def is_fresh(request: web.Request, front: Front) -> bool:
+    """Whether the request need not wait for that."""
+    return front.is_caught_up() or not request.path.startswith("/api/")
+
+
+async def be_fresh(request: web.Request, front: Front) -> None:
+    try:
+        async with asyncio.timeout(FRESH_SECS):
+            await front.catch_up()
+    except (BusUnavailable, TimeoutError) as error:
+        log.debug("%s %s may be told what is no longer so: %s", request.method, request.path, error)

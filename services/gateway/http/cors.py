@@ -6,30 +6,29 @@ from aiohttp import web
 
 from services.gateway.http.front import front_of
 from services.gateway.http.hosts import is_trusted
-from services.gateway.http.problems import Handler
+from shared.settings import Settings
 from voxloom.errors import NotAllowed
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-@web.middleware
-async def guard_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+def check_origin(request: web.Request, settings: Settings) -> web.Response | None:
     """A browser sends along which page asks. Since a body needs no content type here, the browser alone would not keep
     foreign pages from starting runs on somebody's own machine: so that is refused.
 
-    Raises NotAllowed (`origin_not_allowed`).
+    The answer to a browser that asks what it may ask; None: the request goes on. Raises NotAllowed
+    (`origin_not_allowed`).
     """
     origin = request.headers.get("Origin")
     if origin is None:
-        return await handler(request)
-    settings = front_of(request).settings
+        return None
     allowed = is_allowed(origin, settings.cors_origins)
     if allowed and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         return web.Response(status=204, headers=_preflight(request))
     may_ask = allowed and request.method in settings.cors_methods
     if not may_ask and request.method not in SAFE_METHODS and not _is_own_page(request, origin):
         raise _not_allowed(origin, request.method, knows_origin=allowed)
-    return await handler(request)
+    return None
 
 
 def _not_allowed(origin: str, method: str, *, knows_origin: bool) -> NotAllowed:

@@ -14,25 +14,21 @@ from functools import lru_cache
 
 from aiohttp import web
 
-from services.gateway.http.front import front_of
-from services.gateway.http.problems import Handler
 from shared.settings import Settings
 from voxloom.errors import NotAllowed
 
 _HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::\d*)?", re.ASCII)
 
 
-@web.middleware
-async def guard_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+def check_host(request: web.Request, settings: Settings) -> None:
     """Raises NotAllowed (`host_not_allowed`)."""
     host = request.headers.get("Host")
-    if not may_be_called(host, front_of(request).settings):
+    if not may_be_called(host, settings):
         raise NotAllowed(
             f"This server does not go by the name {(host or '')[:200]!r}; an operator allows it with the setting "
             "`allowed_hosts`.",
             code="host_not_allowed",
         )
-    return await handler(request)
 
 
 def may_be_called(host: str | None, settings: Settings) -> bool:
@@ -44,20 +40,23 @@ def may_be_called(host: str | None, settings: Settings) -> bool:
 
 def is_trusted(host: str, settings: Settings) -> bool:
     """Whether nobody can have made a foreign page lead here under this name."""
-    name = name_of(host)
-    if name is None:
-        return False
-    return _is_harmless(name) or name in {one.lower() for one in (settings.host, *settings.allowed_hosts)}
+    return _is_trusted(host, settings.host, *settings.allowed_hosts)
 
 
 @lru_cache(256)
+def _is_trusted(host: str, *own: str) -> bool:
+    name = name_of(host)
+    if name is None:
+        return False
+    return _is_harmless(name) or name in {one.lower() for one in own}
+
+
 def name_of(host: str) -> str | None:
     """Without port and brackets; None if it is no host."""
     match = _HOST.fullmatch(host)
     return (match[1] or match[2] or "").lower().removesuffix(".") or None if match else None
 
 
-@lru_cache(256)
 def _is_harmless(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost") or _address(name) is not None
 

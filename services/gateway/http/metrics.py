@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 
-from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
-from services.gateway.http.problems import CLIENT_GONE, Handler
+from services.gateway.http.request_times import RequestTimes
 from shared.room import Figures
 from voxloom.models import QueueFigures, Status, WorkerState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -22,19 +19,8 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._requests = Counter(
-            "voxloom_http_requests",
-            "Requests answered, by route and status.",
-            ("method", "route", "status"),
-            registry=self._registry,
-        )
-        self._seconds = Histogram(
-            "voxloom_http_request_seconds",
-            "From the request's headers to the end of the answer.",
-            ("method", "route"),
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
+        self.requests = RequestTimes()
+        self._registry.register(self.requests)
         self._runs = self._gauge("voxloom_runs", "Runs whose record is kept, by status.", "status")
         self._unfinished = self._gauge("voxloom_runs_unfinished", "Runs that have not ended.")
         self._waiting = self._gauge("voxloom_bus_queue_waiting", "Events that wait in a queue.", "queue")
@@ -61,19 +47,9 @@ class Metrics:
                 ("short", "Whether there is too little."),
             )
         }
-        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self._registry)
-
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        key = (method, route, status)
-        children = self._children.get(key)
-        if children is None:
-            children = self._requests.labels(method, route, str(status)), self._seconds.labels(method, route)
-            self._children[key] = children
-        children[0].inc()
-        children[1].observe(seconds)
 
     def render(
         self,
@@ -102,24 +78,3 @@ class Metrics:
         for gauge, value in zip(self._disk.values(), disk, strict=True):
             gauge.set(value)
         return generate_latest(self._registry)
-
-
-METRICS = web.AppKey("metrics", Metrics)
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
-
-
-@web.middleware
-async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost."""
-    begun = time.perf_counter()
-    status = CLIENT_GONE
-    try:
-        response = await handler(request)
-        status = response.status
-        return response
-    finally:
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "(none)"
-        method = request.method if request.method in _METHODS else "(other)"
-        request.app[METRICS].observe(method, route, status, time.perf_counter() - begun)

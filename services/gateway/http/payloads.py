@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar, cast, get_origin
 
 import orjson
 from aiohttp import web
@@ -74,11 +75,17 @@ def _has_too_many_values(raw: bytes) -> bool:
 
 def read_query(request: web.Request, model: type[M]) -> M:
     """The query; a name that the model has a list for may be repeated. Raises InvalidInput."""
+    if not request.query_string:
+        return cast(M, _unasked(model))
     query = request.query
-    if not query:
-        return _checked(model, {})
     repeated = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
     return _checked(model, {name: query.getall(name) if name in repeated else query[name] for name in query})
+
+
+@functools.cache
+def _unasked(model: type[BaseModel]) -> BaseModel:
+    """What nobody has asked anything of; models of queries are frozen, so one will do."""
+    return _checked(model, {})
 
 
 def read_values(values: Mapping[str, Any], model: type[M]) -> M:

@@ -33,25 +33,21 @@ class NoHttpNoise(logging.Filter):
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
-@web.middleware
-async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns whatever a handler raises into a problem, unless its answer is on the way already."""
-    try:
-        return await handler(request)
-    except VoxloomError as error:
-        if isinstance(error, StoreFull | BusFull):
-            refusals.note(f"{request.method} {request.path[:200]!r}", error)
-        return _broken_off(request, error) or problem_of(error)
-    except web.HTTPRequestEntityTooLarge as error:
-        return problem_of(TooLarge(f"The body is too large ({error.text}); send less at once."))
-    except web.HTTPException as error:
-        return _of_http(request, error)
-    except ConnectionError as error:
-        if request.transport is not None and not request.transport.is_closing():
+def answer_to(request: web.Request, error: Exception) -> web.StreamResponse:
+    """What a handler has raised as a problem, unless its answer is on the way already."""
+    match error:
+        case VoxloomError():
+            if isinstance(error, StoreFull | BusFull):
+                refusals.note(f"{request.method} {request.path[:200]!r}", error)
+            return _broken_off(request, error) or problem_of(error)
+        case web.HTTPRequestEntityTooLarge():
+            return problem_of(TooLarge(f"The body is too large ({error.text}); send less at once."))
+        case web.HTTPException():
+            return _of_http(request, error)
+        case ConnectionError() if request.transport is None or request.transport.is_closing():
+            return web.Response(status=CLIENT_GONE)  # Nobody will read it.
+        case _:
             return _broken_off(request, error) or _internal(request, error)
-        return web.Response(status=CLIENT_GONE)  # Nobody will read it.
-    except Exception as error:  # noqa: BLE001 - whatever a handler fails with, the client gets a problem
-        return _broken_off(request, error) or _internal(request, error)
 
 
 def problem_of(error: VoxloomError) -> web.Response:

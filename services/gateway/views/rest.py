@@ -1,16 +1,19 @@
-"""Records of runs as JSON. A large one is made once for all who ask for it at the same time."""
+"""Records of runs as JSON, made once for all who ask for them at the same time, and of ended runs again and again."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import NamedTuple
 
-from shared.newest import Newest
 from shared.records.fold import RunState
 from shared.records.view import Heard, benchmark_record, execution_record, training_record
 from voxloom.models import BenchmarkRecord, ExecutionRecord, TrainingRecord
 
 LARGE = 64 << 10
+MOST_BYTES = 8 << 20
+"""Of JSON that is kept."""
 KEPT = 2
+"""These are kept, however large."""
 
 
 class _Shown(NamedTuple):
@@ -20,10 +23,12 @@ class _Shown(NamedTuple):
 
 
 class ShownRecords:
-    """Parameters can make a record megabytes large, and hundreds may watch a run: all of them get the same bytes."""
+    """Parameters can make a record megabytes large, and hundreds may watch a run: all of them get the same bytes. A
+    record of an ended run changes no more, and costs more to make than all else of its answer."""
 
     def __init__(self) -> None:
-        self._kept: Newest[tuple[str, bool, bool], _Shown] = Newest(KEPT)
+        self._kept: OrderedDict[tuple[str, bool, bool], _Shown] = OrderedDict()
+        self._bytes = 0
 
     def json(self, state: RunState, heard: Heard, *, as_v0: bool = False) -> bytes:
         """The record of a run whose request is known, of whichever task. `as_v0`: as clients of Compox expect it."""
@@ -34,9 +39,17 @@ class ShownRecords:
         record = _record(state, heard)
         shown = as_in_v0(record) if as_v0 else record
         json = shown.__pydantic_serializer__.to_json(shown)
-        if len(json) >= LARGE:
-            self._kept[key] = _Shown(state, heard, json)
+        if len(json) >= LARGE or state.ended:
+            self._keep(key, _Shown(state, heard, json))
         return json
+
+    def _keep(self, key: tuple[str, bool, bool], shown: _Shown) -> None:
+        """In place of those that were made longest ago."""
+        known = self._kept.pop(key, None)
+        self._kept[key] = shown
+        self._bytes += len(shown.json) - (len(known.json) if known is not None else 0)
+        while self._bytes > MOST_BYTES and len(self._kept) > KEPT:
+            self._bytes -= len(self._kept.popitem(last=False)[1].json)
 
 
 Record = ExecutionRecord | TrainingRecord | BenchmarkRecord

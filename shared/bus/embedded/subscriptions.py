@@ -139,6 +139,9 @@ class Follower(Worked, Following):
         """The offset up to which all was handled or passed over, while no handler runs."""
         return self._feed.ready[0].seq - 1 if self._feed.ready else self._feed.loaded
 
+    def is_caught_up(self) -> bool:
+        return not self._feed.lags and self._handled.point >= self._feed.loaded and self.alive
+
     async def catch_up(self) -> None:
         # What is committed has been offered before its publisher hears of it.
         target = self._newest() if self._feed.lags else self._feed.loaded

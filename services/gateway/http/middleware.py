@@ -1,0 +1,45 @@
+"""What goes around every route. It is one step: as five, each would cost a small answer more than what it does."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from services.gateway.http.consistency import be_fresh, is_fresh
+from services.gateway.http.cors import check_origin
+from services.gateway.http.front import front_of
+from services.gateway.http.hosts import check_host
+from services.gateway.http.problems import CLIENT_GONE, Handler, answer_to
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+
+@web.middleware
+async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever is refused or raised becomes a problem, and every request is counted, also one whose client leaves."""
+    begun = time.perf_counter()
+    front, status = front_of(request), CLIENT_GONE
+    try:
+        try:
+            check_host(request, front.settings)
+            response: web.StreamResponse | None = check_origin(request, front.settings)
+            if response is None:
+                if not is_fresh(request, front):
+                    await be_fresh(request, front)
+                response = await handler(request)
+        except Exception as error:  # noqa: BLE001 - whatever a handler fails with, the client gets a problem
+            response = answer_to(request, error)
+        status = response.status
+        return response
+    finally:
+        front.metrics.requests.observe(_method(request), _route(request), status, time.perf_counter() - begun)
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in _METHODS else "(other)"
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "(none)"
