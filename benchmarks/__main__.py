@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from benchmarks.report import Results
 from benchmarks.system import System
 
 RESULTS = Path(__file__).with_name("results.json")
+WIDTH = 160
+"""Characters in a line that goes into a file."""
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTS = {
     "runs": "how long runs and stops take",
@@ -57,7 +60,7 @@ async def measure(parts: list[str]) -> AsyncIterator[tuple[str, Results]]:
 
 
 def show(part: Results) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     figures = Table("", HEAD, [figure.row() for figure in part.figures])
     for table in (figures, *part.tables):
         if table.rows:

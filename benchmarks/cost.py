@@ -13,7 +13,7 @@ from benchmarks.cpu import Root, per_run, processes, seconds
 from benchmarks.figures import Figure, Table, number, percentile
 from benchmarks.system import NOOP, System
 
-WARM_UP = 150
+WARM_UP = 96
 ALONE = 200
 AT_ONCE = 32
 SECS = 12.0
@@ -56,7 +56,7 @@ Count = Callable[[], Mapping[str, float]]
 async def timed(name: str, load: Loader, roots: Sequence[Root], count: Count = dict) -> Cost:
     """Of a system that runs. Who is busy afterwards still (a recorder, say) is given a second to end it."""
     runs = enough(WARM_UP / await load.flying(WARM_UP, AT_ONCE))
-    alone = await load.alone(ALONE)
+    alone = await load.alone(min(ALONE, runs))
     idle = await _idle(roots)
     watched = [*roots, Root(LOAD, load.pid)]
     used, counts = seconds(processes(), watched), await asyncio.to_thread(count)

@@ -30,9 +30,9 @@ CLUSTER = (
     "its record in S3. The record, its log and outputs stay until they are deleted"
 )
 WORDS = """
-The others send a function's arguments to a process, and forget the task when it has ended. That is a smaller thing to
-do than a run here, which has a record that can be read, listed, watched, stopped and retried, by anybody and later.
-Whoever needs no record, and no answer that outlives the client, is served faster by them.
+Celery, taskiq and dramatiq send the arguments of a function to a process, and forget the task when it has ended. A run
+of Voxloom is more work: each step of it is kept, and it has a record that anybody can read, list, watch and stop, also
+later. Whoever needs none of that need not pay for it: see the lists above.
 
 - Their tasks were sent by their own clients. dramatiq and taskiq have no results on RabbitMQ: their tasks told the
   client of their end by a datagram of this machine, which costs less than a result would.

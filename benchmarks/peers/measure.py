@@ -41,7 +41,16 @@ CELERY = (
     *("-m", "celery", "-A", "benchmarks.peers.celery_noop", "worker", "--pool", "prefork", "--concurrency", PROCESSES),
     *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
 )
-TASKIQ = ("-m", "taskiq", "worker", "benchmarks.peers.taskiq_noop:broker", "--workers", PROCESSES)
+TASKIQ = (
+    "-m",
+    "taskiq",
+    "worker",
+    "benchmarks.peers.taskiq_noop:broker",
+    "--workers",
+    PROCESSES,
+    "--log-level",
+    "WARNING",
+)
 DRAMATIQ = ("-m", "dramatiq", "benchmarks.peers.dramatiq_noop", "--processes", PROCESSES)
 CONFIRMED = {"BENCH_DURABLE": "1"}
 
