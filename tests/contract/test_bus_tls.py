@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,9 +18,10 @@ from voxloom.errors import Misconfigured, VoxloomError
 
 
 @pytest.fixture(scope="module")
-def vhost(broker: Broker) -> str:
+def vhost(broker: Broker) -> Iterator[str]:
     """Its name."""
-    return vhost_of(broker.new_vhost())
+    yield vhost_of(url := broker.new_vhost())
+    broker.remove_vhost(url)
 
 
 async def refusal(url: str) -> VoxloomError:

@@ -36,7 +36,7 @@ from tests.unit.gateway_samples import requested
 @pytest.fixture
 async def world(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(queue_sampler, "PAUSE_SECS", 0.1)
-    bus, store = RabbitBus(broker.new_vhost()), LocalObjectStore(tmp_path / "objects")
+    bus, store = RabbitBus(url := broker.new_vhost()), LocalObjectStore(tmp_path / "objects")
     await bus.open()
     await store.open()
     await bus.declare(*topology.ALL)
@@ -48,6 +48,7 @@ async def world(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     await world.gateway.stop()
     await bus.close()
     await store.close()
+    broker.remove_vhost(url)
 
 
 async def report(client: Client) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,11 +39,12 @@ async def opened(url: str) -> AsyncIterator[RabbitBus]:
 
 
 @pytest.fixture
-def service(broker: Broker) -> str:
+def service(broker: Broker) -> Iterator[str]:
     """The URL of a user with the rights of the document."""
     configure, write, read = re.findall(r"^  '(\^.*\$)'", DOCUMENT.read_text(), re.MULTILINE)
     url = broker.new_vhost()
-    return broker.add_user("documented", "secret", url=url, configure=configure, write=write, read=read)
+    yield broker.add_user("documented", "secret", url=url, configure=configure, write=write, read=read)
+    broker.remove_vhost(url)
 
 
 def uploaded(subject: str) -> FileUploaded:

@@ -16,6 +16,7 @@ from shared.objects.s3 import S3ObjectStore, S3Place
 from tests.contract.object_store_behaviour import DATA, RECORDS, pieces
 from tests.contract.s3_proxy import Proxy
 from tests.s3server import S3Server, new_name
+from tests.s3sessions import described
 
 pytestmark = pytest.mark.usefixtures("s3_keys")
 
@@ -49,7 +50,9 @@ async def store(place: S3Place, tmp_path: Path) -> AsyncIterator[S3ObjectStore]:
 
 @pytest.fixture
 async def client(s3_server: S3Server) -> AsyncIterator[Any]:
-    async with get_session().create_client("s3", region_name="us-east-1", endpoint_url=s3_server.endpoint) as client:
+    async with described(get_session()).create_client(
+        "s3", region_name="us-east-1", endpoint_url=s3_server.endpoint
+    ) as client:
         yield client
 
 

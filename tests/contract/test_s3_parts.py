@@ -31,6 +31,7 @@ from tests.contract.s3_proxy import (
     refuses,
 )
 from tests.s3server import S3Server
+from tests.s3sessions import described
 from voxloom.errors import Conflict, Misconfigured, TooLarge
 
 pytestmark = pytest.mark.usefixtures("s3_keys")
@@ -43,7 +44,9 @@ CHILD_SECS = 180.0
 
 @pytest.fixture
 async def client(s3_server: S3Server) -> AsyncIterator[Any]:
-    async with get_session().create_client("s3", region_name="us-east-1", endpoint_url=s3_server.endpoint) as client:
+    async with described(get_session()).create_client(
+        "s3", region_name="us-east-1", endpoint_url=s3_server.endpoint
+    ) as client:
         yield client
 
 

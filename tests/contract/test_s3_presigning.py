@@ -19,6 +19,7 @@ from tests.contract.object_store_behaviour import DATA
 from tests.contract.s3_process import KEY, ONE_BUCKET, S3_KEY
 from tests.contract.s3_proxy import WITHIN, Proxy, Trick, refuses
 from tests.s3server import ACCESS_KEY, SECRET_KEY, S3Server, new_name
+from tests.s3sessions import described
 from voxloom.errors import Misconfigured
 
 pytestmark = pytest.mark.usefixtures("s3_keys")
@@ -161,7 +162,9 @@ async def test_an_address_that_gives_other_bytes_is_told(store: S3ObjectStore, s
 
 
 async def all_in(server: S3Server, bucket: str) -> list[str]:
-    async with get_session().create_client("s3", region_name="us-east-1", endpoint_url=server.endpoint) as client:
+    async with described(get_session()).create_client(
+        "s3", region_name="us-east-1", endpoint_url=server.endpoint
+    ) as client:
         answer = await client.list_objects_v2(Bucket=bucket)
     return [item["Key"] for item in answer.get("Contents", [])]
 
