@@ -143,6 +143,8 @@ def decode_wanted(headers: Mapping[str, Any], body: bytes, keys: Collection[str]
 
 def _outline(kind: Kind, headers: Mapping[str, Any], keys: Collection[str]) -> Outline | None:
     """None where more than the headers is needed to tell whether this is an event."""
+    if len(keys) > 1:
+        return None
     try:
         outline = Outline.model_validate({**_envelope(headers), "told": kind})
     except ValidationError:
