@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -123,6 +124,32 @@ class Event(BaseModel):
     def copy_to(self) -> tuple[str, ...]:
         """Further routing keys of the same publish: the inbox of one worker, say."""
         return ()
+
+
+class Outline(Event):
+    """What the headers of an event say, for those who do not want its data. It is none of that event's class, so
+    nobody takes it for the whole."""
+
+    entities = ()
+    told: Any
+    """Its kind."""
+
+    @property
+    def entity(self) -> str:
+        return self.kind.entity
+
+    @property
+    def kind(self) -> Kind:
+        kind: Kind = self.told
+        return kind
+
+    @property
+    def public_key(self) -> str:
+        return f"{self.kind.name}.{self.project}.{_word(self.subject)}"
+
+
+WantsData = Callable[[Kind, str], bool]
+"""Whether somebody wants the data of an event of this kind with this subject."""
 
 
 def _word(subject: str) -> str:

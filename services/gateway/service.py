@@ -15,9 +15,11 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from messages.base import Event
+from messages.base import Event, Kind, Outline
+from messages.files import FileUploaded
 from messages.gateways import GatewayStarted
-from messages.runs import TASKS
+from messages.runs import TASKS, RunFinished
+from messages.samples import SampleCreated
 from services.gateway.app import make_app
 from services.gateway.context import Context
 from services.gateway.http.address import is_open_to_others, shown_host, warning
@@ -67,6 +69,15 @@ LONGEST_LINE = 1 << 16
 SWEEP_SECS = 600.0
 
 
+COUNTED = frozenset({RunFinished, FileUploaded, SampleCreated})
+"""Classes of events that others answer to. Of these a gateway knows that they were said, for the figures of queues."""
+
+
+def is_shown(kind: Kind, _subject: str) -> bool:
+    """Whether a view needs more of such an event than its headers."""
+    return kind.event not in COUNTED
+
+
 http_log = logging.getLogger("voxloom.http")
 
 
@@ -99,7 +110,7 @@ class Gateway(Service):
         snapshot = await self._records.load_snapshot()
         await self._load_rows(snapshot)
         since = snapshot.time - OVERLAP if snapshot else datetime.fromtimestamp(0, UTC)
-        self._following = await self.bus.follow(self.take, since=since, on_loss=self._on_loss)
+        self._following = await self.bus.follow(self.take, since=since, on_loss=self._on_loss, wanted=is_shown)
         self.keep(self._following)
         self.keep(await self.bus.listen(LIVE, self._hear))
         await self._catch_up()
@@ -132,6 +143,10 @@ class Gateway(Service):
                 self.log.exception("the view misses %s of %r", event.type_name, event.subject)
 
     def _take(self, offset: int, event: Event) -> None:
+        if isinstance(event, Outline):
+            self._view.pass_over(offset)
+            self._queues.hear(event)
+            return
         self._view.apply(offset, event)
         self._files.hear(event)
         self._index.hear(event)

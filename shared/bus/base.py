@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from messages.base import Event
+from messages.base import Event, Kind, WantsData
 from messages.wire import Message
 from shared.bus.limits import LARGEST
 
@@ -92,6 +92,11 @@ class DeadLetter:
     time: datetime
     message: Message
     parked: bool = False
+
+
+def everything(_kind: Kind, _subject: str) -> bool:
+    """Whoever follows the stream wants all data."""
+    return True
 
 
 class Subscription(ABC):
@@ -172,8 +177,12 @@ class Bus(ABC):
         after: int | None = None,
         since: datetime | None = None,
         on_loss: Callable[[], None] | None = None,
+        wanted: WantsData = everything,
     ) -> Following:
         """Feeds `handler` with every lifecycle event after offset `after`, or from `since` on, or from now on.
+
+        Events are decoded headers first. Where `wanted` has no use for the data of one, the handler may be given its
+        `Outline` in its place: that costs less, and its body is not looked at. `wanted` must not raise.
 
         Where `after` is older than what is kept, it starts with the oldest kept. Should the stream be lost while it is
         followed, and with it what waited in the queues, `on_loss` is called, and the handler hears the new one from its

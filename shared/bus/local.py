@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from messages.base import Event
+from messages.base import Event, WantsData
 from messages.wire import Message, encode
 from shared.bus.base import (
     Bus,
@@ -21,6 +21,7 @@ from shared.bus.base import (
     QueueStats,
     StreamHandler,
     Subscription,
+    everything,
 )
 from shared.bus.embedded.engine import Engine
 from shared.bus.embedded.failures import closed
@@ -129,9 +130,10 @@ class LocalBus(Bus):
         after: int | None = None,
         since: datetime | None = None,
         on_loss: Callable[[], None] | None = None,
+        wanted: WantsData = everything,
     ) -> Following:
         # Of a journal nothing is lost while it is open.
-        return await self._engine.follow(handler, after, since.timestamp() if since is not None else None)
+        return await self._engine.follow(handler, after, since.timestamp() if since is not None else None, wanted)
 
     async def listen(self, patterns: Sequence[str], handler: LiveHandler, *, limit: int = 10_000) -> Subscription:
         return self._engine.listen(patterns, handler, limit)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from messages.base import Event
+from messages.base import Event, WantsData
 from messages.wire import Message, encode
 from shared.bus.amqp.address import parse
 from shared.bus.amqp.codec import frame_bytes
@@ -24,6 +24,7 @@ from shared.bus.base import (
     QueueStats,
     StreamHandler,
     Subscription,
+    everything,
 )
 from voxloom.errors import InvalidInput, VoxloomError
 
@@ -104,8 +105,9 @@ class RabbitBus(Bus):
         after: int | None = None,
         since: datetime | None = None,
         on_loss: Callable[[], None] | None = None,
+        wanted: WantsData = everything,
     ) -> Following:
-        return await self._running.follow(handler, start_of(after, since), on_loss)
+        return await self._running.follow(handler, start_of(after, since), on_loss, wanted)
 
     async def listen(self, patterns: Sequence[str], handler: LiveHandler, *, limit: int = 10_000) -> Subscription:
         return await self._running.listen(patterns, handler, limit)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from messages.base import Event, worker_inbox
+from messages.base import Event, Kind, worker_inbox
+from messages.gateways import GatewayStarted
 from messages.runs import RunAssigned, RunHandedOver, RunProgressed
 from messages.wire import encode
 from shared.bus.base import Bus, Queue
@@ -28,6 +29,10 @@ from tests.named import A, B, C
 from tests.unit.memory_platform import WORK
 from voxloom.errors import BusUnavailable, InvalidInput
 from voxloom.models import utc_now
+
+
+def headers_only(event: Event) -> tuple[Any, ...]:
+    return event.kind, event.id, event.source, event.subject, event.time, event.project, event.attempt
 
 
 class StreamBehaviour(BusTests):
@@ -73,6 +78,30 @@ class StreamBehaviour(BusTests):
             await bus.publish(uploaded(str(number)))
             await follower.catch_up()
             assert inbox.subjects == numbers(0, number + 1)
+
+    async def test_of_what_a_follower_does_not_want_it_knows_what_the_headers_say(
+        self, bus: Bus, uploaded: Callable[[str], Event], project: str
+    ) -> None:
+        # Given one who wants the data of one file, and one who wants all
+        seen: list[Kind] = []
+
+        def wanted(kind: Kind, subject: str) -> bool:
+            seen.append(kind)
+            return subject == "b"
+
+        before, all_of_it, some = await offset_of_one_more(bus), StreamInbox(project), StreamInbox(project)
+        await bus.follow(all_of_it.take)
+        events = [uploaded(subject) for subject in "abc"]
+        await bus.publish(*events)
+        await all_of_it.has("c")
+        # When both have heard of three files, the first from the store
+        await bus.follow(some.take, after=before, wanted=wanted)
+        await some.has("c")
+        # Then it has all of them, in order, and the data of that one
+        assert some.offsets == all_of_it.offsets
+        assert [headers_only(one) for one in some.events] == [headers_only(one) for one in events]
+        assert events[1] in some.events
+        assert set(seen) <= {one.kind for one in [*events, GatewayStarted(subject="x")]}
 
     async def test_who_is_said_to_be_up_to_date_has_heard_all_that_anybody_had_published(
         self, bus: Bus, uploaded: Callable[[str], Event], project: str

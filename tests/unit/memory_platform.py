@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from messages.base import Event
+from messages.base import Event, WantsData
 from messages.runs import (
     AlgorithmPin,
     Result,
@@ -29,6 +29,7 @@ from shared.bus.base import (
     QueueStats,
     StreamHandler,
     Subscription,
+    everything,
 )
 from shared.objects.base import ANYWAY, Condition, FileUpload, ObjectInfo, ObjectStore, Page, Upload
 from shared.records.fold import RunState
@@ -196,6 +197,7 @@ class NotingBus(Bus):
         after: int | None = None,
         since: datetime | None = None,
         on_loss: Callable[[], None] | None = None,
+        wanted: WantsData = everything,
     ) -> Following:
         raise NotImplementedError
 

@@ -10,8 +10,8 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from messages.base import Event
-from messages.runs import RunRequested
+from messages.base import Event, Kind
+from messages.runs import RunFinished, RunRequested
 from services.gateway.context import Context, context_of
 from services.gateway.http.payloads import read_query
 from services.gateway.http.routing import EVENT_STREAM, Route
@@ -26,6 +26,10 @@ MOST_READERS = 100
 AHEAD = 256
 """Events that wait for a client; beyond, its reading of the stream waits for it."""
 PATIENCE_SECS = 1.0
+
+
+def _is_news(kind: Kind, _subject: str) -> bool:
+    return kind.entity == "execution" and kind.event is not RunFinished
 
 
 class NewsQuery(Value):
@@ -80,7 +84,7 @@ async def get_events(request: web.Request) -> web.StreamResponse:
         raise Unavailable(f"{MOST_READERS} clients follow all runs already; try again later.", code="server_busy")
     context.news_readers += 1
     try:
-        following = await context.bus.follow(reader.take, after=seen or context.view.newest)
+        following = await context.bus.follow(reader.take, after=seen or context.view.newest, wanted=_is_news)
         try:
             return await _tell(request, context, reader)
         finally:

@@ -22,7 +22,7 @@ async def missed_statuses(bus: Bus, state: RunState, seen: int, newest: int) -> 
         return None
     reader = _Reader(state, newest)
     try:
-        following = await bus.follow(reader.take, after=seen)
+        following = await bus.follow(reader.take, after=seen, wanted=lambda _kind, subject: subject == state.run)
     except BusUnavailable:
         return None
     try:

@@ -128,6 +128,10 @@ class LiveView:
 
     # --- hearing ------------------------------------------------------------------------------------------
 
+    def pass_over(self, offset: int) -> None:
+        """There was an event of the stream that says nothing that is shown."""
+        self.newest = offset
+
     def apply(self, offset: int, event: Event) -> None:
         """Takes in one event of the stream, or one of our own (`offset` 0) that was just published."""
         self.newest = offset or self.newest

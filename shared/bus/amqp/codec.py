@@ -100,11 +100,16 @@ def headers_of(delivered: DeliveredMessage) -> Mapping[str, Any]:
 
 def message_of(delivered: DeliveredMessage) -> Message:
     """As it was published."""
+    ours = {name: value for name, value in headers_of(delivered).items() if not _is_of_the_way(name)}
+    return Message(keys_of(delivered), ours, delivered.body)
+
+
+def keys_of(delivered: DeliveredMessage) -> tuple[str, ...]:
+    """Under which it was published."""
     headers = headers_of(delivered)
     keys = _listed(headers.get(KEYS)) if delivered.exchange == _DIRECT else []
     keys = keys or [delivered.routing_key or "", *_listed(headers.get(_CC))]
-    ours = {name: value for name, value in headers.items() if not _is_of_the_way(name)}
-    return Message(tuple(str(key) for key in keys), ours, delivered.body)
+    return tuple(str(key) for key in keys)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from aiormq.abc import AbstractConnection
 
+from messages.base import WantsData
 from messages.wire import Message
 from shared.bus.amqp.address import Address
 from shared.bus.amqp.channel_writer import Letter, check_library
@@ -117,8 +118,10 @@ class Running:
         consumer = Consumer(queue, handler, self._in, self._publisher, self._receivers.discard)
         return await self._begun(consumer, max(1, queue.concurrency))
 
-    async def follow(self, handler: StreamHandler, start: Start, on_loss: Callable[[], None] | None) -> Follower:
-        return await self._begun(Follower(handler, start, on_loss, self._in, self._receivers.discard))
+    async def follow(
+        self, handler: StreamHandler, start: Start, on_loss: Callable[[], None] | None, wanted: WantsData
+    ) -> Follower:
+        return await self._begun(Follower(handler, start, on_loss, wanted, self._in, self._receivers.discard))
 
     async def listen(self, patterns: Sequence[str], handler: LiveHandler, limit: int) -> Listener:
         return await self._begun(Listener(patterns, handler, limit, self._in, self._receivers.discard))

@@ -8,11 +8,11 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection
 
 from shared.bus.amqp.address import Address
 from shared.bus.amqp.failures import closed, translating
+from shared.bus.amqp.frames import Connection
 from shared.outages import Outage
 from voxloom.backoff import Backoff
 from voxloom.errors import BusUnavailable, VoxloomError
@@ -102,7 +102,7 @@ class Link:
     async def _connect(self) -> AbstractConnection:
         await asyncio.to_thread(self._address.check_files)
         with translating(self._address.shown, self._address.doubt):
-            connecting = aiormq.Connection(self._address.url, client_properties=self._properties())
+            connecting = Connection(self._address.url, client_properties=self._properties())
             try:
                 async with asyncio.timeout(CONNECT_SECS):
                     await connecting.connect()

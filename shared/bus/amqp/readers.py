@@ -10,9 +10,9 @@ from typing import Any
 
 from aiormq.abc import DeliveredMessage
 
-from messages.base import Event
-from messages.wire import UndecodableMessage, decode
-from shared.bus.amqp.codec import message_of, stream_offset
+from messages.base import Event, WantsData
+from messages.wire import UndecodableMessage, decode, decode_wanted
+from shared.bus.amqp.codec import headers_of, keys_of, stream_offset
 from shared.bus.amqp.declarations import EVENTS, LIVE
 from shared.bus.amqp.failures import translating
 from shared.bus.amqp.link import Link
@@ -51,6 +51,7 @@ class Follower(Receiver, Following):
         handler: StreamHandler,
         start: Start,
         on_loss: Callable[[], None] | None,
+        wanted: WantsData,
         link: Link,
         on_close: Callable[[Worked], None],
     ) -> None:
@@ -58,6 +59,7 @@ class Follower(Receiver, Following):
         self._handler = handler
         self._start = start
         self._on_loss = on_loss
+        self._wanted = wanted
         self._last = 0
         self._last_id = ""
         self._handled = Progress()
@@ -151,9 +153,16 @@ class Follower(Receiver, Following):
             if offset <= self._last:
                 continue
             self._last, self._last_id = offset, _id_of(message)
-            event = _decoded(message, offset)
+            event = self._decoded(message, offset)
             if event is not None:
                 yield offset, event
+
+    def _decoded(self, message: DeliveredMessage, offset: int) -> Event | None:
+        try:
+            return decode_wanted(headers_of(message), message.body, keys_of(message), self._wanted)
+        except UndecodableMessage as error:
+            log.warning("the message at offset %d of the stream is passed over: %s", offset, error)
+            return None
 
 
 def _id_of(message: DeliveredMessage) -> str:
@@ -199,15 +208,6 @@ async def _acknowledge(session: Session, messages: Sequence[DeliveredMessage]) -
         await session.acknowledge()
 
 
-def _decoded(delivered: DeliveredMessage, offset: int) -> Event | None:
-    message = message_of(delivered)
-    try:
-        return decode(message.headers, message.body, message.routing_keys)
-    except UndecodableMessage as error:
-        log.warning("the message at offset %d of the stream is passed over: %s", offset, error)
-        return None
-
-
 class Listener(Receiver):
     """Calls a handler with live events, from a queue that lives as long as the session."""
 
@@ -250,8 +250,7 @@ class Listener(Receiver):
 
     def _call(self, delivered: DeliveredMessage) -> None:
         try:
-            message = message_of(delivered)
-            self._handler(decode(message.headers, message.body, message.routing_keys))
+            self._handler(decode(headers_of(delivered), delivered.body, keys_of(delivered)))
         except UndecodableMessage as error:
             log.debug("a live event is passed over: %s", error)
         except Exception:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from messages.base import Event
+from messages.base import Event, WantsData
 from shared.bus.base import Handler, LiveHandler, Queue, StreamHandler
 from shared.bus.embedded.database import Database
 from shared.bus.embedded.failures import unavailable
@@ -205,7 +205,9 @@ class Engine:
         self._subscriptions.add(consumer)
         return consumer
 
-    async def follow(self, handler: StreamHandler, after: int | None, since: float | None) -> Follower:
+    async def follow(
+        self, handler: StreamHandler, after: int | None, since: float | None, wanted: WantsData
+    ) -> Follower:
         start = self._newest
         if after is not None:
             # An offset that never was comes from another journal: what is new here must not be missed.
@@ -216,6 +218,7 @@ class Engine:
         follower = Follower(
             Feed(start, lags=start < self._newest),
             handler,
+            wanted=wanted,
             read=lambda offset: self._page(offset, lambda _seq, keys, only: only is None and in_stream(keys)),
             newest=lambda: self._newest,
             on_close=self._on_closed,

@@ -7,8 +7,8 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from messages.base import Event
-from messages.wire import UndecodableMessage, decode
+from messages.base import Event, Outline, WantsData
+from messages.wire import UndecodableMessage, decode_wanted
 from shared.bus.base import Following, Handler, LiveHandler, Queue, StreamHandler
 from shared.bus.delivery import deliver
 from shared.bus.embedded.feed import Feed, Load
@@ -105,6 +105,7 @@ class Follower(Worked, Following):
         feed: Feed,
         handler: StreamHandler,
         *,
+        wanted: WantsData,
         read: Load,
         newest: Callable[[], int],
         on_close: Callable[[Worked], None],
@@ -112,6 +113,7 @@ class Follower(Worked, Following):
         super().__init__(on_close)
         self._feed = feed
         self._handler = handler
+        self._wanted = wanted
         self._read = read
         self._newest = newest
         self._handled = Progress()
@@ -159,10 +161,23 @@ class Follower(Worked, Following):
         batch: list[tuple[int, Event]] = []
         while self._feed.ready and len(batch) < STREAM_BATCH:
             entry = self._feed.take()
-            event = _decoded(entry)
+            event = self._decoded(entry)
             if event is not None:
                 batch.append((entry.seq, event))
         return batch
+
+    def _decoded(self, entry: Entry) -> Event | None:
+        if entry.event is not None:
+            return entry.event
+        try:
+            keys, headers, body = entry.message
+            event = decode_wanted(headers, body, keys, self._wanted)
+        except UndecodableMessage as error:
+            log.warning("the message at offset %d of the stream is passed over: %s", entry.seq, error)
+            return None
+        if not isinstance(event, Outline):
+            entry.event = event  # for others that it is handed to
+        return event
 
     async def _load(self) -> None:
         try:
@@ -170,16 +185,6 @@ class Follower(Worked, Following):
         except BusUnavailable as error:
             log.warning("a follower of the stream waits: %s", error, extra=waiting(error))
             await asyncio.sleep(READ_AGAIN_SECS)
-
-
-def _decoded(entry: Entry) -> Event | None:
-    if entry.event is None:
-        try:
-            keys, headers, body = entry.message
-            entry.event = decode(headers, body, keys)
-        except UndecodableMessage as error:
-            log.warning("the message at offset %d of the stream is passed over: %s", entry.seq, error)
-    return entry.event
 
 
 class Listener(Worked):
