@@ -267,8 +267,8 @@ class Broker:
         return self.url_of(name)
 
     def remove_vhost(self, url: str) -> None:
-        """If it is there. Queues cost time as long as they are."""
-        with suppress(HTTPError):
+        """If it is there. Queues cost time as long as they are; with many of them it goes on when we wait no more."""
+        with suppress(HTTPError, TimeoutError):
             self._ask("DELETE", f"vhosts/{quote(vhost_of(url), safe='')}")
 
     def add_user(
