@@ -22,6 +22,8 @@ def format_time(moment: datetime) -> str:
 
 def _comparable(moment: datetime) -> datetime:
     """What says no zone means UTC: with and without one, times cannot be compared."""
+    if moment.tzinfo is UTC:
+        return moment
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     try:

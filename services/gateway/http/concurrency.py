@@ -14,16 +14,18 @@ AT_ONCE = 2
 WAIT_SECS = 30.0
 
 
+def passes(size: int | None) -> bool:
+    """Whether a body of this size need not wait for a turn; None where the size is not known."""
+    return size is not None and size <= SMALL
+
+
 class Turnstile:
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(AT_ONCE)
 
     @asynccontextmanager
-    async def turn(self, size: int | None) -> AsyncIterator[None]:
-        """Around the whole of a request; `size` is None where it is not known. Raises Unavailable (`server_busy`)."""
-        if size is not None and size <= SMALL:
-            yield
-            return
+    async def turn(self) -> AsyncIterator[None]:
+        """Around the whole of a request that does not pass as it is. Raises Unavailable (`server_busy`)."""
         await self._wait()
         try:
             yield

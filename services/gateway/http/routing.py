@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
+from services.gateway.http.concurrency import passes
 from services.gateway.http.examples import Example
 from services.gateway.http.front import front_of
 from services.gateway.http.payloads import check_names, is_exact
@@ -129,7 +130,9 @@ def _exactly(handler: Handler, query: type[BaseModel] | None) -> Handler:
 
 def _in_turn(handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        async with front_of(request).turnstile.turn(request.content_length):
+        if passes(request.content_length):
+            return await handler(request)
+        async with front_of(request).turnstile.turn():
             return await handler(request)
 
     return handle
