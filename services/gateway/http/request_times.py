@@ -1,7 +1,7 @@
 """How many requests there were, and how long each took, in Prometheus' terms.
 
-The library's own counters take a lock for each number, and a histogram searches its bounds in Python: that is a tenth
-of what a small answer costs. All requests are answered on one loop, so plain numbers will do until somebody asks.
+The library's own counters take a lock for each number, and a histogram searches its bounds in Python, for every answer.
+All requests are answered on one loop, so plain numbers will do until somebody asks.
 """
 
 from __future__ import annotations

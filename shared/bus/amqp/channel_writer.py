@@ -1,7 +1,8 @@
 """Many messages in one write to a channel, and a future for each that is done when the broker has confirmed it.
 
 aiormq writes one message at a time and waits for each. What goes around that uses parts of it that it does not promise:
-all of them are here, and a start says so where the library that is installed does not have them any more.
+all of them are here (frames.py has one for what comes in), and a start says so where the library that is installed does
+not have them any more.
 """
 
 from __future__ import annotations

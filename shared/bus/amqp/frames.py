@@ -1,5 +1,5 @@
 """Messages as they come in, for a third of what aiormq and pamqp take: they read a frame in four steps and copy what is
-left of it at each value. Most that services do on RabbitMQ is to receive, so that is a quarter of all their time.
+left of it at each value. Who follows the stream spent more than a quarter of its time with that.
 
 What the frames of a delivery are made of is read here; all else, and what is odd, is left to the library. The one part
 of it that it does not promise is the name of a method: should a version call it otherwise, then all is left to it.
