@@ -302,7 +302,7 @@ class TestExecutions:
         declared = [{"name": "sigma", "config": {"type": "float", "default": 1.5}}]
         run = await execute(client, await world.deploy(additional_parameters=declared), additional_parameters=None)
         work = world.request_of(run).work
-        assert (work.args, work.parameters) == ({"sigma": 1.5}, {})
+        assert (work.arguments, work.parameters) == ({"sigma": 1.5}, {})
 
     async def test_a_wrong_parameter_is_422(self, client: Client, world: World) -> None:
         declared = [{"name": "sigma", "config": {"type": "float", "default": 1.5}}]

@@ -156,7 +156,7 @@ class TestTrainings:
         event = world.request_of(training)
         assert isinstance(event, RunRequested)
         work = event.work
-        assert (work.task, work.sample_ids, work.tags, work.args) == (
+        assert (work.task, work.sample_ids, work.tags, work.arguments) == (
             "training",
             [sample],
             ["A"],
