@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import importlib
+import pkgutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
 
-from messages import (
-    checkpoints,
-    deploys,
-    files,
-    gateways,
-    records,
-    runs,
-    samples,
-    scheduler,
-    services,
-    trainings,
-    workers,
-)
+import messages
 from messages.base import ENVELOPE, Event, Kind, Outline, WantsData
 from messages.runs import RunEvent
 from voxloom.errors import InvalidInput
@@ -32,6 +23,7 @@ PREFIX = "cloudEvents:"
 CONTENT_TYPE = "application/json"
 DEEPEST = 200
 """Levels of lists and objects in an event: of many more, what is read cannot be written again."""
+_CODECS = {"wire", "packing"}
 _ENVELOPE = set(ENVELOPE)
 _TYPE, _SUBJECT = f"{PREFIX}type", f"{PREFIX}subject"
 _ATTRIBUTES = tuple((name, PREFIX + name) for name in ENVELOPE)
@@ -55,29 +47,21 @@ class UnknownVersion(UndecodableMessage):
     """An event of ours in a version newer than this program knows."""
 
 
-def _kinds(*modules: Any) -> Iterable[Kind]:
+def _modules() -> Iterator[ModuleType]:
+    """Those of this package that say what events there are."""
+    for found in pkgutil.iter_modules(messages.__path__):
+        if found.name not in _CODECS:
+            yield importlib.import_module(f"messages.{found.name}")
+
+
+def _kinds(modules: Iterable[ModuleType]) -> Iterator[Kind]:
     for module in modules:
         for thing in vars(module).values():
             if isinstance(thing, type) and issubclass(thing, Event) and hasattr(thing, "verb"):
                 yield from thing.kinds()
 
 
-EVENTS: Mapping[str, Kind] = {
-    kind.type_name: kind
-    for kind in _kinds(
-        files,
-        samples,
-        deploys,
-        runs,
-        records,
-        trainings,
-        checkpoints,
-        workers,
-        scheduler,
-        services,
-        gateways,
-    )
-}
+EVENTS: Mapping[str, Kind] = {kind.type_name: kind for kind in _kinds(_modules())}
 """Every kind of event by its CloudEvents type."""
 
 _NAMES = {kind.name for kind in EVENTS.values()}

@@ -27,6 +27,14 @@ _REF = "#/components/schemas/{model}"
 _MODE: JsonSchemaMode = "validation"
 """What a reader may count on: fields that came later can be missing in messages of an older program."""
 _PROJECT = "^[a-z0-9-]{1,40}$"
+_SUBJECTS = {
+    "gateway": "one life of a gateway",
+    "record": "an id of its own",
+    "scheduler": "one life of a scheduler",
+    "service": "one life of a service",
+    "worker": "the incarnation of a worker",
+}
+"""What events are about that are not about a thing with an id."""
 _DESCRIPTION = """\
 What the services of Voxloom say to one another, for others to listen to: CloudEvents 1.0 in binary mode over AMQP
 0-9-1, attributes as `cloudEvents:*` headers, data as a JSON body. What lasts goes through the topic exchange `events`;
@@ -91,18 +99,8 @@ def _channel(kind: Kind, events: Mapping[str, Kind]) -> dict[str, Any]:
 
 
 def _subject_of(kind: Kind) -> str:
-    subjects = {
-        "execution": "the id of an execution",
-        "training": "the id of a training",
-        "benchmark": "the id of a benchmark",
-        "checkpoint": "the id of a checkpoint",
-        "sample": "the id of a sample",
-        "file": "the id of a file",
-        "deploy": "the id of a deploy",
-        "algorithm": "the id of an algorithm",
-        "worker": "the incarnation of a worker",
-    }
-    return subjects.get(kind.entity, f"one life of a {kind.entity}")
+    article = "an" if kind.entity[0] in "aeiou" else "a"
+    return _SUBJECTS.get(kind.entity, f"the id of {article} {kind.entity}")
 
 
 def _inbox(events: Mapping[str, Kind]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from shared.objects import signed
 from shared.objects.base import COLLECTIONS, ObjectStore
 from shared.ops import Ops
 from shared.outages import Outage
+from shared.records.registry import KINDS as RECORD_KINDS
 from shared.room import Room
 from shared.service import MadeWay, Platform, Service
 from shared.settings import Settings
@@ -202,11 +203,11 @@ def expiries(settings: Settings) -> dict[str, float | None]:
     goes in any."""
     return {
         **dict.fromkeys(COLLECTIONS),
+        **{kind.collection: kind.expiry(settings) for kind in RECORD_KINDS},
         "data-store": settings.data_expire_days,
         "execution-store": settings.execution_expire_days,
         "benchmark-store": settings.execution_expire_days,
         "training-store": settings.training_expire_days,
-        "deploy-store": settings.deploy_expire_days,
     }
 
 

@@ -1,7 +1,7 @@
 """The recorder: the only writer of run records.
 
-Consumes every lifecycle event of executions and deploys, `record.delete-requested` and `scheduler.started`; publishes
-`record.deleted` and `scheduler.admitted`.
+Consumes every lifecycle event of runs, all events of the other kinds of records (shared/records/registry.py),
+`record.delete-requested` and `scheduler.started`; publishes `record.deleted` and `scheduler.admitted`.
 An event is settled once the segment that holds it is in the store; the records of ended runs are written behind.
 """
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from messages.base import SWEEPER_INBOX, worker_inbox
 from messages.runs import TASKS
 from shared.bus.base import KEEP, RETRY, Queue
+from shared.records.registry import KINDS
 
 
 def _of_runs(*verbs: str) -> tuple[str, ...]:
@@ -32,7 +33,7 @@ RECORDER = Queue(
         ),
         "training.checkpoint-saved.#",
         "training.checkpoint-dropped.#",
-        "deploy.#",
+        *(f"{kind.name}.#" for kind in KINDS),
         "record.delete-requested.#",
         "scheduler.started.#",
     ),

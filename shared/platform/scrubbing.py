@@ -1,4 +1,4 @@
-"""Looking at every byte that a server has stored, embedded or on S3."""
+"""Looking at every byte that a server has stored, embedded or elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scrub(settings: Settings, tell: Tell, *, give: bool) -> None:
     store must not be open for that. Raises Misconfigured and StoreUnavailable."""
     folder = settings.data / "objects"
     if settings.store:
-        asyncio.run(_tell_all(tell, _scrub_s3(settings, give=give)))
+        asyncio.run(_tell_all(tell, _scrub_shared(settings, give=give)))
     elif give:
         asyncio.run(_tell_all(tell, _scrub_and_give(folder)))
     else:
@@ -34,12 +34,10 @@ async def _tell_all(tell: Tell, found: AsyncIterator[Scrubbed]) -> None:
         tell(one)
 
 
-async def _scrub_s3(settings: Settings, *, give: bool) -> AsyncIterator[Scrubbed]:
-    store = make_store(settings)
+async def _scrub_shared(settings: Settings, *, give: bool) -> AsyncIterator[Scrubbed]:
     from shared.objects.cloud.scrub import scrub as scrub_store
-    from shared.objects.s3 import S3ObjectStore
 
-    assert isinstance(store, S3ObjectStore)
+    store = make_store(settings)
     try:
         await store.open()
         async for found in scrub_store(store, give=give):

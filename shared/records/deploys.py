@@ -1,4 +1,4 @@
-"""What is known of a deploy, as a fold over its events."""
+"""What is known of a deploy, as a fold over its events, and what REST shows of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 from messages.base import Event, Subject
 from messages.deploys import DeployCompleted, DeployFailed, DeployRequested, DeployStarted
 from shared.records.kinds import RecordKind, RecordState, earliest
-from voxloom.models import DeployStatus, Moment, RunError
+from voxloom.models import DeployRecord, DeployStatus, Moment, RunError, format_time
 
 _E = TypeVar("_E", bound=Event)
 
@@ -71,4 +71,41 @@ def _first(known: _E | None, new: _E) -> _E:
     return new if known is None else min(known, new, key=lambda event: (event.time, event.id))
 
 
-DEPLOY = RecordKind("deploy", DeployState, fold_deploy, collection="deploy-store", field="deploys")
+def deploy_record(state: DeployState) -> DeployRecord:
+    """What REST shows of it."""
+    done = state.completed
+    ended = done or state.failed
+    return DeployRecord(
+        deploy_id=state.deploy_id,
+        status=state.status,
+        path=state.path,
+        algorithm_id=done.algorithm_id if done else None,
+        algorithm_name=done.algorithm_name if done else None,
+        algorithm_major_version=done.algorithm_major_version if done else None,
+        algorithm_minor_version=done.algorithm_minor_version if done else None,
+        time_started=format_time(state.requested) if state.requested else "",
+        time_completed=format_time(ended.time) if ended else None,
+        log=_log(state),
+        error=state.error,
+        warnings=done.warnings if done else [],
+        changed=done.changed if done else None,
+        project=state.project,
+    )
+
+
+def _log(state: DeployState) -> str:
+    if state.completed is not None:
+        return "\n".join(state.completed.warnings)
+    if state.failed is not None:
+        return state.failed.log or state.failed.error.message
+    return ""
+
+
+DEPLOY = RecordKind(
+    "deploy",
+    DeployState,
+    fold_deploy,
+    collection="deploy-store",
+    field="deploys",
+    expiry=lambda settings: settings.deploy_expire_days,
+)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from messages.base import DEFAULT_PROJECT, Event, Project
 from voxloom.models import Moment, Value
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 
 class RecordState(Value):
@@ -38,6 +41,10 @@ class RecordState(Value):
 S = TypeVar("S", bound=RecordState)
 
 
+def never(_settings: Settings) -> None:
+    """Such records stay."""
+
+
 @dataclass(frozen=True)
 class RecordKind(Generic[S]):
     """`fold` is pure: the state after one more event of the same thing; neither order nor repetition matters to it."""
@@ -50,6 +57,8 @@ class RecordKind(Generic[S]):
     """Where a record lies once it has ended, under `records/<id>`."""
     field: str
     """Of snapshots: where those lie that have not."""
+    expiry: Callable[[Settings], float | None] = never
+    """Days after which what lies there goes; None: it stays."""
 
 
 def earliest(known: Moment | None, new: Moment) -> Moment:

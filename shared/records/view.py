@@ -1,4 +1,4 @@
-"""From what is kept of a run or deploy to what REST shows."""
+"""From what is kept of a run to what REST shows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 
 from messages.runs import Result, Work
 from messages.trainings import Checkpoint
-from shared.records.deploys import DeployState
 from shared.records.fold import RunState
 from voxloom.models import (
     BenchmarkRecord,
     CheckpointRecord,
-    DeployRecord,
     ExecutionRecord,
     ExecutionSummary,
     RunError,
@@ -191,35 +189,6 @@ def begun(state: RunState) -> datetime | None:
 def _started(state: RunState) -> str | None:
     moment = begun(state)
     return None if moment is None else format_time(moment)
-
-
-def deploy_record(state: DeployState) -> DeployRecord:
-    done = state.completed
-    ended = done or state.failed
-    return DeployRecord(
-        deploy_id=state.deploy_id,
-        status=state.status,
-        path=state.path,
-        algorithm_id=done.algorithm_id if done else None,
-        algorithm_name=done.algorithm_name if done else None,
-        algorithm_major_version=done.algorithm_major_version if done else None,
-        algorithm_minor_version=done.algorithm_minor_version if done else None,
-        time_started=_text(state.requested),
-        time_completed=_text(ended.time) if ended else None,
-        log=_deploy_log(state),
-        error=state.error,
-        warnings=done.warnings if done else [],
-        changed=done.changed if done else None,
-        project=state.project,
-    )
-
-
-def _deploy_log(state: DeployState) -> str:
-    if state.completed is not None:
-        return "\n".join(state.completed.warnings)
-    if state.failed is not None:
-        return state.failed.log or state.failed.error.message
-    return ""
 
 
 def shown_progress(state: RunState, heard: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -20,8 +21,11 @@ from shared.objects.embedded.scrub import scrub
 from shared.objects.local import LocalObjectStore
 from shared.objects.s3 import S3ObjectStore, S3Place
 from shared.objects.scrub import Scrubbed, State
+from shared.platform import scrubbing as platform_scrubbing
 from tests.contract.object_store_behaviour import DATA, RECORDS, flipped, pieces
+from tests.given import Given
 from tests.s3server import KEYS, S3Address, new_name
+from tests.unit.memory_platform import MemoryStore
 from voxloom.cli.program import app
 from voxloom.errors import Misconfigured
 
@@ -184,3 +188,12 @@ async def test_on_s3_an_object_without_a_digest_can_be_given_one(remote: S3Objec
     # Then
     assert states == [State.UNKNOWN, State.GIVEN, State.FINE]
     assert [item.key async for item in list_all(remote, DATA)] == ["old"]
+
+
+def test_a_store_of_another_kind_is_scrubbed_through_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, found = MemoryStore(), list[Scrubbed]()
+    sound, other = hashlib.sha256(b"sound").hexdigest(), hashlib.sha256(b"other").hexdigest()
+    store.objects = {("asset-store", sound): b"sound", ("asset-store", other): b"damaged"}
+    monkeypatch.setattr(platform_scrubbing, "make_store", lambda _settings: store)
+    platform_scrubbing.scrub(Given(data=tmp_path, store="memory"), found.append, give=False)
+    assert {one.key: one.state for one in found} == {sound: State.FINE, other: State.DAMAGED}

@@ -148,6 +148,21 @@ def test_for_every_queue_it_is_told_what_it_hears(told: dict[str, Any]) -> None:
         assert heard
 
 
+@each(
+    "row",
+    [
+        ("execution.started", "the id of an execution"),
+        ("deploy.started", "the id of a deploy"),
+        ("worker.started", "the incarnation of a worker"),
+        ("scheduler.started", "one life of a scheduler"),
+        ("record.deleted", "an id of its own"),
+    ],
+)
+def test_it_is_told_what_the_subject_is(row: tuple[str, str], told: dict[str, Any]) -> None:
+    kind, subject = row
+    assert told["channels"][kind]["parameters"]["id"]["description"] == f"What it is about: {subject}."
+
+
 def test_what_is_copied_to_a_worker_says_so(told: dict[str, Any]) -> None:
     binding = told["operations"]["send.execution.requeued"]["bindings"]["amqp"]
     assert (binding["deliveryMode"], binding["cc"]) == (2, ["inbox.worker.{incarnation}"])

@@ -24,9 +24,9 @@ from messages.runs import (
     Work,
 )
 from messages.trainings import TrainingCheckpointDropped, TrainingCheckpointSaved
-from shared.records.deploys import DeployState, fold_deploy
+from shared.records.deploys import DeployState, deploy_record, fold_deploy
 from shared.records.fold import RunState, fold
-from shared.records.view import Heard, deploy_record, execution_record, training_record
+from shared.records.view import Heard, execution_record, training_record
 from tests.unit.training_samples import checkpoint_of
 from voxloom.models import DeployStatus, RunError, Status
 

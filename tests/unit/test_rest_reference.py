@@ -11,7 +11,7 @@ import orjson
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from services.gateway.app import ROUTES
+from services.gateway.app import CHAPTERS, ROUTES
 from services.gateway.http import openapi
 from services.gateway.http.examples import Example, News, command_of, shown, wrapped
 from services.gateway.http.routing import EVENT_STREAM, Many, Route
@@ -19,7 +19,6 @@ from services.gateway.reference.__main__ import TARGET, main
 from services.gateway.reference.document import document
 from services.gateway.reference.tables import anchor, default, kind, table
 from services.gateway.routes import examples
-from services.gateway.routes.chapters import CHAPTERS
 from tests.each import each
 from tests.unit.rest_examples import Asked, asked_by
 from voxloom.models import ExecutionRecord

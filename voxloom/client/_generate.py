@@ -32,8 +32,8 @@ _WORDS = {
 _KEYWORDS = re.compile(r"\b(?:async (?=def|with|for)|await )")
 _WORD = re.compile(r"\b(?:" + "|".join(map(re.escape, _WORDS)) + r")\b")
 _GENERATOR = re.compile(r"\bAsyncGenerator\[(\w+), None\]")
-_CLASS = re.compile(r"\bAsync(?=Client|Files|Job|Learning|Looking|Run|Training|Transport)")
-
+_CLASS = re.compile(r"\bAsync(?=[A-Z])")
+"""Ours, and those of the HTTP library."""
 
 _TIDY = (
     *("--fix-only", "--unsafe-fixes", "--quiet", "--select", "I,SIM117,UP028"),

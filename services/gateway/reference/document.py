@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from services.gateway.app import ROUTES
+from services.gateway.app import CHAPTERS, ROUTES
 from services.gateway.http.openapi import ANYWHERE, HEADERS, TAKING
 from services.gateway.http.routing import Chapter, Route
 from services.gateway.reference.sections import Sections, name_of
 from services.gateway.reference.tables import anchor, code, codes, table
-from services.gateway.routes.chapters import CHAPTERS
 
 HERE = Path(__file__).parent
 NOTICE = (

@@ -20,8 +20,7 @@ from services.gateway.operations import deploys
 from services.gateway.operations.deploys import Wanted
 from services.gateway.operations.removals import remove as remove_algorithm
 from services.gateway.routes import examples
-from shared.records.deploys import DEPLOY
-from shared.records.view import deploy_record
+from shared.records.deploys import DEPLOY, deploy_record
 from voxloom.errors import NotFound, Unavailable
 from voxloom.ids import is_id
 from voxloom.models import (

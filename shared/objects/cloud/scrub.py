@@ -1,13 +1,12 @@
-"""Scrubs an S3 store through the store itself: every object is read whole."""
+"""Scrubs a store through its port, as one of S3 is: every object is read whole."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
 
-from shared.objects.base import COLLECTIONS, ObjectInfo, list_all
+from shared.objects.base import COLLECTIONS, ObjectInfo, ObjectStore, list_all
 from shared.objects.cloud.task_group import crew
-from shared.objects.s3 import S3ObjectStore
 from shared.objects.scrub import Scrubbed, State, expected, judge
 from voxloom.digests import named
 from voxloom.errors import NotFound, StoreUnavailable
@@ -18,7 +17,7 @@ _PROBES = ("benchmark-store", "probe/")
 """Where the store tries things out; what is there is nobody's."""
 
 
-async def scrub(store: S3ObjectStore, *, give: bool) -> AsyncIterator[Scrubbed]:
+async def scrub(store: ObjectStore, *, give: bool) -> AsyncIterator[Scrubbed]:
     """Every object; with `give`, one without a digest gets that of its bytes as they are now. Raises StoreUnavailable
     where the store does not answer."""
     for collection in COLLECTIONS:
@@ -37,7 +36,7 @@ async def scrub(store: S3ObjectStore, *, give: bool) -> AsyncIterator[Scrubbed]:
                     yield one
 
 
-async def _portions(store: S3ObjectStore, collection: str) -> AsyncIterator[list[ObjectInfo]]:
+async def _portions(store: ObjectStore, collection: str) -> AsyncIterator[list[ObjectInfo]]:
     some: list[ObjectInfo] = []
     async for item in list_all(store, collection):
         if (collection, item.key[: len(_PROBES[1])]) != _PROBES:
@@ -49,7 +48,7 @@ async def _portions(store: S3ObjectStore, collection: str) -> AsyncIterator[list
         yield some
 
 
-async def _look(store: S3ObjectStore, collection: str, key: str, *, give: bool) -> Scrubbed | None:
+async def _look(store: ObjectStore, collection: str, key: str, *, give: bool) -> Scrubbed | None:
     """None: the object was deleted meanwhile."""
     for _ in range(_TRIES):
         try:
@@ -62,7 +61,7 @@ async def _look(store: S3ObjectStore, collection: str, key: str, *, give: bool) 
     return found
 
 
-async def _judged(store: S3ObjectStore, collection: str, info: ObjectInfo, *, give: bool) -> Scrubbed:
+async def _judged(store: ObjectStore, collection: str, info: ObjectInfo, *, give: bool) -> Scrubbed:
     wanted = expected(collection, info.key, await store.digest(collection, info))
     try:
         size, digest = await _read(store, collection, info.key)
@@ -76,7 +75,7 @@ async def _judged(store: S3ObjectStore, collection: str, info: ObjectInfo, *, gi
     return Scrubbed(collection, info.key, info.size, state, etag=info.etag, digest=digest)
 
 
-async def _read(store: S3ObjectStore, collection: str, key: str) -> tuple[int, str]:
+async def _read(store: ObjectStore, collection: str, key: str) -> tuple[int, str]:
     size, digest = 0, hashlib.sha256()
     async for piece in store.stream(collection, key):
         size += len(piece)
