@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ class UndecodableMessage(Exception):
 
 
 class UnknownVersion(UndecodableMessage):
-    """An event of ours in a version newer than this program knows."""
+    """An event of ours that this program does not know, or not in that version: it comes from a newer one."""
 
 
 def _modules() -> Iterator[ModuleType]:
@@ -64,7 +65,8 @@ def _kinds(modules: Iterable[ModuleType]) -> Iterator[Kind]:
 EVENTS: Mapping[str, Kind] = {kind.type_name: kind for kind in _kinds(_modules())}
 """Every kind of event by its CloudEvents type."""
 
-_NAMES = {kind.name for kind in EVENTS.values()}
+_OURS = re.compile(r"voxloom\.[a-z]{1,40}\.[a-z-]{1,40}\.v[0-9]{1,4}", re.ASCII)
+"""What our types look like, those of programs to come, too."""
 
 
 def encode(event: Event) -> Message:
@@ -95,7 +97,7 @@ def decode(headers: Mapping[str, Any], body: bytes, keys: Collection[str] = ()) 
     comes under a key of another would reach those whom it does not concern.
 
     Raises:
-        UnknownVersion: an event of ours, in a version that this program is too old for.
+        UnknownVersion: an event of ours that this program is too old for.
         UndecodableMessage: anything else that is no event of ours.
     """
     name = str(headers.get(_TYPE, ""))
@@ -162,7 +164,6 @@ def _told(error: ValidationError) -> str:
 
 
 def _unknown(told: str) -> UndecodableMessage:
-    name, _, version = told.removeprefix("voxloom.").rpartition(".")
-    if name in _NAMES and version.startswith("v") and version[1:].isdigit():
+    if _OURS.fullmatch(told):
         return UnknownVersion(f"{told[:200]} is newer than this program; upgrade it, then replay the message")
     return UndecodableMessage(f"no event of ours has the type {told[:200]!r}")

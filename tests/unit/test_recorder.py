@@ -264,9 +264,10 @@ async def test_odd_events_that_earlier_versions_have_recorded_do_not_stop_a_star
     assert sorted((await load(store)).runs) == [A, C]
 
 
-async def test_what_a_newer_program_has_recorded_stops_an_older_one() -> None:
+@pytest.mark.parametrize("kind", ["voxloom.execution.requested.v3", "voxloom.note.written.v1"])
+async def test_what_a_newer_program_has_recorded_stops_an_older_one(kind: str) -> None:
     store = MemoryStore()
-    headers = {**encode(requested(A)).headers, f"{PREFIX}type": "voxloom.execution.requested.v3"}
+    headers = {**encode(requested(A)).headers, f"{PREFIX}type": kind}
     await store.put(COLLECTION, "segments/000000000001", orjson.dumps(headers) + b"\n{}")
     with pytest.raises(UnknownVersion):
         await Recorder(memory_platform(store)).record([requested(C)])

@@ -90,6 +90,11 @@ def test_a_version_newer_than_ours_is_told_from_rubbish(path: Path) -> None:
         decode({**message.headers, f"{PREFIX}type": newer}, message.body)
 
 
+def test_a_kind_of_a_newer_program_is_told_from_rubbish() -> None:
+    with pytest.raises(UnknownVersion, match="upgrade"):
+        decode({**an_event().headers, f"{PREFIX}type": "voxloom.note.written.v1"}, b"{}")
+
+
 @pytest.mark.parametrize(
     "kind", ["", "voxloom", "voxloom.file.uploaded", "voxloom.file.uploaded.vX", "voxloom.file.uploaded.v", "x.y.z.v1"]
 )
