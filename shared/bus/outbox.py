@@ -72,7 +72,12 @@ class Outbox:
         if not soon:
             self._filled.set()
         elif not self._filled.is_set():
-            asyncio.get_running_loop().call_later(_SOON, self._filled.set)
+            asyncio.get_running_loop().call_later(_SOON, self._hurry, events[-1])
+
+    def _hurry(self, event: Event) -> None:
+        """One that was taken back meanwhile makes no later one leave early."""
+        if any(other is event for other in self._events):
+            self._filled.set()
 
     def take_back(self, event: Event) -> bool:
         """Whether it was still here, and nobody can have heard it: then it is not said any more."""

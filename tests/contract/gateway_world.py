@@ -28,6 +28,7 @@ from messages.runs import (
     Result,
     RunAssigned,
     RunCompleted,
+    RunHandedOver,
     RunLogged,
     RunProgressed,
     RunRequested,
@@ -133,18 +134,10 @@ class World:
     # --- runs ---------------------------------------------------------------------------------------------
 
     async def assign(self, run: str, attempt: int = 1) -> None:
+        facts: dict[str, Any] = {"subject": run, "attempt": attempt, "epoch": 1, "worker_id": "w"}
+        facts |= {"incarnation": f"i{attempt}", "device_class": "cpu"}
         work = self.request_of(run).work
-        await self.bus.publish(
-            RunAssigned(
-                subject=run,
-                attempt=attempt,
-                epoch=1,
-                worker_id="w",
-                incarnation=f"i{attempt}",
-                device_class="cpu",
-                work=work,
-            )
-        )
+        await self.bus.publish(RunAssigned(**facts), RunHandedOver(**facts, work=work))
 
     async def start(self, run: str, attempt: int = 1) -> None:
         await self.assign(run, attempt)

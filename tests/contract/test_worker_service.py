@@ -15,9 +15,8 @@ from messages.base import Event
 from messages.runs import RunAssignedV1, RunFinished, RunStarted, RunStopPassed
 from messages.scheduler import SchedulerAdmitted
 from messages.workers import WorkerDraining, WorkerFenced, WorkerStarted, WorkerStopped
-from services.worker import devices, service
+from services.worker import devices, service, start
 from services.worker.service import Replaced
-from shared.bus import outbox as outbox_module
 from tests.contract.platform_support import open_platform
 from tests.contract.worker_world import FakeProcess, WorkerWorld, make_world, until, worker_world
 from tests.named import A, B, C, run_named
@@ -58,7 +57,7 @@ async def test_a_run_that_is_soon_over_says_in_its_report_when_it_began(
     world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given that nobody has heard yet that it has begun
-    monkeypatch.setattr(outbox_module, "_SOON", 60.0)
+    monkeypatch.setattr(start, "SOON_SECS", 60.0)
     before = utc_now()
     (await world.begin(A)).end()
 

@@ -85,6 +85,21 @@ async def test_what_may_have_been_kept_is_not_taken_back(
     assert not outbox.take_back(event)
 
 
+async def test_what_was_taken_back_makes_nothing_else_leave_early(
+    bus: NotingBus, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an event that is taken back, and another that has time
+    monkeypatch.setattr(module, "_SOON", 0.01)
+    gone, other = requested("gone"), requested("other")
+    outbox.put(gone, soon=True)
+    monkeypatch.setattr(module, "_SOON", 60.0)
+    outbox.put(other, soon=True)
+    outbox.take_back(gone)
+    # When the first one would have left, then the other is still here
+    await asyncio.sleep(0.05)
+    assert outbox.take_back(other)
+
+
 async def test_everything_is_published_in_the_order_in_which_it_was_put(bus: NotingBus, outbox: Outbox) -> None:
     events = [requested(f"r{number}") for number in range(1000)]
     outbox.put(*events[:300], soon=True)
