@@ -211,7 +211,7 @@ def runs(api: Api, algorithm_id: str, file_id: str, folder: Path) -> None:
     held = posted(api, "execute-algorithm", **asked, additional_parameters={"until": str(until)})["execution_id"]
     path = f"/api/v0/executions/{held}"
     eventually(lambda: "seen while it runs" in api.http.get(path).json()["log"], what="the log of a run")
-    assert api.http.get(path).json()["status"] == "RUNNING"
+    eventually(lambda: api.http.get(path).json()["status"] == "RUNNING", what="news of its beginning")
     until.touch()
     api.wait(held)
     failed = posted(api, "execute-algorithm", **asked, additional_parameters={"fail": True})["execution_id"]
