@@ -1,18 +1,21 @@
 """Records of ended runs, many to an object.
 
-    packs/<first>-<last>-<stamp>-<runs>
+    packs/<first>-<last>-<stamp>-<runs>-<token>
 
 `first` and `last` are the least and the greatest of the times in the runs' ids (UUIDs of version 1, RFC 9562), `stamp`
-says which pack is the newer one where two have the same run. An object has the length of its index (4 bytes), the index
+says which pack is the newer one where two have the same run, and `token` is by chance: no name comes again, so what was
+read of a pack holds for as long as it is there. An object has the length of its index (4 bytes), the index
 (a JSON list of [id, bytes]) and then the records, in that order. It is written once. Small packs are merged into larger
 ones; where a run is deleted, what is left goes into another pack.
 """
 
 from __future__ import annotations
 
+import secrets
 import uuid
-from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
 
 import orjson
 
@@ -49,6 +52,7 @@ class Pack(NamedTuple):
         return self.first <= time_of(run) <= self.last
 
 
+T = TypeVar("T")
 Index = Mapping[str, tuple[int, int]]
 """Where in a pack a run's record begins and ends, in bytes."""
 
@@ -58,13 +62,13 @@ def time_of(run: str) -> int:
     return uuid.UUID(run).time
 
 
-def key_of(runs: Iterable[str], stamp: str) -> str:
+def new_key(runs: Iterable[str], stamp: str) -> str:
     times = sorted(map(time_of, runs))
-    return f"{PREFIX}{times[0]:015x}-{times[-1]:015x}-{stamp}-{len(times)}"
+    return f"{PREFIX}{times[0]:015x}-{times[-1]:015x}-{stamp}-{len(times)}-{secrets.token_hex(4)}"
 
 
 def pack_of(key: str, size: int) -> Pack:
-    first, last, stamp, runs = key.removeprefix(PREFIX).split("-")
+    first, last, stamp, runs, _ = key.removeprefix(PREFIX).split("-")
     return Pack(key, size, int(first, 16), int(last, 16), stamp, int(runs))
 
 
@@ -122,33 +126,23 @@ class Packs:
     async def load(self, run: str) -> bytes | None:
         """The newest record of a run; None if no pack has one."""
         if self._known is not None:
-            try:
+            with suppress(NotFound):  # It has been merged since.
                 if (found := await self._find(run, self._known)) is not None:
                     return found
-            except NotFound:
-                pass  # It has been merged since.
-        for _ in range(_TRIES):
-            try:
-                return await self._find(run, await self._listed())
-            except NotFound:
-                continue
-        raise Unavailable("The records change faster than they can be read; try again.")
+        return await self._asked_of_all(lambda packs: self._find(run, packs))
 
     async def have(self, runs: Collection[str]) -> set[str]:
         """Those of the runs that have a record."""
-        found: set[str] = set()
-        for pack in await self._listed() if runs else ():
-            if any(map(pack.may_have, runs)):
-                found |= (await self._index(pack)).keys() & set(runs)
-        return found
+        return await self._asked_of_all(lambda packs: self._among(runs, packs)) if runs else set()
 
     async def delete(self, runs: Collection[str]) -> None:
         """Writes anew what has records of these, without them."""
         gone = set(runs)
         for pack in await self._listed() if gone else ():
-            if any(map(pack.may_have, gone)) and (await self._index(pack)).keys() & gone:
-                left = {run: data for run, data in (await self._read(pack)).items() if run not in gone}
-                await self._replace([pack], left, pack.stamp)
+            with suppress(NotFound):  # It has expired since.
+                if await self._among(gone, [pack]):
+                    left = {run: data for run, data in (await self._read(pack)).items() if run not in gone}
+                    await self._replace([pack], left, pack.stamp)
 
     async def merge(self) -> bool:
         """Makes one pack of some small ones, where there are many; whether there were."""
@@ -161,23 +155,20 @@ class Packs:
             return False
         records: dict[str, bytes] = {}
         for pack in chosen:
-            records |= await self._read(pack)
+            with suppress(NotFound):  # It has expired since.
+                records |= await self._read(pack)
         await self._replace(chosen, records, chosen[-1].stamp)
         return True
 
-    async def _write(self, records: Mapping[str, bytes], stamp: str) -> str:
-        """Returns the key."""
-        key = key_of(records, stamp)
-        await self._store.put(self._collection, key, packed(records), tags=EXPIRING)
+    async def _write(self, records: Mapping[str, bytes], stamp: str) -> None:
+        await self._store.put(self._collection, new_key(records, stamp), packed(records), tags=EXPIRING)
         self._known = None
-        return key
 
     async def _replace(self, packs: Collection[Pack], records: Mapping[str, bytes], stamp: str) -> None:
         """What is left of these goes into one pack, before they go."""
-        old = {pack.key for pack in packs}
         if records:
-            old.discard(await self._write(records, stamp))  # It has that name itself where nothing of it is new.
-        await self._store.delete(self._collection, *sorted(old))
+            await self._write(records, stamp)
+        await self._store.delete(self._collection, *(pack.key for pack in packs))
         self._known = None
 
     async def _listed(self) -> list[Pack]:
@@ -185,6 +176,21 @@ class Packs:
         found = [pack_of(item.key, item.size) async for item in list_all(self._store, self._collection, PREFIX)]
         self._known = sorted(found, key=lambda pack: pack.stamp, reverse=True)
         return self._known
+
+    async def _asked_of_all(self, ask: Callable[[Sequence[Pack]], Awaitable[T]]) -> T:
+        """Asks again where packs go meanwhile."""
+        for _ in range(_TRIES):
+            with suppress(NotFound):
+                return await ask(await self._listed())
+        raise Unavailable("The records change faster than they can be read; try again.")
+
+    async def _among(self, runs: Collection[str], packs: Iterable[Pack]) -> set[str]:
+        """Those of the runs that these have. Raises NotFound where a pack is gone."""
+        found: set[str] = set()
+        for pack in packs:
+            if any(map(pack.may_have, runs)):
+                found |= (await self._index(pack)).keys() & set(runs)
+        return found
 
     async def _find(self, run: str, packs: Iterable[Pack]) -> bytes | None:
         """Raises NotFound where a pack is gone."""

@@ -17,13 +17,14 @@ from shared.records.packs import (
     Pack,
     Packs,
     index_of,
-    key_of,
+    new_key,
     pack_of,
     packed,
+    time_of,
     to_merge,
 )
 from shared.records.store import COLLECTION, RecordStore
-from tests.named import A, B, C
+from tests.named import A, B, C, D
 from tests.unit.memory_platform import WORK, MemoryStore, stored_runs, whole
 from voxloom.errors import Damaged
 from voxloom.ids import new_id
@@ -52,7 +53,7 @@ def ended(run: str) -> RunState:
 
 @given(RECORDS)
 def test_a_name_says_which_runs_a_pack_may_have(records: dict[str, bytes]) -> None:
-    pack = pack_of(key_of(records, "0f"), 7)
+    pack = pack_of(new_key(records, "0f"), 7)
 
     assert all(map(pack.may_have, records))
     assert (pack.runs, pack.stamp, pack.size) == (len(records), "0f", 7)
@@ -126,6 +127,64 @@ async def test_packs_with_the_same_runs_become_one(
     await packs.merge()
 
     assert (len(store.keys("packs/")), await packs.load(A)) == (1, b"new")
+
+
+async def test_a_name_that_is_gone_never_stands_for_other_records(
+    store: MemoryStore, packs: Packs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given somebody who has read of a pack where its records lie, and an older pack of a run from the same time
+    monkeypatch.setattr(packs_module, "MOST_SMALL", 2)
+    reader = Packs(store, "c")
+    first, other, gone, last = sorted((A, B, C, D), key=time_of)
+    await packs.save({other: b"a long one"})
+    await packs.save({first: b"f", gone: b"g", last: b"l"})
+    assert await reader.load(last) == b"l"
+    # When one of them is deleted, and the older one comes among them
+    await packs.delete([gone])
+    await packs.merge()
+    # Then everybody reads what is there
+    found = [await reader.load(run) for run in (first, other, gone, last)]
+    assert found == [b"f", b"a long one", None, b"l"]
+
+
+async def test_who_asks_which_runs_have_a_record_while_packs_are_merged_is_told(
+    store: MemoryStore, packs: Packs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given packs that are merged as soon as they have been listed
+    monkeypatch.setattr(packs_module, "MOST_SMALL", 2)
+    await packs.save({A: b"a"})
+    await packs.save({B: b"b"})
+    reader, listed, merged = Packs(store, "c"), Packs._listed, list[bool]()
+
+    async def late(self: Packs) -> list[Pack]:
+        found = await listed(self)
+        if self is reader and not merged:
+            merged.append(await packs.merge())
+        return found
+
+    monkeypatch.setattr(Packs, "_listed", late)
+    # When somebody asks, then it is as if nothing had happened
+    assert (await reader.have({A, B, C}), merged) == ({A, B}, [True])
+
+
+@pytest.mark.parametrize("what", ["merge", "delete"])
+async def test_a_pack_that_expires_meanwhile_stops_nobody(
+    store: MemoryStore, packs: Packs, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(packs_module, "MOST_SMALL", 2)
+    await packs.save({A: b"a"})
+    await packs.save({B: b"b"})
+    expiring, _ = store.keys("packs/")
+    listed = Packs._listed
+
+    async def late(self: Packs) -> list[Pack]:
+        found = await listed(self)
+        store.objects.pop(("c", expiring), None)
+        return found
+
+    monkeypatch.setattr(Packs, "_listed", late)
+    await (packs.merge() if what == "merge" else packs.delete([A, B, C]))
+    assert expiring not in store.keys("packs/")
 
 
 async def test_few_packs_are_not_merged_nor_listed_to_see_it(store: MemoryStore, packs: Packs) -> None:
@@ -216,4 +275,4 @@ async def test_a_record_that_an_earlier_version_has_stored_is_found_and_deleted(
 def test_ids_of_another_version_have_their_place_too() -> None:
     runs = [str(uuid.uuid4()) for _ in range(5)]
 
-    assert all(map(pack_of(key_of(runs, "0"), 0).may_have, runs))
+    assert all(map(pack_of(new_key(runs, "0"), 0).may_have, runs))
