@@ -60,6 +60,7 @@ class Node:
 
     bus: Bus
     store: ObjectStore
+    records: RecordStore
     settings: Settings
     pool: Pool
     materials: Materials
@@ -191,7 +192,7 @@ class Attempt:
         )
 
     async def _settled_of(self, run: str) -> files.Settled | None:
-        state = await RecordStore(self._node.store).load_run(run)
+        state = await self._node.records.load_run(run)
         return None if state is None else files.Settled(state.status, state.attempt)
 
     async def _run_author_code(self, run_files: RunFiles, log: RunLog) -> frames.Ended:

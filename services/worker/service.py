@@ -44,6 +44,7 @@ from shared.bus.outbox import Outbox
 from shared.outages import waiting
 from shared.records.fold import ignored
 from shared.records.ledger import DECISIONS
+from shared.records.store import RecordStore
 from shared.service import Platform, Service
 from voxloom import __version__
 from voxloom.backoff import Backoff
@@ -87,6 +88,7 @@ class Worker(Service):
         self._node = Node(
             platform.bus,
             platform.store,
+            RecordStore(platform.store),
             self.settings,
             self._pool,
             self._materials,

@@ -33,7 +33,8 @@ MOST_BYTES = 8 << 20
 """Of the packs that are merged at once."""
 MOST_SMALL = 32
 """So many packs that are not full may lie there before they are merged."""
-_INDEXES = 256
+_INDEXES = 32
+"""So many are kept; one of a thousand runs takes a quarter of a megabyte."""
 _FIRST_READ = 64 << 10
 _TRIES = 5
 

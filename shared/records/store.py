@@ -89,20 +89,18 @@ class RecordStore:
 
     async def save_runs(self, states: Sequence[RunState]) -> None:
         """Of executions, many to an object; a large one, and a run with another task, has an object of its own."""
-        dumped = {state.run: state.model_dump_json().encode() for state in states}
-        alone = [state for state in states if _is_alone(state, len(dumped[state.run]))]
-        for task, collection in COLLECTIONS.items():
-            uploads = [
-                Upload(_run_key(state.run), dumped[state.run], tags=EXPIRING)
-                for state in alone
-                if _task_of(state) == task
-            ]
-            if uploads:
-                await self._store.put_many(collection, uploads)
-        for state in alone:
-            del dumped[state.run]
-        if dumped:
-            await self.packs.save(dumped)
+        together: dict[str, bytes] = {}
+        alone: dict[Task, list[Upload]] = {}
+        for state in states:
+            data, task = state.model_dump_json().encode(), _task_of(state)
+            if task == "execution" and len(data) <= LARGEST_STATE and is_id(state.run):
+                together[state.run] = data
+            else:
+                alone.setdefault(task, []).append(Upload(_run_key(state.run), data, tags=EXPIRING))
+        for task, uploads in alone.items():
+            await self._store.put_many(COLLECTIONS[task], uploads)
+        if together:
+            await self.packs.save(together)
 
     async def load_run(self, run: str, task: Task | None = None) -> RunState | None:
         """An ended run; None if there is none (any more) under that id. Who knows its task spares some reads."""
@@ -200,11 +198,6 @@ def _parsed(collection: str, key: str, data: bytes, model: type[_M]) -> _M | Non
 
 def _task_of(state: RunState) -> Task:
     return state.work.task if state.work is not None else "execution"
-
-
-def _is_alone(state: RunState, size: int) -> bool:
-    """Whether the record, of so many bytes, has an object of its own."""
-    return size > LARGEST_STATE or _task_of(state) != "execution" or not is_id(state.run)
 
 
 async def _dump(snapshot: Snapshot) -> bytes:

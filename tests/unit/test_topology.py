@@ -130,3 +130,8 @@ def test_the_sweeper_hears_of_runs_that_may_have_left_files(end: RunEnded, swept
     keys = (end.routing_key, *end.copy_to)
 
     assert any(matches(pattern, key) for pattern in topology.SWEEPER.bindings for key in keys) == swept
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=7).map(".".join))
+def test_what_is_in_the_stream_is_what_its_pattern_says(key: str) -> None:
+    assert topology.in_stream([key]) == matches(topology.STREAM_PATTERN, key)
