@@ -53,7 +53,7 @@ def _has_written(descriptor: int, size: int) -> bool:
 def test_a_full_disk_is_said_and_what_ran_ends_once_there_is_room(
     new_system: Callable[..., Footing], small_disk: Path, notes: Notes, tmp_path: Path, loops: Loops
 ) -> None:
-    footing = new_system(small_disk / "system", claim_timeout=0.8, heartbeat=0.4, lease=0.8, max_lost=1)
+    footing = new_system(small_disk / "system", claim_timeout=1.5, heartbeat=0.4, lease=1.5, max_lost=1)
     footing.log = tmp_path / "server.log"
     api = footing.api()
     noting = deploy_noting(api)

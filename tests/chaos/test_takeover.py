@@ -356,7 +356,7 @@ async def test_a_worker_that_was_given_up_for_its_silence_comes_back(world: Worl
 async def test_an_assignment_that_could_not_be_said_is_not_held_against_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with world_at(tmp_path, monkeypatch, claim_timeout=0.2, max_lost=1) as world:
+    async with world_at(tmp_path, monkeypatch, claim_timeout=2.0, max_lost=1) as world:
         await world.recorder()
         await world.active()
         # Given a bus that takes no assignment for longer than a worker may take to claim it
@@ -369,7 +369,7 @@ async def test_an_assignment_that_could_not_be_said_is_not_held_against_the_work
 
         monkeypatch.setattr(world.platform.bus, "publish", refuse)
         await world.submit(A)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.5)
         # When it does again, then the run runs, at its first attempt
         full.clear()
         (await world.workers.process_of(A)).end()
