@@ -15,7 +15,7 @@ import pytest
 import typer.main
 import typer.testing
 
-from tests import forking, s3sessions, seaweed
+from tests import forking, readerforks, s3sessions, seaweed
 from tests.acceptance.nursery import Nursery
 from tests.brokers import MISSING, Broker, is_installed
 from tests.certificates import certificates_once
@@ -116,6 +116,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if grouped and not all("@" in item.nodeid for item in session.items):
         raise pytest.UsageError("pytest-xdist does not see the groups of the tests: is pytest newer than it knows?")
     forking.install()  # here, since only processes that run tests have them
+    readerforks.install()
 
 
 def _group_of(item: pytest.Item) -> str:

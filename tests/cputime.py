@@ -29,6 +29,7 @@ KINDS = (
     ("voxloom.runner.host", "runner processes and checks of algorithms"),
     ("voxloom.runner.check", "runner processes and checks of algorithms"),
     ("shared/hdf5", "checks of files"),
+    ("tests.readerforks", "checks of files"),
     ("tests.acceptance.nursery", "services"),
     ("tests.s3server", "S3 server, fake"),
     ("weed", "S3 server, living"),

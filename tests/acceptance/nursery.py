@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.forkserver import Line
-from tests import forking, s3sessions
+from tests import forking, readerforks, s3sessions
 from tests.s3server import KEYS
 
 MODULES = (
@@ -137,6 +137,7 @@ class Nursery:
 
 def main(folder: Path) -> None:
     forking.install()
+    readerforks.install(at_once=True)
     s3sessions.install()
     get_ready()
     children: set[int] = set()
