@@ -1,6 +1,6 @@
 # Everything runs from .venv, which the targets make and keep up to date by themselves.
 
-PYTHON ?= python3
+PYTHON ?= $(shell .ci/find-python)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Touched after an installation; older than pyproject.toml or the lock: install again.

@@ -87,13 +87,13 @@ def install(*, at_once: bool = False) -> None:
     if at_once:
         template.begin()
 
-    async def start(helpers: Helpers) -> Helper:
-        if helpers._module.__file__ not in MAINS:  # a test has something else in its place
-            return await USUAL(helpers)
+    async def start(self: Helpers) -> Helper:
+        if self._module.__file__ not in MAINS:  # a test has something else in its place
+            return await USUAL(self)
         stdin, requests = os.pipe()
         replies, stdout = os.pipe()
         try:
-            pid = template.fork(str(helpers._module.__file__), helpers._memory, helpers._timeout, stdin, stdout)
+            pid = template.fork(str(self._module.__file__), self._memory, self._timeout, stdin, stdout)
         finally:
             os.close(stdin)
             os.close(stdout)

@@ -33,6 +33,8 @@ goes."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _COMPRESSED_UP_TO = 1 << 20
 """Larger files are mostly weights, which do not get smaller; they are stored as they are."""
+_GROWS = 1.05
+"""What zipfile fears that compressing adds; from there on it writes sizes of eight bytes."""
 _COPY = 1 << 20
 _UNIX = 3
 """Of what system the modes in a zip are."""
@@ -165,6 +167,8 @@ def zip_entry(path: str, size: int, *, executable: bool = False) -> zipfile.ZipI
     entry.create_system = _UNIX
     entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
     entry.file_size = size
+    if size * _GROWS > zipfile.ZIP64_LIMIT:
+        entry.extract_version = zipfile.ZIP64_VERSION  # Python before 3.11.4 forgets it in a zip that is streamed
     return entry
 
 

@@ -20,13 +20,14 @@ MOST_VALUES = 20_000
 """Keys, items and tables together."""
 
 _OPENS = re.compile(r"""#|\"\"\"|'''|"|'""")
-_CLOSES = {
-    "#": re.compile(r"[^\n]*"),
-    '"""': re.compile(r'(?:[^"\\]|\\.|"{1,2}(?!"))*+"{3,5}', re.DOTALL),
-    "'''": re.compile(r"(?:[^']|'{1,2}(?!'))*+'{3,5}"),
-    '"': re.compile(r'(?:[^"\\\n]|\\.)*+"'),
-    "'": re.compile(r"[^'\n]*+'"),
+_NEXT = {
+    "#": re.compile(r"(?=\n)|\Z"),
+    '"""': re.compile(r'\\.|"{3,5}', re.DOTALL),
+    "'''": re.compile(r"'{3,5}"),
+    '"': re.compile(r'\\[^\n]|["\n]'),
+    "'": re.compile(r"['\n]"),
 }
+"""What counts in what is opened so: its end, an escape, or the line's end, which no string of one line goes beyond."""
 _KEY = re.compile(r"[\w.\-]+")
 _BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
@@ -73,12 +74,20 @@ def outline(text: str) -> str:
     at = 0
     while opening := _OPENS.search(text, at):
         pieces.append(text[at : opening.start()])
-        closing = _CLOSES[opening.group()].match(text, opening.end())
-        if closing is None:
+        end = _end_of(opening.group(), text, opening.end())
+        if end is None:
             return _without_blanks(pieces)
         pieces.append("" if opening.group() == "#" else "_")
-        at = closing.end()
+        at = end
     return _without_blanks([*pieces, text[at:]])
+
+
+def _end_of(opening: str, text: str, at: int) -> int | None:
+    """Without a pattern for the whole: possessive ones are wrong in Python before 3.11.5, others take memory."""
+    for found in _NEXT[opening].finditer(text, at):
+        if not found.group().startswith("\\"):
+            return None if found.group() == "\n" else found.end()
+    return None
 
 
 def _without_blanks(pieces: list[str]) -> str:

@@ -329,6 +329,9 @@ async def _those_there(keys: Iterable[str], look: Callable[[str], Awaitable[Obje
         async with asyncio.TaskGroup() as group:
             for _ in range(min(AT_ONCE, len(wanted))):
                 group.create_task(keep_looking())
-    except* VoxloomError as errors:
-        raise errors.exceptions[0] from None
+    except ExceptionGroup as errors:  # `except*` would raise a group again in Python before 3.11.4
+        ours, others = errors.split(VoxloomError)
+        if ours is None or others is not None:
+            raise
+        raise ours.exceptions[0] from None
     return {key: found[key] for key in wanted if key in found}

@@ -135,7 +135,7 @@ self.log_message(f"{(home / 'files/weights.txt').read_text()} {vendored.inside._
 
 def compiled_module() -> Path:
     """One of Python's own that can be loaded under another name."""
-    modules = map(importlib.import_module, ("_csv", "_bisect", "_heapq", "_random"))
+    modules = map(importlib.import_module, ("_csv", "_bisect", "_heapq", "_json"))
     return Path(next(file for module in modules if (file := getattr(module, "__file__", None))))
 
 

@@ -20,8 +20,9 @@ def test_an_id_has_the_shape_of_version_1_and_no_network_card() -> None:
 
 def test_ids_of_many_threads_all_differ() -> None:
     with ThreadPoolExecutor(8) as pool:
-        ids = list(pool.map(lambda _: new_id(), range(20_000)))
-    assert len(set(ids)) == len(ids)
+        rows = pool.map(lambda _: [new_id() for _ in range(2500)], range(8))
+        ids = [one for row in rows for one in row]
+    assert len(set(ids)) == len(ids) == 20_000
 
 
 def test_a_forked_child_draws_other_numbers() -> None:
