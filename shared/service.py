@@ -58,6 +58,8 @@ class Service(ABC):
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._subscriptions: list[Subscription] = []
+        self.stopping = False
+        """It takes nothing new any more; others may have been given what it has had."""
 
     @abstractmethod
     async def on_start(self) -> None:
@@ -82,6 +84,7 @@ class Service(ABC):
 
     async def stop(self) -> None:
         """Takes nothing new, lets handlers end, then ends the side tasks."""
+        self.stopping = True
         try:
             while self._subscriptions:
                 await self._subscriptions.pop().close()

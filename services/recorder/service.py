@@ -218,6 +218,8 @@ class Recorder(Service):
             except Unavailable as error:
                 self.log.warning("no snapshot for now: %s", error, extra=waiting(error))
             except AnotherWriter as error:
+                if self.stopping:
+                    return  # The next one is served already, and had its snapshot before ours; `on_stop` tells of it.
                 raise self._judged(error) from error
             last = time.monotonic()
 

@@ -28,7 +28,7 @@ from shared.records import ledger as ledger_module
 from shared.records import packs as packs_module
 from shared.records.deploys import DEPLOY
 from shared.records.fold import RunState, fold
-from shared.records.ledger import Ledger
+from shared.records.ledger import Ledger, Snapshot
 from shared.records.store import COLLECTION, RecordStore
 from shared.service import MadeWay, Platform
 from tests.unit.memory_platform import (
@@ -140,6 +140,37 @@ async def test_a_recorder_that_another_has_followed_while_it_was_cut_off_makes_w
     (line,) = caplog.records
     assert line.levelno == logging.INFO
     assert line.getMessage().startswith("makes way: another recorder has written while this one was cut off")
+
+
+async def test_a_recorder_that_another_follows_while_it_stops_in_the_middle_of_a_snapshot_ends_in_good_order(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a recorder whose snapshot is under way
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(Recorder, "_snapshot_due", lambda *_: True)
+    store = MemoryStore()
+    one, two = Recorder(memory_platform(store)), Recorder(memory_platform(store))
+    await one.record([requested(A)])
+    written, followed = asyncio.Event(), asyncio.Event()
+
+    async def save(snapshot: Snapshot) -> str:
+        key = await RecordStore(store).save_snapshot(snapshot)
+        written.set()
+        await followed.wait()
+        return key
+
+    monkeypatch.setattr(one._records, "save_snapshot", save)
+    task = one.spawn("snapshots", one._keep_snapshots())
+    await written.wait()
+    # When it stops, and the next one is served and has its snapshot first
+    stopping = asyncio.create_task(one.stop())
+    await two.record([requested(B)])
+    await two._snapshot()
+    followed.set()
+    await stopping
+    # Then it ends, and tells in one line
+    assert (task.exception(), one.failed.cancelled()) == (None, True)
+    assert [line.getMessage() for line in caplog.records] == ["the next recorder is at work already"]
 
 
 async def test_a_recorder_that_has_failed_writes_nothing_any_more() -> None:
