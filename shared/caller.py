@@ -1,4 +1,7 @@
-"""Who asks. It is found out in one place for each way in, and passed on to all that is done for them."""
+"""Who asks. It is found out in one place for each way in, and passed on to all that is done for them.
+
+Whoever looks something up says for whom: what belongs to another project is not found, as if it were not there.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,10 @@ class Caller:
     principal: str
     project: str
     rights: frozenset[Right]
+
+    def owns(self, project: str) -> bool:
+        """Whether what belongs to this project is the caller's to see."""
+        return project == self.project
 
 
 LOCAL = Caller("local", DEFAULT_PROJECT, frozenset(("read", "run", "deploy", "admin")))

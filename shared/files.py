@@ -22,6 +22,7 @@ from pathlib import Path
 
 import orjson
 
+from messages.base import DEFAULT_PROJECT
 from shared.objects.base import ABSENT, AT_ONCE, EXPIRING, FileUpload, ObjectInfo, ObjectStore, list_all
 from shared.objects.checks import checked_key
 from voxloom.errors import Conflict, InvalidInput, NotFound
@@ -134,7 +135,7 @@ def _located(file_id: str, infos: Mapping[str, ObjectInfo]) -> Located:
     return Located(
         file_id=file_id,
         info=info,
-        project=info.metadata.get("project", ""),
+        project=info.metadata.get("project") or DEFAULT_PROJECT,
         committed=entry_key(file_id) in infos,
         run=info.metadata.get("run"),
         attempt=int(info.metadata.get("attempt", "0")),

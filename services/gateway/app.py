@@ -10,8 +10,9 @@ from aiohttp import web
 
 from services.gateway.context import CONTEXT, Context, Description
 from services.gateway.http import cors, openapi, openapi_page
+from services.gateway.http.callers import Need
 from services.gateway.http.framing import expecting
-from services.gateway.http.front import FRONT
+from services.gateway.http.front import FRONT, NEEDS, Needs
 from services.gateway.http.middleware import serve
 from services.gateway.http.routing import Chapter, Route
 from services.gateway.routes import (
@@ -78,6 +79,12 @@ CHAPTERS = (
 """What they are grouped by in their documents, in the order in which one reads it."""
 
 
+def add(app: web.Application, route: web.AbstractRouteDef, needs: Need) -> None:
+    for one in app.add_routes([expecting(route)]):
+        assert one.resource is not None
+        app[NEEDS][one.method, one.resource.canonical] = needs
+
+
 @functools.cache
 def describe() -> Description:
     document = openapi.document(ROUTES, CHAPTERS)
@@ -89,7 +96,9 @@ def make_app(context: Context) -> web.Application:
     app = web.Application(middlewares=[serve], client_max_size=context.settings.max_json_bytes)
     app[CONTEXT] = context
     app[FRONT] = context
-    app.add_routes([expecting(route.definition()) for route in ROUTES])
+    app[NEEDS] = Needs()
+    for route in ROUTES:
+        add(app, route.definition(), route.needs)
     if context.settings.cors_origins:
         app.on_response_prepare.append(cors.add_headers)
     return app

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from messages.base import Event
+from services.gateway.http.callers import CallerOf, everybody
 from services.gateway.http.concurrency import Turnstile
 from services.gateway.http.idempotency import Keys
 from services.gateway.http.metrics import Metrics
@@ -68,6 +69,7 @@ class Context:
     ready: Callable[[], Awaitable[Sequence[str]]]
     """What keeps the gateway from being ready; nothing when it is."""
     room: Room = field(default_factory=BoundlessRoom)
+    caller_of: CallerOf = everybody
     turnstile: Turnstile = field(default_factory=Turnstile)
     shown: ShownRecords = field(default_factory=ShownRecords)
     news_readers: int = 0

@@ -9,12 +9,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
-from messages.base import Event
+from messages.base import DEFAULT_PROJECT, Event
 from messages.deploys import (
     AlgorithmDeleted,
     AlgorithmDeleteRequested,
@@ -35,6 +35,7 @@ from messages.runs import (
     RunStarted,
 )
 from services.gateway.app import describe
+from services.gateway.http import callers
 from services.gateway.service import Gateway
 from shared import algorithms
 from shared.bus import topology
@@ -88,11 +89,12 @@ class World:
                 await self.store.put(COLLECTION, bytes_key(event.subject), data, metadata={"project": event.project})
                 await self.store.delete(COLLECTION, event.staged)
             facts: dict[str, Any] = {"size": event.size, "etag": event.etag, "datasets": []}
-            await commit(self.store, FileEntry(file_id=event.subject, project=event.project, time=utc_now(), **facts))
+            facts |= {"project": event.project}
+            await commit(self.store, FileEntry(file_id=event.subject, time=utc_now(), **facts))
             await self.bus.publish(FileCommitted(subject=event.subject, **facts))
         elif isinstance(event, FileDeleteRequested):
             await remove(self.store, event.subject)
-            await self.bus.publish(FileDeleted(subject=event.subject))
+            await self.bus.publish(FileDeleted(subject=event.subject, project=event.project))
 
     async def deployer(self, events: Sequence[Event]) -> None:
         self.heard += events
@@ -103,24 +105,27 @@ class World:
     async def _deployer(self, event: Event) -> None:
         if isinstance(event, AlgorithmDeleteRequested):
             await algorithms.remove(self.store, event.subject, event.minor, regardless=event.regardless)
-            await self.bus.publish(AlgorithmDeleted(subject=event.subject, request_id=event.id, minor=event.minor))
+            facts: dict[str, Any] = {"project": event.project, "request_id": event.id, "minor": event.minor}
+            await self.bus.publish(AlgorithmDeleted(subject=event.subject, **facts))
         elif isinstance(event, DeployRequested) and self.reject is not None:
-            await self.bus.publish(DeployFailed(subject=event.subject, error=self.reject))
+            await self.bus.publish(DeployFailed(subject=event.subject, project=event.project, error=self.reject))
         elif isinstance(event, DeployRequested):
-            await self.bus.publish(DeployStarted(subject=event.subject))
-            await self.deploy(event.subject, name=event.overrides.algorithm_name or "Denoise")
+            await self.bus.publish(DeployStarted(subject=event.subject, project=event.project))
+            name = event.overrides.algorithm_name or "Denoise"
+            await self.deploy(event.subject, project=event.project, name=name)
 
-    async def deploy(self, deploy_id: str = "", **manifest: Any) -> str:
+    async def deploy(self, deploy_id: str = "", *, project: str = DEFAULT_PROJECT, **manifest: Any) -> str:
         """An algorithm as the deployer stores it; its id."""
         deploy_id = deploy_id or new_id()
         given = {"name": "Denoise", "major": "1", "minor": "0", **manifest}
         content = Content(module=f"m-{deploy_id}", assets="a", module_bytes=10, asset_bytes=20, asset_count=1)
-        deploy = Deploy(deploy_id, "default", Manifest(**given), content, utc_now())
+        deploy = Deploy(deploy_id, project, Manifest(**given), content, utc_now())
         deployed = await algorithms.add_minor(self.store, deploy)
         entry = deployed.entry
         await self.bus.publish(
             DeployCompleted(
                 subject=deploy_id,
+                project=project,
                 algorithm_id=entry.algorithm_id,
                 algorithm_name=entry.name,
                 algorithm_major_version=entry.major,
@@ -135,7 +140,7 @@ class World:
 
     async def assign(self, run: str, attempt: int = 1) -> None:
         facts: dict[str, Any] = {"subject": run, "attempt": attempt, "epoch": 1, "worker_id": "w"}
-        facts |= {"incarnation": f"i{attempt}", "device_class": "cpu"}
+        facts |= {"incarnation": f"i{attempt}", "device_class": "cpu", "project": self.request_of(run).project}
         work = self.request_of(run).work
         await self.bus.publish(RunAssigned(**facts), RunHandedOver(**facts, work=work))
 
@@ -144,6 +149,7 @@ class World:
         await self.bus.publish(
             RunStarted(
                 subject=run,
+                project=self.request_of(run).project,
                 attempt=attempt,
                 epoch=1,
                 worker_id="w",
@@ -156,7 +162,8 @@ class World:
 
     async def complete(self, run: str, attempt: int = 1, **result: Any) -> None:
         end = Result(**{"device": "cpu", **result})
-        await self.bus.publish(RunCompleted(subject=run, attempt=attempt, epoch=1, worker_id="w", result=end))
+        facts: dict[str, Any] = {"attempt": attempt, "epoch": 1, "worker_id": "w"}
+        await self.bus.publish(RunCompleted(subject=run, project=self.project_of(run), **facts, result=end))
 
     def progress(self, run: str, progress: float, attempt: int = 1) -> None:
         self.bus.announce(RunProgressed(subject=run, attempt=attempt, progress=progress))
@@ -167,12 +174,18 @@ class World:
     async def scheduler(self, events: Sequence[Event]) -> None:
         self.heard += events
 
+    def project_of(self, run: str) -> str:
+        """Which asked for it; the usual one where it was not asked for here."""
+        asked = (event.project for event in self.heard if isinstance(event, RunRequested) and event.subject == run)
+        return next(asked, DEFAULT_PROJECT)
+
     def request_of(self, run: str) -> RunRequested:
         return next(event for event in self.heard if isinstance(event, RunRequested) and event.subject == run)
 
     async def settled(self) -> None:
         """Returns when the gateway has heard all that was said so far: it waits for what is young before a 404."""
-        marker = DeployStarted(subject=new_id())
+        who = callers.everybody(cast(Any, None))
+        marker = DeployStarted(subject=new_id(), project=who.project)
         await self.bus.publish(marker)
         async with httpx.AsyncClient(base_url=self.gateway.url) as client:
             (await client.get(f"/api/v0/deploy/{marker.subject}")).raise_for_status()

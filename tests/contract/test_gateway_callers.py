@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
@@ -28,7 +30,7 @@ async def upload(client: httpx.AsyncClient, key: str | None = None) -> str:
 async def test_files_runs_samples_and_deploys_are_of_the_callers_project(
     client: httpx.AsyncClient, world: World, as_anna: None
 ) -> None:
-    algorithm = await world.deploy()
+    algorithm = await world.deploy(project="lab1")
 
     # When one of each is asked for
     file = await upload(client)
@@ -44,6 +46,17 @@ async def test_files_runs_samples_and_deploys_are_of_the_callers_project(
         await client.get(f"/api/v1/deploys/{deploy.json()['deploy_id']}"),
     ]
     assert [record.json()["project"] for record in records] == ["lab1"] * 4
+
+
+async def test_a_key_of_one_person_is_not_that_of_another(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callers, "LOCAL", ANNA)
+    first = await upload(client, "scan-1")
+    again = await upload(client, "scan-1")
+    monkeypatch.setattr(callers, "LOCAL", replace(ANNA, principal="berta"))
+
+    assert (again, await upload(client, "scan-1") in (first, "")) == (first, False)
 
 
 async def test_a_key_of_one_project_is_not_that_of_another(

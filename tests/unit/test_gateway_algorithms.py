@@ -13,6 +13,7 @@ from messages.runs import Result, RunFailed, RunStateSet
 from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from services.gateway.views.algorithms import Kept, KnownAlgorithms
 from shared import algorithms, checkpoints
+from shared.caller import LOCAL
 from shared.checkpoints import KnownCheckpoints
 from shared.versions import Content, Deploy
 from tests.unit.memory_platform import MemoryStore
@@ -50,8 +51,8 @@ class World:
         return checkpoint
 
     async def metrics(self) -> StorageMetrics:
-        (listed,) = await self.known.records()
-        one = await self.known.record(await self.known.get(self.algorithm_id))
+        (listed,) = await self.known.records(LOCAL)
+        one = await self.known.record(await self.known.get(LOCAL, self.algorithm_id))
         assert one == listed
         return one.storage_metrics
 
@@ -122,7 +123,7 @@ async def test_a_removed_algorithm_is_listed_no_more(world: World) -> None:
     await algorithms.remove(world.store, world.algorithm_id, None, regardless=True)
     world.known.hear(AlgorithmDeleted(subject=world.algorithm_id, request_id="r"))
 
-    assert await world.known.records() == []
+    assert await world.known.records(LOCAL) == []
 
 
 async def test_what_changes_while_it_is_read_is_read_again() -> None:

@@ -33,7 +33,7 @@ def catalog() -> Catalog:
 
 
 def query(limit: int = 100, cursor: str | None = None, **filters: Any) -> Query:
-    return Query(page=PageQuery(limit=limit, cursor=cursor), **filters)
+    return Query(PageQuery(limit=limit, cursor=cursor), "default", **filters)
 
 
 def ids(catalog: Catalog, wanted: Query) -> list[str]:
@@ -163,7 +163,7 @@ def test_the_cursor_of_another_sort_is_refused(catalog: Catalog) -> None:
 
 
 def test_only_what_is_over_can_be_deleted(catalog: Catalog) -> None:
-    assert set(catalog.ended_runs()) == {f"run-{number:02}" for number in range(12) if number % 3}
+    assert set(catalog.ended_runs("default")) == {f"run-{number:02}" for number in range(12) if number % 3}
     catalog.delete(["run-00", "run-01", "nobody"])
     left = every(catalog, 5)
     assert ("run-00" in left, "run-01" in left) == (True, False)

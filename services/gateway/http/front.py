@@ -7,8 +7,10 @@ from typing import Protocol
 
 from aiohttp import web
 
+from services.gateway.http.callers import Need
 from services.gateway.http.concurrency import Turnstile
 from services.gateway.http.metrics import Metrics
+from shared.caller import Caller
 from shared.room import Room
 from shared.settings import Settings
 
@@ -19,6 +21,9 @@ class Front(Protocol):
     turnstile: Turnstile
     metrics: Metrics
 
+    def caller_of(self, request: web.Request, /) -> Caller:
+        """Who has sent a request."""
+
     def is_caught_up(self) -> bool:
         """Whether `catch_up` has nothing to wait for, as far as that is known without asking anybody."""
 
@@ -27,6 +32,13 @@ class Front(Protocol):
 
 
 FRONT: web.AppKey[Front] = web.AppKey("front")
+
+
+class Needs(dict[tuple[str, str], Need]):
+    """By method and path, as the router knows it: what each route asks for."""
+
+
+NEEDS: web.AppKey[Needs] = web.AppKey("needs")
 
 
 def front_of(request: web.Request) -> Front:

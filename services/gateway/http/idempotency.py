@@ -23,6 +23,7 @@ from aiohttp import web
 from messages.base import Event
 from messages.packing import pack, unpack
 from services.gateway.http.callers import caller_of
+from shared.caller import LOCAL, Caller
 from shared.objects.base import ABSENT, EXPIRING, Condition, ObjectInfo, ObjectStore
 from shared.records.store import COLLECTION
 from shared.validation import refused
@@ -37,9 +38,9 @@ E = TypeVar("E", bound=Event)
 
 
 class Key(NamedTuple):
-    """What a client calls its request; others of another project may call theirs the same."""
+    """What a client calls its request; others, and the same one in another project, may call theirs the same."""
 
-    project: str
+    caller: Caller
     text: str
 
 
@@ -52,7 +53,7 @@ def key_of(request: web.Request) -> Key | None:
     if len(given) > 1 or not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
         said = f"must be there once, with 1 to {LONGEST_KEY} printable ASCII characters"
         raise refused([{"loc": ["header", HEADER], "msg": said}])
-    return Key(caller_of(request).project, key)
+    return Key(caller_of(request), key)
 
 
 def fingerprint_of(operation: str, content: Any) -> str:
@@ -191,7 +192,11 @@ class Once(ABC, Generic[E]):
 
 
 def _place(key: Key) -> str:
-    return f"idempotency/{hashlib.sha256(f'{key.project}/{key.text}'.encode()).hexdigest()}"
+    caller, text = key
+    named = f"{caller.project}/{text}"
+    if caller.principal != LOCAL.principal:  # Those of everybody lie where they have always been.
+        named = orjson.dumps([caller.project, caller.principal, text]).decode()
+    return f"idempotency/{hashlib.sha256(named.encode()).hexdigest()}"
 
 
 def _reused() -> InvalidInput:

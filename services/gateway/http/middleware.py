@@ -6,9 +6,10 @@ import time
 
 from aiohttp import web
 
+from services.gateway.http.callers import Need, admit
 from services.gateway.http.consistency import be_fresh, is_fresh
 from services.gateway.http.cors import check_origin
-from services.gateway.http.front import front_of
+from services.gateway.http.front import NEEDS, front_of
 from services.gateway.http.hosts import check_host
 from services.gateway.http.problems import CLIENT_GONE, Handler, answer_to
 
@@ -25,6 +26,7 @@ async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
             check_host(request, front.settings)
             response: web.StreamResponse | None = check_origin(request, front.settings)
             if response is None:
+                admit(request, _need(request), front.caller_of)
                 if not is_fresh(request, front):
                     await be_fresh(request, front)
                 response = await handler(request)
@@ -34,6 +36,15 @@ async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     finally:
         front.metrics.requests.observe(_method(request), _route(request), status, time.perf_counter() - begun)
+
+
+def _need(request: web.Request) -> Need | None:
+    """A route without a stated need is for admins."""
+    resource = request.match_info.route.resource
+    if resource is None:
+        return None
+    method = "GET" if request.method == "HEAD" else request.method
+    return request.app[NEEDS].get((method, resource.canonical), "admin")
 
 
 def _method(request: web.Request) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
+from services.gateway.http.callers import Need
 from services.gateway.http.concurrency import passes
 from services.gateway.http.examples import Example
 from services.gateway.http.front import front_of
@@ -81,6 +82,7 @@ class Route:
     headers: Sequence[str] = ()
     """Request headers that make a difference."""
     examples: Sequence[Example] = ()
+    needs: Need = field(kw_only=True)
 
     @property
     def description(self) -> str:

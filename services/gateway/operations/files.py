@@ -12,10 +12,10 @@ from services.gateway.http.bodies import Body
 from services.gateway.http.idempotency import Digest, Key, Once, fingerprint_of
 from services.gateway.operations.uploads import hdf5_chunks, read_through, store_body
 from services.gateway.views.answers import answer, deletion_of, inspection_of
-from services.gateway.views.presigned import refusal_of
-from shared.caller import LOCAL, Caller
+from services.gateway.views.presigned import NAMED_IN, refusal_of
+from shared.caller import Caller
 from shared.files import COLLECTION, Located, bytes_key, check_name, entry_key, locate_many, upload_key
-from voxloom.errors import Conflict, NotFound, Unavailable, VoxloomError
+from voxloom.errors import Conflict, NotAllowed, NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
 
 URL_SECS = 3600.0
@@ -110,10 +110,15 @@ async def _exists(context: Context, key: str) -> bool:
     return True
 
 
-async def upload_url(context: Context, name: str) -> str:
+async def upload_url(context: Context, caller: Caller, name: str) -> str:
     """Where to put the bytes of a new file: what is put there becomes one when it is first asked for. Raises Conflict
-    (`file_exists`)."""
+    (`file_exists`), and NotAllowed (`file_names_not_allowed`)."""
     check_name(name)
+    if not caller.owns(NAMED_IN):
+        raise NotAllowed(
+            f"Only in the project {NAMED_IN!r} files have names of your own; POST /api/v0/files gives them ids.",
+            code="file_names_not_allowed",
+        )
     context.room.check()
     if name in await locate_many(context.store, [name]):
         raise Conflict(
@@ -128,10 +133,10 @@ async def download_url(context: Context, file: Located) -> str:
     return await context.store.presign("GET", COLLECTION, bytes_key(file.file_id), expires=URL_SECS)
 
 
-async def named_file(context: Context, name: str) -> Located:
+async def named_file(context: Context, caller: Caller, name: str) -> Located:
     """The file that a path of v1 names. Raises NotFound (`file_not_found`), and InvalidInput where it is no good."""
     try:
-        return await context.files.find(name)
+        return await context.files.find(caller, name)
     except NotFound as error:
         raise NotFound(error.message, code="file_not_found", details={"object_name": name}) from None
 
@@ -139,7 +144,7 @@ async def named_file(context: Context, name: str) -> Located:
 async def delete(context: Context, file: Located) -> None:
     """Raises Conflict (`file_in_use`)."""
     with context.answers.expect(deletion_of(file.file_id)) as deleted:
-        await context.publish(FileDeleteRequested(subject=file.file_id, project=file.project or LOCAL.project))
+        await context.publish(FileDeleteRequested(subject=file.file_id, project=file.project))
         outcome = await answer(deleted, context.settings.answer_timeout, "Deleting the file")
     if isinstance(outcome, FileDeleteRefused):
         raise Conflict(

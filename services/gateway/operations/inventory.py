@@ -1,4 +1,4 @@
-"""What there is for a run to use, as the gateway's views know it."""
+"""What there is for a run of the caller's to use, as the gateway's views know it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from messages.trainings import Checkpoint
 from services.gateway.context import Context
-from shared import checkpoints
+from services.gateway.operations import checkpoints, samples
 from shared.algorithms import AlgorithmEntry
+from shared.caller import Caller
 from voxloom.models import SampleRecord
 
 
@@ -17,19 +18,20 @@ class Inventory:
     """The port of `shared.pinning`."""
 
     context: Context
+    caller: Caller
 
     @property
     def cpu_fallback(self) -> bool:
         return self.context.settings.cpu_fallback
 
     async def missing_files(self, file_ids: Sequence[str]) -> list[str]:
-        return await self.context.files.missing(file_ids)
+        return await self.context.files.missing(self.caller, file_ids)
 
     async def algorithm(self, algorithm_id: str) -> AlgorithmEntry:
-        return await self.context.algorithms.get(algorithm_id)
+        return await self.context.algorithms.get(self.caller, algorithm_id)
 
     async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
-        return await checkpoints.load(self.context.store, checkpoint_id)
+        return await checkpoints.find(self.context, self.caller, checkpoint_id)
 
     async def samples(self) -> Sequence[SampleRecord]:
-        return await self.context.samples.all()
+        return await samples.all_of(self.context, self.caller)

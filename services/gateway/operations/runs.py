@@ -46,11 +46,11 @@ class Asked(NamedTuple):
     warnings: list[str]
 
 
-async def find_run(context: Context, task: Task, identifier: str) -> LiveRun:
+async def find_run(context: Context, caller: Caller, task: Task, identifier: str) -> LiveRun:
     """Raises NotFound where no run of that task is called so."""
     naming = NAMING[task]
     run = await context.view.find(identifier) if is_id(identifier) else None
-    if run is None or run.state.work is None or run.state.work.task != task:
+    if run is None or not caller.owns(run.state.project) or run.state.work is None or run.state.work.task != task:
         raise NotFound(
             f"There is no {task} {identifier[:200]!r}; its record may have expired.",
             code=naming.not_found,
@@ -137,7 +137,7 @@ async def delete_record(context: Context, run: LiveRun) -> None:
 
 async def delete_ended(context: Context, caller: Caller) -> None:
     """The records of all executions that have ended."""
-    await _delete(context, caller.project, context.catalog.ended_runs())
+    await _delete(context, caller.project, context.catalog.ended_runs(caller.project))
 
 
 async def _delete(context: Context, project: str, runs: Sequence[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from messages.samples import SampleCreated, SampleDeleted
 from services.gateway.context import Context
 from shared.bus.limits import check_first
 from shared.caller import Caller
-from shared.samples import checked_files, files_of, folded_tags, load, remove, save
+from shared.samples import checked_files, files_of, folded_tags, load, remove, sample_not_found, save
 from voxloom.errors import NotFound
 from voxloom.ids import new_id
 from voxloom.models import SampleRecord, SampleRequest, format_time, utc_now
@@ -27,7 +29,7 @@ async def create(context: Context, caller: Caller, wanted: SampleRequest) -> Sam
     check_first(created)  # before it is there
     await save(context.store, sample)
     try:
-        await _check_files(context, sample)
+        await _check_files(context, caller, sample)
     except BaseException:
         await remove(context.store, sample.sample_id)
         raise
@@ -35,8 +37,21 @@ async def create(context: Context, caller: Caller, wanted: SampleRequest) -> Sam
     return sample
 
 
-async def _check_files(context: Context, sample: SampleRecord) -> None:
-    missing = await context.files.missing_now(files_of(sample))
+async def find(context: Context, caller: Caller, sample_id: str) -> SampleRecord:
+    """Raises NotFound (`sample_not_found`)."""
+    sample = await load(context.store, sample_id)
+    if not caller.owns(sample.project):
+        raise sample_not_found(sample_id)
+    return sample
+
+
+async def all_of(context: Context, caller: Caller) -> Sequence[SampleRecord]:
+    """The oldest first."""
+    return [one for one in await context.samples.all() if caller.owns(one.project)]
+
+
+async def _check_files(context: Context, caller: Caller, sample: SampleRecord) -> None:
+    missing = await context.files.missing_now(caller, files_of(sample))
     if missing:
         raise NotFound(
             f"{len(missing)} of the files are not there: {', '.join(repr(one[:80]) for one in missing[:20])}. "
@@ -46,8 +61,8 @@ async def _check_files(context: Context, sample: SampleRecord) -> None:
         )
 
 
-async def delete(context: Context, sample_id: str) -> None:
+async def delete(context: Context, caller: Caller, sample_id: str) -> None:
     """Raises NotFound (`sample_not_found`)."""
-    sample = await load(context.store, sample_id)
+    sample = await find(context, caller, sample_id)
     await remove(context.store, sample.sample_id)
     await context.publish(SampleDeleted(subject=sample.sample_id, project=sample.project))

@@ -6,18 +6,18 @@ from services.gateway.http.idempotency import Key
 from services.gateway.operations.inventory import Inventory
 from services.gateway.operations.runs import Asked, Wish, ask
 from services.gateway.views.runs import LiveRun
-from shared.caller import Caller
 from shared.pinning import training_of
 from shared.records.fold import RunState
 from voxloom.errors import Conflict
 from voxloom.models import TrainingRequest
 
 
-async def go_on_with(inventory: Inventory, caller: Caller, run: LiveRun, key: Key | None) -> Asked:
+async def go_on_with(inventory: Inventory, run: LiveRun, key: Key | None) -> Asked:
     """Asks for a training that begins with the newest checkpoint of this one, and is else like it. Raises Conflict
     (`training_not_ended`)."""
     wanted = _continued(run.state)
-    return await ask(inventory.context, caller, Wish("continue", wanted, lambda: training_of(inventory, wanted)), key)
+    wish = Wish("continue", wanted, lambda: training_of(inventory, wanted))
+    return await ask(inventory.context, inventory.caller, wish, key)
 
 
 def _continued(state: RunState) -> TrainingRequest:

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 from services.gateway.context import context_of
+from services.gateway.http.callers import caller_of
 from services.gateway.http.paging import PageQuery, Position, page_answer, page_of
 from services.gateway.http.payloads import json_answer, json_list, read_query, read_values
 from services.gateway.http.routing import ZIP, Many, Route
@@ -49,7 +50,7 @@ async def list_all(request: web.Request) -> web.Response:
     `no_algorithms_found`.
     """
     query = read_query(request, AlgorithmQuery)
-    records = await context_of(request).algorithms.records()
+    records = await context_of(request).algorithms.records(caller_of(request))
     if not records:
         raise NotFound(
             "No algorithm is deployed yet; deploy one with `voxloom deploy FOLDER` or POST /api/v1/algorithms.",
@@ -75,7 +76,7 @@ def _any_of(wanted: list[str], given: Iterable[str]) -> bool:
 async def list_page(request: web.Request) -> web.Response:
     """In [pages](#lists), with their parameters. Nothing deployed is `[]`."""
     query = read_query(request, ListQuery)
-    records = await context_of(request).algorithms.records()
+    records = await context_of(request).algorithms.records(caller_of(request))
     page = page_of(
         (record for record in records if _fits(record, query) and _is_named(record, query)),
         _by_type if query.sort == "type" else _by_name,
@@ -100,13 +101,15 @@ def _by_type(record: AlgorithmRecord) -> Position:
 
 async def get_by_id(request: web.Request) -> web.Response:
     algorithms = context_of(request).algorithms
-    return json_answer(await algorithms.record(await algorithms.get(request.match_info["algorithm_id"])))
+    entry = await algorithms.get(caller_of(request), request.match_info["algorithm_id"])
+    return json_answer(await algorithms.record(entry))
 
 
 async def get(request: web.Request) -> web.Response:
     """The exact name counts first, then any upper or lower case."""
-    algorithms, name, major = context_of(request).algorithms, request.match_info["name"], request.match_info["major"]
-    return json_answer(await algorithms.record(await algorithms.named(name, major)))
+    algorithms = context_of(request).algorithms
+    entry = await algorithms.named(caller_of(request), request.match_info["name"], request.match_info["major"])
+    return json_answer(await algorithms.record(entry))
 
 
 async def export(request: web.Request) -> web.StreamResponse:
@@ -129,7 +132,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     """
     context, query = context_of(request), read_query(request, ExportQuery)
     major = read_values({"major": request.match_info["major"]}, _Major).major
-    entry = await context.algorithms.named(request.match_info["name"], str(major))
+    entry = await context.algorithms.named(caller_of(request), request.match_info["name"], str(major))
     minor = query.algorithm_minor_version
     plan = await archives.plan(context.store, entry, None if minor is None else str(minor), query.checkpoint_id)
     headers = {"Content-Type": "application/zip", "Content-Disposition": archives.disposition(plan.entry)}
@@ -150,6 +153,7 @@ ROUTES = [
         {404: ("no_algorithms_found",)},
         query=AlgorithmQuery,
         examples=(examples.ALGORITHMS,),
+        needs="read",
     ),
     Route(
         "GET",
@@ -159,6 +163,7 @@ ROUTES = [
         "Algorithms",
         {200: Many(AlgorithmRecord)},
         query=ListQuery,
+        needs="read",
     ),
     Route(
         "GET",
@@ -168,6 +173,7 @@ ROUTES = [
         "Algorithms",
         {200: AlgorithmRecord},
         {404: ("algorithm_not_found",)},
+        needs="read",
     ),
     Route(
         "GET",
@@ -177,6 +183,7 @@ ROUTES = [
         "Algorithms",
         {200: AlgorithmRecord},
         {404: ("algorithm_not_found",)},
+        needs="read",
     ),
     Route(
         "GET",
@@ -190,5 +197,6 @@ ROUTES = [
             404: ("algorithm_not_found", "minor_version_not_found", "checkpoint_not_found"),
         },
         query=ExportQuery,
+        needs="read",
     ),
 ]

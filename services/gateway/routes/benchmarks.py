@@ -44,6 +44,7 @@ def _get(path: str) -> Route:
         {200: BenchmarkRecord},
         _NOT_FOUND,
         query=RecordQuery,
+        needs="read",
     )
 
 
@@ -62,6 +63,7 @@ ROUTES = [
         body=BenchmarkRequest,
         headers=(IDEMPOTENCY_KEY,),
         examples=(examples.BENCHMARK,),
+        needs="run",
     ),
     _get("/api/v0/benchmarks/{benchmark_id}"),
     _get("/api/v1/benchmarks/{benchmark_id}"),
@@ -73,5 +75,6 @@ ROUTES = [
         "Benchmarks",
         {200: ResponseMessage},
         {**_NOT_FOUND, 400: ("benchmark_not_stoppable",)},
+        needs="run",
     ),
 ]

@@ -7,14 +7,14 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from messages.checkpoints import CheckpointDeleted
 from services.gateway.context import context_of
+from services.gateway.http.callers import caller_of
 from services.gateway.http.examples import Example
 from services.gateway.http.paging import PageQuery, page_answer, page_of
 from services.gateway.http.payloads import json_answer, json_list, read_query
 from services.gateway.http.routing import Many, Route
+from services.gateway.operations import checkpoints
 from services.gateway.routes.examples import DELETE_CHECKPOINT
-from shared.checkpoints import load, remove
 from shared.records.view import checkpoint_record
 from voxloom.errors import NotFound
 from voxloom.models import CheckpointRecord, ResponseMessage, Value
@@ -33,10 +33,10 @@ class CheckpointQuery(PageQuery, TagQuery):
 async def list_v0(request: web.Request) -> web.Response:
     """404 `checkpoints_not_found` if there are none at all."""
     query = read_query(request, TagQuery)
-    checkpoints = await context_of(request).checkpoints.all()
-    if not checkpoints:
+    found = await checkpoints.all_of(context_of(request), caller_of(request))
+    if not found:
         raise NotFound("No training has saved a checkpoint yet.", code="checkpoints_not_found")
-    return json_list([checkpoint_record(one) for one in checkpoints if _has_tags(one.tags, query)])
+    return json_list([checkpoint_record(one) for one in found if _has_tags(one.tags, query)])
 
 
 def _has_tags(tags: list[str], query: TagQuery) -> bool:
@@ -49,7 +49,7 @@ async def list_v1(request: web.Request) -> web.Response:
     query = read_query(request, CheckpointQuery)
     found = [
         checkpoint_record(one)
-        for one in await context_of(request).checkpoints.all()
+        for one in await checkpoints.all_of(context_of(request), caller_of(request))
         if _has_tags(one.tags, query)
         and query.algorithm_id in (None, one.algorithm_id)
         and query.training_id in (None, one.training_id)
@@ -61,15 +61,12 @@ async def list_v1(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    checkpoint = await load(context_of(request).store, request.match_info["checkpoint_id"])
-    return json_answer(checkpoint_record(checkpoint))
+    found = await checkpoints.find(context_of(request), caller_of(request), request.match_info["checkpoint_id"])
+    return json_answer(checkpoint_record(found))
 
 
 async def delete(request: web.Request) -> web.Response:
-    context = context_of(request)
-    checkpoint = await load(context.store, request.match_info["checkpoint_id"])
-    await remove(context.store, checkpoint)
-    await context.publish(CheckpointDeleted(subject=checkpoint.checkpoint_id, project=checkpoint.project))
+    await checkpoints.delete(context_of(request), caller_of(request), request.match_info["checkpoint_id"])
     return json_answer(ResponseMessage(detail="Checkpoint deleted successfully"))
 
 
@@ -77,12 +74,22 @@ _NOT_FOUND = {404: ("checkpoint_not_found",)}
 
 
 def _get(path: str) -> Route:
-    return Route("GET", path, get, "One checkpoint", "Checkpoints", {200: CheckpointRecord}, _NOT_FOUND)
+    return Route("GET", path, get, "One checkpoint", "Checkpoints", {200: CheckpointRecord}, _NOT_FOUND, needs="read")
 
 
 def _delete(path: str, *examples: Example) -> Route:
     summary = "Delete a checkpoint, and what nothing else needs of it"
-    return Route("DELETE", path, delete, summary, "Checkpoints", {200: ResponseMessage}, _NOT_FOUND, examples=examples)
+    return Route(
+        "DELETE",
+        path,
+        delete,
+        summary,
+        "Checkpoints",
+        {200: ResponseMessage},
+        _NOT_FOUND,
+        examples=examples,
+        needs="run",
+    )
 
 
 ROUTES = [
@@ -95,6 +102,7 @@ ROUTES = [
         {200: Many(CheckpointRecord)},
         {404: ("checkpoints_not_found",)},
         query=TagQuery,
+        needs="read",
     ),
     _get("/api/v0/checkpoint/{checkpoint_id}"),
     _delete("/api/v0/checkpoint/{checkpoint_id}", DELETE_CHECKPOINT),
@@ -106,6 +114,7 @@ ROUTES = [
         "Checkpoints",
         {200: Many(CheckpointRecord)},
         query=CheckpointQuery,
+        needs="read",
     ),
     _get("/api/v1/checkpoints/{checkpoint_id}"),
     _delete("/api/v1/checkpoints/{checkpoint_id}"),

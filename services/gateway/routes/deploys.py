@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from messages.deploys import DeployRequested
-from services.gateway.context import Context, context_of
+from services.gateway.context import context_of
 from services.gateway.http.bodies import body_of
 from services.gateway.http.callers import caller_of
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -126,14 +126,15 @@ async def deploy_upload(request: web.Request) -> web.Response:
     except Unavailable as error:
         if error.code != "answer_timeout":
             raise
-        return json_answer(await _record(context, event.subject), status=202)
+        return json_answer(await _record(request, event.subject), status=202)
     return json_answer(deploy_record(state))
 
 
 async def list_all(request: web.Request) -> web.Response:
     """In [pages](#lists): all that are running, and the newest 1000 that have ended."""
     query = read_query(request, ListQuery)
-    records = [deploy_record(state) for state in await context_of(request).view.of(DEPLOY).newest()]
+    caller, known = caller_of(request), await context_of(request).view.of(DEPLOY).newest()
+    records = [deploy_record(state) for state in known if caller.owns(state.project)]
     page = page_of(
         (record for record in records if _fits(record, query)),
         lambda record: (record.time_started or "", record.deploy_id),
@@ -155,12 +156,12 @@ def _fits(record: DeployRecord, query: ListQuery) -> bool:
 
 async def get(request: web.Request) -> web.Response:
     """`status` is PENDING, RUNNING, COMPLETED or FAILED; `error` says why it failed."""
-    return json_answer(await _record(context_of(request), request.match_info["deploy_id"]))
+    return json_answer(await _record(request, request.match_info["deploy_id"]))
 
 
-async def _record(context: Context, deploy_id: str) -> DeployRecord:
-    state = await context.view.of(DEPLOY).find(deploy_id) if is_id(deploy_id) else None
-    if state is None:
+async def _record(request: web.Request, deploy_id: str) -> DeployRecord:
+    state = await context_of(request).view.of(DEPLOY).find(deploy_id) if is_id(deploy_id) else None
+    if state is None or not caller_of(request).owns(state.project):
         raise NotFound(
             f"There is no deploy {deploy_id[:200]!r}; its record may have expired.",
             code="deploy_record_not_found",
@@ -173,7 +174,7 @@ async def remove(request: web.Request) -> web.Response:
     """An algorithm whose `removable` is false stays: 400 `algorithm_not_removable`."""
     context = context_of(request)
     query = read_query(request, RemoveQuery)
-    entry = await context.algorithms.get(request.match_info["algorithm_id"])
+    entry = await context.algorithms.get(caller_of(request), request.match_info["algorithm_id"])
     await remove_algorithm(context, entry, query.algorithm_minor_version, regardless=False)
     return _removed(query.algorithm_minor_version)
 
@@ -182,7 +183,8 @@ async def remove_regardless(request: web.Request) -> web.Response:
     """It goes even if its `removable` is false (`voxloom rm` does this)."""
     context = context_of(request)
     query = read_query(request, OperatorRemoveQuery)
-    entry = await context.algorithms.named(request.match_info["name"], request.match_info["major"])
+    name, major = request.match_info["name"], request.match_info["major"]
+    entry = await context.algorithms.named(caller_of(request), name, major)
     await remove_algorithm(context, entry, query.minor, regardless=True)
     return _removed(query.minor)
 
@@ -208,6 +210,7 @@ ROUTES = [
         body=ZIP_SENT,
         headers=(IDEMPOTENCY_KEY,),
         examples=(examples.DEPLOY,),
+        needs="deploy",
     ),
     Route(
         "POST",
@@ -225,6 +228,7 @@ ROUTES = [
         query=LocalQuery,
         headers=(IDEMPOTENCY_KEY,),
         examples=(examples.DEPLOY_LOCAL,),
+        needs="admin",
     ),
     Route(
         "POST",
@@ -242,6 +246,7 @@ ROUTES = [
         query=LocalQuery,
         headers=(IDEMPOTENCY_KEY,),
         examples=(examples.DEPLOY_LOCAL_ASYNC,),
+        needs="admin",
     ),
     Route(
         "GET",
@@ -251,6 +256,7 @@ ROUTES = [
         "Deploys",
         {200: Many(DeployRecord)},
         query=ListQuery,
+        needs="read",
     ),
     Route(
         "GET",
@@ -260,6 +266,7 @@ ROUTES = [
         "Deploys",
         {200: DeployRecord},
         {404: ("deploy_record_not_found",)},
+        needs="read",
     ),
     Route(
         "GET",
@@ -269,6 +276,7 @@ ROUTES = [
         "Deploys",
         {200: DeployRecord},
         {404: ("deploy_record_not_found",)},
+        needs="read",
     ),
     Route(
         "DELETE",
@@ -279,6 +287,7 @@ ROUTES = [
         {200: ResponseMessage},
         {400: ("algorithm_not_removable",), 404: ("algorithm_not_found", "minor_version_not_found")},
         query=RemoveQuery,
+        needs="deploy",
     ),
     Route(
         "DELETE",
@@ -290,5 +299,6 @@ ROUTES = [
         {404: ("algorithm_not_found", "minor_version_not_found")},
         query=OperatorRemoveQuery,
         examples=(examples.REMOVE,),
+        needs="deploy",
     ),
 ]

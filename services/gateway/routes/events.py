@@ -13,10 +13,12 @@ from pydantic import Field
 from messages.base import Event, Kind
 from messages.runs import RunFinished, RunRequested
 from services.gateway.context import Context, context_of
+from services.gateway.http.callers import caller_of
 from services.gateway.http.payloads import read_query
 from services.gateway.http.routing import EVENT_STREAM, Route
 from services.gateway.routes import examples
 from services.gateway.routes.run_events import HEADERS, KEEP_ALIVE_SECS, last_seen
+from shared.caller import Caller
 from shared.records.fold import fold
 from voxloom.errors import Unavailable
 from voxloom.models import Value, format_time
@@ -39,8 +41,9 @@ class NewsQuery(Value):
 class Reader:
     """Takes what is news out of the stream for one client."""
 
-    def __init__(self, context: Context, project: str | None) -> None:
+    def __init__(self, context: Context, caller: Caller, project: str | None) -> None:
         self._context = context
+        self._caller = caller
         self._project = project
         self.pieces: asyncio.Queue[bytes] = asyncio.Queue(AHEAD)
 
@@ -51,7 +54,7 @@ class Reader:
                 await self.pieces.put(piece)
 
     def _piece(self, offset: int, event: Event) -> bytes | None:
-        if event.entity != "execution" or self._project not in (None, event.project):
+        if not self._is_wanted(event):
             return None
         state = fold(None, event)
         if self._context.view.is_outdated(event) or not (state.stage or isinstance(event, RunRequested)):
@@ -68,6 +71,10 @@ class Reader:
         }
         return b"id: %d\nevent: status\ndata: %b\n\n" % (offset, orjson.dumps(data))
 
+    def _is_wanted(self, event: Event) -> bool:
+        shown = self._project in (None, event.project) and self._caller.owns(event.project)
+        return shown and event.entity == "execution"
+
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """All of them, or with `?project=` those of one project. The data of an event are `execution_id`, `project`,
@@ -76,7 +83,7 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     `server_busy`.
     """
     context = context_of(request)
-    reader = Reader(context, read_query(request, NewsQuery).project)
+    reader = Reader(context, caller_of(request), read_query(request, NewsQuery).project)
     seen = last_seen(request, context.view.newest)
     if request.method == "HEAD":
         return web.Response(headers=HEADERS)
@@ -122,5 +129,6 @@ ROUTES = [
         query=NewsQuery,
         headers=("Last-Event-ID",),
         examples=(examples.EVENTS,),
+        needs="read",
     ),
 ]

@@ -128,6 +128,7 @@ def page_of_runs(request: web.Request, task: Task) -> Page[ExecutionSummary]:
         status=wanted.status,
         algorithm=wanted.algorithm,
         algorithm_major_version=wanted.algorithm_major_version,
+        owner=caller_of(request).project,
         project=wanted.project,
         since=_utc(wanted.since),
         until=_utc(wanted.until),
@@ -145,7 +146,7 @@ async def list_whole(request: web.Request) -> web.Response:
     """The records are whole, the newest first."""
     context = context_of(request)
     ended = [status for status in Status if status.terminal]
-    page = context.catalog.page(Query(PageQuery(limit=MOST_RECORDS), status=ended))
+    page = context.catalog.page(Query(PageQuery(limit=MOST_RECORDS), caller_of(request).project, status=ended))
     found: list[LiveRun | None] = []
     for start in range(0, len(page.items), READ_AT_ONCE):
         rows = page.items[start : start + READ_AT_ONCE]
@@ -192,6 +193,7 @@ ROUTES = [
         body=ExecutionRequest,
         headers=(IDEMPOTENCY_KEY,),
         examples=(examples.EXECUTE,),
+        needs="run",
     ),
     Route(
         "POST",
@@ -203,6 +205,7 @@ ROUTES = [
         _NOT_EXECUTED,
         body=ExecutionRequest,
         headers=(IDEMPOTENCY_KEY,),
+        needs="run",
     ),
     Route(
         "GET",
@@ -214,6 +217,7 @@ ROUTES = [
         _NOT_FOUND,
         query=RecordQuery,
         examples=(examples.EXECUTION,),
+        needs="read",
     ),
     Route(
         "GET",
@@ -223,6 +227,7 @@ ROUTES = [
         "Executions",
         {200: ExecutionRecord},
         _NOT_FOUND,
+        needs="read",
     ),
     Route(
         "GET",
@@ -233,6 +238,7 @@ ROUTES = [
         {200: Many(ExecutionSummary)},
         query=ListQuery,
         examples=(examples.EXECUTIONS,),
+        needs="read",
     ),
     Route(
         "POST",
@@ -243,6 +249,7 @@ ROUTES = [
         {200: ResponseMessage},
         {**_NOT_FOUND, 400: ("execution_not_stoppable",)},
         examples=(examples.STOP,),
+        needs="run",
     ),
     Route(
         "POST",
@@ -252,6 +259,7 @@ ROUTES = [
         "Executions",
         {200: ResponseMessage},
         {**_NOT_FOUND, 400: ("execution_not_stoppable",)},
+        needs="run",
     ),
     Route(
         "GET",
@@ -260,6 +268,7 @@ ROUTES = [
         f"The records of executions that have ended, the newest {MOST_RECORDS} at most",
         "Executions",
         {200: Many(ExecutionRecord)},
+        needs="read",
     ),
     Route(
         "DELETE",
@@ -268,6 +277,7 @@ ROUTES = [
         "Delete the records of all executions that have ended",
         "Executions",
         {200: ResponseMessage},
+        needs="run",
     ),
     Route(
         "DELETE",
@@ -277,6 +287,7 @@ ROUTES = [
         "Executions",
         {200: ResponseMessage},
         _NOT_ENDED,
+        needs="run",
     ),
     Route(
         "DELETE",
@@ -286,5 +297,6 @@ ROUTES = [
         "Executions",
         {200: ResponseMessage},
         {**_NOT_FOUND, **_NOT_ENDED},
+        needs="run",
     ),
 ]

@@ -9,16 +9,17 @@ from aiohttp import web
 from pydantic import Field
 
 from services.gateway.context import Context, context_of
+from services.gateway.http.callers import caller_of
 from services.gateway.http.paging import Page, PageQuery, page_answer
 from services.gateway.http.payloads import json_answer, read_query
 from services.gateway.http.routing import Many, Route
+from services.gateway.operations.samples import find
 from services.gateway.routes import examples
 from services.gateway.routes.files import named_file
 from services.gateway.views.files import Query, Sort
-from shared.caller import LOCAL
 from shared.files import COLLECTION, Located, being_deleted, bytes_key
 from shared.objects.checks import is_expiring
-from shared.samples import files_of, load
+from shared.samples import files_of
 from voxloom.filemodels import FileKind, FileRecord, FileSummary
 from voxloom.models import format_time
 
@@ -41,10 +42,11 @@ async def list_all(request: web.Request) -> web.Response:
     page = await context.index.page(
         Query(
             page=wanted,
+            caller=caller_of(request),
             sort=wanted.sort,
             kind=wanted.kind,
             name=wanted.name,
-            among=await _files_of(context, wanted.sample_id),
+            among=await _files_of(request, wanted.sample_id),
             since=_utc(wanted.since),
             until=_utc(wanted.until),
         )
@@ -53,9 +55,11 @@ async def list_all(request: web.Request) -> web.Response:
     return page_answer(request, Page(items, page.next_cursor))
 
 
-async def _files_of(context: Context, sample_id: str | None) -> frozenset[str] | None:
+async def _files_of(request: web.Request, sample_id: str | None) -> frozenset[str] | None:
     """Raises NotFound (`sample_not_found`)."""
-    return None if sample_id is None else frozenset(files_of(await load(context.store, sample_id)))
+    if sample_id is None:
+        return None
+    return frozenset(files_of(await find(context_of(request), caller_of(request), sample_id)))
 
 
 def _utc(moment: datetime | None) -> datetime | None:
@@ -84,7 +88,7 @@ def _facts_of(file: Located) -> dict[str, Any]:
         "etag": file.info.etag,
         "time_created": format_time(file.info.modified),
         "kind": "output" if made_by_run else "upload",
-        "project": file.project or LOCAL.project,
+        "project": file.project,
         "execution_id": file.run if made_by_run else None,
         "attempt": file.attempt if made_by_run else None,
     }
@@ -108,6 +112,7 @@ ROUTES = [
         {404: ("sample_not_found",)},
         query=ListQuery,
         examples=(examples.FILES,),
+        needs="read",
     ),
     Route(
         "GET",
@@ -117,5 +122,6 @@ ROUTES = [
         "Files",
         {200: FileRecord},
         {404: ("file_not_found",)},
+        needs="read",
     ),
 ]

@@ -55,7 +55,7 @@ async def download(request: web.Request) -> web.StreamResponse:
     digest a moment after its run has ended. A file that an older version has stored has no digest.
     """
     context = context_of(request)
-    file = await context.files.find(request.match_info["file_id"])
+    file = await context.files.find(caller_of(request), request.match_info["file_id"])
     return await send_object(request, context.store, COLLECTION, file.info, "application/octet-stream")
 
 
@@ -67,7 +67,8 @@ async def upload_url(request: web.Request) -> web.Response:
     409 `file_exists`: there is a file of that name already. If the file is not an HDF5 file, its first use is refused
     (422 `invalid_hdf5_file`), and the file is removed. A file that nobody uses for a day is removed, too.
     """
-    return json_answer(UrlResponse(url=await files.upload_url(context_of(request), request.match_info["name"])))
+    url = await files.upload_url(context_of(request), caller_of(request), request.match_info["name"])
+    return json_answer(UrlResponse(url=url))
 
 
 async def download_url(request: web.Request) -> web.Response:
@@ -77,7 +78,7 @@ async def download_url(request: web.Request) -> web.Response:
 
 async def named_file(request: web.Request) -> Located:
     """The file that the path names. Raises NotFound (`file_not_found`), and InvalidInput where it is no good."""
-    return await files.named_file(context_of(request), request.match_info["name"])
+    return await files.named_file(context_of(request), caller_of(request), request.match_info["name"])
 
 
 async def delete_named(request: web.Request) -> web.Response:
@@ -87,7 +88,8 @@ async def delete_named(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """If samples use the file, it is not deleted: 409 `file_in_use`, and `details.sample_ids` names the samples."""
-    return await _delete(request, await context_of(request).files.find(request.match_info["file_id"]))
+    file = await context_of(request).files.find(caller_of(request), request.match_info["file_id"])
+    return await _delete(request, file)
 
 
 async def _delete(request: web.Request, file: Located) -> web.Response:
@@ -113,6 +115,7 @@ ROUTES = [
         body=HDF5,
         headers=(IDEMPOTENCY_KEY, REPR, CONTENT),
         examples=(examples.UPLOAD,),
+        needs="run",
     ),
     Route(
         "GET",
@@ -124,6 +127,7 @@ ROUTES = [
         {**_NOT_FOUND, 416: ("range_not_satisfiable",)},
         headers=("Range", "If-Range", "If-None-Match"),
         examples=(examples.DOWNLOAD,),
+        needs="read",
     ),
     Route(
         "DELETE",
@@ -134,6 +138,7 @@ ROUTES = [
         {200: ResponseMessage},
         {**_NOT_FOUND, 409: ("file_in_use",)},
         examples=(examples.DELETE_FILE,),
+        needs="run",
     ),
     Route(
         "GET",
@@ -144,6 +149,7 @@ ROUTES = [
         {200: UrlResponse},
         {409: ("file_exists",)},
         examples=(examples.UPLOAD_URL,),
+        needs="run",
     ),
     Route(
         "GET",
@@ -153,6 +159,7 @@ ROUTES = [
         "Files",
         {200: UrlResponse},
         _NOT_FOUND,
+        needs="read",
     ),
     Route(
         "DELETE",
@@ -162,5 +169,6 @@ ROUTES = [
         "Files",
         {200: ResponseMessage},
         {**_NOT_FOUND, 409: ("file_in_use",)},
+        needs="run",
     ),
 ]

@@ -114,6 +114,7 @@ ROUTES = [
         _TAG,
         {200: QueueReport},
         examples=(examples.QUEUES,),
+        needs="admin",
     ),
     Route(
         "GET",
@@ -123,6 +124,7 @@ ROUTES = [
         _TAG,
         {200: Many(WorkerRecord)},
         examples=(examples.WORKERS,),
+        needs="admin",
     ),
     Route(
         "GET",
@@ -133,9 +135,17 @@ ROUTES = [
         {200: DeadLetterPage},
         query=DeadLetterQuery,
         examples=(examples.DEAD_LETTERS,),
+        needs="admin",
     ),
     Route(
-        "GET", _ONE, get_dead_letter, "One dead letter, with what is in it", _TAG, {200: DeadLetterRecord}, _NOT_FOUND
+        "GET",
+        _ONE,
+        get_dead_letter,
+        "One dead letter, with what is in it",
+        _TAG,
+        {200: DeadLetterRecord},
+        _NOT_FOUND,
+        needs="admin",
     ),
     Route(
         "POST",
@@ -146,6 +156,7 @@ ROUTES = [
         {200: ResponseMessage},
         _NOT_FOUND,
         examples=(examples.REPLAY,),
+        needs="admin",
     ),
     Route(
         "POST",
@@ -156,5 +167,6 @@ ROUTES = [
         {200: Replayed},
         body=DeadLetterIds,
         examples=(examples.REPLAY_MANY,),
+        needs="admin",
     ),
 ]

@@ -214,6 +214,7 @@ def _routes(task: Task, tag: str) -> list[Route]:
             {200: TEXT, 206: TEXT, 304: None},
             {**not_found, 416: ("range_not_satisfiable",)},
             headers=("Range", "If-None-Match"),
+            needs="read",
         ),
         Route(
             "GET",
@@ -225,6 +226,7 @@ def _routes(task: Task, tag: str) -> list[Route]:
             not_found,
             headers=("Last-Event-ID",),
             examples=(EXECUTION_EVENTS,) if task == "execution" else (),
+            needs="read",
         ),
     ]
 

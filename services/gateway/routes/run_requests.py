@@ -32,17 +32,18 @@ class RecordQuery(Value):
 
 async def run_of(request: web.Request, task: Task) -> LiveRun:
     """The one that the path names. Raises NotFound."""
-    return await runs.find_run(context_of(request), task, request.match_info[runs.NAMING[task].identifier])
+    identifier = request.match_info[runs.NAMING[task].identifier]
+    return await runs.find_run(context_of(request), caller_of(request), task, identifier)
 
 
 async def ask_for(
     request: web.Request, model: type[M], work_of: Callable[[Inventory, M], Awaitable[Work]], operation: str
 ) -> runs.Asked:
     """The run that the body means."""
-    key, inventory = key_of(request), Inventory(context_of(request))
+    key, inventory = key_of(request), Inventory(context_of(request), caller_of(request))
     wanted = await read_json(request, model)
     wish = runs.Wish(operation, wanted, lambda: work_of(inventory, wanted))
-    return await runs.ask(inventory.context, caller_of(request), wish, key)
+    return await runs.ask(inventory.context, inventory.caller, wish, key)
 
 
 def asked_answer(asked: runs.Asked, model: type[BaseModel], name: str) -> web.Response:

@@ -15,7 +15,7 @@ from services.gateway.http.payloads import json_answer, json_list, read_json, re
 from services.gateway.http.routing import Many, Route
 from services.gateway.operations import samples
 from services.gateway.routes.examples import DELETE_SAMPLE, SAMPLE
-from shared.samples import folded_tags, load
+from shared.samples import folded_tags
 from voxloom.errors import NotFound
 from voxloom.models import ResponseMessage, SampleRecord, SampleRequest, SampleResponse, Value
 
@@ -43,7 +43,7 @@ async def create(request: web.Request) -> web.Response:
 async def list_v0(request: web.Request) -> web.Response:
     """404 `samples_not_found` if there are no samples at all."""
     query = read_query(request, TagQuery)
-    known = await context_of(request).samples.all()
+    known = await samples.all_of(context_of(request), caller_of(request))
     if not known:
         raise NotFound("There are no samples yet; make one with POST /api/v0/sample.", code="samples_not_found")
     return json_list([sample for sample in known if has_tags(sample.tags, query)])
@@ -57,7 +57,8 @@ def has_tags(tags: list[str], query: TagQuery) -> bool:
 async def list_v1(request: web.Request) -> web.Response:
     """In [pages](#lists), the newest first."""
     query = read_query(request, SampleQuery)
-    found = [sample for sample in await context_of(request).samples.all() if has_tags(sample.tags, query)]
+    known = await samples.all_of(context_of(request), caller_of(request))
+    found = [sample for sample in known if has_tags(sample.tags, query)]
     return page_answer(
         request,
         page_of(
@@ -67,12 +68,12 @@ async def list_v1(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    return json_answer(await load(context_of(request).store, request.match_info["sample_id"]))
+    return json_answer(await samples.find(context_of(request), caller_of(request), request.match_info["sample_id"]))
 
 
 async def delete(request: web.Request) -> web.Response:
     """Its files stay until they expire."""
-    await samples.delete(context_of(request), request.match_info["sample_id"])
+    await samples.delete(context_of(request), caller_of(request), request.match_info["sample_id"])
     return json_answer(ResponseMessage(detail="Sample deleted successfully"))
 
 
@@ -90,11 +91,12 @@ def _post(path: str, *examples: Example) -> Route:
         {404: ("sample_input_files_not_found",)},
         body=SampleRequest,
         examples=examples,
+        needs="run",
     )
 
 
 def _get(path: str) -> Route:
-    return Route("GET", path, get, "One sample", "Samples", {200: SampleRecord}, _NOT_FOUND)
+    return Route("GET", path, get, "One sample", "Samples", {200: SampleRecord}, _NOT_FOUND, needs="read")
 
 
 def _delete(path: str, *examples: Example) -> Route:
@@ -107,6 +109,7 @@ def _delete(path: str, *examples: Example) -> Route:
         {200: ResponseMessage},
         _NOT_FOUND,
         examples=examples,
+        needs="run",
     )
 
 
@@ -121,6 +124,7 @@ ROUTES = [
         {200: Many(SampleRecord)},
         {404: ("samples_not_found",)},
         query=TagQuery,
+        needs="read",
     ),
     _get("/api/v0/sample/{sample_id}"),
     _delete("/api/v0/sample/{sample_id}", DELETE_SAMPLE),
@@ -133,6 +137,7 @@ ROUTES = [
         "Samples",
         {200: Many(SampleRecord)},
         query=SampleQuery,
+        needs="read",
     ),
     _get("/api/v1/samples/{sample_id}"),
     _delete("/api/v1/samples/{sample_id}"),

@@ -107,8 +107,8 @@ async def get_docs(request: web.Request) -> web.Response:
 
 
 ROUTES = [
-    Route("GET", "/", root, "Which server this is", "Server", {200: RootMessage}),
-    Route("GET", "/livez", alive, "Whether the server answers", "Server", {200: ResponseMessage}),
+    Route("GET", "/", root, "Which server this is", "Server", {200: RootMessage}, needs="nothing"),
+    Route("GET", "/livez", alive, "Whether the server answers", "Server", {200: ResponseMessage}, needs="nothing"),
     Route(
         "GET",
         "/readyz",
@@ -117,8 +117,9 @@ ROUTES = [
         "Server",
         {200: ResponseMessage},
         {503: ("not_ready",)},
+        needs="nothing",
     ),
-    Route("GET", "/metrics", get_metrics, "Figures for Prometheus", "Server", {200: TEXT}),
+    Route("GET", "/metrics", get_metrics, "Figures for Prometheus", "Server", {200: TEXT}, needs="admin"),
     Route(
         "GET",
         "/api/v1/stats",
@@ -127,7 +128,8 @@ ROUTES = [
         "Server",
         {200: ServerStats},
         query=StatsQuery,
+        needs="admin",
     ),
-    Route("GET", "/openapi.json", get_openapi, "The OpenAPI document", "Server", {200: ANY_JSON}),
-    Route("GET", "/docs", get_docs, "The OpenAPI document, for people", "Server", {200: HTML}),
+    Route("GET", "/openapi.json", get_openapi, "The OpenAPI document", "Server", {200: ANY_JSON}, needs="nothing"),
+    Route("GET", "/docs", get_docs, "The OpenAPI document, for people", "Server", {200: HTML}, needs="nothing"),
 ]

@@ -124,6 +124,7 @@ ROUTES = [
         _PROBLEMS,
         headers=("If-None-Match",),
         examples=(examples.FILE_INFO,),
+        needs="read",
     ),
     Route(
         "GET",
@@ -136,5 +137,6 @@ ROUTES = [
         query=SliceQuery,
         headers=("If-None-Match",),
         examples=examples.SLICE,
+        needs="read",
     ),
 ]

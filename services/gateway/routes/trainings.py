@@ -68,7 +68,7 @@ async def go_on(request: web.Request) -> web.Response:
     one is still running.
     """
     run = await run_of(request, "training")
-    asked = await go_on_with(Inventory(context_of(request)), caller_of(request), run, key_of(request))
+    asked = await go_on_with(Inventory(context_of(request), caller_of(request)), run, key_of(request))
     return asked_answer(asked, TrainingResponse, "training_id")
 
 
@@ -111,6 +111,7 @@ def _post(path: str, *examples: Example) -> Route:
         body=TrainingRequest,
         headers=(IDEMPOTENCY_KEY,),
         examples=examples,
+        needs="run",
     )
 
 
@@ -123,6 +124,7 @@ def _stop(path: str) -> Route:
         "Trainings",
         {200: ResponseMessage},
         {**_NOT_FOUND, 400: ("training_not_stoppable",)},
+        needs="run",
     )
 
 
@@ -136,6 +138,7 @@ ROUTES = [
         "Trainings",
         {200: TrainingRecord},
         _NOT_FOUND,
+        needs="read",
     ),
     _stop("/api/v0/training/{training_id}/stop"),
     _post("/api/v1/trainings"),
@@ -147,6 +150,7 @@ ROUTES = [
         "Trainings",
         {200: Many(TrainingSummary)},
         query=ListQuery,
+        needs="read",
     ),
     Route(
         "GET",
@@ -157,6 +161,7 @@ ROUTES = [
         {200: TrainingRecord},
         _NOT_FOUND,
         query=RecordQuery,
+        needs="read",
     ),
     Route(
         "DELETE",
@@ -166,6 +171,7 @@ ROUTES = [
         "Trainings",
         {200: ResponseMessage},
         {**_NOT_FOUND, 409: ("training_not_ended",)},
+        needs="run",
     ),
     _stop("/api/v1/trainings/{training_id}/stop"),
     Route(
@@ -177,5 +183,6 @@ ROUTES = [
         {200: TrainingResponse},
         {404: (*_MISSING[404], *_NOT_FOUND[404]), 409: ("training_not_ended",), 422: _MISSING[422]},
         headers=(IDEMPOTENCY_KEY,),
+        needs="run",
     ),
 ]

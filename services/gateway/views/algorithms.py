@@ -13,6 +13,7 @@ from messages.deploys import AlgorithmDeleted, DeployCompleted
 from messages.runs import RunFailed, RunStopped
 from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
 from shared.algorithms import AlgorithmEntry, algorithm_not_found, list_entries, record_of
+from shared.caller import Caller
 from shared.checkpoints import KnownCheckpoints
 from shared.objects.base import ObjectStore
 from voxloom.errors import NotFound
@@ -74,16 +75,17 @@ class KnownAlgorithms:
         elif isinstance(event, _CHECKPOINTS) or _leaves_checkpoints(event):
             self._learnt.changed()
 
-    async def get(self, algorithm_id: str) -> AlgorithmEntry:
+    async def get(self, caller: Caller, algorithm_id: str) -> AlgorithmEntry:
         """Raises NotFound (`algorithm_not_found`)."""
         entry = (await self._entries.get()).get(algorithm_id)
-        if entry is None:
+        if entry is None or not caller.owns(entry.project):
             raise algorithm_not_found(algorithm_id)
         return entry
 
-    async def named(self, name: str, major: str) -> AlgorithmEntry:
+    async def named(self, caller: Caller, name: str, major: str) -> AlgorithmEntry:
         """By its exact name, else without regard to case. Raises NotFound (`algorithm_not_found`)."""
-        of_major = [entry for entry in (await self._entries.get()).values() if entry.major == major]
+        known = (await self._entries.get()).values()
+        of_major = [entry for entry in known if entry.major == major and caller.owns(entry.project)]
         folded = name.casefold()
         found = next((entry for entry in of_major if entry.name == name), None)
         found = found or next((entry for entry in of_major if entry.name.casefold() == folded), None)
@@ -96,10 +98,10 @@ class KnownAlgorithms:
             )
         return found
 
-    async def records(self) -> Sequence[AlgorithmRecord]:
-        """All of them, by name and major version."""
+    async def records(self, caller: Caller) -> Sequence[AlgorithmRecord]:
+        """All of the project's, by name and major version."""
         entries, learnt = await self._entries.get(), await self._learnt.get()
-        return [self._record(entry, learnt) for entry in entries.values()]
+        return [self._record(entry, learnt) for entry in entries.values() if caller.owns(entry.project)]
 
     async def record(self, entry: AlgorithmEntry) -> AlgorithmRecord:
         return self._record(entry, await self._learnt.get())

@@ -78,9 +78,11 @@ Sort = Literal["newest", "oldest", "longest", "shortest", "status"]
 
 @dataclass(frozen=True)
 class Query:
-    """Which rows, and from where on. Without `status`, an algorithm or a project: of any."""
+    """Which rows of a project, and from where on. Without `status`, an algorithm: of any. `project` is what is asked
+    for, whoever asks."""
 
     page: PageQuery
+    owner: str
     status: Sequence[Status] = ()
     algorithm: str | None = None
     """An id, or a name without regard to case."""
@@ -168,12 +170,11 @@ class Catalog:
         counts = dict(self._database.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall())
         return {status: counts.get(number, 0) for status, number in _NUMBERS.items()}
 
-    def ended_runs(self) -> list[str]:
-        """The ids of all executions that are over."""
+    def ended_runs(self, project: str) -> list[str]:
+        """The ids of all executions of a project that are over."""
         self.flush()
-        return [
-            run for (run,) in self._database.execute("SELECT id FROM runs WHERE task = 0 AND completed IS NOT NULL")
-        ]
+        ended = self._database.execute("SELECT id, algorithm FROM runs WHERE task = 0 AND completed IS NOT NULL")
+        return [run for run, algorithm in ended if self._algorithms[algorithm].project == project]
 
     def delete(self, runs: Iterable[str]) -> None:
         """Drops the rows of these, if they are over."""
@@ -214,7 +215,8 @@ class Catalog:
 
     def _matching(self, query: Query) -> list[int] | None:
         """The numbers of the algorithms asked for, each of one project; None: any."""
-        if query.algorithm is None and query.algorithm_major_version is None and query.project is None:
+        alone = all(algorithm.project == query.owner for algorithm in self._algorithms)
+        if alone and query.algorithm is None and query.algorithm_major_version is None and query.project is None:
             return None
         folded = query.algorithm.casefold() if query.algorithm is not None else None
         return [
@@ -223,6 +225,7 @@ class Catalog:
             if (folded is None or algorithm.algorithm_id == query.algorithm or algorithm.name.casefold() == folded)
             and query.algorithm_major_version in (None, algorithm.major)
             and query.project in (None, algorithm.project)
+            and query.owner == algorithm.project
         ]
 
     def _write(self, rows: Iterable[Row]) -> None:

@@ -19,6 +19,7 @@ from messages.files import FileCommitted, FileDeleted
 from messages.runs import RunCompleted
 from services.gateway.http.paging import Page, PageQuery, cursor_at, position_of
 from services.gateway.views.visibility import FileSight
+from shared.caller import Caller
 from shared.files import COLLECTION, Located, locate_many
 from shared.objects.base import ObjectInfo, ObjectStore, list_all
 from voxloom.filemodels import FileKind
@@ -47,6 +48,7 @@ class Known(NamedTuple):
 @dataclass(frozen=True)
 class Query:
     page: PageQuery
+    caller: Caller
     sort: Sort = "newest"
     kind: FileKind | None = None
     name: str | None = None
@@ -110,7 +112,7 @@ class FileIndex:
         while len(found) <= limit and (some := self._take(places, query.wants(), limit + 1 - len(found))):
             visible = await self._sight.visible_of(some)
             self._forget(await self._gone(set(some) - visible.keys()))
-            found += visible.values()
+            found += [file for file in visible.values() if query.caller.owns(file.project)]
         last = self._known.get(found[limit - 1].file_id) if len(found) > limit else None
         cursor = cursor_at(query.order, _position(query.sort, last)) if last is not None else None
         return Page(found[:limit], cursor)

@@ -1,14 +1,15 @@
-"""Which files others than their maker may see, and what is remembered of that."""
+"""Which files of a project others than their maker may see, and what is remembered of that."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from messages.base import Event
 from messages.files import FileCommitted, FileDeleted, FileDeleteRequested
 from services.gateway.views.presigned import Uploads
 from services.gateway.views.runs import LiveView
+from shared.caller import Caller
 from shared.files import Located, Settled, being_deleted, file_not_found, find_visible
 from shared.newest import Newest
 from shared.objects.base import ObjectStore
@@ -23,53 +24,58 @@ class FileSight:
         self._uploads = uploads
         self._store = store
         self._view = view
-        self._seen: Newest[str, float] = Newest(REMEMBERED)
+        self._seen: Newest[tuple[str, str], float] = Newest(REMEMBERED)
+        """By project and id."""
 
     def hear(self, event: Event) -> None:
         if isinstance(event, FileCommitted):
-            self._remember(event.subject)
+            self._remember(event.project, event.subject)
         elif isinstance(event, FileDeleteRequested | FileDeleted):
-            self._seen.pop(event.subject, None)
+            self._seen.pop((event.project, event.subject), None)
 
-    async def find(self, file_id: str) -> Located:
+    async def find(self, caller: Caller, file_id: str) -> Located:
         """Raises NotFound (`file_not_found`), also for a file that is there but must not be seen."""
-        file = (await self._find_many([file_id])).get(file_id)
+        file = (await self._find_many(caller, [file_id])).get(file_id)
         if file is None:
             raise file_not_found(file_id[:200])
         return file
 
-    async def missing(self, file_ids: Iterable[str]) -> list[str]:
+    async def missing(self, caller: Caller, file_ids: Iterable[str]) -> list[str]:
         """Those that cannot be seen, each once, in their order."""
         now = time.monotonic()
-        unsure = [one for one in dict.fromkeys(file_ids) if self._seen.get(one, 0.0) <= now]
-        found = await self._find_many(unsure) if unsure else {}
+        unsure = [one for one in dict.fromkeys(file_ids) if self._seen.get((caller.project, one), 0.0) <= now]
+        found = await self._find_many(caller, unsure) if unsure else {}
         return [one for one in unsure if one not in found]
 
-    async def missing_now(self, file_ids: Iterable[str]) -> list[str]:
+    async def missing_now(self, caller: Caller, file_ids: Iterable[str]) -> list[str]:
         """As `missing`, but nothing that was seen before counts, nor what somebody is about to delete."""
         wanted = list(dict.fromkeys(file_ids))
-        found = await self._find_many(wanted)
+        found = await self._find_many(caller, wanted)
         going = set(await being_deleted(self._store, found))
         return [one for one in wanted if one not in found or one in going]
 
     async def visible_of(self, file_ids: Iterable[str]) -> dict[str, Located]:
-        """Those that can be seen. What was put through a URL and never looked at is left alone."""
+        """Those that can be seen, of all projects. What was put through a URL and never looked at is left alone."""
         return await find_visible(self._store, file_ids, self._settled)
 
-    async def _find_many(self, file_ids: Iterable[str]) -> dict[str, Located]:
+    async def _find_many(self, caller: Caller, file_ids: Iterable[str]) -> dict[str, Located]:
         """Those that can be seen. What was put through a URL is looked at now."""
         wanted = list(dict.fromkeys(file_ids))
-        found = await find_visible(self._store, wanted, self._settled)
+        found = await self._owned(caller, wanted)
         if unseen := [one for one in wanted if one not in found]:
-            await self._uploads.commit(unseen)  # Or somebody else has, just now.
-            found |= await find_visible(self._store, unseen, self._settled)
+            await self._uploads.commit(caller, unseen)  # Or somebody else has, just now.
+            found |= await self._owned(caller, unseen)
         for file_id in found:
-            self._remember(file_id)
+            self._remember(caller.project, file_id)
         return found
+
+    async def _owned(self, caller: Caller, file_ids: Sequence[str]) -> dict[str, Located]:
+        visible = await self.visible_of(file_ids)
+        return {file_id: file for file_id, file in visible.items() if caller.owns(file.project)}
 
     async def _settled(self, run: str) -> Settled | None:
         found = await self._view.find(run)
         return None if found is None else Settled(found.state.status, found.state.attempt)
 
-    def _remember(self, file_id: str) -> None:
-        self._seen[file_id] = time.monotonic() + TRUSTED_SECS
+    def _remember(self, project: str, file_id: str) -> None:
+        self._seen[project, file_id] = time.monotonic() + TRUSTED_SECS
