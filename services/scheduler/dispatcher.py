@@ -279,7 +279,7 @@ class Dispatcher:
     def plan(self, now: float) -> list[Event]:
         """Assigns as long as something fits."""
         decisions: list[Event] = []
-        while (choice := next_choice(self.state)) is not None:
+        while (choice := next_choice(self.state, now)) is not None:
             job, worker = choice.job, choice.worker
             self.state.lease(job, worker, choice.device_class, now)
             decisions += self._assign(job, worker, choice.device_class)
@@ -342,7 +342,7 @@ class Dispatcher:
     def _requeue(self, job: Job, reason: str, now: float) -> Event:
         lease = job.lease
         assert lease is not None
-        self.state.release(job)
+        self.state.release(job, now)
         self.state.enqueue(job, now)
         return RunRequeued(
             task=job.work.task,
@@ -358,7 +358,7 @@ class Dispatcher:
 
     def _end(self, job: Job, outcome: str, result: Result, now: float) -> Event:
         lease = job.lease
-        self.state.settle(job, now)
+        self.state.settle(job, now, result.run_seconds)
         return _ENDS[outcome](
             task=job.work.task,
             subject=job.run,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from services.scheduler.state import Job, State, Waiting, Worker
+from services.scheduler.state import Job, State, Worker
 
 
 @dataclass(frozen=True)
@@ -18,18 +18,18 @@ class Choice:
     device_class: str
 
 
-def next_choice(state: State) -> Choice | None:
+def next_choice(state: State, now: float) -> Choice | None:
     """The one assignment to make now; None if nothing fits. Takes the job out of its line, or keeps a worker for one
     that is to be tried alone: those come first, as others wait for them.
 
-    Among lines that find a worker, the project with the fewest running runs comes first, then the higher priority, then
-    the older run. The worker is the one that has the run's session, where it has room, else the one with the most free
-    slots.
+    Among lines that find a worker, the project that has had the least of the workers' time comes first, then the higher
+    priority, then the older run. The worker is the one that has the run's session, where it has room, else the one with
+    the most free slots.
     """
     if (alone := _alone(state)) is not None:
         return alone
     while True:
-        best = min(_candidates(state), default=None, key=lambda candidate: candidate[0])
+        best = min(_candidates(state, now), default=None, key=lambda candidate: candidate[0])
         if best is None:
             return None
         _, devices, project, worker, device_class = best
@@ -70,22 +70,17 @@ def _at_home(state: State, job: Job, device_class: str) -> Worker | None:
     return home if home is not None and home.room(device_class) > 0 else None
 
 
-_Candidate = tuple[tuple[int, int, int], tuple[str, ...], str, Worker, str]
+_Candidate = tuple[tuple[float, int, int], tuple[str, ...], str, Worker, str]
 
 
-def _candidates(state: State) -> Iterator[_Candidate]:
+def _candidates(state: State, now: float) -> Iterator[_Candidate]:
     for devices, line in state.waiting.items():
         place = find_place(state, devices)
         if place is None:
             continue
         worker, device_class = place
-        project, head = fairest(line, state.running)
-        yield (state.running[project], head[0], head[1]), devices, project, worker, device_class
-
-
-def fairest(line: Waiting, running: Mapping[str, int]) -> tuple[str, tuple[int, int, str]]:
-    """The project whose turn it is in one line, with the head of its queue."""
-    return min(line.heads(), key=lambda item: (running.get(item[0], 0), item[1]))
+        had, head, project = min((state.shares.of(project, now), head, project) for project, head in line.heads())
+        yield (had, head[0], head[1]), devices, project, worker, device_class
 
 
 def find_place(state: State, devices: tuple[str, ...]) -> tuple[Worker, str] | None:

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from messages.runs import Work
 from messages.workers import Lane
+from services.scheduler.shares import Shares
 from shared.newest import Newest
 
 QUICK_SECS = 0.5
@@ -32,11 +33,13 @@ class Lease:
     worker_id: str
     device_class: str
     since: float
+    """When it was given, or later: since when it may be claimed."""
     claimed: bool = False
     began: bool = False
     """Whether the author's code has: only then may it be what has brought the worker down."""
     missed: int = 0
     """Heartbeats in a row that did not list a claimed run."""
+    given: float = 0.0
 
 
 @dataclass
@@ -163,8 +166,7 @@ class State:
         self.suspects: dict[str, Job] = {}
         """Runs that wait to be tried alone."""
         self.workers: dict[str, Worker] = {}
-        self.running: Counter[str] = Counter()
-        """Leased runs by project."""
+        self.shares = Shares()
         self.settled: dict[str, float] = {}
         """Ended runs and when, for late repetitions. The oldest first."""
         self.gone: dict[str, Gone] = {}
@@ -181,10 +183,11 @@ class State:
     def add(self, job: Job, now: float) -> None:
         job.order = next(self._orders)
         self.jobs[job.run] = job
+        self.shares.enter(job.project, now)
         if job.lease is None:
             self.enqueue(job, now)
         else:
-            self._hold(job, job.lease)
+            self._hold(job, job.lease, now)
 
     def enqueue(self, job: Job, now: float) -> None:
         """Into the line, at the place that its age gives it."""
@@ -222,7 +225,7 @@ class State:
     def lease(self, job: Job, worker: Worker, device_class: str, now: float) -> None:
         job.attempt += 1
         self.suspects.pop(job.run, None)
-        self._hold(job, Lease(worker.incarnation, worker.worker_id, device_class, now))
+        self._hold(job, Lease(worker.incarnation, worker.worker_id, device_class, now), now)
         self._settle_session(job, worker)
 
     def _settle_session(self, job: Job, worker: Worker) -> None:
@@ -235,15 +238,13 @@ class State:
         """The worker that has, or had, the run's session in its processes; None where that is not known."""
         return self.workers.get(self._homes.get((job.project, job.work.session_token), ""))
 
-    def release(self, job: Job) -> None:
-        """Out of its worker's hands."""
+    def release(self, job: Job, now: float, ran: float | None = None) -> None:
+        """Out of its worker's hands; `ran`: the seconds that its code took, where that is known."""
         lease = job.lease
         if lease is None:
             return
         job.lease = None
-        self.running[job.project] -= 1
-        if not self.running[job.project]:
-            del self.running[job.project]
+        self.shares.end(job.project, lease.given, now, ran)
         worker = self.workers.get(lease.incarnation)
         if worker is not None:
             worker.runs.discard(job.run)
@@ -253,17 +254,19 @@ class State:
                 worker.kept_for = None
             self.index(worker)
 
-    def settle(self, job: Job, now: float) -> None:
+    def settle(self, job: Job, now: float, ran: float | None = None) -> None:
         """It has ended."""
-        self.release(job)
+        self.release(job, now, ran)
+        self.shares.leave(job.project)
         if self.suspects.pop(job.run, None) is not None and (keeper := self.keeper(job)) is not None:
             self.keep(keeper, None)
         del self.jobs[job.run]
         self.settled[job.run] = now
 
-    def _hold(self, job: Job, lease: Lease) -> None:
+    def _hold(self, job: Job, lease: Lease, now: float) -> None:
         job.lease = lease
-        self.running[job.project] += 1
+        lease.given = now
+        self.shares.begin(job.project, now)
         worker = self.workers.get(lease.incarnation)
         if worker is not None:
             worker.runs.add(job.run)

@@ -119,7 +119,7 @@ def test_who_falls_back_waits_in_the_line_of_the_processor() -> None:
     assert story.lines.why(run, Offers({"cpu": 1, "gpu": 1}, ())).ahead == 0  # type: ignore[union-attr]
 
 
-def test_of_another_project_so_many_come_first_as_it_takes_to_draw_level() -> None:
+def test_how_much_another_project_has_waiting_is_not_told() -> None:
     # Given a project with two runs under way and three waiting, and another with ten waiting
     story = Story()
     for _ in range(2):
@@ -127,8 +127,8 @@ def test_of_another_project_so_many_come_first_as_it_takes_to_draw_level() -> No
     for _ in range(10):
         story.ask(project="other")
     mine = [story.ask(project="mine") for _ in range(3)]
-    # Then the other draws level first, and they take turns from there on
-    assert [story.why(run) for run in mine] == [("others_first", 2), ("others_first", 4), ("others_first", 6)]
+    # Then those of the own project are counted
+    assert [story.why(run) for run in mine] == [("others_first", 0), ("others_first", 1), ("others_first", 2)]
 
 
 def test_what_was_given_back_waits_again_in_its_old_place_and_what_has_ended_does_not() -> None:

@@ -35,7 +35,7 @@ WaitingReason = Literal["no_device", "worker_away", "others_first", "starting"]
 class Waiting(Value):
     """Why a run has not begun. `no_device`: no worker has a device that it wants. `worker_away`: those that have one,
     or the one that the run was given to, are not heard. `others_first`: all slots are taken, and `ahead` waiting runs
-    come first. `starting`: there is a free slot for it."""
+    of the same project come first. `starting`: there is a free slot for it."""
 
     reason: WaitingReason
     ahead: int = 0

@@ -97,7 +97,7 @@ async def get(request: web.Request) -> web.Response:
     `status` goes PENDING → STARTED (a worker has it) → RUNNING (its code runs) → COMPLETED, FAILED or STOPPED. A run
     that has not begun says in `waiting.reason` what it waits for:
 
-    * `others_first`: all slots are busy; `waiting.ahead` is the number of waiting runs that come first;
+    * `others_first`: all slots are busy; `waiting.ahead` waiting runs of the same project come first;
     * `no_device`: no worker has a device that the run can use;
     * `worker_away`: the worker that has such a device, or that has got the run, does not answer; after `lease` seconds
       another worker gets the run;

@@ -40,8 +40,8 @@ class WaitingLines:
     def __init__(self) -> None:
         self._lines: dict[Line, list[_Place]] = {}
         self._waiting: dict[str, tuple[Line, _Place]] = {}
-        self._leased: dict[str, tuple[str, str]] = {}
-        self._of_project: Counter[str] = Counter()
+        self._leased: dict[str, str] = {}
+        """The device classes of runs that workers have."""
         self._of_class: Counter[str] = Counter()
 
     def note(self, state: RunState) -> None:
@@ -55,10 +55,9 @@ class WaitingLines:
             insort(self._lines.setdefault(line, []), place)
             self._waiting[state.run] = line, place
         else:
-            held = state.project, (state.stage.device_class if state.stage else None) or ""
+            held = (state.stage.device_class if state.stage else None) or ""
             self._leased[state.run] = held
-            self._of_project[held[0]] += 1
-            self._of_class[held[1]] += 1
+            self._of_class[held] += 1
 
     def _forget(self, run: str) -> None:
         if (waited := self._waiting.pop(run, None)) is not None:
@@ -68,8 +67,7 @@ class WaitingLines:
             if not places:
                 del self._lines[line]
         if (held := self._leased.pop(run, None)) is not None:
-            self._of_project[held[0]] -= 1
-            self._of_class[held[1]] -= 1
+            self._of_class[held] -= 1
 
     def why(self, run: str, offers: Offers) -> Waiting | None:
         """Why this run waits; None where it does not wait for a worker."""
@@ -81,21 +79,15 @@ class WaitingLines:
         if wanted is None:
             away = any(device in offers.away for device in line.devices)
             return Waiting(reason="worker_away" if away else "no_device")
-        ahead = self._ahead(line.project, place, wanted, offers)
+        ahead = self._ahead(line, place, wanted, offers)
         free = offers.slots[wanted] - self._of_class[wanted]
         return Waiting(reason="starting" if ahead < free else "others_first", ahead=ahead)
 
-    def _ahead(self, project: str, place: _Place, wanted: str, offers: Offers) -> int:
-        """The scheduler serves the project with the fewest runs under way: of another project so many come first as it
-        takes to draw level."""
-        rivals = [(line, places) for line, places in self._lines.items() if _served_by(line, offers) == wanted]
-        own = sum(bisect_left(places, place) for line, places in rivals if line.project == project)
-        waiting: Counter[str] = Counter()
-        for line, places in rivals:
-            waiting[line.project] += len(places)
-        level = self._of_project[project] + own
-        others = (min(count, max(0, level - self._of_project[one])) for one, count in waiting.items() if one != project)
-        return own + sum(others)
+    def _ahead(self, line: Line, place: _Place, wanted: str, offers: Offers) -> int:
+        """Those of one's own project: how much others have waiting is theirs to know, and makes no difference. They get
+        their share of the time."""
+        own = (one for one in self._lines if one.project == line.project and _served_by(one, offers) == wanted)
+        return sum(bisect_left(self._lines[one], place) for one in own)
 
 
 def _served_by(line: Line, offers: Offers) -> str | None:
