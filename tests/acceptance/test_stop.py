@@ -72,7 +72,7 @@ def test_a_run_that_does_not_listen_is_killed_with_its_children_after_the_grace_
     record = api.wait(run)
     pids = [int(pid) for pid in record["log"].split("pids <")[1].split(">")[0].split()]
     assert record["status"] == "STOPPED"
-    eventually(lambda: not any(_alive(pid) for pid in pids), within=5, what=f"the end of {pids}")
+    eventually(lambda: not any(_alive(pid) for pid in pids), within=60, what=f"the end of {pids}")
 
 
 def test_a_waiting_run_stops_without_ever_running(api: Api) -> None:
@@ -83,7 +83,7 @@ def test_a_waiting_run_stops_without_ever_running(api: Api) -> None:
     # When a run that waits is stopped
     api.stop(last)
     # Then it is STOPPED and has never begun
-    record = api.wait(last, within=5)
+    record = api.wait(last, within=60)
     assert (record["status"], record["queue_seconds"]) == ("STOPPED", None)
     for run in blockers:
         api.stop(run)

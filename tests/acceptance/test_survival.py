@@ -121,7 +121,7 @@ def test_nothing_is_left_running_after_a_kill(mortal: Footing) -> None:
     eventually(lambda: "pid <" in api.http.get(f"/api/v1/executions/{run}/log").text, what="the pid")
     pid = int(api.http.get(f"/api/v1/executions/{run}/log").text.split("pid <")[1].split(">")[0])
     mortal.kill()
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=5, what="the end of the runner process")
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=60, what="the end of the runner process")
 
 
 Up = Callable[..., subprocess.CompletedProcess[str]]

@@ -416,7 +416,7 @@ class ObjectStoreBehaviour(KeyBehaviour, ConditionBehaviour, ListingBehaviour):
             await asyncio.Event().wait()
 
         upload = asyncio.create_task(store.put_stream(collection, "k", endless()))
-        await asyncio.wait_for(given.wait(), 10)
+        await asyncio.wait_for(given.wait(), 60)
         upload.cancel()
         await asyncio.wait([upload], timeout=60)
         assert upload.cancelled()

@@ -19,6 +19,7 @@ import pytest
 from messages.deploys import AlgorithmDeleteRequested, DeployRequested
 from messages.runs import Result, RunFailed, RunStateSet, RunStopRequested
 from messages.workers import Lane, WorkerStarted
+from services.gateway import service
 from services.gateway.http.address import shown_host
 from services.gateway.service import Gateway
 from shared.files import COLLECTION, post
@@ -469,7 +470,7 @@ class TestExecutions:
         asking = asyncio.create_task(record(client, run, wait=60))
         await world.start(run)
         await world.complete(run)
-        assert (await asyncio.wait_for(asking, 10))["status"] == "COMPLETED"
+        assert (await asyncio.wait_for(asking, 50))["status"] == "COMPLETED"
 
     async def test_a_long_poll_gives_the_record_as_it_is_when_its_time_is_over(
         self, client: Client, world: World
@@ -747,13 +748,16 @@ class TestLife:
             assert [one["execution_id"] for one in listed] == [waiting, ended]
             assert [(await record(client, run))["status"] for run in (ended, waiting)] == ["COMPLETED", "PENDING"]
 
-    async def test_a_stop_ends_long_polls_and_streams_at_once(self, tmp_path: Path) -> None:
+    async def test_a_stop_ends_long_polls_and_streams_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(service, "SHUTDOWN_SECS", 600.0)
         async with world_at(tmp_path) as world, client_of(world) as client:
             run = await execute(client, await world.deploy())
             polling = asyncio.create_task(record(client, run, wait=60))
             told = events_of(client, run)
             await next_of(told)
-            await asyncio.wait_for(world.gateway.stop(), 4)
+            await asyncio.wait_for(world.gateway.stop(), 50)
             assert (await polling)["status"] == "PENDING"
             assert [one async for one in told] == []
 

@@ -53,9 +53,9 @@ def head(method: str, path: str, *more: str) -> bytes:
 
 async def answer_of(reader: asyncio.StreamReader) -> tuple[int, str]:
     """Status and code."""
-    lines = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode().splitlines()
+    lines = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)).decode().splitlines()
     length = next(int(line.partition(":")[2]) for line in lines if line.lower().startswith("content-length"))
-    body = await asyncio.wait_for(reader.readexactly(length), 10)
+    body = await asyncio.wait_for(reader.readexactly(length), 60)
     return int(lines[0].split()[1]), str(json.loads(body).get("code"))
 
 
@@ -91,7 +91,7 @@ class TestBodies:
         reader, writer = await connect(world, head("POST", path, "Transfer-Encoding: chunked") + b"4\r\nPK\x03\x04\r\n")
         await client.get("/livez")  # By then the request is being handled.
         writer.write(b"zz\r\n")
-        assert (await asyncio.wait_for(reader.readline(), 10)).split()[1] in (b"400", b"408")
+        assert (await asyncio.wait_for(reader.readline(), 60)).split()[1] in (b"400", b"408")
         writer.close()
         assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
@@ -265,7 +265,7 @@ class TestReaders:
         told = asyncio.create_task(events_of(client, run))
         await asyncio.sleep(0)
         await world.complete(run, log=text)
-        events = await asyncio.wait_for(told, 20)
+        events = await asyncio.wait_for(told, 60)
         assert "".join(data["text"] for kind, data in events if kind == "log") == text
         statuses = [data for kind, data in events if kind == "status"]
         assert statuses[-1]["status"] == "COMPLETED"

@@ -81,9 +81,9 @@ async def ask(world: World, method: str, target: str) -> tuple[int, str, dict[st
     body = "{}" if method == "POST" else ""
     writer.write(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{length}\r\n{body}".encode())
     try:
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
         refused = int(head.split()[1]) >= 400
-        content = await asyncio.wait_for(reader.read(), 10) if refused else b""  # Some answers never end.
+        content = await asyncio.wait_for(reader.read(), 60) if refused else b""  # Some answers never end.
     finally:
         writer.close()
     kind = re.search(rb"(?i)content-type: ([^\r;]*)", head)

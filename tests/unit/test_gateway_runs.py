@@ -131,7 +131,7 @@ async def test_whoever_waits_for_the_end_is_told_at_once(view: LiveView) -> None
     waiting = asyncio.create_task(view.wait_until_ended(found, 30))
     await asyncio.sleep(0)
     view.apply(4, completed(run))
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 20)
     assert found.state.ended
 
 
@@ -141,7 +141,7 @@ async def test_nobody_waits_for_news_of_a_server_that_stops(view: LiveView) -> N
     waiting = asyncio.create_task(view.wait_until_ended(found, 30))
     await asyncio.sleep(0)
     view.close()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 20)
     assert not found.state.ended
 
 
@@ -166,7 +166,7 @@ async def test_a_young_id_that_arrives_late_is_waited_for(view: LiveView) -> Non
     asking = asyncio.create_task(view.find(event.subject))
     await asyncio.sleep(0.01)
     view.apply(1, event)
-    found = await asyncio.wait_for(asking, 1)
+    found = await asyncio.wait_for(asking, 20)
     assert found is not None
     assert found.state.run == event.subject
 

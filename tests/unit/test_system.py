@@ -173,7 +173,7 @@ async def test_a_service_that_dies_while_another_is_still_starting_ends_the_star
             await asyncio.sleep(60)
 
     with pytest.raises(ServiceDied, match="dead on arrival"):
-        await ends(start(Dying, Slow), within=5)
+        await ends(start(Dying, Slow), within=30)
 
 
 async def test_sigterm_during_the_start_ends_it(start: Start) -> None:
@@ -189,7 +189,7 @@ async def test_sigterm_during_the_start_ends_it(start: Start) -> None:
     running = start(One, Slow)
     await begun.wait()
     os.kill(os.getpid(), signal.SIGTERM)
-    await ends(running, within=5)
+    await ends(running, within=30)
     assert Fake.said == ["one starts", "slow stops", "one stops"]
 
 
@@ -209,7 +209,7 @@ async def test_a_service_that_does_not_stop_keeps_no_other_from_stopping(
 
     running = await ready(start, One, Stubborn)
     os.kill(os.getpid(), signal.SIGTERM)
-    await ends(running, within=5)
+    await ends(running, within=30)
     assert Fake.said[-1] == "one stops"
 
 
@@ -223,12 +223,12 @@ async def test_a_second_signal_lets_the_worker_hurry(start: Start) -> None:
 
     running = await ready(start, One, Busy)
     os.kill(os.getpid(), signal.SIGTERM)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while "busy drains" not in Fake.said and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
     assert not running.done()
     os.kill(os.getpid(), signal.SIGTERM)
-    await ends(running, within=5)
+    await ends(running, within=30)
     assert Fake.said[-1] == "one stops"
 
 
@@ -239,7 +239,7 @@ async def test_a_side_task_that_dies_without_a_reader_of_its_error_is_still_seen
     service = Dying.__new__(Dying)
     Service.__init__(service, Platform(bus=None, store=None, settings=Settings(data=tmp_path)))  # type: ignore[arg-type]  # it stands on nothing
     service.spawn("side", _raise())
-    await asyncio.wait([service.failed], timeout=5)
+    await asyncio.wait([service.failed], timeout=30)
     await service.stop()
     assert isinstance(service.failed.exception(), ValueError)
 
@@ -357,7 +357,7 @@ async def test_sigterm_ends_the_waiting(apart: Start) -> None:
     running = apart(One, refusals=10_000)
     await asyncio.sleep(0)
     os.kill(os.getpid(), signal.SIGTERM)
-    await ends(running, within=5)
+    await ends(running, within=30)
     assert Fake.said == []
 
 
