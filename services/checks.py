@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from messages.base import Event
 from messages.services import ServiceHeartbeat
+from services.weaknesses import ThisMachine
+from services.weaknesses import weaknesses as found
 from shared import neighbours
 from shared.bus import topology
 from shared.platform import datafolder, make_bus, make_store
@@ -45,6 +47,12 @@ def platform(*, data: Path | None = None, repair: bool = False) -> list[Seen]:
     if len(looks) > 1 and all(one.next_step is None for one in there):
         there.append(asyncio.run(_look_at_others(settings)))
     return there + [Seen(*line) for line in datafolder.look(settings)]
+
+
+def weaknesses(*, data: Path | None = None) -> list[Seen]:
+    """What the settings of a server that would be started here leave open to others. Raises Misconfigured."""
+    settings = load_settings() if data is None else load_settings(data=data)
+    return [Seen(*one) for one in found(settings, ThisMachine())]
 
 
 def data_folder() -> Path:

@@ -420,7 +420,8 @@ def test_rm_says_what_it_can_remove(cli: Cli, server: FakeServer, words: tuple[o
 
 def test_the_doctor_finds_a_server_that_is_well(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VOXLOOM_DATA", str(tmp_path))
-    lines = cli("doctor").stdout.splitlines()
+    said = cli("doctor").stdout.splitlines()
+    lines = [line for line in said if not line.startswith("weakness")]  # such as that root runs the tests
     assert [line.split(":")[0] for line in lines[:5]] == [
         "ok       Python",
         "ok       libraries",

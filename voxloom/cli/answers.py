@@ -143,6 +143,8 @@ class FindingTold(Answer):
     seen: str
     next_step: str | None
     """What to do; None: it is well."""
+    weak: bool = False
+    """It is a choice of the settings that leaves something open to others; `well` does not go by it."""
 
 
 class Examined(Answer):

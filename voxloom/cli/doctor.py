@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,6 +45,12 @@ class Finding:
     what: str
     seen: str
     next_step: str | None = None
+    weak: bool = False
+    """It works so, and may be meant so."""
+
+    @property
+    def is_problem(self) -> bool:
+        return self.next_step is not None and not self.weak
 
 
 def doctor(
@@ -72,7 +79,9 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine and the server; exit code 1 when something needs doing."""
+    """Check this machine and the server; exit code 1 when something needs doing. What the settings leave open to
+    others is named, too.
+    """
     if scrubs:
         scrub(data=data, give=give, everything=everything, as_json=as_json)
         return
@@ -81,7 +90,7 @@ def doctor(
         findings.append(finding)
         if not as_json:
             typer.echo(f"{finding.what}: {finding.seen}" if repair else line_of(finding))
-    sick = any(one.next_step is not None for one in findings)
+    sick = any(one.is_problem for one in findings)
     if as_json:
         from voxloom.cli.answers import Examined, FindingTold
 
@@ -99,7 +108,7 @@ def mend(data: Path | None) -> Iterator[Finding]:
 def line_of(finding: Finding) -> str:
     if finding.next_step is None:
         return f"ok       {finding.what}: {finding.seen}"
-    return f"problem  {finding.what}: {finding.seen}. {finding.next_step}"
+    return f"{'weakness' if finding.weak else 'problem '} {finding.what}: {finding.seen}. {finding.next_step}"
 
 
 def examine(ctx: typer.Context, data: Path | None = None) -> Iterator[Finding]:
@@ -108,6 +117,7 @@ def examine(ctx: typer.Context, data: Path | None = None) -> Iterator[Finding]:
     yield from check_settings(Path("voxloom.toml"))
     yield from check_data(data)
     yield from check_platform(data)
+    yield from check_weaknesses(data)
     with connect(ctx) as client:
         yield from check_server(client)
     yield check_runner([sys.executable, "-c", "import voxloom.runner.base"])
@@ -186,6 +196,14 @@ def check_platform(data: Path | None = None) -> Iterator[Finding]:
         return
     for what, seen, next_step in findings:
         yield Finding(what, seen, next_step)
+
+
+def check_weaknesses(data: Path | None = None) -> Iterator[Finding]:
+    """What the settings of a server that is started here leave open; nothing of settings that cannot be, which is told
+    before."""
+    with suppress(Misconfigured):
+        for what, seen, next_step in load("weaknesses", CHECKS)(data=data):
+            yield Finding(what, seen, next_step, weak=True)
 
 
 def check_server(client: Client) -> Iterator[Finding]:

@@ -1,0 +1,181 @@
+"""What the settings of a server leave open to others: for `voxloom doctor` to name.
+
+Each is a choice that may be right somewhere, so none of them is a fault; but whoever has made it should know.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+from services.gateway.http.address import is_open_to_others
+from shared.settings import FILE, Settings
+
+OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
+OTHERS_WRITE = stat.S_IWOTH
+
+
+class Weakness(NamedTuple):
+    what: str
+    """The setting."""
+    seen: str
+    next_step: str
+
+
+class Machine(Protocol):
+    """Where the server would run."""
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it would run as root."""
+
+    def mode(self, path: Path) -> int | None:
+        """The permission bits of a file or folder; None where there is none."""
+
+
+class ThisMachine:
+    @property
+    def is_root(self) -> bool:
+        return hasattr(os, "geteuid") and os.geteuid() == 0
+
+    def mode(self, path: Path) -> int | None:
+        try:
+            return stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            return None
+
+
+def weaknesses(settings: Settings, machine: Machine) -> list[Weakness]:
+    """All of them, the gravest first."""
+    return [
+        *_of_the_door(settings),
+        *_of_pages(settings),
+        *_of_root(settings, machine),
+        *_of_roots(settings, machine),
+        *_of_the_broker(settings),
+        *_of_the_store(settings),
+        *_of_files(settings, machine),
+    ]
+
+
+def _of_the_door(settings: Settings) -> Iterator[Weakness]:
+    if not is_open_to_others(settings.host):
+        return
+    at = settings.host or "all addresses"
+    yield Weakness(
+        "host",
+        f"the server listens on {at} and asks nobody who they are; whoever reaches it can run code here",
+        "Listen on 127.0.0.1, or let a firewall pass trusted machines alone.",
+    )
+    if settings.tls_certificate is None:
+        yield Weakness(
+            "tls_certificate",
+            f"the server listens on {at} without TLS; images and results can be read on their way",
+            "Set `tls_certificate`, or have a proxy do TLS.",
+        )
+    if not settings.allowed_hosts:
+        yield Weakness(
+            "allowed_hosts",
+            "the server answers to any name, so that a web page can pass it off as its own (DNS rebinding)",
+            "Set `allowed_hosts` to the names that people use.",
+        )
+    if settings.max_wall_time is None:
+        yield Weakness("max_wall_time", "a run of anybody's may keep a slot for ever", "Set `max_wall_time`.")
+    if settings.runner_memory is None:
+        yield Weakness("runner_memory", "a run of anybody's may take all memory", "Set `runner_memory`.")
+
+
+def _of_pages(settings: Settings) -> Iterator[Weakness]:
+    if "*" in settings.cors_origins:
+        yield Weakness(
+            "cors_origins",
+            "every web page that somebody here opens may use the server, and run code with it",
+            "Name the origins of the pages that need it.",
+        )
+    if settings.ops_port is not None and is_open_to_others(settings.ops_host):
+        yield Weakness(
+            "ops_host",
+            f"figures and health are for all who reach {settings.ops_host or 'any address'}:{settings.ops_port}",
+            "Listen on 127.0.0.1, or let a firewall pass the monitoring alone.",
+        )
+
+
+def _of_root(settings: Settings, machine: Machine) -> Iterator[Weakness]:
+    if machine.is_root:
+        yield Weakness(
+            "user",
+            "you are root; a server that root starts runs what authors write as root",
+            f"Start it as a user of its own, who owns {settings.data}.",
+        )
+
+
+def _of_roots(settings: Settings, machine: Machine) -> Iterator[Weakness]:
+    for root in settings.deploy_roots:
+        if root == Path(root.anchor):
+            yield Weakness("deploy_roots", f"{root} is every folder of this machine", "Name the folders of algorithms.")
+        elif (machine.mode(root) or 0) & OTHERS_WRITE:
+            yield Weakness(
+                "deploy_roots",
+                f"everybody on this machine may write into {root}, and so have their code run as the server",
+                f"chmod o-w {root}, or name another folder.",
+            )
+
+
+def _of_the_broker(settings: Settings) -> Iterator[Weakness]:
+    parts = urlsplit(settings.broker.get_secret_value())
+    if not parts.hostname or _is_here(parts.hostname):
+        return
+    if parts.scheme == "amqp":
+        yield Weakness(
+            "broker",
+            f"password and events go to {parts.hostname} without TLS",
+            "Use amqps:// where others can listen on the way.",
+        )
+    if (parts.username or "guest", parts.password or "guest") == ("guest", "guest"):
+        yield Weakness(
+            "broker",
+            f"the user of {parts.hostname} is RabbitMQ's own, whose password everybody knows",
+            "Make a user with the rights in docs/deploy.md.",
+        )
+
+
+def _of_the_store(settings: Settings) -> Iterator[Weakness]:
+    endpoint = next(iter(parse_qs(urlsplit(settings.store).query).get("endpoint", [])), "")
+    parts = urlsplit(endpoint)
+    if parts.scheme == "http" and parts.hostname and not _is_here(parts.hostname):
+        yield Weakness(
+            "store",
+            f"images and results go to {parts.hostname} without TLS",
+            "Use an https:// endpoint where others can listen on the way.",
+        )
+
+
+def _of_files(settings: Settings, machine: Machine) -> Iterator[Weakness]:
+    """Those with secrets in them, and the data folder: others of this machine are not meant to read them."""
+    kept = {
+        "tls_key": settings.tls_key,
+        "bundle_key_file": settings.bundle_key_file,
+        "bundle_passphrase_file": settings.bundle_passphrase_file,
+        "data": settings.data,
+        FILE: Path(FILE) if _has_secret(settings) else None,
+    }
+    for name, path in kept.items():
+        if path is not None and (machine.mode(path) or 0) & OTHERS_READ:
+            yield Weakness(name, f"others on this machine can read {path}", f"chmod go-rwx {path}")
+
+
+def _has_secret(settings: Settings) -> bool:
+    """Whether the file of settings may be where it comes from."""
+    return urlsplit(settings.broker.get_secret_value()).password is not None and "VOXLOOM_BROKER" not in os.environ
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
