@@ -20,11 +20,18 @@ class Caller:
     principal: str
     project: str
     rights: frozenset[Right]
+    everywhere: bool = False
+    """Whether what belongs to other projects is theirs to see, too."""
 
     def owns(self, project: str) -> bool:
         """Whether what belongs to this project is the caller's to see."""
-        return project == self.project
+        return self.everywhere or project == self.project
+
+    @property
+    def within(self) -> str | None:
+        """The project whose things they may list; None: of any."""
+        return None if self.everywhere else self.project
 
 
-LOCAL = Caller("local", DEFAULT_PROJECT, frozenset(("read", "run", "deploy", "admin")))
+LOCAL = Caller("local", DEFAULT_PROJECT, frozenset(("read", "run", "deploy", "admin")), everywhere=True)
 """Everybody, where nobody has to say who they are; and the server itself, in what it does unasked."""

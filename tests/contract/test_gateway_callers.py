@@ -7,14 +7,18 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from messages.runs import RunRequested
 from services.gateway.http import callers
 from shared.caller import LOCAL, Caller
 from tests.contract.gateway_world import HDF5, World
 from tests.contract.gateway_world import client as client
 from tests.contract.gateway_world import world as world
 from tests.contract.test_gateway import ZIP
+from tests.unit.memory_platform import WORK
+from voxloom.ids import new_id
 
 ANNA = Caller("anna", "lab1", LOCAL.rights)
+"""Who sees her own project alone."""
 
 
 @pytest.fixture
@@ -46,6 +50,20 @@ async def test_files_runs_samples_and_deploys_are_of_the_callers_project(
         await client.get(f"/api/v1/deploys/{deploy.json()['deploy_id']}"),
     ]
     assert [record.json()["project"] for record in records] == ["lab1"] * 4
+
+
+async def test_while_nobody_says_who_they_are_everybody_sees_all_projects(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    """Those of runs that were asked for by an event, say."""
+    run = RunRequested(subject=new_id(), project="lab1", work=WORK)
+    await world.bus.publish(run)
+    await world.settled()
+
+    record = await client.get(f"/api/v1/executions/{run.subject}")
+    listed = await client.get("/api/v1/executions", params={"project": "lab1"})
+
+    assert (record.json()["project"], [one["execution_id"] for one in listed.json()]) == ("lab1", [run.subject])
 
 
 async def test_a_key_of_one_person_is_not_that_of_another(

@@ -33,7 +33,7 @@ def catalog() -> Catalog:
 
 
 def query(limit: int = 100, cursor: str | None = None, **filters: Any) -> Query:
-    return Query(PageQuery(limit=limit, cursor=cursor), "default", **filters)
+    return Query(PageQuery(limit=limit, cursor=cursor), None, **filters)
 
 
 def ids(catalog: Catalog, wanted: Query) -> list[str]:

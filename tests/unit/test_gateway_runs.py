@@ -101,7 +101,7 @@ async def test_late_events_of_a_run_whose_row_says_it_is_over_are_ignored(view: 
     view.apply(1, requested(run))
     # Then the run does not rise again
     assert view.unfinished == 0
-    assert [item.status for item in catalog.page(Query(PageQuery(limit=10), "default")).items] == [Status.COMPLETED]
+    assert [item.status for item in catalog.page(Query(PageQuery(limit=10), None)).items] == [Status.COMPLETED]
 
 
 async def test_progress_never_falls_not_even_with_a_new_attempt(view: LiveView) -> None:

@@ -128,7 +128,7 @@ def page_of_runs(request: web.Request, task: Task) -> Page[ExecutionSummary]:
         status=wanted.status,
         algorithm=wanted.algorithm,
         algorithm_major_version=wanted.algorithm_major_version,
-        owner=caller_of(request).project,
+        within=caller_of(request).within,
         project=wanted.project,
         since=_utc(wanted.since),
         until=_utc(wanted.until),
@@ -146,7 +146,7 @@ async def list_whole(request: web.Request) -> web.Response:
     """The records are whole, the newest first."""
     context = context_of(request)
     ended = [status for status in Status if status.terminal]
-    page = context.catalog.page(Query(PageQuery(limit=MOST_RECORDS), caller_of(request).project, status=ended))
+    page = context.catalog.page(Query(PageQuery(limit=MOST_RECORDS), caller_of(request).within, status=ended))
     found: list[LiveRun | None] = []
     for start in range(0, len(page.items), READ_AT_ONCE):
         rows = page.items[start : start + READ_AT_ONCE]

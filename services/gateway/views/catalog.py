@@ -78,11 +78,11 @@ Sort = Literal["newest", "oldest", "longest", "shortest", "status"]
 
 @dataclass(frozen=True)
 class Query:
-    """Which rows of a project, and from where on. Without `status`, an algorithm: of any. `project` is what is asked
-    for, whoever asks."""
+    """Which rows, and from where on. Without `status`, an algorithm or a project: of any. `within`: the only project
+    that whoever asks may see; None: any."""
 
     page: PageQuery
-    owner: str
+    within: str | None
     status: Sequence[Status] = ()
     algorithm: str | None = None
     """An id, or a name without regard to case."""
@@ -215,8 +215,7 @@ class Catalog:
 
     def _matching(self, query: Query) -> list[int] | None:
         """The numbers of the algorithms asked for, each of one project; None: any."""
-        alone = all(algorithm.project == query.owner for algorithm in self._algorithms)
-        if alone and query.algorithm is None and query.algorithm_major_version is None and query.project is None:
+        if (query.algorithm, query.algorithm_major_version, query.project, query.within) == (None, None, None, None):
             return None
         folded = query.algorithm.casefold() if query.algorithm is not None else None
         return [
@@ -225,7 +224,7 @@ class Catalog:
             if (folded is None or algorithm.algorithm_id == query.algorithm or algorithm.name.casefold() == folded)
             and query.algorithm_major_version in (None, algorithm.major)
             and query.project in (None, algorithm.project)
-            and query.owner == algorithm.project
+            and query.within in (None, algorithm.project)
         ]
 
     def _write(self, rows: Iterable[Row]) -> None:
