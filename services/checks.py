@@ -35,7 +35,7 @@ class Seen(NamedTuple):
 def platform(*, data: Path | None = None, repair: bool = False) -> list[Seen]:
     """Broker and store of a server that would be started here, and the data folder of what is embedded; `repair`: what
     was mended in that folder, and no more. Raises Misconfigured for settings that cannot be."""
-    settings = load_settings() if data is None else load_settings(data=data)
+    settings = load_settings(data=data)
     if repair:
         return [Seen(*line) for line in datafolder.repair(settings)]
     looks: list[Coroutine[Any, Any, Seen]] = []
@@ -51,7 +51,7 @@ def platform(*, data: Path | None = None, repair: bool = False) -> list[Seen]:
 
 def weaknesses(*, data: Path | None = None) -> list[Seen]:
     """What the settings of a server that would be started here leave open to others. Raises Misconfigured."""
-    settings = load_settings() if data is None else load_settings(data=data)
+    settings = load_settings(data=data)
     return [Seen(*one) for one in found(settings, ThisMachine())]
 
 

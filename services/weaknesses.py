@@ -5,7 +5,6 @@ Each is a choice that may be right somewhere, so none of them is a fault; but wh
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 from collections.abc import Iterator
@@ -128,7 +127,7 @@ def _of_roots(settings: Settings, machine: Machine) -> Iterator[Weakness]:
 
 def _of_the_broker(settings: Settings) -> Iterator[Weakness]:
     parts = urlsplit(settings.broker.get_secret_value())
-    if not parts.hostname or _is_here(parts.hostname):
+    if not parts.hostname or not is_open_to_others(parts.hostname):
         return
     if parts.scheme == "amqp":
         yield Weakness(
@@ -147,7 +146,7 @@ def _of_the_broker(settings: Settings) -> Iterator[Weakness]:
 def _of_the_store(settings: Settings) -> Iterator[Weakness]:
     endpoint = next(iter(parse_qs(urlsplit(settings.store).query).get("endpoint", [])), "")
     parts = urlsplit(endpoint)
-    if parts.scheme == "http" and parts.hostname and not _is_here(parts.hostname):
+    if parts.scheme == "http" and parts.hostname and is_open_to_others(parts.hostname):
         yield Weakness(
             "store",
             f"images and results go to {parts.hostname} without TLS",
@@ -172,10 +171,3 @@ def _of_files(settings: Settings, machine: Machine) -> Iterator[Weakness]:
 def _has_secret(settings: Settings) -> bool:
     """Whether the file of settings may be where it comes from."""
     return urlsplit(settings.broker.get_secret_value()).password is not None and "VOXLOOM_BROKER" not in os.environ
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

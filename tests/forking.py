@@ -26,6 +26,19 @@ RUN_SECS = 1e6
 """Longer than any run of the tests."""
 
 
+def ask(template: socket.socket, message: object, files: Sequence[int]) -> int:
+    """What the process at the other end answers: a number, on the first of the files that it gets."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            socket.send_fds(template, [json.dumps(message).encode()], [theirs.fileno(), *files])
+        ours.settimeout(60.0)
+        answer = ours.recv(4096)
+    assert answer
+    assert not answer.startswith(FAILED), answer
+    return int(answer)
+
+
 class Template:
     """It ends with the process that has made it."""
 
@@ -55,15 +68,7 @@ class Template:
         return self._ask({"reap": pid}, [])
 
     def _ask(self, message: Mapping[str, Any], files: Sequence[int]) -> int:
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                socket.send_fds(self._requests, [json.dumps(message).encode()], [theirs.fileno(), *files])
-            ours.settimeout(60.0)
-            answer = ours.recv(4096)
-        assert answer
-        assert not answer.startswith(FAILED), answer
-        return int(answer)
+        return ask(self._requests, message, files)
 
 
 class Descendant:

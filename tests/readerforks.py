@@ -21,9 +21,9 @@ from pathlib import Path
 from shared.hdf5 import inspector, limited_processes, reader
 from shared.hdf5.limited_processes import LONGEST_LINE, Helper, Helpers
 from shared.processes import has_ended, readable
+from tests.forking import ask
 
 LONGEST_MESSAGE = 4096
-ANSWER_SECS = 60.0
 REAP_SECS = 1.0
 MAINS = {str(module.__file__): module.main for module in (inspector, reader)}
 """What a child can be, by the file that is run elsewhere."""
@@ -58,13 +58,7 @@ class Template:
         if self._requests is None:
             self.begin()
         assert self._requests is not None
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                message = json.dumps([file, memory, seconds]).encode()
-                socket.send_fds(self._requests, [message], [theirs.fileno(), stdin, stdout])
-            ours.settimeout(ANSWER_SECS)
-            return int(ours.recv(LONGEST_MESSAGE))
+        return ask(self._requests, [file, memory, seconds], [stdin, stdout])
 
     def begin(self) -> None:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -349,11 +349,11 @@ async def test_the_stream_is_cut_to_its_size_from_the_old_end(tmp_path: Path) ->
     async with opened(tmp_path, stream_bytes=2 << 20) as bus:
         for number in range(100):
             await bus.publish(uploaded(str(number), "x" * 100_000))
-        await until(lambda: _oldest_after(bus, 60))
+        await until(lambda: _oldest_after(bus, 61))  # the first upload has the first offset
         inbox = StreamInbox("default")
         await bus.follow(inbox.take, after=0)
         await inbox.has("99")
-        assert 5 <= sum(isinstance(event, FileUploaded) for event in inbox.events) <= 40  # beside what probes say
+        assert 5 <= sum(isinstance(event, FileUploaded) for event in inbox.events) < 40  # beside what probes say
 
 
 async def _oldest_after(bus: LocalBus, offset: int) -> bool:

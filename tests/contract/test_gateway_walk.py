@@ -18,7 +18,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from messages.trainings import Checkpoint, TrainingCheckpointSaved
+from messages.trainings import TrainingCheckpointSaved
 from services.gateway.context import CONTEXT
 from services.gateway.http.callers import Need
 from services.gateway.http.front import NEEDS
@@ -27,8 +27,8 @@ from shared.caller import LOCAL, Caller, Right
 from tests.contract.gateway_world import HDF5, World, eventually
 from tests.contract.gateway_world import world as world
 from tests.contract.test_gateway import ZIP
+from tests.unit.training_samples import checkpoint_of
 from voxloom.ids import new_id
-from voxloom.models import utc_now
 
 ALL: frozenset[Right] = frozenset(get_args(Right))
 ANNA = Caller("anna", "lab1", ALL)
@@ -125,17 +125,8 @@ async def ok(sent: Any) -> httpx.Response:
 
 
 async def save_checkpoint(world: World, algorithm: str, training: str) -> str:
-    checkpoint = Checkpoint(
-        checkpoint_id=new_id(),
-        project="lab1",
-        training_id=training,
-        algorithm_id=algorithm,
-        algorithm_name="Secret",
-        algorithm_major_version="1",
-        algorithm_minor_version="0",
-        created_at=utc_now(),
-        assets={"files/w": "0" * 64},
-    )
+    facts = {"project": "lab1", "training_id": training, "algorithm_id": algorithm, "algorithm_name": "Secret"}
+    checkpoint = checkpoint_of({"files/w": "0" * 64}, **facts)
     await checkpoints.save(world.store, checkpoint)
     await world.bus.publish(TrainingCheckpointSaved(subject=training, project="lab1", checkpoint=checkpoint))
     return checkpoint.checkpoint_id

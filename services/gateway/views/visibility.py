@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from messages.base import Event
 from messages.files import FileCommitted, FileDeleted, FileDeleteRequested
@@ -19,19 +20,25 @@ TRUSTED_SECS = 30.0
 """How long a file that was seen is taken to be there: expiry is not announced."""
 
 
+class Seen(NamedTuple):
+    """A file that could be seen, by those of its project."""
+
+    project: str
+    until: float
+
+
 class FileSight:
     def __init__(self, store: ObjectStore, view: LiveView, uploads: Uploads) -> None:
         self._uploads = uploads
         self._store = store
         self._view = view
-        self._seen: Newest[tuple[str, str], float] = Newest(REMEMBERED)
-        """By project and id."""
+        self._seen: Newest[str, Seen] = Newest(REMEMBERED)
 
     def hear(self, event: Event) -> None:
         if isinstance(event, FileCommitted):
-            self._remember(event.project, event.subject)
+            self._remember(event.subject, event.project)
         elif isinstance(event, FileDeleteRequested | FileDeleted):
-            self._seen.pop((event.project, event.subject), None)
+            self._seen.pop(event.subject, None)
 
     async def find(self, caller: Caller, file_id: str) -> Located:
         """Raises NotFound (`file_not_found`), also for a file that is there but must not be seen."""
@@ -43,7 +50,7 @@ class FileSight:
     async def missing(self, caller: Caller, file_ids: Iterable[str]) -> list[str]:
         """Those that cannot be seen, each once, in their order."""
         now = time.monotonic()
-        unsure = [one for one in dict.fromkeys(file_ids) if self._seen.get((caller.project, one), 0.0) <= now]
+        unsure = [one for one in dict.fromkeys(file_ids) if not self._was_seen(caller, one, now)]
         found = await self._find_many(caller, unsure) if unsure else {}
         return [one for one in unsure if one not in found]
 
@@ -65,8 +72,8 @@ class FileSight:
         if unseen := [one for one in wanted if one not in found]:
             await self._uploads.commit(caller, unseen)  # Or somebody else has, just now.
             found |= await self._owned(caller, unseen)
-        for file_id in found:
-            self._remember(caller.project, file_id)
+        for file_id, file in found.items():
+            self._remember(file_id, file.project)
         return found
 
     async def _owned(self, caller: Caller, file_ids: Sequence[str]) -> dict[str, Located]:
@@ -77,5 +84,9 @@ class FileSight:
         found = await self._view.find(run)
         return None if found is None else Settled(found.state.status, found.state.attempt)
 
-    def _remember(self, project: str, file_id: str) -> None:
-        self._seen[project, file_id] = time.monotonic() + TRUSTED_SECS
+    def _remember(self, file_id: str, project: str) -> None:
+        self._seen[file_id] = Seen(project, time.monotonic() + TRUSTED_SECS)
+
+    def _was_seen(self, caller: Caller, file_id: str, now: float) -> bool:
+        seen = self._seen.get(file_id)
+        return seen is not None and seen.until > now and caller.owns(seen.project)
