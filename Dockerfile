@@ -55,6 +55,7 @@ ENV PATH=/opt/voxloom/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     VOXLOOM_DATA=/var/lib/voxloom \
     VOXLOOM_HOST=0.0.0.0 \
+    VOXLOOM_OPEN_TO='["10.0.0.0/8","172.16.0.0/12","192.168.0.0/16","fc00::/7"]' \
     VOXLOOM_OPS_HOST=0.0.0.0
 
 USER 10001:10001

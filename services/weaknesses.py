@@ -66,12 +66,20 @@ def _of_the_door(settings: Settings) -> Iterator[Weakness]:
     if not is_open_to_others(settings.host):
         return
     at = settings.host or "all addresses"
-    yield Weakness(
-        "host",
-        f"the server listens on {at} and asks nobody who they are; whoever reaches it can run code here",
-        "Listen on 127.0.0.1, or let a firewall pass trusted machines alone.",
-    )
-    if settings.tls_certificate is None:
+    if settings.auth == "open":
+        yield Weakness(
+            "open_to",
+            f"the server listens on {at} and asks nobody who they are; whoever reaches it from "
+            f"{', '.join(settings.open_to) or 'this machine'} can run code here",
+            "Close it (docs/access.md), listen on 127.0.0.1, or name fewer networks.",
+        )
+    elif settings.tls_certificate is None:
+        yield Weakness(
+            "tls_elsewhere",
+            f"the server listens on {at} without TLS; whoever is between it and its proxy can read tokens",
+            "Let the proxy alone reach that port, or set `tls_certificate`.",
+        )
+    if settings.auth == "open" and settings.tls_certificate is None:
         yield Weakness(
             "tls_certificate",
             f"the server listens on {at} without TLS; images and results can be read on their way",

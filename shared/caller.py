@@ -22,6 +22,8 @@ class Caller:
     rights: frozenset[Right]
     everywhere: bool = False
     """Whether what belongs to other projects is theirs to see, too."""
+    token: str = ""
+    """The id of what has proven it; empty where nobody asked."""
 
     def owns(self, project: str) -> bool:
         """Whether what belongs to this project is the caller's to see."""

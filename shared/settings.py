@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -63,6 +64,16 @@ class Settings(BaseSettings):
     ops_host: str = "127.0.0.1"
     ops_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Where any process serves /livez, /readyz and /metrics; None: nowhere."""
+
+    # Who may use it.
+    auth: Literal["open", "closed"] = "open"
+    """`open`: whoever reaches the server may do everything. `closed`: everybody shows a token. A store of a closed
+    server never serves an open one again."""
+    open_to: list[str] = []
+    """Networks (`10.0.0.0/8`) whose machines may do everything on an open server; without, it answers this machine
+    alone."""
+    tls_elsewhere: bool = False
+    """Whether a proxy does TLS in front of a closed server that other machines reach."""
 
     # The gateway.
     server_name: str = "voxloom"
@@ -166,6 +177,16 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("open_to", mode="after")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for one in value:
+            try:
+                ipaddress.ip_network(one, strict=False)
+            except ValueError:
+                raise ValueError(f'{one!r} is no network; write it like "10.0.0.0/8" or "192.168.1.17"') from None
+        return value
+
     @field_validator("cors_methods", mode="after")
     @classmethod
     def _upper(cls, value: list[str]) -> list[str]:
@@ -208,7 +229,7 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
-_OTHERS = frozenset({"VOXLOOM_URL", "VOXLOOM_TOKEN", "VOXLOOM_DEBUG"})
+_OTHERS = frozenset({"VOXLOOM_URL", "VOXLOOM_TOKEN", "VOXLOOM_PROJECT", "VOXLOOM_DEBUG"})
 """Variables that the client and the command line look at."""
 
 

@@ -4,13 +4,15 @@
     ├── InvalidInput           what was sent cannot be used as it is            422 (or 400)
     ├── NotFound               there is no such thing                           404
     ├── NotAllowed             it exists, but not for this caller or this way   403
+    ├── Unauthenticated        who asks has not proven who they are            401
     ├── Conflict               it clashes with the state of things              409 (or 400)
     ├── TooLarge               over a stated limit                              413
     ├── Unavailable            a part we stand on does not answer; try again    503
     │   ├── BusUnavailable
     │   │   └── BusFull        its disk is full                                507
-    │   └── StoreUnavailable
-    │       └── StoreFull      its disk, or the store, is full                 507
+    │   ├── StoreUnavailable
+    │   │   └── StoreFull      its disk, or the store, is full                 507
+    │   └── ControlUnavailable nobody can say now who may do what
     ├── Damaged                bytes are not those that were stored             500
     ├── Misconfigured          a setting or the machine is not as it must be    exit code 2
     └── RunFailed              a run ended FAILED or was STOPPED                (client side)
@@ -90,6 +92,11 @@ class NotAllowed(VoxloomError):
     http_status = 403
 
 
+class Unauthenticated(VoxloomError):
+    code = "unauthenticated"
+    http_status = 401
+
+
 class Conflict(VoxloomError):
     code = "conflict"
     http_status = 409
@@ -122,6 +129,12 @@ class BusFull(BusUnavailable):
 class StoreFull(StoreUnavailable):
     code = "storage_full"
     http_status = 507
+
+
+class ControlUnavailable(Unavailable):
+    """Where that is not known, nobody is let in."""
+
+    code = "control_unavailable"
 
 
 class Damaged(VoxloomError):

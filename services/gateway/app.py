@@ -10,12 +10,14 @@ from aiohttp import web
 
 from services.gateway.context import CONTEXT, Context, Description
 from services.gateway.http import cors, openapi, openapi_page
+from services.gateway.http.authentication import keep_apart
 from services.gateway.http.callers import Need
 from services.gateway.http.framing import expecting
 from services.gateway.http.front import FRONT, NEEDS, Needs
 from services.gateway.http.middleware import serve
 from services.gateway.http.routing import Chapter, Route
 from services.gateway.routes import (
+    access,
     algorithms,
     benchmarks,
     checkpoints,
@@ -47,6 +49,7 @@ ROUTES: Sequence[Route] = [
     *run_events.ROUTES,
     *events.ROUTES,
     *operations.ROUTES,
+    *access.ROUTES,
 ]
 """All that are served; a new module of routes has its line here."""
 
@@ -74,6 +77,11 @@ CHAPTERS = (
         "`voxloom queues`, `voxloom workers` and `voxloom dead` show the same. "
         "[operations.md](operations.md#watching-it) explains what to do about it.",
     ),
+    Chapter(
+        "Access",
+        "Who may do what",
+        'On a server with `auth = "closed"`. [access.md](access.md) tells how to set one up.',
+    ),
     Chapter("Server", "The server", "Which server this is, whether it is well, and what it offers."),
 )
 """What they are grouped by in their documents, in the order in which one reads it."""
@@ -99,6 +107,8 @@ def make_app(context: Context) -> web.Application:
     app[NEEDS] = Needs()
     for route in ROUTES:
         add(app, route.definition(), route.needs)
+    if context.door is not None:
+        app.on_response_prepare.append(keep_apart)
     if context.settings.cors_origins:
         app.on_response_prepare.append(cors.add_headers)
     return app

@@ -10,6 +10,7 @@ from aiohttp import web
 from messages.base import Event
 from services.gateway.http.callers import CallerOf, everybody
 from services.gateway.http.concurrency import Turnstile
+from services.gateway.http.front import Door
 from services.gateway.http.idempotency import Keys
 from services.gateway.http.metrics import Metrics
 from services.gateway.views.algorithms import KnownAlgorithms
@@ -25,6 +26,7 @@ from services.gateway.volumes.slices import Looking
 from shared.bus.base import Bus
 from shared.bus.limits import check_first
 from shared.checkpoints import KnownCheckpoints
+from shared.control.view import ControlView
 from shared.objects.base import ObjectStore
 from shared.records.fold import RunState
 from shared.records.view import Heard
@@ -70,6 +72,9 @@ class Context:
     """What keeps the gateway from being ready; nothing when it is."""
     room: Room = field(default_factory=BoundlessRoom)
     caller_of: CallerOf = everybody
+    door: Door | None = None
+    control: ControlView | None = None
+    """Of a server that asks who people are."""
     turnstile: Turnstile = field(default_factory=Turnstile)
     shown: ShownRecords = field(default_factory=ShownRecords)
     news_readers: int = 0

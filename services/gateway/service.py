@@ -16,13 +16,15 @@ from datetime import UTC, datetime, timedelta
 from aiohttp import web
 
 from messages.base import Event, Kind, Outline
+from messages.control import ControlChanged
 from messages.files import FileUploaded
 from messages.gateways import GatewayStarted
 from messages.runs import TASKS, RunFinished
 from messages.samples import SampleCreated
 from services.gateway.app import add, make_app
 from services.gateway.context import Context
-from services.gateway.http.address import is_open_to_others, shown_host, warning
+from services.gateway.http.address import check_reach, is_open_to_others, shown_host, warning
+from services.gateway.http.authentication import Authenticator
 from services.gateway.http.idempotency import Keys
 from services.gateway.http.listener import Listener, most_connections
 from services.gateway.http.metrics import Metrics
@@ -42,12 +44,17 @@ from services.gateway.views.visibility import FileSight
 from services.gateway.views.workers import Workers
 from services.gateway.volumes.slices import Looking
 from shared.checkpoints import KnownCheckpoints
+from shared.control import latch
+from shared.control.clock import NeverBack
+from shared.control.objects import MODE
+from shared.control.store import ControlStore
+from shared.control.view import ControlView
 from shared.ops import platform_faults
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
 from shared.samples import KnownSamples
 from shared.service import Platform, Service
-from voxloom.errors import Misconfigured, Unavailable
+from voxloom.errors import Misconfigured, StoreUnavailable, Unavailable
 from voxloom.ids import new_id
 
 LIVE = (
@@ -66,6 +73,7 @@ READ_BUFFER = 1 << 18
 LONGEST_LINE = 1 << 16
 """Bytes of a request line or header: ids of any length get an answer of ours."""
 SWEEP_SECS = 600.0
+INIT = "voxloom admin init"
 
 
 COUNTED = frozenset({RunFinished, FileUploaded, SampleCreated})
@@ -100,11 +108,13 @@ class Gateway(Service):
         self._queues = QueueWatch()
         self._sampler = Sampler(platform.bus, self._queues)
         self._workers = Workers(self.settings.lease)
+        self._control = ControlView(ControlStore(platform.store))
         self._instance = new_id()
         self._caught_up = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
     async def on_start(self) -> None:
+        await latch.hold(ControlStore(self.store), self.settings.auth)
         self._clock = await self.store.expiry_clock()
         snapshot = await self._records.load_snapshot()
         await self._load_rows(snapshot)
@@ -113,6 +123,7 @@ class Gateway(Service):
         self.keep(self._following)
         self.keep(await self.bus.listen(LIVE, self._hear))
         await self._catch_up()
+        await self._know_who_may_what()
         self.spawn("sweep", self._sweep())
         self.spawn("queues", self._sampler.run())
         await self._serve()
@@ -151,6 +162,9 @@ class Gateway(Service):
         self._index.hear(event)
         self._queues.hear(event)
         self._workers.hear(event)
+        self._control.hear(event)
+        if isinstance(event, ControlChanged) and self.settings.auth == "open":
+            self.spawn("latch", self._stay_open())
         self._algorithms.hear(event)
         if isinstance(event, GatewayStarted) and event.subject == self._instance:
             self._caught_up.set()
@@ -179,6 +193,21 @@ class Gateway(Service):
                 await self._caught_up.wait()
         except TimeoutError:
             raise Unavailable(f"The event stream could not be read within {CATCH_UP_SECS:g} s; try again.") from None
+
+    async def _know_who_may_what(self) -> None:
+        if self.settings.auth == "closed":
+            await self._control.read_anew()
+            await self.bus.publish(ControlChanged(subject=self._instance, keys=[MODE]))  # to those that are open
+            self.spawn("control", self._control.keep_current())
+            if not self._control.directory.admins:
+                self.log.warning("nobody can get in: there is no admin yet; stop the server and type: %s", INIT)
+
+    async def _stay_open(self) -> None:
+        """Raises Misconfigured once others have closed the store: what is in it is not for everybody any more."""
+        try:
+            await latch.hold(ControlStore(self.store), "open")
+        except StoreUnavailable as error:
+            self.log.warning("whether the store is still open to all is not known: %s", error)
 
     async def _sweep(self) -> None:
         while True:
@@ -219,6 +248,14 @@ class Gateway(Service):
             ready=self.faults,
             room=self.room,
         )
+        if self.settings.auth == "closed":
+            door = Authenticator(
+                self._control,
+                is_caught_up=context.is_caught_up,
+                catch_up=context.catch_up,
+                now=NeverBack().moment,
+            )
+            context.door, context.caller_of, context.control = door, door.caller_of, self._control
         app = make_app(context)
         for route in self._routes:
             add(app, route, "nothing")  # Their URLs are signed by whoever may have what is there.
@@ -241,6 +278,7 @@ class Gateway(Service):
 
     async def _listen(self, runner: web.AppRunner) -> None:
         host, port = self.settings.host, self.settings.port
+        check_reach(self.settings)
         certificate, key = self.settings.tls_certificate, self.settings.tls_key
         tls = None if certificate is None else await asyncio.to_thread(load_certificate, certificate, key)
         listener = Listener(runner, host, port, most=most_connections(), tls=tls)
@@ -254,8 +292,8 @@ class Gateway(Service):
                 f"Port {port} on {host} {why}; choose another with --port (0 takes a free one), or stop what uses it."
             ) from error
         self.url = f"{listener.scheme}://{shown_host(host)}:{listener.port}"
-        if is_open_to_others(host):
-            self.log.warning("%s", warning(self.url))
+        if is_open_to_others(host) and self.settings.auth == "open":
+            self.log.warning("%s", warning(self.url, self.settings.open_to))
 
     async def faults(self) -> list[str]:
         """What keeps the gateway from doing its work; nothing when all is well."""

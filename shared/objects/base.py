@@ -30,6 +30,7 @@ COLLECTIONS = (
     "sample-store",
     "algorithm-checkpoint-store",
     "benchmark-store",
+    "control-store",
 )
 
 EXPIRING: Mapping[str, str] = {"expiring": "yes"}

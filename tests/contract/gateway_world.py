@@ -70,6 +70,8 @@ class World:
         """What every upload and deploy is refused with."""
         self.silent = False
         self.heard: list[Event] = []
+        self.headers: dict[str, str] = {}
+        """What the world itself shows, where the gateway asks who it is."""
 
     # --- the others ---------------------------------------------------------------------------------------
 
@@ -184,10 +186,10 @@ class World:
 
     async def settled(self) -> None:
         """Returns when the gateway has heard all that was said so far: it waits for what is young before a 404."""
-        who = callers.everybody(cast(Any, None))
-        marker = DeployStarted(subject=new_id(), project=who.project)
+        project = self.headers.get("Voxloom-Project") or callers.everybody(cast(Any, None)).project
+        marker = DeployStarted(subject=new_id(), project=project)
         await self.bus.publish(marker)
-        async with httpx.AsyncClient(base_url=self.gateway.url) as client:
+        async with httpx.AsyncClient(base_url=self.gateway.url, headers=self.headers) as client:
             (await client.get(f"/api/v0/deploy/{marker.subject}")).raise_for_status()
 
 
@@ -217,22 +219,27 @@ async def platform_at(folder: Path, *, on: ObjectStore | None = None, **settings
 
 @asynccontextmanager
 async def world_at(folder: Path, **settings: Any) -> AsyncIterator[World]:
-    async with platform_at(folder, **settings) as platform:
-        world = World(platform)
-        subscriptions = [
-            await platform.bus.consume(topology.INGEST, world.ingest),
-            await platform.bus.consume(topology.DEPLOYER, world.deployer),
-            await platform.bus.consume(topology.SCHEDULER, world.scheduler),
-        ]
-        await world.gateway.start()
-        assert isinstance(platform.store, LocalObjectStore)
-        platform.store.public_url = world.gateway.url
-        try:
-            yield world
-        finally:
-            await world.gateway.stop()
-            for subscription in subscriptions:
-                await subscription.close()
+    async with platform_at(folder, **settings) as platform, world_on(platform) as world:
+        yield world
+
+
+@asynccontextmanager
+async def world_on(platform: Platform) -> AsyncIterator[World]:
+    world = World(platform)
+    subscriptions = [
+        await platform.bus.consume(topology.INGEST, world.ingest),
+        await platform.bus.consume(topology.DEPLOYER, world.deployer),
+        await platform.bus.consume(topology.SCHEDULER, world.scheduler),
+    ]
+    await world.gateway.start()
+    assert isinstance(platform.store, LocalObjectStore)
+    platform.store.public_url = world.gateway.url
+    try:
+        yield world
+    finally:
+        await world.gateway.stop()
+        for subscription in subscriptions:
+            await subscription.close()
 
 
 @asynccontextmanager

@@ -802,12 +802,12 @@ class TestLife:
     async def test_who_listens_everywhere_is_warned_and_told_where(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with platform_at(tmp_path, host="0.0.0.0") as platform:
+        async with platform_at(tmp_path, host="0.0.0.0", open_to=["10.0.0.0/8"]) as platform:
             gateway = Gateway(platform)
             await gateway.start()
             await gateway.stop()
         assert gateway.url.startswith(f"http://{shown_host('0.0.0.0')}:")
-        assert f"Everybody who can reach {gateway.url} can run code" in caplog.text
+        assert f"Everybody in 10.0.0.0/8 who can reach {gateway.url} can run code" in caplog.text
 
 
 class TestEverywhere:

@@ -58,4 +58,4 @@ def test_whether_others_may_reach_it(host: str, is_open: bool) -> None:
 
 
 def test_the_warning_names_the_address_and_what_it_means() -> None:
-    assert "http://10.0.0.7:5481 can run code on this machine" in warning("http://10.0.0.7:5481")
+    assert "http://10.0.0.7:5481 can run code on this machine" in warning("http://10.0.0.7:5481", ["10.0.0.0/8"])

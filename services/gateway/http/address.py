@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from shared.settings import Settings
+from voxloom.errors import Misconfigured
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - told apart here, not listened on
 _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -46,8 +49,25 @@ def is_open_to_others(host: str) -> bool:
         return host.lower() != "localhost" and not host.lower().endswith(".localhost")
 
 
-def warning(url: str) -> str:
+def warning(url: str, open_to: Sequence[str]) -> str:
     return (
-        f"Everybody who can reach {url} can run code on this machine as the user of this server: it asks nobody who "
-        "they are. Let nobody but trusted machines reach the port, or listen on 127.0.0.1."
+        f"Everybody in {', '.join(open_to)} who can reach {url} can run code on this machine as the user of this "
+        'server: it asks nobody who they are (`open_to`). To let it ask, set `auth = "closed"`.'
     )
+
+
+def check_reach(settings: Settings) -> None:
+    """Raises Misconfigured where other machines would reach a server that asks nobody, and nobody has said that they
+    may; and where tokens would go over a network in plain text."""
+    if settings.auth == "open" and is_open_to_others(settings.host) and not settings.open_to:
+        raise Misconfigured(
+            f"On {settings.host or 'all addresses'} other machines could reach this server, which asks nobody who they "
+            "are: whoever does can run code here. Let it ask (VOXLOOM_AUTH=closed, docs/access.md), or name those that "
+            """may do everything: VOXLOOM_OPEN_TO='["10.0.0.0/8"]'."""
+        )
+    safe = settings.tls_certificate or settings.tls_elsewhere or not is_open_to_others(settings.host)
+    if settings.auth == "closed" and not safe:
+        raise Misconfigured(
+            f"A closed server that listens on {settings.host or 'all addresses'} needs TLS, or tokens could be read on "
+            "their way. Set `tls_certificate` and `tls_key`; where a proxy does TLS, set `tls_elsewhere`."
+        )

@@ -10,12 +10,30 @@ from aiohttp import web
 from services.gateway.http.callers import Need
 from services.gateway.http.concurrency import Turnstile
 from services.gateway.http.metrics import Metrics
+from services.gateway.http.problems import Handler
 from shared.caller import Caller
 from shared.room import Room
 from shared.settings import Settings
 
 
+class Door(Protocol):
+    """Of a server that asks who people are."""
+
+    async def be_sure(self, request: web.Request) -> None:
+        """Returns once it is known who may do what now, and all else that was said before. Raises
+        ControlUnavailable; Unauthenticated where the request proves nothing, whatever is known."""
+
+    async def ask_again(self, request: web.Request) -> None:
+        """Whether the right that a request was let in with is still there: its body may have taken its time. Raises
+        what `be_sure` does, and NotAllowed."""
+
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer of the handler, as long as there is a right to it."""
+
+
 class Front(Protocol):
+    door: Door | None
+    """None: nobody is asked."""
     settings: Settings
     room: Room
     turnstile: Turnstile

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 
 from aiohttp import web
 
+from services.gateway.http.authentication import challenge
 from services.gateway.http.callers import Need, admit
 from services.gateway.http.consistency import be_fresh, is_fresh
 from services.gateway.http.cors import check_origin
-from services.gateway.http.front import NEEDS, front_of
+from services.gateway.http.front import NEEDS, Front, front_of
 from services.gateway.http.hosts import check_host
+from services.gateway.http.peers import check_peer
 from services.gateway.http.problems import CLIENT_GONE, Handler, answer_to
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -23,19 +26,31 @@ async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
     front, status = front_of(request), CLIENT_GONE
     try:
         try:
+            check_peer(request, front.settings)
             check_host(request, front.settings)
             response: web.StreamResponse | None = check_origin(request, front.settings)
             if response is None:
-                admit(request, _need(request), front.caller_of)
-                if not is_fresh(request, front):
-                    await be_fresh(request, front)
-                response = await handler(request)
+                response = await _serve(request, handler, front)
         except Exception as error:  # noqa: BLE001 - whatever a handler fails with, the client gets a problem
             response = answer_to(request, error)
+            if response.status == HTTPStatus.UNAUTHORIZED:
+                response.headers["WWW-Authenticate"] = challenge(request)
         status = response.status
         return response
     finally:
         front.metrics.requests.observe(_method(request), _route(request), status, time.perf_counter() - begun)
+
+
+async def _serve(request: web.Request, handler: Handler, front: Front) -> web.StreamResponse:
+    need, door = _need(request), front.door
+    if door is not None and need not in (None, "nothing"):
+        await door.be_sure(request)
+        admit(request, need, front.caller_of)
+        return await door.serve(request, handler)
+    admit(request, need, front.caller_of)
+    if not is_fresh(request, front):
+        await be_fresh(request, front)
+    return await handler(request)
 
 
 def _need(request: web.Request) -> Need | None:

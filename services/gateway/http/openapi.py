@@ -24,11 +24,19 @@ _REF = "#/components/schemas/{model}"
 ANYWHERE = {
     422: ("request_validation_error",),
     500: ("internal_error",),
-    403: ("host_not_allowed",),
+    403: ("host_not_allowed", "address_not_allowed"),
     503: ("bus_unavailable", "store_unavailable", "answer_timeout", "stopping", "server_busy"),
     507: ("storage_full",),
 }
 """Problems that every route may answer with."""
+
+ASKING = {
+    400: ("project_required",),
+    401: ("token_missing", "token_invalid", "token_expired", "token_revoked", "principal_disabled"),
+    403: ("forbidden", "project_not_allowed"),
+    503: ("control_unavailable",),
+}
+"""Those of every route for which one says who one is, on a server that asks."""
 
 TAKING = {
     400: ("upload_incomplete",),
@@ -48,6 +56,12 @@ HEADERS = {
     "Last-Event-ID": "The id of the last event that was heard; the answer begins after it.",
 }
 """What the headers are for that make a difference."""
+
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token, on a server that asks who you are."},
+    "basic": {"type": "http", "scheme": "basic", "description": "The token as password; the user is `token`."},
+}
+"""How to say who one is. A server that asks nobody takes requests without, too."""
 
 _TEXT = {"type": "string"}
 _BINARY = {"type": "string", "format": "binary"}
@@ -70,7 +84,8 @@ def document(routes: Sequence[Route], chapters: Sequence[Chapter] = ()) -> dict[
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": definitions},
+        "components": {"schemas": definitions, "securitySchemes": SCHEMES},
+        "security": [{}, *({name: list[str]()} for name in SCHEMES)],
         "tags": _tags(routes, chapters),
     }
 
@@ -225,8 +240,10 @@ def _problems(route: Route, schemas: Schemas) -> dict[str, Any]:
     problems: dict[int, tuple[str, ...]] = {}
     changing = {} if route.method == "GET" else {403: ("origin_not_allowed",)}
     taking = {} if route.body is None else TAKING
-    for status, codes in [*route.problems.items(), *ANYWHERE.items(), *changing.items(), *taking.items()]:
-        problems[status] = (*problems.get(status, ()), *codes)
+    asking = {} if route.needs == "nothing" else ASKING
+    for some in (route.problems, ANYWHERE, changing, taking, asking):
+        for status, codes in some.items():
+            problems[status] = tuple(dict.fromkeys((*problems.get(status, ()), *codes)))
     return {
         str(status): {
             "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}",

@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from services.gateway.http.bodies import read_whole
+from services.gateway.http.front import front_of
 from shared.bodies import check_body
 from shared.validation import refused
 from voxloom.errors import InvalidInput
@@ -30,7 +31,10 @@ _NAMED = 5
 async def read_json(request: web.Request, model: type[M]) -> M:
     """The body, whatever its content type says. Raises InvalidInput (`request_validation_error`)."""
     check_body(request.headers)
-    data = parse_json(await read_whole(request))
+    body = await read_whole(request)
+    if (door := front_of(request).door) is not None:
+        await door.ask_again(request)
+    data = parse_json(body)
     if is_exact(request.path) and isinstance(data, dict):
         check_names(data, model.model_fields)
     return _checked(model, data)

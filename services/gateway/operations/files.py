@@ -19,6 +19,8 @@ from voxloom.errors import Conflict, NotAllowed, NotFound, Unavailable, VoxloomE
 from voxloom.ids import new_id
 
 URL_SECS = 3600.0
+CLOSED_URL_SECS = 900.0
+"""Where the server asks who people are: whoever has the URL is not asked."""
 
 
 async def upload(context: Context, caller: Caller, key: Key | None, body: Body) -> str:
@@ -126,11 +128,15 @@ async def upload_url(context: Context, caller: Caller, name: str) -> str:
             code="file_exists",
             details={"object_name": name},
         )
-    return await context.store.presign("PUT", COLLECTION, upload_key(name), expires=URL_SECS)
+    return await context.store.presign("PUT", COLLECTION, upload_key(name), expires=_secs(context))
 
 
 async def download_url(context: Context, file: Located) -> str:
-    return await context.store.presign("GET", COLLECTION, bytes_key(file.file_id), expires=URL_SECS)
+    return await context.store.presign("GET", COLLECTION, bytes_key(file.file_id), expires=_secs(context))
+
+
+def _secs(context: Context) -> float:
+    return URL_SECS if context.control is None else CLOSED_URL_SECS
 
 
 async def named_file(context: Context, caller: Caller, name: str) -> Located:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from services.gateway.app import CHAPTERS, ROUTES
-from services.gateway.http.openapi import ANYWHERE, HEADERS, TAKING
+from services.gateway.http.openapi import ANYWHERE, ASKING, HEADERS, TAKING
 from services.gateway.http.routing import Chapter, Route
 from services.gateway.reference.sections import Sections, name_of
 from services.gateway.reference.tables import anchor, code, codes, table
@@ -50,6 +50,7 @@ def _errors() -> Iterator[str]:
     rows = [(str(status), codes(some), "any") for status, some in sorted(ANYWHERE.items())]
     rows += [("403", code("origin_not_allowed"), "that changes something")]
     rows += [(str(status), codes(some), "that takes a body") for status, some in TAKING.items()]
+    rows += [(str(status), codes(some), "on a server that asks who you are") for status, some in ASKING.items()]
     yield table(("status", "`code`", "route"), rows)
 
 

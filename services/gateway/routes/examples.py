@@ -301,3 +301,41 @@ REPLAY_MANY = Example(
     {"replayed": 1, "not_found": ["2"]},
     sent={"ids": ["1", "2"]},
 )
+
+PRINCIPAL = Example(
+    """curl -s -X PUT -d '{"name":"Anna Berg"}' $U/api/v1/principals/anna""",
+    {
+        "principal_id": "anna",
+        "name": "Anna Berg",
+        "admin": False,
+        "disabled": False,
+        "created_at": "2026-11-30T09:12:04.117253+00:00",
+        "created_by": "root",
+    },
+)
+MEMBER = Example(
+    """curl -s -X PUT -d '{"role":"member"}' $U/api/v1/projects/lab1/members/anna""",
+    {
+        "project_id": "lab1",
+        "principal_id": "anna",
+        "role": "member",
+        "created_at": "2026-11-30T09:12:31.530417+00:00",
+        "created_by": "root",
+    },
+)
+TOKEN = Example(
+    """curl -s -d '{"principal_id":"anna","name":"microscope 2","days":365}' $U/api/v1/tokens""",
+    {
+        "token_id": "7Kx2mQ9dVt4B",
+        "principal_id": "anna",
+        "name": "microscope 2",
+        "projects": None,
+        "rights": None,
+        "status": "good",
+        "created_at": "2026-11-30T09:13:02.004518+00:00",
+        "created_by": "root",
+        "expires_at": "2027-11-30T09:13:02.004518+00:00",
+        "revoked_at": None,
+        "token": "vox_7Kx2mQ9dVt4B_...",
+    },
+)

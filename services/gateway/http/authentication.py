@@ -1,0 +1,183 @@
+"""How a request proves who sends it: one header `Authorization`, never a query, never a cookie."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from aiohttp import web
+
+from messages.control import SYSTEM
+from services.gateway.http.callers import check, need_of
+from services.gateway.http.problems import Handler
+from shared.caller import Caller
+from shared.control.directory import check_form
+from shared.control.view import ControlView
+from voxloom.errors import BusUnavailable, InvalidInput, Unauthenticated, VoxloomError
+
+PROJECT = "Voxloom-Project"
+"""The header that says for which project something is asked."""
+NOBODYS_NAMES = frozenset({"", "token"})
+"""What stands before the colon of Basic where it is no project."""
+ABOUT_RIGHTS = ("/api/v1/tokens", "/api/v1/principals", "/api/v1/projects")
+SENT_AT_ONCE = 1 << 16
+"""Bytes of an answer that a connection takes, whether anybody reads it or not."""
+FRESH_SECS = 2.0
+"""How long the broker may take to say what is new; beyond, the store is asked."""
+_LONGEST = 4096
+_CALLER = web.RequestKey("proven", Caller)
+
+
+class Credentials(NamedTuple):
+    token: str
+    project: str | None
+    """None: the usual one."""
+    user: str | None = None
+    """Of Basic: a project, or their own name."""
+
+
+def credentials_of(request: web.Request) -> Credentials:
+    """Raises Unauthenticated, and InvalidInput for more than one project."""
+    given = request.headers.getall("Authorization", ())
+    if not given:
+        raise Unauthenticated(
+            "This server asks who you are: send a token (`Authorization: Bearer vox_...`; VOXLOOM_TOKEN for `voxloom` "
+            "and its clients).",
+            code="token_missing",
+        )
+    if len(given) > 1 or len(given[0]) > _LONGEST:
+        raise _unusable()
+    scheme, _, rest = given[0].strip().partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return Credentials(rest.strip(), _project_of(request))
+        case "basic":
+            user, token = _basic(rest.strip())
+            return Credentials(token, _project_of(request), user)
+    raise _unusable()
+
+
+def _unusable() -> Unauthenticated:
+    return Unauthenticated(
+        "The header Authorization must be there once, as `Bearer <token>` or as Basic with the token as password.",
+        code="token_invalid",
+    )
+
+
+def _basic(text: str) -> tuple[str, str]:
+    try:
+        user, colon, token = base64.b64decode(text, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        raise _unusable() from None
+    if not colon:
+        raise _unusable()
+    return user, token
+
+
+def _project_of(request: web.Request) -> str | None:
+    given = request.headers.getall(PROJECT, ())
+    if len(given) > 1:
+        raise InvalidInput(f"A request is for one project; send one header `{PROJECT}`.", code="project_required")
+    return given[0].strip() if given else None
+
+
+class Authenticator:
+    """Lets in who has proven who they are, and shows out whose right has ended."""
+
+    def __init__(
+        self,
+        view: ControlView,
+        *,
+        is_caught_up: Callable[[], bool],
+        catch_up: Callable[[], Awaitable[None]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._view = view
+        self._is_caught_up = is_caught_up
+        self._catch_up = catch_up
+        self._now = now
+        self._open: dict[asyncio.Task[object], web.Request] = {}
+        view.on_change = self.show_out
+
+    async def be_sure(self, request: web.Request) -> None:
+        """Returns once all is known that anybody was told is kept. Raises ControlUnavailable; Unauthenticated for what
+        is no proof, which costs nobody anything.
+
+        What is new comes with the events. Where the broker does not answer, the store is asked: it is what counts.
+        """
+        check_form(credentials_of(request).token)
+        if not self._is_caught_up():
+            try:
+                async with asyncio.timeout(FRESH_SECS):
+                    await self._catch_up()
+            except (BusUnavailable, TimeoutError):
+                await self._view.read_anew()
+        await self._view.be_current()
+
+    def caller_of(self, request: web.Request) -> Caller:
+        """Raises Unauthenticated, NotAllowed, InvalidInput, ControlUnavailable."""
+        caller = request[_CALLER] = self._find(request)
+        return caller
+
+    def _find(self, request: web.Request, known: str | None = None) -> Caller:
+        """`known`: the project that the request was let in for, whatever is usual by now."""
+        given = credentials_of(request)
+        project = known if known is not None and known != SYSTEM else given.project
+        if project is None and given.user is not None and given.user not in NOBODYS_NAMES:
+            shown = self._view.directory.proven_by(given.token, self._now())
+            project = given.user if given.user != shown.principal else None
+        return self._view.directory.caller(given.token, project, self._now())
+
+    async def ask_again(self, request: web.Request) -> None:
+        await self.be_sure(request)
+        check(self._find(request, request[_CALLER].project), need_of(request))
+
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer, which ends at once when the right to it does; one that says who may what is short, and may be
+        about the very right that it was asked with."""
+        if request.path.startswith(ABOUT_RIGHTS):
+            return await handler(request)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = request
+        try:
+            response = await handler(request)
+            if isinstance(response, web.Response) and (response.content_length or 0) > SENT_AT_ONCE:
+                # Else it would be sent after all this, however long its reader takes.
+                await response.prepare(request)
+                await response.write_eof()
+            return response
+        finally:
+            del self._open[task]
+
+    def show_out(self) -> None:
+        """Ends every answer that would not be given any more."""
+        for task, request in list(self._open.items()):
+            if not self._still(request):
+                if request.transport is not None:
+                    request.transport.abort()
+                task.cancel()
+
+    def _still(self, request: web.Request) -> bool:
+        try:
+            check(self._find(request, request[_CALLER].project), need_of(request))
+        except VoxloomError:
+            return False
+        return self._view.is_young
+
+
+def challenge(request: web.Request) -> str:
+    """What 401 offers. A browser would ask for name and password with a window of its own, which no page can close."""
+    if "Sec-Fetch-Mode" in request.headers:
+        return 'Bearer realm="voxloom"'
+    return 'Bearer realm="voxloom", Basic realm="voxloom", charset="UTF-8"'
+
+
+async def keep_apart(_: web.Request, response: web.StreamResponse) -> None:
+    """Before an answer goes out: no cache gives it to somebody else."""
+    response.headers.add("Vary", f"Authorization, {PROJECT}")
+    response.headers.setdefault("Cache-Control", "private, no-cache")

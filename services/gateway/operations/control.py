@@ -1,0 +1,113 @@
+"""What all changes of who may do what have in common: written under a condition, then told to all gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from messages.control import ControlChanged
+from services.gateway.context import Context
+from shared.caller import Caller, Right
+from shared.control.directory import Directory
+from shared.control.objects import ALL_RIGHTS, RESERVED, ControlObject, Unreadable
+from shared.control.store import ControlStore
+from shared.control.view import ControlView
+from shared.objects.base import ABSENT, Condition
+from voxloom.errors import Conflict, ControlUnavailable, InvalidInput, NotFound
+from voxloom.ids import new_id
+
+TRIES = 10
+_C = TypeVar("_C", bound=ControlObject)
+
+
+def view_of(context: Context) -> ControlView:
+    """Raises Conflict where the server asks nobody who they are, so that there is nothing to keep of it."""
+    if context.control is None:
+        raise Conflict(
+            'This server asks nobody who they are; start it with `auth = "closed"`, and there are principals, projects '
+            "and tokens.",
+            code="auth_is_open",
+        )
+    return context.control
+
+
+def directory_of(context: Context) -> Directory:
+    return view_of(context).directory
+
+
+def reach_of(context: Context, caller: Caller) -> Mapping[str, frozenset[Right]]:
+    """By project: what the caller may do there."""
+    directory = directory_of(context)
+    token = directory.token(caller.token)
+    return directory.reach(token) if token is not None else {}
+
+
+def may_all(context: Context, caller: Caller) -> bool:
+    """Whether the caller may do what concerns the whole server, whatever project the request is for."""
+    directory = directory_of(context)
+    token = directory.token(caller.token)
+    return token is not None and directory.is_admins(token)
+
+
+def check_free(name: str) -> None:
+    """Raises InvalidInput for a name that means something else."""
+    if name in RESERVED:
+        raise InvalidInput(f"The name {name!r} is taken by Voxloom itself; choose another one.", code="name_reserved")
+
+
+async def tell(context: Context, *keys: str) -> None:
+    """Returns once all gateways that answer after this know it."""
+    event = ControlChanged(subject=new_id(), keys=sorted(keys))
+    view = view_of(context)
+    view.hear(event)  # first: here it counts also where nobody else can be told
+    await view.be_current()
+    await context.bus.publish(event)
+
+
+async def change(context: Context, key: str, kind: type[_C], make: Callable[[_C | None], _C | None]) -> _C | None:
+    """Writes what `make` makes of what is there, and again where somebody else was quicker. None: it stays as it is.
+    Nothing is told. Raises Conflict and ControlUnavailable."""
+    store = ControlStore(context.store)
+    for _ in range(TRIES):
+        found = await store.find(key)
+        old = checked(found[0], kind) if found is not None else None
+        new = make(old)
+        if new is None or new == old:
+            return new
+        try:
+            await store.put(new, ABSENT if found is None else Condition(etag=found[1]))
+        except Conflict:
+            continue
+        return new
+    raise Conflict("Others change this at the same time; try again.", code="changed_meanwhile")
+
+
+def checked(found: ControlObject | Unreadable, kind: type[_C]) -> _C:
+    if not isinstance(found, kind):
+        raise ControlUnavailable(
+            f"The object {found.key!r} of the control store cannot be read, so it cannot be changed. A newer version "
+            "of Voxloom has written it, or it is damaged."
+        )
+    return found
+
+
+def not_found(what: str, name: str) -> NotFound:
+    return NotFound(
+        f"There is no {what} {name[:100]!r}, or it is not for you to see.",
+        code=f"{what}_not_found",
+        details={f"{what}_id": name[:100]},
+    )
+
+
+__all__ = [
+    "ALL_RIGHTS",
+    "change",
+    "check_free",
+    "checked",
+    "directory_of",
+    "may_all",
+    "not_found",
+    "reach_of",
+    "tell",
+    "view_of",
+]

@@ -1,0 +1,101 @@
+"""What owns things, and what people are in it."""
+
+from __future__ import annotations
+
+from services.gateway.context import Context
+from services.gateway.operations.control import change, check_free, directory_of, not_found, reach_of, tell
+from shared.caller import Caller
+from shared.control.objects import Member, Project, Role, member_key
+from shared.control.store import ControlStore
+from voxloom.errors import NotAllowed
+from voxloom.models import MemberRecord, ProjectRecord, ProjectRequest, format_time, utc_now
+
+
+def list_mine(context: Context, caller: Caller) -> list[ProjectRecord]:
+    """Those that the caller may look into."""
+    return [find(context, caller, one) for one in sorted(reach_of(context, caller))]
+
+
+def find(context: Context, caller: Caller, project_id: str) -> ProjectRecord:
+    """Raises NotFound (`project_not_found`), also for one of others."""
+    directory = directory_of(context)
+    found = directory.project(project_id)
+    if found is None or project_id not in reach_of(context, caller):
+        raise not_found("project", project_id)
+    return ProjectRecord(
+        project_id=found.id,
+        name=found.name,
+        role=directory.role(project_id, caller.principal),
+        created_at=format_time(found.created_at),
+        created_by=found.created_by,
+    )
+
+
+async def put(context: Context, caller: Caller, project_id: str, wanted: ProjectRequest) -> ProjectRecord:
+    directory_of(context)
+    check_free(project_id)
+
+    def make(old: Project | None) -> Project:
+        if old is not None:
+            return old.model_copy(update={"name": wanted.name})
+        return Project(id=project_id, name=wanted.name, created_at=utc_now(), created_by=caller.principal)
+
+    await change(context, f"projects/{project_id}", Project, make)
+    await tell(context, f"projects/{project_id}")
+    return find(context, caller, project_id)
+
+
+def members(context: Context, caller: Caller, project_id: str) -> list[MemberRecord]:
+    find(context, caller, project_id)
+    known = (one for one in directory_of(context).members() if one.project == project_id)
+    return [_record(one) for one in sorted(known, key=lambda one: one.principal)]
+
+
+async def put_member(context: Context, caller: Caller, project_id: str, principal_id: str, role: Role) -> MemberRecord:
+    """Raises NotFound (`project_not_found`, `principal_not_found`), NotAllowed (`forbidden`)."""
+    _check_manages(context, caller, project_id)
+    principal = directory_of(context).principal(principal_id)
+    if principal is None or principal.removed:
+        raise not_found("principal", principal_id)
+
+    def make(old: Member | None) -> Member:
+        if old is not None:
+            return old.model_copy(update={"role": role})
+        asked = {"created_at": utc_now(), "created_by": caller.principal}
+        return Member(project=project_id, principal=principal_id, role=role, **asked)
+
+    key = member_key(project_id, principal_id)
+    written = await change(context, key, Member, make)
+    assert written is not None
+    await tell(context, key)
+    return _record(written)
+
+
+async def remove_member(context: Context, caller: Caller, project_id: str, principal_id: str) -> None:
+    """Raises NotFound (`project_not_found`, `member_not_found`), NotAllowed (`forbidden`)."""
+    _check_manages(context, caller, project_id)
+    if directory_of(context).role(project_id, principal_id) is None:
+        raise not_found("member", principal_id)
+    key = member_key(project_id, principal_id)
+    await ControlStore(context.store).remove(key)
+    await tell(context, key)
+
+
+def _check_manages(context: Context, caller: Caller, project_id: str) -> None:
+    find(context, caller, project_id)
+    if "deploy" not in reach_of(context, caller)[project_id]:
+        raise NotAllowed(
+            f"Who the members of {project_id!r} are is for its managers to say.",
+            code="forbidden",
+            details={"right": "deploy", "project": project_id},
+        )
+
+
+def _record(one: Member) -> MemberRecord:
+    return MemberRecord(
+        project_id=one.project,
+        principal_id=one.principal,
+        role=one.role,
+        created_at=format_time(one.created_at),
+        created_by=one.created_by,
+    )

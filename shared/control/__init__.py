@@ -1,0 +1,1 @@
+"""Who may do what: principals, projects, members and tokens, as they are kept in the store."""

@@ -1,0 +1,190 @@
+"""All that is known of who may do what, and the one place that decides by it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from messages.control import SYSTEM
+from shared.caller import Caller, Right
+from shared.control import tokens
+from shared.control.objects import (
+    ADMINS,
+    ALL_RIGHTS,
+    ROLES,
+    Admins,
+    ControlObject,
+    Member,
+    Principal,
+    Project,
+    Role,
+    Token,
+    Unreadable,
+    member_key,
+)
+from voxloom.errors import ControlUnavailable, NotAllowed, Unauthenticated
+
+
+def check_form(text: str) -> str:
+    """The id of a token. Raises Unauthenticated for what cannot be one."""
+    token_id = tokens.id_of(text)
+    if token_id is None:
+        raise Unauthenticated(
+            "This is no token of a Voxloom server, or part of it is missing; copy it whole.", code="token_invalid"
+        )
+    return token_id
+
+
+@dataclass(frozen=True)
+class Directory:
+    """As it is at one moment. What cannot be read counts as if it were not there: it gives nobody any right."""
+
+    objects: Mapping[str, ControlObject | Unreadable] = field(default_factory=dict)
+    """By their keys."""
+
+    def principal(self, principal_id: str) -> Principal | None:
+        found = self.objects.get(f"principals/{principal_id}")
+        return found if isinstance(found, Principal) else None
+
+    def project(self, project_id: str) -> Project | None:
+        found = self.objects.get(f"projects/{project_id}")
+        return found if isinstance(found, Project) else None
+
+    def token(self, token_id: str) -> Token | None:
+        found = self.objects.get(f"tokens/{token_id}")
+        return found if isinstance(found, Token) else None
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        return [one for one in self.objects.values() if isinstance(one, Unreadable)]
+
+    def role(self, project_id: str, principal_id: str) -> Role | None:
+        found = self.objects.get(member_key(project_id, principal_id))
+        return found.role if isinstance(found, Member) else None
+
+    @property
+    def admins(self) -> tuple[str, ...]:
+        found = self.objects.get(ADMINS)
+        return found.principals if isinstance(found, Admins) else ()
+
+    def principals(self) -> Iterator[Principal]:
+        return (one for one in self.objects.values() if isinstance(one, Principal))
+
+    def projects(self) -> Iterator[Project]:
+        return (one for one in self.objects.values() if isinstance(one, Project))
+
+    def tokens(self) -> Iterator[Token]:
+        return (one for one in self.objects.values() if isinstance(one, Token))
+
+    def members(self) -> Iterator[Member]:
+        return (one for one in self.objects.values() if isinstance(one, Member))
+
+    def rights_of(self, principal_id: str) -> Mapping[str, frozenset[Right]]:
+        """By project: what they may do there. An admin may do everything in every project."""
+        if principal_id in self.admins:
+            return self._everything
+        return {
+            one.project: ROLES[one.role]
+            for one in self._memberships.get(principal_id, ())
+            if self.project(one.project) is not None
+        }
+
+    @functools.cached_property
+    def _everything(self) -> Mapping[str, frozenset[Right]]:
+        return {one.id: ALL_RIGHTS for one in self.projects()}
+
+    @functools.cached_property
+    def _memberships(self) -> Mapping[str, list[Member]]:
+        """By principal: every request asks for them."""
+        found: dict[str, list[Member]] = {}
+        for one in self.members():
+            found.setdefault(one.principal, []).append(one)
+        return found
+
+    # --- who asks -----------------------------------------------------------------------------------------------
+
+    def proven_by(self, text: str, now: datetime) -> Token:
+        """The token of this text. Raises Unauthenticated."""
+        token_id = check_form(text)
+        self._check_readable(f"tokens/{token_id}")
+        token = self.token(token_id)
+        if token is None or not tokens.fits(text, token.digest):
+            raise Unauthenticated(
+                "This server does not know the token; ask whoever gave it to you for another one.", code="token_invalid"
+            )
+        self._check(token, now)
+        return token
+
+    def _is_revoked(self, token: Token) -> bool:
+        """With one that it was made with, too, whatever was known when that one was revoked."""
+        seen: set[str] = set()
+        while token.revoked_at is None and token.made_with is not None and token.id not in seen:
+            seen.add(token.id)
+            maker = self.token(token.made_with)
+            if maker is None:
+                return True
+            token = maker
+        return token.revoked_at is not None
+
+    def _check_readable(self, key: str) -> None:
+        """Raises ControlUnavailable."""
+        if isinstance(self.objects.get(key), Unreadable):
+            raise ControlUnavailable(
+                f"This server cannot read its object {key!r}, so it lets nobody in by it. A newer version "
+                "of Voxloom has written it, or it is damaged; whoever runs the server finds more in its log."
+            )
+
+    def _check(self, token: Token, now: datetime) -> None:
+        state = "revoked" if self._is_revoked(token) else token.state(now)
+        if state != "good":
+            raise Unauthenticated(
+                f"The token {token.id} {'has expired' if state == 'expired' else 'was revoked'}; make another one.",
+                code=f"token_{state}",
+            )
+        self._check_readable(f"principals/{token.principal}")
+        principal = self.principal(token.principal)
+        if principal is None or principal.disabled or principal.removed:
+            raise Unauthenticated(
+                f"{token.principal!r}, whose token this is, may not use this server any more; ask who runs it.",
+                code="principal_disabled",
+            )
+
+    def caller(self, text: str, project: str | None, now: datetime) -> Caller:
+        """Who asks with this token, for this project or their usual one; for `system` where they have no usual one.
+        Raises Unauthenticated, NotAllowed, ControlUnavailable."""
+        token = self.proven_by(text, now)
+        reach = self.reach(token)
+        if project is None and (project := self._usual(token, reach)) is None:
+            return Caller(token.principal, SYSTEM, self._rights_of_all(token), token=token.id)
+        if project not in reach:
+            raise NotAllowed(
+                f"The project {project[:100]!r} is not one that this token is for; `voxloom whoami` lists those.",
+                code="project_not_allowed",
+            )
+        rights = reach[project] if token.projects is None else reach[project] - {"admin"}
+        return Caller(token.principal, project, rights, token=token.id)
+
+    def _rights_of_all(self, token: Token) -> frozenset[Right]:
+        """What is left without a project: what concerns the server. A token for some projects does not reach so far."""
+        return frozenset(("admin",)) if self.is_admins(token) else frozenset()
+
+    def is_admins(self, token: Token) -> bool:
+        """Whether it is good for the whole server."""
+        may = token.rights is None or "admin" in token.rights
+        return may and token.projects is None and token.principal in self.admins
+
+    def reach(self, token: Token) -> Mapping[str, frozenset[Right]]:
+        """By project: what a token is good for there."""
+        rights = ALL_RIGHTS if token.rights is None else frozenset(token.rights)
+        return {
+            project: may & rights
+            for project, may in self.rights_of(token.principal).items()
+            if token.projects is None or project in token.projects
+        }
+
+    def _usual(self, token: Token, reach: Mapping[str, frozenset[Right]]) -> str | None:
+        """The project of a request that does not name one."""
+        theirs = [one for one in reach if self.role(one, token.principal) is not None] or list(reach)
+        return theirs[0] if len(theirs) == 1 else None

@@ -1,0 +1,176 @@
+"""What the collection `control-store` holds: small objects, each of which says of itself in which format it is.
+
+| key | what it is |
+|---|---|
+| `mode` | there, once a server on this store has asked who people are |
+| `admins` | the ids of those who may do everything; there is always one |
+| `principals/<id>` | who asks: a person or a program |
+| `projects/<id>` | who owns things |
+| `members/<project>/<principal>` | what a principal is in a project |
+| `tokens/<id>` | what proves who somebody is; the secret is nowhere |
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from shared.caller import Right
+from voxloom.values import Moment
+
+FORMAT = 1
+"""Of the objects here. An object of a higher one was written by a newer version: nobody guesses what it allows."""
+
+MODE = "mode"
+ADMINS = "admins"
+RESERVED = frozenset({"system", "local"})
+"""Names that mean something else: what is nobody's, and everybody where nobody is asked."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
+"""The id of a principal or a project. It is never used again."""
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+TokenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{12}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+DisplayName = Annotated[str, StringConstraints(max_length=200)]
+
+Role = Literal["viewer", "member", "manager"]
+ROLES: dict[Role, frozenset[Right]] = {
+    "viewer": frozenset(("read",)),
+    "member": frozenset(("read", "run")),
+    "manager": frozenset(("read", "run", "deploy")),
+}
+ALL_RIGHTS: frozenset[Right] = frozenset(("read", "run", "deploy", "admin"))
+
+
+class ControlObject(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
+
+    @property
+    def key(self) -> str:
+        raise NotImplementedError
+
+
+class Unreadable(NamedTuple):
+    """In place of an object that a newer version has written, or that is damaged."""
+
+    key: str
+    why: str
+
+
+class Mode(ControlObject):
+    """The latch. A server whose setting is `open` does not start on a store that has it."""
+
+    auth: Literal["closed"] = "closed"
+    since: Moment
+
+    @property
+    def key(self) -> str:
+        return MODE
+
+
+class Admins(ControlObject):
+    """In one object, so that of two who each take away the last but one only one can."""
+
+    principals: Annotated[tuple[Slug, ...], Field(min_length=1)]
+
+    @property
+    def key(self) -> str:
+        return ADMINS
+
+
+class Principal(ControlObject):
+    id: Slug
+    name: DisplayName = ""
+    disabled: bool = False
+    removed: bool = False
+    """For good: what is left keeps others from getting the id, and with it what old tokens are for."""
+    created_at: Moment
+    created_by: str
+
+    @property
+    def key(self) -> str:
+        return f"principals/{self.id}"
+
+
+class Project(ControlObject):
+    id: Slug
+    name: DisplayName = ""
+    created_at: Moment
+    created_by: str
+
+    @property
+    def key(self) -> str:
+        return f"projects/{self.id}"
+
+
+class Member(ControlObject):
+    project: Slug
+    principal: Slug
+    role: Role
+    created_at: Moment
+    created_by: str
+
+    @property
+    def key(self) -> str:
+        return member_key(self.project, self.principal)
+
+
+class Token(ControlObject):
+    id: TokenId
+    principal: Slug
+    digest: Digest
+    """SHA-256 of the whole token."""
+    name: DisplayName = ""
+    projects: tuple[Slug, ...] | None = None
+    """None: all of the principal's, those to come, too."""
+    rights: tuple[Right, ...] | None = None
+    """None: all that the principal has."""
+    created_at: Moment
+    created_by: str
+    made_with: TokenId | None = None
+    """The token of the same principal that was shown for it; it is revoked along with that one."""
+    expires_at: Moment
+    revoked_at: Moment | None = None
+
+    @model_validator(mode="after")
+    def _lives_on(self) -> Self:
+        if self.expires_at <= self.created_at:
+            raise ValueError("a token expires after it was made")
+        return self
+
+    @property
+    def key(self) -> str:
+        return f"tokens/{self.id}"
+
+    def state(self, now: datetime) -> Literal["good", "expired", "revoked"]:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if now >= self.expires_at else "good"
+
+
+KINDS: dict[str, type[ControlObject]] = {
+    "principals": Principal,
+    "projects": Project,
+    "members": Member,
+    "tokens": Token,
+}
+"""By the first word of their keys."""
+
+
+def kind_of(key: str) -> type[ControlObject] | None:
+    """None: nothing that this version knows."""
+    alone: dict[str, type[ControlObject]] = {MODE: Mode, ADMINS: Admins}
+    return alone.get(key) or KINDS.get(key.partition("/")[0])
+
+
+def member_key(project: str, principal: str) -> str:
+    return f"members/{project}/{principal}"
+
+
+def is_slug(text: str) -> bool:
+    return SLUG.fullmatch(text) is not None

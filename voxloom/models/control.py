@@ -1,0 +1,128 @@
+"""Who may do what: principals, projects, members, tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from voxloom.models.times import Time
+from voxloom.values import Value
+
+Right = Literal["read", "run", "deploy", "admin"]
+Role = Literal["viewer", "member", "manager"]
+Slug = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"),
+    Field(description="1 to 40 small letters, digits and dashes; neither first nor last a dash."),
+]
+DisplayName = Annotated[str, Field(max_length=200, description="For people; any text.")]
+
+
+class PrincipalRequest(Value):
+    name: DisplayName = ""
+    admin: Annotated[bool, Field(description="May do everything, in every project.")] = False
+    disabled: Annotated[bool, Field(description="Their tokens are good for nothing while this is so.")] = False
+
+
+class PrincipalRecord(Value):
+    """A person or a program that may ask."""
+
+    principal_id: str
+    name: str
+    admin: bool
+    disabled: bool
+    created_at: Time
+    created_by: str
+
+
+class ProjectRequest(Value):
+    name: DisplayName = ""
+
+
+class ProjectRecord(Value):
+    """What owns files, algorithms, runs."""
+
+    project_id: str
+    name: str
+    role: Annotated[Role | None, Field(description="Of whoever asks; null: an admin who is no member.")] = None
+    created_at: Time
+    created_by: str
+
+
+class MemberRequest(Value):
+    role: Annotated[
+        Role,
+        Field(
+            description="A viewer looks; a member also uploads, runs, trains, stops and deletes; a manager also "
+            "deploys, and says who the members are."
+        ),
+    ]
+
+
+class MemberRecord(Value):
+    """What a principal is in a project."""
+
+    project_id: str
+    principal_id: str
+    role: Role
+    created_at: Time
+    created_by: str
+
+
+class TokenRequest(Value):
+    name: Annotated[str, Field(max_length=200, description="What it is for.")] = ""
+    principal_id: Annotated[Slug | None, Field(description="Whose it is; admins may say another's. Else your own.")] = (
+        None
+    )
+    projects: Annotated[
+        list[Slug] | None, Field(max_length=100, description="Good for these alone; else for all of the principal's.")
+    ] = None
+    rights: Annotated[
+        list[Right] | None, Field(max_length=4, description="Good for these alone; else for all of the principal's.")
+    ] = None
+    days: Annotated[float, Field(ge=0.001, le=3660, description="It expires after so long.")] = 90.0
+
+
+class TokenRecord(Value):
+    """A token, without its secret."""
+
+    token_id: str
+    principal_id: str
+    name: str
+    projects: list[str] | None
+    rights: list[Right] | None
+    status: Literal["good", "expired", "revoked"]
+    created_at: Time
+    created_by: str
+    expires_at: Time
+    revoked_at: Time | None = None
+
+
+class TokenMade(TokenRecord):
+    """A new token. `token` is the only copy of the secret."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    token: Annotated[str, Field(repr=False)]
+
+
+class ReachRecord(Value):
+    """A project, and what one may do there."""
+
+    project_id: str
+    role: Role | None
+    rights: list[Right]
+
+
+class WhoAmI(Value):
+    """Who has asked. `project_id` is the one that the request was for; null: it named none of several."""
+
+    principal_id: str
+    name: str
+    auth: Annotated[Literal["open", "closed"], Field(description="Whether the server asks who people are.")]
+    admin: bool
+    project_id: str | None
+    token_id: str | None = None
+    expires_at: Time | None = None
+    projects: list[ReachRecord]
