@@ -20,11 +20,13 @@ from voxloom.client._problems import checked, failure_of, should_come_back
 from voxloom.client._selector import Selector, parse_selector
 from voxloom.errors import (
     Conflict,
+    ControlUnavailable,
     InvalidInput,
     NotAllowed,
     NotFound,
     StoreUnavailable,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     VoxloomError,
 )
@@ -56,7 +58,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 def test_secrets_are_never_shown() -> None:
     address = find_address("http://voxloom:hush@lab.example:5481", token="whisper")
-    assert address.shown == "http://lab.example:5481"
+    assert address.url == "http://lab.example:5481"
     assert "hush" not in repr(address)
     assert "whisper" not in repr(address)
 
@@ -83,7 +85,8 @@ def an_answer(status: int, code: str = "x", *, retryable: bool = False) -> httpx
         (400, "invalid_deployment_zip", InvalidInput),
         (400, "execution_not_stoppable", Conflict),
         (400, "algorithm_not_removable", Conflict),
-        (401, "x", NotAllowed),
+        (401, "token_expired", Unauthenticated),
+        (503, "control_unavailable", ControlUnavailable),
         (403, "x", NotAllowed),
         (404, "x", NotFound),
         (409, "file_in_use", Conflict),

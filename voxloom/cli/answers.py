@@ -16,10 +16,16 @@ from voxloom.models import (
     DeployRecord,
     ExecutionRecord,
     ExecutionSummary,
+    MemberRecord,
+    PrincipalRecord,
+    ProjectRecord,
     QueueReport,
     Replayed,
+    TokenMade,
+    TokenRecord,
     TrainingRecord,
     TrainingSummary,
+    WhoAmI,
     WorkerRecord,
 )
 
@@ -152,6 +158,16 @@ class Examined(Answer):
     findings: list[FindingTold]
 
 
+class FirstAdmin(Answer):
+    """Of `admin init`."""
+
+    principal_id: str
+    project_id: str
+    file: str
+    """Where their token is."""
+    expires_at: str
+
+
 class Info(FileRecord, FileInfo):
     """A file's record, and what is in it."""
 
@@ -181,6 +197,21 @@ ANSWERS: dict[str, Any] = {
     "bundle build": BundleMade,
     "bundle inspect": BundleInside,
     "bundle import": list[Outcome],
+    "whoami": WhoAmI,
+    "token create": TokenMade,
+    "token list": list[TokenRecord],
+    "token revoke": Done,
+    "admin init": FirstAdmin,
+    "admin user list": list[PrincipalRecord],
+    "admin user add": PrincipalRecord,
+    "admin user disable": PrincipalRecord,
+    "admin user enable": PrincipalRecord,
+    "admin user remove": Done,
+    "admin project list": list[ProjectRecord],
+    "admin project add": ProjectRecord,
+    "admin member list": list[MemberRecord],
+    "admin member set": MemberRecord,
+    "admin member remove": Done,
     "doctor": Examined,
     "version": Version,
 }

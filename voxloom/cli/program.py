@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from voxloom.cli import (
+    access,
+    admin,
     algorithms,
     bundles,
     doctor,
@@ -28,6 +30,7 @@ from voxloom.cli import (
 )
 from voxloom.cli.interrupts import INTERRUPTED
 from voxloom.cli.json_output import AsJson, show, show_problem, wants_json
+from voxloom.cli.session import Told
 from voxloom.client._address import DEFAULT_URL
 from voxloom.errors import Misconfigured, VoxloomError
 
@@ -83,12 +86,16 @@ def voxloom(
         str | None,
         typer.Option(envvar="VOXLOOM_URL", help=f"The server's address (default {DEFAULT_URL})."),
     ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(envvar="VOXLOOM_PROJECT", help="For which project; needed if you are in several."),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version of this program.")
     ] = False,
 ) -> None:
     """Deploy Python imaging algorithms and run them on volumes."""
-    ctx.obj = url
+    ctx.obj = Told(url, project)
 
 
 app.command()(local.new)
@@ -110,6 +117,9 @@ app.command()(operations.queues)
 app.command()(operations.workers)
 app.add_typer(bundles.bundle, name="bundle")
 app.add_typer(operations.dead, name="dead")
+app.command()(access.whoami)
+app.add_typer(access.token, name="token")
+app.add_typer(admin.admin, name="admin")
 app.command()(doctor.doctor)
 servers.add_to(app)
 

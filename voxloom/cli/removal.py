@@ -70,7 +70,7 @@ def _remove_algorithm(
 ) -> None:
     what = f"{name} {major}" if minor is None else f"{name} {major}.{minor}"
     if not yes:
-        _ask(what)
+        ask(what)
     with connect(ctx) as client:
         said = client.remove(name, major, minor)
     if as_json:
@@ -84,7 +84,7 @@ def _remove_algorithm(
 def _remove_many(ctx: typer.Context, kind: str, ids: Sequence[str], *, yes: bool, as_json: bool) -> None:
     """All that can be, whatever becomes of the others."""
     if not yes:
-        _ask(f"{len(ids)} {kind if len(ids) > 1 else kind.removesuffix('s')}")
+        ask(f"{len(ids)} {kind if len(ids) > 1 else kind.removesuffix('s')}")
     left: dict[str, str] = {}
     with connect(ctx) as client:
         for one in ids:
@@ -112,7 +112,7 @@ def _fault_of_removing(client: Client, kind: str, one: str) -> str | None:
     return None
 
 
-def _ask(what: str) -> None:
+def ask(what: str) -> None:
     if not sys.stdin.isatty():
         raise InvalidInput(f"Removing {what} cannot be undone; add --yes to do it without being asked.")
     typer.confirm(f"Remove {what} from the server for good?", abort=True)

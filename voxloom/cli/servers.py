@@ -43,6 +43,7 @@ def load(name: str, group: str = GROUP) -> Any:
         (found,) = entry_points(group=group, name=name)
         return found.load()
     except (ImportError, AttributeError, ValueError) as error:
+        command = name.replace("-", " ")
         raise Misconfigured(
-            f"`voxloom {name}` needs the server, which cannot be loaded here ({error}); install Voxloom anew."
+            f"`voxloom {command}` needs the server, which cannot be loaded here ({error}); install Voxloom anew."
         ) from error

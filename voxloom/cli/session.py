@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -18,10 +18,18 @@ RECENT = 500
 """Executions among which an abbreviated id is looked for."""
 
 
+class Told(NamedTuple):
+    """What stands before every command. None: as the environment says."""
+
+    url: str | None
+    project: str | None
+
+
 def connect(ctx: typer.Context) -> Client:
     from voxloom.client import Client
 
-    return Client(ctx.find_root().obj)
+    told: Told = ctx.find_root().obj
+    return Client(told.url, project=told.project)
 
 
 def find_run(client: Client, text: str) -> Run:

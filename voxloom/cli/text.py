@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", "\n".join(lines))
 
 
+def moment(time: str) -> str:
+    """A time of a record, to the second."""
+    return time[:19].replace("T", " ")
+
+
 def tell(results: Sequence[object]) -> None:
     """What a command has made, a line each, on stdout."""
     sys.stdout.writelines(f"{printable(str(one))}\n" for one in results)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from voxloom.errors import (
     BusUnavailable,
     Conflict,
+    ControlUnavailable,
     Damaged,
     InvalidInput,
     NotAllowed,
@@ -19,6 +20,7 @@ from voxloom.errors import (
     StoreFull,
     StoreUnavailable,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     UndeclaredParameter,
     VoxloomError,
@@ -31,6 +33,7 @@ T = TypeVar("T")
 _BY_CODE: dict[str, type[VoxloomError]] = {
     "algorithm_not_removable": Conflict,
     "bus_unavailable": BusUnavailable,
+    "control_unavailable": ControlUnavailable,
     "execution_not_stoppable": Conflict,
     "object_damaged": Damaged,
     "storage_full": StoreFull,
@@ -39,7 +42,7 @@ _BY_CODE: dict[str, type[VoxloomError]] = {
 }
 _BY_STATUS: dict[int, type[VoxloomError]] = {
     400: InvalidInput,
-    401: NotAllowed,
+    401: Unauthenticated,
     403: NotAllowed,
     404: NotFound,
     409: Conflict,

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from voxloom.client._address import find_address
 from voxloom.client._aio import in_thread, parallel
+from voxloom.client._async.access import AsyncAccess
 from voxloom.client._async.files import AT_ONCE, AsyncFiles
 from voxloom.client._async.listing import AsyncLooking
 from voxloom.client._async.pages import pages
@@ -51,26 +52,34 @@ _SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
 """Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
-class AsyncClient(AsyncLearning, AsyncLooking):
+class AsyncClient(AsyncAccess, AsyncLearning, AsyncLooking):
     """A connection to a Voxloom server.
 
     Args:
         url: the server's address; else VOXLOOM_URL, else this machine.
-        token: who we are; else VOXLOOM_TOKEN.
+        token: proves who we are; else VOXLOOM_TOKEN.
+        project: for which one we ask; else VOXLOOM_PROJECT. Needed only where the token is for several.
         timeout: seconds to wait for an answer.
 
-    Every method raises errors of `voxloom.errors`: Unavailable when no server answers, NotFound, InvalidInput and so
-    on for what the server refuses.
+    Every method raises errors of `voxloom.errors`: Unavailable when no server answers, Unauthenticated when it wants a
+    token, or another one; NotAllowed, NotFound, InvalidInput and so on for what it refuses.
     """
 
-    def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = ANSWER_SECS) -> None:
-        self._transport = AsyncTransport(find_address(url, token), timeout)
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        project: str | None = None,
+        *,
+        timeout: float = ANSWER_SECS,
+    ) -> None:
+        self._transport = AsyncTransport(find_address(url, token, project), timeout)
         self._files = AsyncFiles(self._transport)
 
     @property
     def url(self) -> str:
         """The server's address, without any secret in it."""
-        return self._transport.address.shown
+        return self._transport.address.url
 
     async def __aenter__(self) -> Self:
         return self

@@ -35,12 +35,10 @@ class AsyncTransport:
     def __init__(self, address: Address, timeout: float) -> None:
         self.address = address
         self.timeout = timeout
-        headers = {"User-Agent": "voxloom-client"}
-        if address.token:
-            headers["Authorization"] = f"Bearer {address.token}"
         self._http = httpx.AsyncClient(
             base_url=address.url,
-            headers=headers,
+            headers={"User-Agent": "voxloom-client", **address.headers},
+            follow_redirects=False,  # nobody else is shown who we are
             timeout=httpx.Timeout(timeout, connect=CONNECT_SECS),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
             trust_env=not address.local,  # a proxy cannot reach a server on this machine
@@ -104,7 +102,7 @@ class AsyncTransport:
         try:
             yield response
         except httpx.HTTPError as error:
-            raise failure_of(error, self.address.shown) from error
+            raise failure_of(error, self.address.url) from error
         finally:
             await response.aclose()
 
@@ -127,7 +125,7 @@ class AsyncTransport:
             if not response.is_success:
                 await response.aread()
         except httpx.HTTPError as error:
-            raise failure_of(error, self.address.shown) from error
+            raise failure_of(error, self.address.url) from error
         return response
 
     def _waits(self, answer: float | None) -> httpx.Timeout:

@@ -21,6 +21,7 @@ from voxloom.client._outputs import Progress, write_sole
 from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._sio import in_thread, parallel
+from voxloom.client._sync.access import Access
 from voxloom.client._sync.files import AT_ONCE, Files
 from voxloom.client._sync.listing import Looking
 from voxloom.client._sync.pages import pages
@@ -53,26 +54,34 @@ _SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
 """Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
-class Client(Learning, Looking):
+class Client(Access, Learning, Looking):
     """A connection to a Voxloom server.
 
     Args:
         url: the server's address; else VOXLOOM_URL, else this machine.
-        token: who we are; else VOXLOOM_TOKEN.
+        token: proves who we are; else VOXLOOM_TOKEN.
+        project: for which one we ask; else VOXLOOM_PROJECT. Needed only where the token is for several.
         timeout: seconds to wait for an answer.
 
-    Every method raises errors of `voxloom.errors`: Unavailable when no server answers, NotFound, InvalidInput and so
-    on for what the server refuses.
+    Every method raises errors of `voxloom.errors`: Unavailable when no server answers, Unauthenticated when it wants a
+    token, or another one; NotAllowed, NotFound, InvalidInput and so on for what it refuses.
     """
 
-    def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = ANSWER_SECS) -> None:
-        self._transport = Transport(find_address(url, token), timeout)
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        project: str | None = None,
+        *,
+        timeout: float = ANSWER_SECS,
+    ) -> None:
+        self._transport = Transport(find_address(url, token, project), timeout)
         self._files = Files(self._transport)
 
     @property
     def url(self) -> str:
         """The server's address, without any secret in it."""
-        return self._transport.address.shown
+        return self._transport.address.url
 
     def __enter__(self) -> Self:
         return self

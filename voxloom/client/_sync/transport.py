@@ -37,12 +37,10 @@ class Transport:
     def __init__(self, address: Address, timeout: float) -> None:
         self.address = address
         self.timeout = timeout
-        headers = {"User-Agent": "voxloom-client"}
-        if address.token:
-            headers["Authorization"] = f"Bearer {address.token}"
         self._http = httpx.Client(
             base_url=address.url,
-            headers=headers,
+            headers={"User-Agent": "voxloom-client", **address.headers},
+            follow_redirects=False,  # nobody else is shown who we are
             timeout=httpx.Timeout(timeout, connect=CONNECT_SECS),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
             trust_env=not address.local,  # a proxy cannot reach a server on this machine
@@ -106,7 +104,7 @@ class Transport:
         try:
             yield response
         except httpx.HTTPError as error:
-            raise failure_of(error, self.address.shown) from error
+            raise failure_of(error, self.address.url) from error
         finally:
             response.close()
 
@@ -129,7 +127,7 @@ class Transport:
             if not response.is_success:
                 response.read()
         except httpx.HTTPError as error:
-            raise failure_of(error, self.address.shown) from error
+            raise failure_of(error, self.address.url) from error
         return response
 
     def _waits(self, answer: float | None) -> httpx.Timeout:

@@ -1,0 +1,114 @@
+# Generated from voxloom/client/_async/access.py by `python -m voxloom.client._generate`; edit that file.
+
+"""What the client can do about who may do what: tokens, principals, projects and their members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from voxloom.client._problems import parse, parse_list
+from voxloom.client._sync.transport import Transport, path_of
+from voxloom.client._values import as_json
+from voxloom.models import MemberRecord, PrincipalRecord, ProjectRecord, TokenMade, TokenRecord, WhoAmI
+
+
+class Access:
+    """The part of the client that is about who may do what. A server that asks nobody who they are answers `whoami`;
+    all else raises Conflict (`auth_is_open`) there."""
+
+    _transport: Transport
+
+    def whoami(self) -> WhoAmI:
+        """Who we are to the server, and what we may do in which project."""
+        return parse(WhoAmI, self._transport.request("GET", "/api/v1/whoami"))
+
+    # --- tokens -------------------------------------------------------------------------------------------
+
+    def create_token(
+        self,
+        name: str = "",
+        *,
+        days: float | None = None,
+        projects: Sequence[str] | None = None,
+        rights: Sequence[str] | None = None,
+        principal_id: str | None = None,
+    ) -> TokenMade:
+        """A new token: `token` of the answer, which nobody can read again later.
+
+        It is good for the `projects` and the `rights` (read, run, deploy, admin) that are named, else for all of
+        ours, and is revoked along with the token that we ask with. `principal_id`: whose it is; admins may name others.
+        """
+        wanted = {
+            "name": name,
+            "days": days,
+            "projects": None if projects is None else list(projects),
+            "rights": None if rights is None else list(rights),
+            "principal_id": principal_id,
+        }
+        given = {key: value for key, value in wanted.items() if value is not None}
+        return parse(TokenMade, self._write("POST", path_of("api", "v1", "tokens"), given))
+
+    def tokens(self, principal_id: str | None = None) -> list[TokenRecord]:
+        """Ours, the newest first; an admin sees all, or those of one principal."""
+        params = {"principal_id": principal_id}
+        return parse_list(TokenRecord, self._transport.request("GET", "/api/v1/tokens", params=params))
+
+    def revoke_token(self, token_id: str) -> None:
+        """Returns when it lets nobody in any more, nor do those that were made with it."""
+        self._transport.request("DELETE", path_of("api", "v1", "tokens", token_id))
+
+    # --- principals ---------------------------------------------------------------------------------------
+
+    def principals(self) -> list[PrincipalRecord]:
+        """People and programs that may ask; for admins."""
+        return parse_list(PrincipalRecord, self._transport.request("GET", "/api/v1/principals"))
+
+    def principal(self, principal_id: str) -> PrincipalRecord:
+        response = self._transport.request("GET", path_of("api", "v1", "principals", principal_id))
+        return parse(PrincipalRecord, response)
+
+    def put_principal(
+        self, principal_id: str, *, name: str = "", admin: bool = False, disabled: bool = False
+    ) -> PrincipalRecord:
+        """Makes one, or changes one: what is not given gets its default. Raises Conflict (`last_admin`)."""
+        body = {"name": name, "admin": admin, "disabled": disabled}
+        return parse(PrincipalRecord, self._write("PUT", path_of("api", "v1", "principals", principal_id), body))
+
+    def remove_principal(self, principal_id: str) -> None:
+        """For good: nobody gets that id again. Raises Conflict (`last_admin`)."""
+        self._transport.request("DELETE", path_of("api", "v1", "principals", principal_id))
+
+    # --- projects -----------------------------------------------------------------------------------------
+
+    def projects(self) -> list[ProjectRecord]:
+        """Those that we may look into."""
+        return parse_list(ProjectRecord, self._transport.request("GET", "/api/v1/projects"))
+
+    def project(self, project_id: str) -> ProjectRecord:
+        response = self._transport.request("GET", path_of("api", "v1", "projects", project_id))
+        return parse(ProjectRecord, response)
+
+    def put_project(self, project_id: str, *, name: str = "") -> ProjectRecord:
+        """Makes one, or changes its name; for admins."""
+        response = self._write("PUT", path_of("api", "v1", "projects", project_id), {"name": name})
+        return parse(ProjectRecord, response)
+
+    def members(self, project_id: str) -> list[MemberRecord]:
+        response = self._transport.request("GET", path_of("api", "v1", "projects", project_id, "members"))
+        return parse_list(MemberRecord, response)
+
+    def put_member(self, project_id: str, principal_id: str, role: str) -> MemberRecord:
+        """Makes somebody a viewer, member or manager of a project; for its managers, and for admins."""
+        path = path_of("api", "v1", "projects", project_id, "members", principal_id)
+        return parse(MemberRecord, self._write("PUT", path, {"role": role}))
+
+    def remove_member(self, project_id: str, principal_id: str) -> None:
+        """What they have made stays the project's."""
+        path = path_of("api", "v1", "projects", project_id, "members", principal_id)
+        self._transport.request("DELETE", path)
+
+    def _write(self, method: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        return self._transport.request(method, path, json=as_json(body, "The request"))
