@@ -19,7 +19,7 @@ LOOPS = --kills $(KILLS) --runs $(RUNS) --seeds $(SEEDS) --rounds $(ROUNDS) --fr
 AT_ONCE := -n 3 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos broker compox lint bench build lock clean
+.PHONY: help demo up test chaos closed broker compox lint bench build lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -35,6 +35,9 @@ test: $(DEV_STAMP) broker compox ## run the tests; pytest's flags in ARGS: make 
 
 chaos: $(DEV_STAMP) broker ## kills, freezes, lost disks, storms in long loops: make chaos KILLS=200 RUNS=500 SEEDS=200 ROUNDS=20
 	@$(BIN)/python -m pytest tests/chaos $(LOOPS) --durations 20 $(ARGS)
+
+closed: $(DEV_STAMP) broker compox ## the tests of the whole system, on servers that ask who people are
+	@$(BIN)/python -m pytest $(AT_ONCE) tests/acceptance --closed $(ARGS)
 
 broker: ## RabbitMQ, which the tests start for themselves (Debian's package; as root)
 	@.ci/install-broker

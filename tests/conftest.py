@@ -24,6 +24,8 @@ from tests.s3server import S3Server
 from tests.seaweed import Seaweed, SeaweedAddress
 from tests.sharing import Keeper, end_shared, end_with_group, facts_of, quick_folder
 
+pytest.register_assert_rewrite("tests.contract")  # its behaviour classes, too, say what was compared
+
 # The tests start some hundred processes of ours: each would compile all of its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -38,7 +40,7 @@ s3sessions.install()
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
 
-pytest_plugins = ["tests.cputime", "tests.logs"]
+pytest_plugins = ["tests.cputime", "tests.logs", "tests.closed"]
 LOAD_TORCH = {"test_compox_names", "test_devices", "test_unet_segmentation"}
 """Which takes four seconds in each process that does."""
 KEEPER = pytest.StashKey[Keeper]()

@@ -124,6 +124,7 @@ class Cluster(Footing):
     def start(self) -> Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log.touch()
+        self.close_to_others()
         for service in self._services:
             self.add(service, wait=False)
         for process in self.processes.values():

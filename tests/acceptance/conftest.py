@@ -82,6 +82,14 @@ def new_embedded(tmp_path: Path, nursery: Nursery) -> Iterator[Make]:
     yield from making(lambda folder, **settings: Footing(folder, nursery, **settings), tmp_path)
 
 
+@pytest.fixture
+def closed_system(tmp_path: Path, nursery: Nursery) -> Iterator[Footing]:
+    """One that asks who people are. It is not started yet, and nobody may use it."""
+    footing = Footing(tmp_path / "closed", nursery, **MILD, auth="closed")
+    yield footing
+    footing.close()
+
+
 def making(make_footing: Make, folder: Path) -> Iterator[Make]:
     made: list[Footing] = []
 

@@ -20,6 +20,7 @@ import httpx
 import pytest
 from numpy.typing import NDArray
 
+from tests import closed
 from tests.acceptance.nursery import Child, Nursery
 from tests.polling import pauses
 
@@ -66,6 +67,27 @@ class Footing:
         self._apis: list[Api] = []
         self.deployed: dict[tuple[tuple[str, str], ...], str] = {}
         """Ids of algorithms by their files."""
+        self._is_closed = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("VOXLOOM_")}
+        told = {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
+        return {**clean, **told}
+
+    def close_to_others(self) -> None:
+        """Before its first start: it asks who people are, and knows those who run the tests."""
+        if (text := closed.token()) is None or self._is_closed or "auth" in self.settings:
+            return
+        self._is_closed = True
+        self.settings = {**self.settings, "auth": "closed"}
+        places = {**self.environment, "VOXLOOM_DATA": str(self.data)}
+        ended = self._nursery.run(text, environment=places, cwd=self.folder, module="tests.closed")
+        assert ended.returncode == 0, ended.stderr
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
 
     def api(self) -> Api:
         """One that is closed when this life of the system ends."""
@@ -78,6 +100,7 @@ class Footing:
 
     def start(self) -> Footing:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.close_to_others()
         output = self.folder / "server.out"
         output.unlink(missing_ok=True)
         self.process = self.begin(output, self.log)
@@ -86,10 +109,8 @@ class Footing:
 
     def begin(self, output: Path, log: Path) -> Child:
         """A server on the data folder, which perhaps is not ready yet."""
-        arguments = ["up", "--port", "0", "--data", str(self.folder / "data")]
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("VOXLOOM_")}
-        told = {f"VOXLOOM_{key.upper()}": str(value) for key, value in self.settings.items()}
-        return self._nursery.begin(arguments, environment={**clean, **told}, output=output, log=log, cwd=self.folder)
+        arguments = ["up", "--port", "0", "--data", str(self.data)]
+        return self._nursery.begin(arguments, environment=self.environment, output=output, log=log, cwd=self.folder)
 
     def stop(self, within: float = 180.0) -> int:
         """SIGTERM; the exit code."""
@@ -125,7 +146,8 @@ class Api:
 
     def __init__(self, footing: Footing, transport: httpx.BaseTransport | None = None) -> None:
         self.footing = footing
-        self.http = httpx.Client(base_url=footing.url, timeout=60.0, transport=transport)
+        shown = {"Authorization": f"Bearer {text}"} if (text := closed.token()) else {}
+        self.http = httpx.Client(base_url=footing.url, timeout=60.0, transport=transport, headers=shown)
 
     def close(self) -> None:
         self.http.close()

@@ -13,8 +13,8 @@ from tests import openapiclient
 from tests.acceptance.support import Footing, zipped
 
 PROGRAM = """
-import datetime, io, sys
-from generated import Client
+import datetime, io, os, sys
+from generated import AuthenticatedClient, Client
 from generated.api.deploys import post_v1_algorithms
 from generated.api.executions import get_v1_executions, get_v1_executions_execution_id, post_v1_executions
 from generated.api.files import get_v0_files_file_id, post_v0_files
@@ -22,7 +22,8 @@ from generated.models import ExecutionRequest
 from generated.types import File
 
 url, algorithm, image, output = sys.argv[1:]
-client = Client(base_url=url, timeout=120)
+token = os.environ.get("VOXLOOM_TOKEN")
+client = AuthenticatedClient(url, token, timeout=120) if token else Client(url, timeout=120)
 deployed = post_v1_algorithms.sync(client=client, body=File(open(algorithm, "rb")))
 sent = post_v0_files.sync(client=client, body=File(open(image, "rb")))
 wanted = ExecutionRequest(algorithm_id=deployed.algorithm_id, input_dataset_ids=[sent.file_id])

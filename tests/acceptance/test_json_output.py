@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,13 @@ from voxloom.models import Problem
 class Program:
     """`voxloom … --json`, its answers looked at."""
 
-    def __init__(self, nursery: Nursery, url: str, folder: Path) -> None:
+    def __init__(self, nursery: Nursery, folder: Path) -> None:
         self._nursery, self._folder = nursery, folder
-        self._environment = {**os.environ, "VOXLOOM_URL": url, "NO_COLOR": "1"}
+        self._environment = {**os.environ, "NO_COLOR": "1"}
         self.checked: set[str] = set()
+
+    def use(self, url: str, token: str) -> None:
+        self._environment |= {"VOXLOOM_URL": url, "VOXLOOM_TOKEN": token}
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self._nursery.run(*words, "--json", environment=self._environment, cwd=self._folder)
@@ -47,9 +49,27 @@ class Program:
 
 
 def test_every_command_tells_programs_what_is_promised(
-    new_embedded: Callable[..., Footing], nursery: Nursery, tmp_path: Path
+    closed_system: Footing, nursery: Nursery, tmp_path: Path
 ) -> None:
-    program = Program(nursery, new_embedded().url, tmp_path)
+    program = Program(nursery, tmp_path)
+    # Whoever runs the server
+    first = json.loads(program.told("admin init", "--data", str(closed_system.data)))
+    program.use(closed_system.start().url, Path(first["file"]).read_text().strip())
+    program.told("admin user add", "mia", "--name", "Mia")
+    program.told("admin project add", "lab")
+    program.told("admin member set", "lab", "mia", "viewer")
+    made = json.loads(program.told("token create", "--for", "mia"))
+    for command in ("whoami", "token list", "admin user list", "admin project list"):
+        assert program.told(command).strip(), command
+    for command, *more in (("admin member list", "lab"), ("token revoke", made["token_id"])):
+        program.told(command, *more)
+    for command, *more in (
+        ("admin member remove", "lab", "mia"),
+        ("admin user disable", "mia"),
+        ("admin user enable", "mia"),
+        ("admin user remove", "mia", "--yes"),
+    ):
+        program.told(command, *more)
     np.save(tmp_path / "scan.npy", np.ones((2, 8, 8), np.float32))
     # An author's day
     program.told("version")
