@@ -85,6 +85,8 @@ class System:
     async def start(self) -> None:
         """Opens bus and store, then starts every service. If one cannot start, what runs is for `stop` to end."""
         settings = self._settings
+        for kind in self._kinds:
+            kind.check(settings)
         if not settings.whole:
             settings = settings.model_copy(update={"worker_id": await self._own_name(settings)})
         room = await self._open_room(settings)

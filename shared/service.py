@@ -61,6 +61,10 @@ class Service(ABC):
         self.stopping = False
         """It takes nothing new any more; others may have been given what it has had."""
 
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        """Whether the service may start at all, before anything is opened. Raises Misconfigured."""
+
     @abstractmethod
     async def on_start(self) -> None:
         """Loads what the service needs and subscribes. When it returns, the service is ready."""

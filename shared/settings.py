@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -264,7 +266,11 @@ def load_settings(**flags: Any) -> Settings:
         if not first["loc"]:
             why = first["msg"].removeprefix("Value error, ")
             raise Misconfigured(f"The settings do not fit together: {why}.") from error
-        name = ".".join(str(part) for part in first["loc"])
+        name, why = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
         raise Misconfigured(
-            f"The setting `{name}` is wrong: {first['msg']}. Correct the flag, VOXLOOM_{name.upper()} or voxloom.toml."
+            f"The setting `{name}` is wrong: {why}. Correct the flag, VOXLOOM_{name.upper()} or voxloom.toml."
         ) from error
+    except SettingsError as error:
+        named = re.search(r'field "(\w+)"', str(error))
+        variable = f"The variable VOXLOOM_{named[1].upper()}" if named else "A VOXLOOM_ variable"
+        raise Misconfigured(f"""{variable} is no JSON; write lists as '["one","two"]'.""") from error

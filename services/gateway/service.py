@@ -54,6 +54,7 @@ from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
 from shared.samples import KnownSamples
 from shared.service import Platform, Service
+from shared.settings import Settings
 from voxloom.errors import Misconfigured, StoreUnavailable, Unavailable
 from voxloom.ids import new_id
 
@@ -113,7 +114,12 @@ class Gateway(Service):
         self._caught_up = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        check_reach(settings)
+
     async def on_start(self) -> None:
+        self.check(self.settings)
         await latch.hold(ControlStore(self.store), self.settings.auth)
         self._clock = await self.store.expiry_clock()
         snapshot = await self._records.load_snapshot()
@@ -278,7 +284,6 @@ class Gateway(Service):
 
     async def _listen(self, runner: web.AppRunner) -> None:
         host, port = self.settings.host, self.settings.port
-        check_reach(self.settings)
         certificate, key = self.settings.tls_certificate, self.settings.tls_key
         tls = None if certificate is None else await asyncio.to_thread(load_certificate, certificate, key)
         listener = Listener(runner, host, port, most=most_connections(), tls=tls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -11,6 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from services.gateway.http.address import check_reach
 from services.gateway.http.peers import bare, check_peer, may_come
+from services.system import System, chosen
 from tests.each import each
 from tests.given import Given
 from voxloom.errors import Misconfigured, NotAllowed
@@ -133,3 +135,11 @@ def test_a_server_starts_where_it_cannot_be_misused(settings: dict[str, Any]) ->
 def test_and_else_it_does_not(settings: dict[str, Any]) -> None:
     with pytest.raises(Misconfigured, match=r"VOXLOOM_OPEN_TO|tls_elsewhere"):
         check_reach(Given(**settings))
+
+
+async def test_a_server_that_may_not_start_opens_nothing(tmp_path: Path) -> None:
+    """A closed one would write into the store that it is closed for good."""
+    system = System(Given(data=tmp_path / "data", host="0.0.0.0", auth="closed"), chosen(["gateway"]))
+    with pytest.raises(Misconfigured, match="tls_elsewhere"):
+        await system.start()
+    assert not (tmp_path / "data").exists()

@@ -46,3 +46,16 @@ def test_a_variable_that_is_no_setting_is_named_with_the_one_that_is_like_it() -
     assert unknown_variables({"VOXLOOM_SLOT": "2"}) == [
         "The variable VOXLOOM_SLOT is no setting (did you mean 'VOXLOOM_SLOTS'?); it is ignored."
     ]
+
+
+def test_a_list_that_is_no_json_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXLOOM_OPEN_TO", '["10.0.0.0/8"')
+    with pytest.raises(Misconfigured, match=r"VOXLOOM_OPEN_TO is no JSON"):
+        load_settings()
+
+
+@pytest.mark.parametrize("networks", ['["10.0.0/8"]', '["lab"]', '["10.0.0.0/33"]', '["10.0.0.0/8", ""]'])
+def test_what_is_no_network_is_named(monkeypatch: pytest.MonkeyPatch, networks: str) -> None:
+    monkeypatch.setenv("VOXLOOM_OPEN_TO", networks)
+    with pytest.raises(Misconfigured, match=r"`open_to` is wrong: '.*' is no network"):
+        load_settings()

@@ -75,8 +75,9 @@ def init(
         facts = {"principal_id": made.principal_id, "project_id": made.project_id, "expires_at": made.expires_at}
         show(FirstAdmin(file=str(made.file), **facts))
         return
+    what = "has another token" if renew else "is an admin now"
     typer.echo(
-        f"{made.principal_id} is an admin now. Their token is in {made.file}, good until {moment(made.expires_at)} UTC."
+        f"{made.principal_id} {what}. Their token is in {made.file}, good until {moment(made.expires_at)} UTC."
         f' Show it with VOXLOOM_TOKEN="$(cat {shlex.quote(str(made.file))})".'
     )
     if made.auth != "closed":

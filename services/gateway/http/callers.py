@@ -59,7 +59,8 @@ def check(caller: Caller, need: Need) -> None:
         )
     if need not in caller.rights:
         raise NotAllowed(
-            f"This needs the right {need!r} in the project {caller.project!r}: to {_MEANS[need]}. Ask who manages it.",
+            f"This needs the right {need!r} in the project {caller.project!r}: to {_MEANS[need]}. Ask whoever manages "
+            "it.",
             code="forbidden",
             details={"right": need, "project": caller.project},
         )
