@@ -3,6 +3,7 @@ like all others."""
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 
 from aiohttp import web
@@ -18,7 +19,12 @@ _CONTINUE = "100-continue"
 class Speaker(RequestHandler):
     """One connection. What cannot be read as HTTP is answered, and the connection ends."""
 
-    __slots__ = ()
+    __slots__ = ("is_met",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.is_met = False
+        """Whether it has been looked at where its other end is."""
 
     def handle_error(
         self,

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from aiohttp import web
 
+from services.gateway.http.framing import Speaker
 from shared.settings import Settings
 from voxloom.errors import NotAllowed
 
@@ -26,13 +27,17 @@ def check_peer(request: web.Request, settings: Settings) -> None:
     """Raises NotAllowed (`address_not_allowed`)."""
     if settings.auth == "closed":
         return
-    for address in (*_peer(request), *_behind(request)):
+    speaker = request.protocol
+    met = isinstance(speaker, Speaker) and speaker.is_met
+    for address in (*(() if met else _peer(request)), *_behind(request)):
         if not may_come(address, settings.open_to):
             raise NotAllowed(
                 f"This server asks nobody who they are, so it answers nobody at {address[:60]!r}. Let it ask "
                 '(`auth = "closed"`), or name those that may do everything in the setting `open_to`.',
                 code="address_not_allowed",
             )
+    if isinstance(speaker, Speaker):
+        speaker.is_met = True
 
 
 def _peer(request: web.Request) -> Iterator[str]:
