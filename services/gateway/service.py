@@ -36,6 +36,7 @@ from services.gateway.views.algorithms import KnownAlgorithms
 from services.gateway.views.answers import Answers
 from services.gateway.views.catalog import Catalog
 from services.gateway.views.files import FileIndex
+from services.gateway.views.overlap import overlap_with
 from services.gateway.views.presigned import Uploads
 from services.gateway.views.queue_sampler import Sampler
 from services.gateway.views.queues import QueueWatch
@@ -62,8 +63,6 @@ LIVE = (
     *(f"{entity}.{verb}.#" for entity in TASKS for verb in ("progressed", "logged", "state-set")),
     "worker.heartbeat.#",
 )
-OVERLAP = timedelta(minutes=3)
-"""The stream is followed from so long before the snapshot: the broker's clock may be another than the recorder's."""
 CATCH_UP_SECS = 60.0
 BLOCKS_AT_ONCE = 10
 SHUTDOWN_SECS = 5.0
@@ -124,7 +123,8 @@ class Gateway(Service):
         self._clock = await self.store.expiry_clock()
         snapshot = await self._records.load_snapshot()
         await self._load_rows(snapshot)
-        since = snapshot.time - OVERLAP if snapshot else datetime.fromtimestamp(0, UTC)
+        overlap = await overlap_with(self.bus) if snapshot else None
+        since = snapshot.time - overlap if snapshot and overlap else datetime.fromtimestamp(0, UTC)
         self._following = await self.bus.follow(self.take, since=since, on_loss=self._on_loss, wanted=is_shown)
         self.keep(self._following)
         self.keep(await self.bus.listen(LIVE, self._hear))

@@ -19,6 +19,7 @@ from pamqp.commands import Basic
 from messages.files import FileUploaded
 from messages.runs import Result, RunAssigned, RunCompleted, RunHandedOver, RunProgressed
 from messages.wire import PREFIX, encode
+from services.gateway.views.overlap import overlap_with
 from shared.bus import topology
 from shared.bus.amqp import engine, publisher
 from shared.bus.amqp.receivers import Receiver
@@ -32,6 +33,8 @@ from tests.named import A
 from tests.s3server import S3Server
 from tests.unit.memory_platform import WORK
 from voxloom.errors import BusUnavailable, Misconfigured
+from voxloom.ids import new_id
+from voxloom.models import utc_now
 
 QUEUE = Queue("uploads", ("file.uploaded.#",), QUICK, batch=100)
 Opened = Callable[[str], Awaitable[RabbitBus]]
@@ -81,6 +84,15 @@ async def opened() -> AsyncIterator[Opened]:
     yield make
     for bus in buses:
         await bus.close()
+
+
+async def test_a_time_of_ours_is_found_on_the_stream_whatever_the_brokers_clock(opened: Opened, vhost: str) -> None:
+    bus, inbox = await opened(vhost), StreamInbox(project := f"t{new_id()}")
+    moment = utc_now()
+    await bus.publish(FileUploaded(subject="a", project=project, size=1, etag="e"))
+    overlap = await overlap_with(bus)
+    await bus.follow(inbox.take, since=moment - overlap if overlap else datetime.fromtimestamp(0, UTC))
+    await inbox.has("a")
 
 
 def uploaded(subject: str, etag: str = "e") -> FileUploaded:
