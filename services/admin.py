@@ -99,11 +99,9 @@ async def another_token(control: ControlStore, principal: str, file: Path, auth:
 @contextmanager
 def _kept(file: Path, token: str) -> Iterator[None]:
     """The file goes again where what is done meanwhile fails for sure. Raises Conflict, StoreUnavailable, OSError."""
+    _write(file, token)
     try:
-        _write(file, token)
         yield
-    except FileExistsError:
-        raise _taken(file) from None
     except Unsure as error:
         raise StoreUnavailable(
             f"It is not known whether there is an admin now ({error}). Start the server, and see with `voxloom whoami` "
@@ -115,10 +113,17 @@ def _kept(file: Path, token: str) -> Iterator[None]:
 
 
 def _write(file: Path, token: str) -> None:
-    """For its owner's eyes only, and on the disk. Raises FileExistsError and other kinds of OSError."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as opened:
-        opened.write(f"{token}\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    sync_folder(file.parent)
+    """For its owner's eyes only, and on the disk, or not at all. Raises Conflict and OSError."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise _taken(file) from None
+    try:
+        with os.fdopen(descriptor, "w") as opened:
+            opened.write(f"{token}\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        sync_folder(file.parent)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise

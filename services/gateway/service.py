@@ -8,6 +8,7 @@ for: `file.uploaded`, `file.delete-requested`, `deploy.requested`, `algorithm.de
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ from shared.records.store import RecordStore
 from shared.samples import KnownSamples
 from shared.service import Platform, Service
 from shared.settings import Settings
-from voxloom.errors import Misconfigured, StoreUnavailable, Unavailable
+from voxloom.errors import Misconfigured, Unavailable, VoxloomError
 from voxloom.ids import new_id
 
 LIVE = (
@@ -74,6 +75,8 @@ LONGEST_LINE = 1 << 16
 """Bytes of a request line or header: ids of any length get an answer of ours."""
 SWEEP_SECS = 600.0
 INIT = "voxloom admin init"
+LATCH_SECS = 60.0
+"""How often an open gateway looks whether its store is one of a closed server, also where nobody has told it so."""
 
 
 COUNTED = frozenset({RunFinished, FileUploaded, SampleCreated})
@@ -111,6 +114,7 @@ class Gateway(Service):
         self._control = ControlView(ControlStore(platform.store))
         self._instance = new_id()
         self._caught_up = asyncio.Event()
+        self._may_be_closed = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
     @classmethod
@@ -169,8 +173,8 @@ class Gateway(Service):
         self._queues.hear(event)
         self._workers.hear(event)
         self._control.hear(event)
-        if isinstance(event, ControlChanged) and self.settings.auth == "open":
-            self.spawn("latch", self._stay_open())
+        if isinstance(event, ControlChanged):
+            self._may_be_closed.set()
         self._algorithms.hear(event)
         if isinstance(event, GatewayStarted) and event.subject == self._instance:
             self._caught_up.set()
@@ -201,7 +205,9 @@ class Gateway(Service):
             raise Unavailable(f"The event stream could not be read within {CATCH_UP_SECS:g} s; try again.") from None
 
     async def _know_who_may_what(self) -> None:
-        if self.settings.auth == "closed":
+        if self.settings.auth == "open":
+            self.spawn("latch", self._stay_open())
+        else:
             await self._control.read_anew()
             await self.bus.publish(ControlChanged(subject=self._instance, keys=[MODE]))  # to those that are open
             self.spawn("control", self._control.keep_current())
@@ -210,10 +216,18 @@ class Gateway(Service):
 
     async def _stay_open(self) -> None:
         """Raises Misconfigured once others have closed the store: what is in it is not for everybody any more."""
-        try:
-            await latch.hold(ControlStore(self.store), "open")
-        except StoreUnavailable as error:
-            self.log.warning("whether the store is still open to all is not known: %s", error)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LATCH_SECS):
+                    await self._may_be_closed.wait()
+            try:
+                await latch.hold(ControlStore(self.store), "open")
+                self._may_be_closed.clear()
+            except VoxloomError as error:
+                if error.code == latch.CLOSED:
+                    raise
+                self.log.warning("whether the store is still open to all is not known: %s", error)
+                await asyncio.sleep(1.0)
 
     async def _sweep(self) -> None:
         while True:

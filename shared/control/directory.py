@@ -21,6 +21,7 @@ from shared.control.objects import (
     Project,
     Role,
     Token,
+    TokenState,
     Unreadable,
     member_key,
 )
@@ -117,6 +118,17 @@ class Directory:
         self._check(token, now)
         return token
 
+    def good_token(self, token_id: str, now: datetime) -> Token:
+        """One that was shown before. Raises Unauthenticated where it is good no more."""
+        token = self.token(token_id)
+        if token is None:
+            raise Unauthenticated(f"The token {token_id} is gone; make another one.", code="token_revoked")
+        self._check(token, now)
+        return token
+
+    def state(self, token: Token, now: datetime) -> TokenState:
+        return "revoked" if self._is_revoked(token) else token.state(now)
+
     def _is_revoked(self, token: Token) -> bool:
         """With one that it was made with, too, whatever was known when that one was revoked."""
         seen: set[str] = set()
@@ -137,7 +149,7 @@ class Directory:
             )
 
     def _check(self, token: Token, now: datetime) -> None:
-        state = "revoked" if self._is_revoked(token) else token.state(now)
+        state = self.state(token, now)
         if state != "good":
             raise Unauthenticated(
                 f"The token {token.id} {'has expired' if state == 'expired' else 'was revoked'}; make another one.",

@@ -10,6 +10,8 @@ from shared.control.store import ControlStore
 from voxloom.errors import Conflict, Misconfigured
 from voxloom.values import utc_now
 
+CLOSED = "store_is_closed"
+
 
 async def hold(store: ControlStore, auth: Literal["open", "closed"]) -> None:
     """Notes that the mode is `closed`. Raises Misconfigured where it was and is not any more, and StoreUnavailable."""
@@ -20,5 +22,6 @@ async def hold(store: ControlStore, auth: Literal["open", "closed"]) -> None:
     elif auth == "open":
         raise Misconfigured(
             "What is in this store was kept by a server that asks who people are, and this one would not ask. Set "
-            '`auth` to "closed" (VOXLOOM_AUTH=closed), or name another store.'
+            '`auth` to "closed" (VOXLOOM_AUTH=closed), or name another store.',
+            code=CLOSED,
         )

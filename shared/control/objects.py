@@ -36,6 +36,7 @@ TokenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{12}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 DisplayName = Annotated[str, StringConstraints(max_length=200)]
 
+TokenState = Literal["good", "expired", "revoked"]
 Role = Literal["viewer", "member", "manager"]
 ROLES: dict[Role, frozenset[Right]] = {
     "viewer": frozenset(("read",)),
@@ -147,7 +148,7 @@ class Token(ControlObject):
     def key(self) -> str:
         return f"tokens/{self.id}"
 
-    def state(self, now: datetime) -> Literal["good", "expired", "revoked"]:
+    def state(self, now: datetime) -> TokenState:
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if now >= self.expires_at else "good"

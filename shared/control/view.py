@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from messages.base import Event
 from messages.control import ControlChanged
@@ -17,6 +17,10 @@ from voxloom.errors import ControlUnavailable, StoreUnavailable, VoxloomError
 
 AGAIN_SECS = 10.0
 """How often everything is looked at anew, whether somebody has said so or not."""
+READ_SECS = 5.0
+"""How long the store may take to say so, those who are served before included."""
+PAUSE_SECS = 0.5
+"""Until it is asked again when it has not."""
 OLDEST_SECS = 30.0
 """What is older is not gone by any more."""
 ALL = "*"
@@ -59,44 +63,40 @@ class ControlView:
         """Without end: looks at what was told of at once, and at everything now and then."""
         outage = Outage(log, "who may do what is not known anew", "it is known again who may do what")
         while True:
-            try:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN_SECS):
-                        await self._news.wait()
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_SECS):
-                    await self._look_again()
-                outage.over()
-            except ControlUnavailable as error:
-                outage.failed(error)
-                await asyncio.sleep(1.0)
-            except TimeoutError:
-                outage.failed(ControlUnavailable("the store does not answer"))
-            self.on_change()  # Time goes on, too: what has expired is over.
+                    await self._news.wait()
+            while not await self._has_looked_again(outage):
+                self.on_change()  # Time goes on, too: what has expired is over, and what is too old counts for nothing.
+                await asyncio.sleep(PAUSE_SECS)
+            self.on_change()
 
-    async def _look_again(self) -> None:
-        if self._news.is_set():
-            self._news.clear()
-            await self.be_current()
-        else:
-            await self.read_anew()
+    async def _has_looked_again(self, outage: Outage) -> bool:
+        told = self._news.is_set()
+        self._news.clear()
+        try:
+            await (self.be_current() if told else self.read_anew())
+        except ControlUnavailable as error:
+            outage.failed(error)
+            return False
+        outage.over()
+        return True
 
     async def be_current(self) -> None:
         """Raises ControlUnavailable."""
         if self.is_current:
             return
-        with _unknown_if_it_fails():
-            async with self._turn:
-                if not self.is_current:
-                    await self._look()
+        async with _unknown_if_it_fails(), self._turn:
+            if not self.is_current:
+                await self._look()
 
     async def read_anew(self) -> None:
         """Everything as it is now, whatever was heard; those who ask at the same time share it. Raises
         ControlUnavailable."""
         asked = self._clock()
-        with _unknown_if_it_fails():
-            async with self._turn:
-                if self._read_at is None or self._read_at < asked:
-                    await self._read_all()
+        async with _unknown_if_it_fails(), self._turn:
+            if self._read_at is None or self._read_at < asked:
+                await self._read_all()
 
     async def _look(self) -> None:
         if self._read_at is None or ALL in self._told or self._clock() - self._read_at >= OLDEST_SECS:
@@ -113,8 +113,8 @@ class ControlView:
             found = await self._store.read_many(changed)
             self._etags = etags
             gone = dict.fromkeys(self.directory.objects.keys() - etags.keys())
+            self._read_at = begun  # before anybody is told: who looks whether it is young is told of what is new
             self._take({**found, **gone})
-            self._read_at = begun
 
     async def _read_some(self) -> None:
         with self._reading_what_was_told() as told:
@@ -148,11 +148,14 @@ class ControlView:
         self.on_change()
 
 
-@contextlib.contextmanager
-def _unknown_if_it_fails() -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _unknown_if_it_fails() -> AsyncIterator[None]:
     """Whatever the store says, it is for the log: nobody who hears of it has proven who they are."""
     try:
-        yield
+        async with asyncio.timeout(READ_SECS):
+            yield
+    except TimeoutError:
+        raise ControlUnavailable("The store does not say just now who may do what; try again.") from None
     except VoxloomError as error:
         if not isinstance(error, StoreUnavailable):
             log.error("who may do what cannot be read: %s", error)

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -19,7 +19,7 @@ from services.gateway.context import CONTEXT
 from services.gateway.http import authentication
 from services.gateway.http.front import NEEDS
 from services.gateway.service import Gateway
-from shared.control import view
+from shared.control import latch, view
 from shared.control.latch import hold
 from shared.control.objects import ADMINS, MODE
 from shared.control.objects import ROLES as RIGHTS
@@ -27,7 +27,7 @@ from shared.control.store import COLLECTION, ControlStore
 from tests.contract.closed_world import ROLES, Closed, closed_at
 from tests.contract.closed_world import closed as closed
 from tests.contract.gateway_world import HDF5, World, eventually, platform_at, world_on
-from voxloom.errors import BusUnavailable, Misconfigured, StoreUnavailable
+from voxloom.errors import BusUnavailable, ControlUnavailable, Misconfigured, StoreUnavailable
 from voxloom.ids import new_id
 
 LIST = "/api/v1/executions"
@@ -407,6 +407,62 @@ async def test_an_open_server_that_runs_ends_when_others_close_its_store(tmp_pat
                     await asyncio.shield(world.gateway.failed)
         finally:
             await closed.stop()
+
+
+async def test_an_open_server_asks_again_where_the_store_did_not_say_whether_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def fail_once(store: ControlStore, auth: Literal["open", "closed"]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 2:  # the first is at the start
+            raise StoreUnavailable("The store is away.")
+        await hold(store, auth)
+
+    monkeypatch.setattr(latch, "hold", fail_once)
+    async with platform_at(tmp_path) as platform, world_on(platform) as world:
+        await hold(ControlStore(platform.store), "closed")
+        await platform.bus.publish(ControlChanged(subject=new_id(), keys=[MODE]))
+        async with asyncio.timeout(60.0):
+            with pytest.raises(Misconfigured):
+                await asyncio.shield(world.gateway.failed)
+
+
+async def test_who_asks_for_what_is_not_there_costs_the_broker_nothing(
+    closed: Closed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def count() -> None:
+        nonlocal asked
+        asked += 1
+
+    context = app_of(closed.world)[CONTEXT]
+    monkeypatch.setattr(context, "is_caught_up", lambda: False)
+    monkeypatch.setattr(context, "catch_up", count)
+    assert (await closed.status(None, path="/api/v1/nothing"), asked) == (404, 0)
+
+
+async def test_others_hear_of_a_revocation_that_this_gateway_cannot_read_itself(
+    closed: Closed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Gateway(closed.world.platform)
+    await other.start()
+
+    async def fail() -> None:
+        raise ControlUnavailable("The store is away.")
+
+    try:
+        monkeypatch.setattr(closed.world.gateway._control, "be_current", fail)
+        door = door_of(closed)
+        monkeypatch.setattr(door, "be_sure", lambda request: asyncio.sleep(0))
+        refused = await closed.status("root", "DELETE", f"/api/v1/tokens/{closed.people.id_of('mia')}")
+        async with closed.asking("mia", url=other.url) as there:
+            assert (refused, await code_of(there, "GET", LIST)) == (503, (401, "token_revoked"))
+    finally:
+        await other.stop()
 
 
 async def test_an_open_server_notes_nothing(tmp_path: Path) -> None:

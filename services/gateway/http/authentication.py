@@ -13,6 +13,7 @@ from aiohttp import web
 
 from messages.control import SYSTEM
 from services.gateway.http.callers import check, need_of
+from services.gateway.http.cors import SAFE_METHODS
 from services.gateway.http.problems import Handler
 from shared.caller import Caller
 from shared.control.directory import check_form
@@ -137,9 +138,9 @@ class Authenticator:
         check(self._find(request, request[_CALLER].project), need_of(request))
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The answer, which ends at once when the right to it does; one that says who may what is short, and may be
-        about the very right that it was asked with."""
-        if request.path.startswith(ABOUT_RIGHTS):
+        """The answer, which ends at once when the right to it does. A change of who may what is short, and may be about
+        the very right that it was asked with."""
+        if request.method not in SAFE_METHODS and request.path.startswith(ABOUT_RIGHTS):
             return await handler(request)
         task = asyncio.current_task()
         assert task is not None

@@ -43,7 +43,9 @@ async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _serve(request: web.Request, handler: Handler, front: Front) -> web.StreamResponse:
     need, door = _need(request), front.door
-    if door is not None and need not in (None, "nothing"):
+    if door is not None and need in (None, "nothing"):
+        return await handler(request)  # which nobody need prove anything for, so it costs the broker nothing
+    if door is not None:
         await door.be_sure(request)
         admit(request, need, front.caller_of)
         return await door.serve(request, handler)

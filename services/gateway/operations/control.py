@@ -60,8 +60,10 @@ async def tell(context: Context, *keys: str) -> None:
     event = ControlChanged(subject=new_id(), keys=sorted(keys))
     view = view_of(context)
     view.hear(event)  # first: here it counts also where nobody else can be told
-    await view.be_current()
-    await context.bus.publish(event)
+    try:
+        await view.be_current()
+    finally:
+        await context.bus.publish(event)
 
 
 async def change(context: Context, key: str, kind: type[_C], make: Callable[[_C | None], _C | None]) -> _C | None:

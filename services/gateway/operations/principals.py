@@ -47,8 +47,8 @@ async def put(context: Context, caller: Caller, principal_id: str, wanted: Princ
     if not admin:
         await _take_admin(context, principal_id)
     await change(context, f"principals/{principal_id}", Principal, make)
-    if admin:
-        await _give_admin(context, principal_id)
+    # Somebody else may have done the opposite meanwhile; of an admin who may not ask nothing is left.
+    await (_give_admin if admin else _take_admin)(context, principal_id)
     await tell(context, f"principals/{principal_id}", ADMINS)
     return find(context, principal_id)
 

@@ -9,7 +9,7 @@ from services.gateway.context import Context
 from services.gateway.operations.control import change, directory_of, may_all, not_found, reach_of, tell
 from shared.caller import Caller, Right
 from shared.control import tokens
-from shared.control.objects import ALL_RIGHTS, Token
+from shared.control.objects import ALL_RIGHTS, Token, TokenState
 from shared.control.store import ControlStore
 from voxloom.errors import Conflict, NotAllowed, StoreFull
 from voxloom.models import (
@@ -67,6 +67,7 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
     owner = wanted.principal_id or caller.principal
     _check_owner(context, caller, owner)
     await _make_way(context, owner)
+    _check_owner(context, caller, owner)  # That has taken its time.
     shown = _shown(context, caller)
     minted, now = tokens.mint(), utc_now()
     token = Token(
@@ -83,7 +84,7 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
     )
     await ControlStore(context.store).create(token)
     await tell(context, token.key)
-    return TokenMade(**_record(token, now).model_dump(), token=minted.text)
+    return TokenMade(**_record(token, "good").model_dump(), token=minted.text)
 
 
 def _check_owner(context: Context, caller: Caller, owner: str) -> None:
@@ -95,9 +96,8 @@ def _check_owner(context: Context, caller: Caller, owner: str) -> None:
 
 
 def _shown(context: Context, caller: Caller) -> Token:
-    found = directory_of(context).token(caller.token)
-    assert found is not None  # It has let the caller in.
-    return found
+    """Raises Unauthenticated where it is good no more."""
+    return directory_of(context).good_token(caller.token, utc_now())
 
 
 def _expires(shown: Token, owner: str, wanted: datetime) -> datetime:
@@ -133,15 +133,16 @@ def _projects(context: Context, caller: Caller, shown: Token, wanted: Iterable[s
 async def _make_way(context: Context, owner: str) -> None:
     """Forgets what has ended long ago. Raises Conflict (`too_many_tokens`)."""
     now = utc_now()
-    theirs = [one for one in directory_of(context).tokens() if one.principal == owner]
+    directory = directory_of(context)
+    theirs = [one for one in directory.tokens() if one.principal == owner]
     makers = {one.made_with for one in theirs}  # which are asked about as long as there is what they have made
-    ended = sorted((one for one in theirs if one.state(now) != "good" and one.id not in makers), key=_ended)
+    ended = sorted((one for one in theirs if directory.state(one, now) != "good" and one.id not in makers), key=_ended)
     too_many = max(0, len(theirs) - MOST_KEPT)
     old = [one.key for at, one in enumerate(ended) if at < too_many or _ended(one) < now - timedelta(days=KEPT_DAYS)]
     if old:
         await ControlStore(context.store).remove(*old)
         await tell(context, *old)
-    if sum(one.state(now) == "good" for one in theirs) >= MOST_TOKENS:
+    if sum(directory.state(one, now) == "good" for one in theirs) >= MOST_TOKENS:
         raise Conflict(f"{owner!r} has {MOST_TOKENS} tokens that are good; revoke some first.", code="too_many_tokens")
 
 
@@ -156,7 +157,11 @@ def list_of(context: Context, caller: Caller, principal_id: str | None) -> list[
     if principal_id not in (None, wanted):
         return []
     found = [one for one in directory_of(context).tokens() if wanted in (None, one.principal)]
-    return [_record(one, utc_now()) for one in sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)]
+    directory = directory_of(context)
+    return [
+        _record(one, directory.state(one, utc_now()))
+        for one in sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
+    ]
 
 
 async def revoke(context: Context, caller: Caller, token_id: str) -> None:
@@ -203,14 +208,14 @@ def _made_with(known: Iterable[Token], token_id: str) -> list[str]:
     return list(found)
 
 
-def _record(one: Token, now: datetime) -> TokenRecord:
+def _record(one: Token, state: TokenState) -> TokenRecord:
     return TokenRecord(
         token_id=one.id,
         principal_id=one.principal,
         name=one.name,
         projects=None if one.projects is None else list(one.projects),
         rights=None if one.rights is None else list(one.rights),
-        status=one.state(now),
+        status=state,
         created_at=format_time(one.created_at),
         created_by=one.created_by,
         expires_at=format_time(one.expires_at),
