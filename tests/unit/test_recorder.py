@@ -200,6 +200,7 @@ async def test_a_recorder_that_wakes_after_its_place_was_taken_and_tidied_up_sto
     # When it wakes and goes on with the batch in its hands, then that is not settled
     with pytest.raises(AnotherWriter):
         await old.record([requested(D)])
+    await old.stop()
     # And nothing is built on what it may have left
     assert sorted((await load(store)).runs) == [A, B, C]
 
