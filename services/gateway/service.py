@@ -172,9 +172,8 @@ class Gateway(Service):
         self._index.hear(event)
         self._queues.hear(event)
         self._workers.hear(event)
-        self._control.hear(event)
         if isinstance(event, ControlChanged):
-            self._may_be_closed.set()
+            self._hear_of_control(event)
         self._algorithms.hear(event)
         if isinstance(event, GatewayStarted) and event.subject == self._instance:
             self._caught_up.set()
@@ -204,6 +203,12 @@ class Gateway(Service):
         except TimeoutError:
             raise Unavailable(f"The event stream could not be read within {CATCH_UP_SECS:g} s; try again.") from None
 
+    def _hear_of_control(self, event: ControlChanged) -> None:
+        if self.settings.auth == "closed":
+            self._control.hear(event)
+        else:
+            self._may_be_closed.set()
+
     async def _know_who_may_what(self) -> None:
         if self.settings.auth == "open":
             self.spawn("latch", self._stay_open())
@@ -220,13 +225,14 @@ class Gateway(Service):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LATCH_SECS):
                     await self._may_be_closed.wait()
+            self._may_be_closed.clear()  # first: what is told of while the store is asked is asked about once more
             try:
                 await latch.hold(ControlStore(self.store), "open")
-                self._may_be_closed.clear()
             except VoxloomError as error:
                 if error.code == latch.CLOSED:
                     raise
                 self.log.warning("whether the store is still open to all is not known: %s", error)
+                self._may_be_closed.set()
                 await asyncio.sleep(1.0)
 
     async def _sweep(self) -> None:
