@@ -6,11 +6,9 @@ Whoever looks something up says for whom: what belongs to another project is not
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from messages.base import DEFAULT_PROJECT
-
-Right = Literal["read", "run", "deploy", "admin"]
+from voxloom.models import Right as Right
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from services.gateway.views.algorithms import KnownAlgorithms
 from services.gateway.views.answers import Answers
 from services.gateway.views.catalog import Catalog
 from services.gateway.views.files import FileIndex
-from services.gateway.views.overlap import overlap_with
+from services.gateway.views.overlap import OVERLAP, overlap_with
 from services.gateway.views.presigned import Uploads
 from services.gateway.views.queue_sampler import Sampler
 from services.gateway.views.queues import QueueWatch
@@ -127,8 +127,7 @@ class Gateway(Service):
         self._clock = await self.store.expiry_clock()
         snapshot = await self._records.load_snapshot()
         await self._load_rows(snapshot)
-        overlap = await overlap_with(self.bus) if snapshot else None
-        since = snapshot.time - overlap if snapshot and overlap else datetime.fromtimestamp(0, UTC)
+        since = await self._since(snapshot)
         self._following = await self.bus.follow(self.take, since=since, on_loss=self._on_loss, wanted=is_shown)
         self.keep(self._following)
         self.keep(await self.bus.listen(LIVE, self._hear))
@@ -137,6 +136,13 @@ class Gateway(Service):
         self.spawn("sweep", self._sweep())
         self.spawn("queues", self._sampler.run())
         await self._serve()
+
+    async def _since(self, snapshot: Snapshot | None) -> datetime:
+        """From when on the stream has what the snapshot does not. An embedded bus has the same clock."""
+        if snapshot is None:
+            return datetime.fromtimestamp(0, UTC)
+        overlap = await overlap_with(self.bus) if self.settings.broker else OVERLAP
+        return datetime.fromtimestamp(0, UTC) if overlap is None else snapshot.time - overlap
 
     async def stop(self) -> None:
         """HTTP first: who still waits for an answer needs the subscriptions."""

@@ -137,7 +137,7 @@ async def _prepare(control: ControlStore, first: Beginning) -> list[str]:
 async def _check_usable(control: ControlStore, key: str, principal: str) -> None:
     """Somebody of that id may have been there before. Raises Conflict."""
     found = await control.read(key)
-    if not isinstance(found, Principal) or found.disabled or found.removed:
+    if not isinstance(found, Principal) or not found.may_ask:
         why = f"cannot be read ({found.why})" if isinstance(found, Unreadable) else "may not use it any more"
         raise Conflict(
             f"This server knows a principal {principal!r} already, who {why}; name another one with --principal.",

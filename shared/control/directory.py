@@ -157,7 +157,7 @@ class Directory:
             )
         self._check_readable(f"principals/{token.principal}")
         principal = self.principal(token.principal)
-        if principal is None or principal.disabled or principal.removed:
+        if principal is None or not principal.may_ask:
             raise Unauthenticated(
                 f"{token.principal!r}, whose token this is, may not use this server any more; ask who runs it.",
                 code="principal_disabled",

@@ -18,7 +18,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from shared.caller import Right
+from voxloom.models.control import SLUG, Right, Slug
+from voxloom.models.control import Role as Role
 from voxloom.values import Moment
 
 FORMAT = 1
@@ -29,15 +30,11 @@ ADMINS = "admins"
 RESERVED = frozenset({"system", "local"})
 """Names that mean something else: what is nobody's, and everybody where nobody is asked."""
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
-"""The id of a principal or a project. It is never used again."""
-SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 TokenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{12}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 DisplayName = Annotated[str, StringConstraints(max_length=200)]
 
 TokenState = Literal["good", "expired", "revoked"]
-Role = Literal["viewer", "member", "manager"]
 ROLES: dict[Role, frozenset[Right]] = {
     "viewer": frozenset(("read",)),
     "member": frozenset(("read", "run")),
@@ -96,6 +93,10 @@ class Principal(ControlObject):
     @property
     def key(self) -> str:
         return f"principals/{self.id}"
+
+    @property
+    def may_ask(self) -> bool:
+        return not (self.disabled or self.removed)
 
 
 class Project(ControlObject):
@@ -174,4 +175,5 @@ def member_key(project: str, principal: str) -> str:
 
 
 def is_slug(text: str) -> bool:
-    return SLUG.fullmatch(text) is not None
+    """Whether it may be the id of a principal or a project, which is never used again."""
+    return re.fullmatch(SLUG, text, re.ASCII) is not None

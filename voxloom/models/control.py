@@ -11,9 +11,10 @@ from voxloom.values import Value
 
 Right = Literal["read", "run", "deploy", "admin"]
 Role = Literal["viewer", "member", "manager"]
+SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 Slug = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"),
+    StringConstraints(pattern=SLUG),
     Field(description="1 to 40 small letters, digits and dashes; neither first nor last a dash."),
 ]
 DisplayName = Annotated[str, Field(max_length=200, description="For people; any text.")]

@@ -13,12 +13,13 @@ from aiohttp import web
 
 from messages.control import SYSTEM
 from services.gateway.http.callers import check, need_of
+from services.gateway.http.consistency import why_behind
 from services.gateway.http.cors import SAFE_METHODS
 from services.gateway.http.problems import Handler
 from shared.caller import Caller
 from shared.control.directory import check_form
 from shared.control.view import ControlView
-from voxloom.errors import BusUnavailable, InvalidInput, Unauthenticated, VoxloomError
+from voxloom.errors import InvalidInput, Unauthenticated, VoxloomError
 
 PROJECT = "Voxloom-Project"
 """The header that says for which project something is asked."""
@@ -27,8 +28,6 @@ NOBODYS_NAMES = frozenset({"", "token"})
 ABOUT_RIGHTS = ("/api/v1/tokens", "/api/v1/principals", "/api/v1/projects")
 SENT_AT_ONCE = 1 << 16
 """Bytes of an answer that a connection takes, whether anybody reads it or not."""
-FRESH_SECS = 2.0
-"""How long the broker may take to say what is new; beyond, the store is asked."""
 _LONGEST = 4096
 _CALLER = web.RequestKey("proven", Caller)
 
@@ -111,12 +110,8 @@ class Authenticator:
         What is new comes with the events. Where the broker does not answer, the store is asked: it is what counts.
         """
         check_form(credentials_of(request).token)
-        if not self._is_caught_up():
-            try:
-                async with asyncio.timeout(FRESH_SECS):
-                    await self._catch_up()
-            except (BusUnavailable, TimeoutError):
-                await self._view.read_anew()
+        if not self._is_caught_up() and await why_behind(self._catch_up) is not None:
+            await self._view.read_anew()
         await self._view.be_current()
 
     def caller_of(self, request: web.Request) -> Caller:

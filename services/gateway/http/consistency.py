@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -22,8 +23,15 @@ def is_fresh(request: web.Request, front: Front) -> bool:
 
 
 async def be_fresh(request: web.Request, front: Front) -> None:
+    if (why := await why_behind(front.catch_up)) is not None:
+        log.debug("%s %s may be told what is no longer so: %s", request.method, request.path, why)
+
+
+async def why_behind(catch_up: Callable[[], Awaitable[None]]) -> Exception | None:
+    """None: all that was said before is heard. Else what has kept us from it."""
     try:
         async with asyncio.timeout(FRESH_SECS):
-            await front.catch_up()
+            await catch_up()
     except (BusUnavailable, TimeoutError) as error:
-        log.debug("%s %s may be told what is no longer so: %s", request.method, request.path, error)
+        return error
+    return None

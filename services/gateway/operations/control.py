@@ -9,7 +9,7 @@ from messages.control import ControlChanged
 from services.gateway.context import Context
 from shared.caller import Caller, Right
 from shared.control.directory import Directory
-from shared.control.objects import ALL_RIGHTS, RESERVED, ControlObject, Unreadable
+from shared.control.objects import RESERVED, ControlObject, Principal, Unreadable
 from shared.control.store import ControlStore
 from shared.control.view import ControlView
 from shared.objects.base import ABSENT, Condition
@@ -47,6 +47,14 @@ def may_all(context: Context, caller: Caller) -> bool:
     directory = directory_of(context)
     token = directory.token(caller.token)
     return token is not None and directory.is_admins(token)
+
+
+def principal_of(context: Context, principal_id: str) -> Principal:
+    """Raises NotFound (`principal_not_found`), also for one who was removed."""
+    found = directory_of(context).principal(principal_id)
+    if found is None or found.removed:
+        raise not_found("principal", principal_id)
+    return found
 
 
 def check_free(name: str) -> None:
@@ -99,17 +107,3 @@ def not_found(what: str, name: str) -> NotFound:
         code=f"{what}_not_found",
         details={f"{what}_id": name[:100]},
     )
-
-
-__all__ = [
-    "ALL_RIGHTS",
-    "change",
-    "check_free",
-    "checked",
-    "directory_of",
-    "may_all",
-    "not_found",
-    "reach_of",
-    "tell",
-    "view_of",
-]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.gateway.context import Context
-from services.gateway.operations.control import change, check_free, checked, directory_of, not_found, tell
+from services.gateway.operations.control import change, check_free, checked, directory_of, principal_of, tell
 from shared.caller import Caller
 from shared.control.objects import ADMINS, Admins, Member, Principal, Token
 from shared.control.store import ControlStore
@@ -19,11 +19,7 @@ def list_all(context: Context) -> list[PrincipalRecord]:
 
 def find(context: Context, principal_id: str) -> PrincipalRecord:
     """Raises NotFound (`principal_not_found`)."""
-    directory = directory_of(context)
-    found = directory.principal(principal_id)
-    if found is None or found.removed:
-        raise not_found("principal", principal_id)
-    return _record(found, directory.admins)
+    return _record(principal_of(context, principal_id), directory_of(context).admins)
 
 
 async def put(context: Context, caller: Caller, principal_id: str, wanted: PrincipalRequest) -> PrincipalRecord:
@@ -55,7 +51,7 @@ async def put(context: Context, caller: Caller, principal_id: str, wanted: Princ
 
 async def remove(context: Context, principal_id: str) -> None:
     """Their tokens and memberships go; their id stays theirs. Raises NotFound, Conflict (`last_admin`)."""
-    find(context, principal_id)
+    principal_of(context, principal_id)
     await _take_admin(context, principal_id)
 
     def bury(old: Principal | None) -> Principal | None:
@@ -110,7 +106,7 @@ async def _known_admins(context: Context) -> tuple[str, ...]:
 
 async def _may_ask(context: Context, principal_id: str) -> bool:
     found = await ControlStore(context.store).read(f"principals/{principal_id}")
-    return isinstance(found, Principal) and not found.disabled and not found.removed
+    return isinstance(found, Principal) and found.may_ask
 
 
 def _record(one: Principal, admins: tuple[str, ...]) -> PrincipalRecord:

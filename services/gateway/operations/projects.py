@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from services.gateway.context import Context
-from services.gateway.operations.control import change, check_free, directory_of, not_found, reach_of, tell
+from services.gateway.operations.control import (
+    change,
+    check_free,
+    directory_of,
+    not_found,
+    principal_of,
+    reach_of,
+    tell,
+)
 from shared.caller import Caller
 from shared.control.objects import Member, Project, Role, member_key
 from shared.control.store import ControlStore
@@ -54,9 +62,7 @@ def members(context: Context, caller: Caller, project_id: str) -> list[MemberRec
 async def put_member(context: Context, caller: Caller, project_id: str, principal_id: str, role: Role) -> MemberRecord:
     """Raises NotFound (`project_not_found`, `principal_not_found`), NotAllowed (`forbidden`)."""
     _check_manages(context, caller, project_id)
-    principal = directory_of(context).principal(principal_id)
-    if principal is None or principal.removed:
-        raise not_found("principal", principal_id)
+    principal_of(context, principal_id)
 
     def make(old: Member | None) -> Member:
         if old is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from services.gateway.context import Context
-from services.gateway.operations.control import change, directory_of, may_all, not_found, reach_of, tell
+from services.gateway.operations.control import change, directory_of, may_all, not_found, principal_of, reach_of, tell
 from shared.caller import Caller, Right
 from shared.control import tokens
 from shared.control.objects import ALL_RIGHTS, Token, TokenState
@@ -90,9 +90,7 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
 def _check_owner(context: Context, caller: Caller, owner: str) -> None:
     if owner != caller.principal and not may_all(context, caller):
         raise NotAllowed("Only admins make tokens for others.", code="forbidden", details={"right": "admin"})
-    principal = directory_of(context).principal(owner)
-    if principal is None or principal.removed:
-        raise not_found("principal", owner)
+    principal_of(context, owner)
 
 
 def _shown(context: Context, caller: Caller) -> Token:
@@ -156,10 +154,10 @@ def list_of(context: Context, caller: Caller, principal_id: str | None) -> list[
     wanted = principal_id if every else caller.principal
     if principal_id not in (None, wanted):
         return []
-    found = [one for one in directory_of(context).tokens() if wanted in (None, one.principal)]
-    directory = directory_of(context)
+    directory, now = directory_of(context), utc_now()
+    found = [one for one in directory.tokens() if wanted in (None, one.principal)]
     return [
-        _record(one, directory.state(one, utc_now()))
+        _record(one, directory.state(one, now))
         for one in sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
     ]
 
