@@ -8,6 +8,9 @@ In `data-store`:
     deleting/<id>                     somebody is about to delete the file: no sample may refer to it any more
     staged/<run>/<attempt>/<number>   the ids that one attempt has posted in one go, so that they can be swept
 
+A client may name the files that it puts through a URL. In the project `default` the name is the file's id; in others,
+where it may be the same as one of `default`, the id is `@<project>/<name>`, and whoever asks there may leave that out.
+
 An uploaded file is visible once its entry is there. A run's file is visible once the run has COMPLETED with the very
 attempt that posted it; nothing is renamed or copied for that.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +30,34 @@ from messages.base import DEFAULT_PROJECT
 from shared.objects.base import ABSENT, AT_ONCE, EXPIRING, FileUpload, ObjectInfo, ObjectStore, list_all
 from shared.objects.checks import checked_key
 from voxloom.errors import Conflict, InvalidInput, NotFound
+from voxloom.ids import is_id
 from voxloom.models import DatasetInfo, Moment, Status, Value
 
 COLLECTION = "data-store"
 UPLOADS = "uploads/"
 
+_OF_A_PROJECT = re.compile(r"@([A-Za-z0-9_-]{1,64})/.", re.DOTALL)
 _LOCATED_AT_ONCE = 500
 """Others' work comes in between."""
+
+
+def named_id(project: str, name: str) -> str:
+    """The id of the file that clients of a project call so."""
+    return name if project == DEFAULT_PROJECT or project_in(name) == project else f"@{project}/{name}"
+
+
+def project_in(file_id: str) -> str | None:
+    """The project whose name for a file this is, where it says so."""
+    match = _OF_A_PROJECT.match(file_id)
+    return match[1] if match is not None else None
+
+
+def possible_ids(project: str, text: str) -> tuple[str, ...]:
+    """The ids of the files that somebody may mean who asks for a project: the first that is there is meant."""
+    if project_in(text) is not None:
+        return (text,)
+    named = named_id(project, text)
+    return (text, named) if named != text and is_id(text) else (named,)
 
 
 def bytes_key(file_id: str) -> str:
@@ -111,14 +136,22 @@ async def locate_many(store: ObjectStore, file_ids: Iterable[str]) -> dict[str, 
     return found
 
 
-def check_name(file_id: str) -> None:
-    """Raises InvalidInput for a name that no file can have."""
-    if not file_id.strip() or not _can_be(file_id):
-        raise InvalidInput(
-            "A file's name is text of 1 to about 880 bytes without NUL; choose another one.",
-            code="request_validation_error",
-            details={"errors": [{"loc": ["name"], "msg": "must be a name that a file can have"}]},
-        )
+def new_name(project: str, name: str) -> str:
+    """The id of a file that is to be called so. Raises InvalidInput for a name that no file can have."""
+    file_id = named_id(project, name)
+    if not name.strip() or not _can_be(file_id):
+        raise _bad_name("A file's name is text of 1 to about 880 bytes without NUL; choose another one.")
+    if project_in(name) not in (None, project) or project_in(file_id) == DEFAULT_PROJECT:
+        raise _bad_name("What begins with @ and a project's name is a file of that project; choose another name.")
+    return file_id
+
+
+def _bad_name(why: str) -> InvalidInput:
+    return InvalidInput(
+        why,
+        code="request_validation_error",
+        details={"errors": [{"loc": ["name"], "msg": "must be a name that a file can have"}]},
+    )
 
 
 def _can_be(file_id: str) -> bool:

@@ -5,7 +5,7 @@ No request of HTTP is needed for that: whoever has runs done asks here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from messages.runs import AlgorithmPin, Work
@@ -31,8 +31,8 @@ class Inventory(Protocol):
     def cpu_fallback(self) -> bool:
         """Whether the processor does where no worker has the device that is wanted."""
 
-    async def missing_files(self, file_ids: Sequence[str]) -> list[str]:
-        """Those that nobody may use."""
+    async def files(self, names: Iterable[str]) -> Mapping[str, str]:
+        """The ids of those that may be used, by what they are called."""
 
     async def algorithm(self, algorithm_id: str) -> AlgorithmEntry:
         """Raises NotFound."""
@@ -56,7 +56,8 @@ class Devices(NamedTuple):
 async def work_of(inventory: Inventory, request: ExecutionRequest, *, strict: bool = False) -> Work:
     """Raises NotFound for files, algorithm, minor version and checkpoint, then InvalidInput for parameters; `strict`:
     also for a device that the algorithm does not support."""
-    if missing := await inventory.missing_files(request.input_dataset_ids):
+    known = await inventory.files(request.input_dataset_ids)
+    if missing := _lacking(known, request.input_dataset_ids):
         raise _files_not_found(missing)
     chosen = await _chosen(inventory, request)
     args = _checked(chosen.entry, chosen.entry.about.additional_parameters, request.additional_parameters)
@@ -66,7 +67,7 @@ async def work_of(inventory: Inventory, request: ExecutionRequest, *, strict: bo
         raise _unsupported_device(chosen.entry, request.execution_device_override or "")
     return Work(
         **_common(chosen, request, args, devices),
-        input_dataset_ids=request.input_dataset_ids,
+        input_dataset_ids=[known[one] for one in request.input_dataset_ids],
         device_override=request.execution_device_override,
         device_warning=devices.warning,
         session_token=request.session_token or new_id(),
@@ -171,12 +172,16 @@ async def _check_samples(inventory: Inventory, sample_ids: Sequence[str]) -> Non
             details={"missing_sample_ids": missing},
         )
     wanted = [file_id for one in dict.fromkeys(sample_ids) for file_id in files_of(known[one])]
-    if gone := await inventory.missing_files(wanted):
+    if gone := _lacking(await inventory.files(wanted), wanted):
         raise NotFound(
             f"Files of the samples are not there any more: {_named(gone)}. Make the samples anew.",
             code="sample_files_not_found",
             details={"missing_file_ids": gone},
         )
+
+
+def _lacking(known: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    return [one for one in dict.fromkeys(names) if one not in known]
 
 
 def choose_devices(entry: AlgorithmEntry, override: str | None, *, fall_back: bool = True) -> Devices:

@@ -10,6 +10,7 @@ from aiohttp import web
 from messages.base import Event
 from services.gateway.http.callers import CallerOf, everybody
 from services.gateway.http.concurrency import Turnstile
+from services.gateway.http.event_ids import EventIds
 from services.gateway.http.front import Door
 from services.gateway.http.idempotency import Keys
 from services.gateway.http.metrics import Metrics
@@ -75,6 +76,7 @@ class Context:
     door: Door | None = None
     control: ControlView | None = None
     """Of a server that asks who people are."""
+    event_ids: EventIds = field(default_factory=EventIds)
     turnstile: Turnstile = field(default_factory=Turnstile)
     shown: ShownRecords = field(default_factory=ShownRecords)
     news_readers: int = 0

@@ -26,6 +26,7 @@ from services.gateway.app import add, make_app
 from services.gateway.context import Context
 from services.gateway.http.address import check_reach, is_open_to_others, shown_host, warning
 from services.gateway.http.authentication import Authenticator
+from services.gateway.http.event_ids import EventIds, sealed_ids
 from services.gateway.http.idempotency import Keys
 from services.gateway.http.listener import Listener, most_connections
 from services.gateway.http.metrics import Metrics
@@ -112,6 +113,7 @@ class Gateway(Service):
         self._sampler = Sampler(platform.bus, self._queues)
         self._workers = Workers(self.settings.lease)
         self._control = ControlView(ControlStore(platform.store))
+        self._event_ids = EventIds()
         self._instance = new_id()
         self._caught_up = asyncio.Event()
         self._may_be_closed = asyncio.Event()
@@ -219,6 +221,7 @@ class Gateway(Service):
         if self.settings.auth == "open":
             self.spawn("latch", self._stay_open())
         else:
+            self._event_ids = await sealed_ids(self.store)
             await self._control.read_anew()
             await self.bus.publish(ControlChanged(subject=self._instance, keys=[MODE]))  # to those that are open
             self.spawn("control", self._control.keep_current())
@@ -279,6 +282,7 @@ class Gateway(Service):
             is_caught_up=self._following.is_caught_up,
             ready=self.faults,
             room=self.room,
+            event_ids=self._event_ids,
         )
         if self.settings.auth == "closed":
             door = Authenticator(

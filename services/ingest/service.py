@@ -70,7 +70,9 @@ class Ingest(Service):
     async def handle(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, FileUploaded):
-                if event.staged in ("", files.upload_key(event.subject)):
+                if files.project_in(event.subject) not in (None, event.project):
+                    self.log.warning("file %.100r: it is none of project %s; ignored", event.subject, event.project)
+                elif event.staged in ("", files.upload_key(event.subject)):
                     await self._take_in(event)
                 else:  # It would be removed afterwards, whatever it is.
                     self.log.warning("file %s: no upload of it lies under %.100r; ignored", event.subject, event.staged)

@@ -377,6 +377,19 @@ async def test_a_good_one_moves_to_its_own_place_and_cannot_be_changed_any_more(
     assert (await files.locate(platform.store, "a name")).committed
 
 
+async def test_a_name_of_another_project_is_not_taken_in(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+
+    await put_through_a_url(platform, "@lab1/scan", volume)  # by an event that says it is of `default`
+    await put_through_a_url(platform, "later", volume)
+    await heard.first(FileCommitted, subject="later")
+
+    with pytest.raises(NotFound):
+        await files.locate(platform.store, "@lab1/scan")
+
+
 async def _is_empty(platform: Platform) -> bool:
     return all(one.waiting == 0 for one in await platform.bus.stats() if one.name == "ingest")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -24,17 +24,21 @@ def algorithm() -> AlgorithmEntry:
     )
 
 
+NAMED = {"scan": "@lab1/scan"}
+"""The id of a file that has a name beside it."""
+
+
 @dataclass
 class Shelf:
-    """Two files, a sample of one that is gone, and one algorithm."""
+    """Three files, a sample of one that is gone, and one algorithm."""
 
     cpu_fallback: bool = True
-    files: Sequence[str] = ("one", "two")
+    there: Sequence[str] = ("one", "two", "scan")
     asked: list[str] = field(default_factory=list)
 
-    async def missing_files(self, file_ids: Sequence[str]) -> list[str]:
+    async def files(self, names: Iterable[str]) -> Mapping[str, str]:
         self.asked.append("files")
-        return [one for one in file_ids if one not in self.files]
+        return {name: NAMED.get(name, name) for name in names if name in self.there}
 
     async def algorithm(self, algorithm_id: str) -> AlgorithmEntry:
         self.asked.append("algorithm")
@@ -51,6 +55,11 @@ class Shelf:
             SampleRecord(sample_id="good", files=[{"image": ["one"]}], tags=[], time_created=time, project="default"),
             SampleRecord(sample_id="gone", files=[{"image": ["three"]}], tags=[], time_created=time, project="default"),
         ]
+
+
+async def test_a_file_is_pinned_by_its_id_whatever_the_caller_calls_it() -> None:
+    work = await work_of(Shelf(), ExecutionRequest(algorithm_id="a", input_dataset_ids=["scan", "one", "scan"]))
+    assert work.input_dataset_ids == ["@lab1/scan", "one", "@lab1/scan"]
 
 
 async def test_code_and_data_are_pinned() -> None:

@@ -12,10 +12,10 @@ from services.gateway.http.bodies import Body
 from services.gateway.http.idempotency import Digest, Key, Once, fingerprint_of
 from services.gateway.operations.uploads import hdf5_chunks, read_through, store_body
 from services.gateway.views.answers import answer, deletion_of, inspection_of
-from services.gateway.views.presigned import NAMED_IN, refusal_of
+from services.gateway.views.presigned import refusal_of
 from shared.caller import Caller
-from shared.files import COLLECTION, Located, bytes_key, check_name, entry_key, locate_many, upload_key
-from voxloom.errors import Conflict, NotAllowed, NotFound, Unavailable, VoxloomError
+from shared.files import COLLECTION, Located, bytes_key, entry_key, locate_many, new_name, upload_key
+from voxloom.errors import Conflict, NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
 
 URL_SECS = 3600.0
@@ -114,21 +114,17 @@ async def _exists(context: Context, key: str) -> bool:
 
 async def upload_url(context: Context, caller: Caller, name: str) -> str:
     """Where to put the bytes of a new file: what is put there becomes one when it is first asked for. Raises Conflict
-    (`file_exists`), and NotAllowed (`file_names_not_allowed`)."""
-    check_name(name)
-    if not caller.owns(NAMED_IN):
-        raise NotAllowed(
-            f"Only in the project {NAMED_IN!r} files have names of your own; POST /api/v0/files gives them ids.",
-            code="file_names_not_allowed",
-        )
+    (`file_exists`)."""
+    file_id = new_name(caller.project, name)
     context.room.check()
-    if name in await locate_many(context.store, [name]):
+    found = (await locate_many(context.store, [file_id])).get(file_id)
+    if found is not None and caller.owns(found.project):
         raise Conflict(
             f"There is a file {name[:200]!r} already, and files never change; choose another name, or delete it first.",
             code="file_exists",
             details={"object_name": name},
         )
-    return await context.store.presign("PUT", COLLECTION, upload_key(name), expires=_secs(context))
+    return await context.store.presign("PUT", COLLECTION, upload_key(file_id), expires=_secs(context))
 
 
 async def download_url(context: Context, file: Located) -> str:

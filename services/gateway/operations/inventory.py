@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from messages.trainings import Checkpoint
@@ -24,8 +24,8 @@ class Inventory:
     def cpu_fallback(self) -> bool:
         return self.context.settings.cpu_fallback
 
-    async def missing_files(self, file_ids: Sequence[str]) -> list[str]:
-        return await self.context.files.missing(self.caller, file_ids)
+    async def files(self, names: Iterable[str]) -> Mapping[str, str]:
+        return await self.context.files.ids(self.caller, names)
 
     async def algorithm(self, algorithm_id: str) -> AlgorithmEntry:
         return await self.context.algorithms.get(self.caller, algorithm_id)

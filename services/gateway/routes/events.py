@@ -69,7 +69,7 @@ class Reader:
             "time": format_time(event.time),
             "algorithm_name": work.algorithm.name if work is not None else "",
         }
-        return b"id: %d\nevent: status\ndata: %b\n\n" % (offset, orjson.dumps(data))
+        return b"id: %b\nevent: status\ndata: %b\n\n" % (self._context.event_ids.write(offset), orjson.dumps(data))
 
     def _is_wanted(self, event: Event) -> bool:
         shown = self._project in (None, event.project) and self._caller.owns(event.project)
@@ -84,7 +84,7 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     """
     context = context_of(request)
     reader = Reader(context, caller_of(request), read_query(request, NewsQuery).project)
-    seen = last_seen(request, context.view.newest)
+    seen = last_seen(request, context)
     if request.method == "HEAD":
         return web.Response(headers=HEADERS)
     if context.news_readers >= MOST_READERS:

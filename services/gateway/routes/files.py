@@ -61,7 +61,8 @@ async def download(request: web.Request) -> web.StreamResponse:
 
 async def upload_url(request: web.Request) -> web.Response:
     """It is valid for an hour. If the store is S3, the bytes do not pass through the gateway. The name is the id of the
-    file: use it in `input_dataset_ids`, in samples, everywhere. You can use the file right after the PUT: the server
+    file: use it in `input_dataset_ids`, in samples, everywhere. (In a project `lab1` other than `default` the id is
+    `@lab1/` and the name, and the name alone will do.) You can use the file right after the PUT: the server
     looks into it at its first use, and before that it is in no list.
 
     409 `file_exists`: there is a file of that name already. If the file is not an HDF5 file, its first use is refused

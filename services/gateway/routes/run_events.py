@@ -28,6 +28,7 @@ AT_ONCE = 1 << 16
 """Bytes handed to the connection before it has taken what came before."""
 LOG_PIECE = 1 << 14
 """Characters of a log in one event."""
+_UNNAMED = b"event: status\ndata: "
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
@@ -62,13 +63,13 @@ def events_of(task: Task) -> Handler:
 
 
 async def _tell_of(request: web.Request, run: LiveRun) -> web.StreamResponse:
-    seen = last_seen(request, context_of(request).view.newest)
+    context = context_of(request)
+    seen = last_seen(request, context)
     if run.state.ended and 0 < run.offset <= seen:
         return web.Response(status=204)  # All was told; this keeps an EventSource from asking again.
     if request.method == "HEAD":
         return web.Response(headers=HEADERS)
     response = web.StreamResponse(headers=HEADERS)
-    context = context_of(request)
     view = context.view
     with view.watch(run) as watcher:
         missed = await missed_statuses(context.bus, run.state, seen, view.newest) if seen else None
@@ -81,11 +82,10 @@ async def _tell_of(request: web.Request, run: LiveRun) -> web.StreamResponse:
     return response
 
 
-def last_seen(request: web.Request, newest: int) -> int:
+def last_seen(request: web.Request, context: Context) -> int:
     """What the client has heard last. An id beyond all that there is comes from a broker that is no more."""
-    text = request.headers.get("Last-Event-ID", "")
-    seen = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
-    return seen if seen <= newest else 0
+    seen = context.event_ids.read(request.headers.get("Last-Event-ID", ""))
+    return seen if seen <= context.view.newest else 0
 
 
 async def _tell(response: web.StreamResponse, view: LiveView, watcher: Watcher, teller: Teller) -> None:
@@ -154,7 +154,7 @@ class Teller:
             yield from self._heard()
 
     def _status(self, offset: int, state: RunState) -> Iterator[bytes]:
-        yield b"id: %d\nevent: status\ndata: " % offset if offset else b"event: status\ndata: "
+        yield b"id: %b\nevent: status\ndata: " % self._context.event_ids.write(offset) if offset else _UNNAMED
         waiting = self._context.waiting(state) if state is self._run.state else None
         yield self._context.shown.json(state, Heard("", self._run.progress, self._run.told, waiting))
         yield b"\n\n"

@@ -9,14 +9,12 @@ from messages.base import DEFAULT_PROJECT, Event
 from messages.files import FileRejected, FileUploaded
 from services.gateway.views.answers import Answers, answer, inspection_of
 from shared.caller import Caller
-from shared.files import COLLECTION, upload_key
+from shared.files import COLLECTION, project_in, upload_key
 from shared.objects.base import ObjectStore
 from voxloom.errors import InvalidInput, StoreFull, Unavailable
 from voxloom.models import RunError
 
 AT_ONCE = 16
-NAMED_IN = DEFAULT_PROJECT
-"""Where files have names of their uploaders' own; a name is there once for all."""
 
 
 class Uploads:
@@ -32,12 +30,11 @@ class Uploads:
 
     async def commit(self, caller: Caller, file_ids: Sequence[str]) -> None:
         """Has those of the files looked at that wait for it. Raises InvalidInput for one that is no good."""
-        if not caller.owns(NAMED_IN):
-            return
-        keys = {upload_key(file_id): file_id for file_id in file_ids}
+        projects = {one: project_in(one) or DEFAULT_PROJECT for one in file_ids}
+        keys = {upload_key(one): one for one, project in projects.items() if caller.owns(project)}
         found = await self._store.head_many(COLLECTION, list(keys))
         waiting = [
-            FileUploaded(subject=keys[key], project=NAMED_IN, size=info.size, etag=info.etag, staged=key)
+            FileUploaded(subject=keys[key], project=projects[keys[key]], size=info.size, etag=info.etag, staged=key)
             for key, info in found.items()
         ]
         for start in range(0, len(waiting), AT_ONCE):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from messages.base import Event
@@ -11,7 +11,7 @@ from messages.files import FileCommitted, FileDeleted, FileDeleteRequested
 from services.gateway.views.presigned import Uploads
 from services.gateway.views.runs import LiveView
 from shared.caller import Caller
-from shared.files import Located, Settled, being_deleted, file_not_found, find_visible
+from shared.files import Located, Settled, being_deleted, file_not_found, find_visible, possible_ids
 from shared.newest import Newest
 from shared.objects.base import ObjectStore
 
@@ -40,22 +40,28 @@ class FileSight:
         elif isinstance(event, FileDeleteRequested | FileDeleted):
             self._seen.pop(event.subject, None)
 
-    async def find(self, caller: Caller, file_id: str) -> Located:
+    async def find(self, caller: Caller, name: str) -> Located:
         """Raises NotFound (`file_not_found`), also for a file that is there but must not be seen."""
-        file = (await self._find_many(caller, [file_id])).get(file_id)
-        if file is None:
-            raise file_not_found(file_id[:200])
-        return file
+        possible = possible_ids(caller.project, name)
+        found = await self._find_many(caller, possible)
+        known = _first(possible, found)
+        if known is None:
+            raise file_not_found(name[:200])
+        return found[known]
 
-    async def missing(self, caller: Caller, file_ids: Iterable[str]) -> list[str]:
-        """Those that cannot be seen, each once, in their order."""
+    async def ids(self, caller: Caller, names: Iterable[str]) -> dict[str, str]:
+        """The ids of the files that can be seen, by what the caller calls them, each once, in their order."""
         now = time.monotonic()
-        unsure = [one for one in dict.fromkeys(file_ids) if not self._was_seen(caller, one, now)]
-        found = await self._find_many(caller, unsure) if unsure else {}
-        return [one for one in unsure if one not in found]
+        possible = {name: possible_ids(caller.project, name) for name in names}
+        seen = {ids[0] for ids in possible.values() if self._was_seen(caller, ids[0], now)}
+        unsure = [one for ids in possible.values() if ids[0] not in seen for one in ids]
+        found = seen.union(await self._find_many(caller, unsure) if unsure else ())
+        known = {name: _first(ids, found) for name, ids in possible.items()}
+        return {name: one for name, one in known.items() if one is not None}
 
     async def missing_now(self, caller: Caller, file_ids: Iterable[str]) -> list[str]:
-        """As `missing`, but nothing that was seen before counts, nor what somebody is about to delete."""
+        """Those that cannot be seen, each once, in their order. Nothing that was seen before counts, nor what somebody
+        is about to delete."""
         wanted = list(dict.fromkeys(file_ids))
         found = await self._find_many(caller, wanted)
         going = set(await being_deleted(self._store, found))
@@ -90,3 +96,7 @@ class FileSight:
     def _was_seen(self, caller: Caller, file_id: str, now: float) -> bool:
         seen = self._seen.get(file_id)
         return seen is not None and seen.until > now and caller.owns(seen.project)
+
+
+def _first(ids: Iterable[str], found: Container[str]) -> str | None:
+    return next((one for one in ids if one in found), None)

@@ -1,0 +1,118 @@
+"""Names that clients give their files are their project's own: two projects may have the same one."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.contract.gateway_world import HDF5, World
+from tests.contract.gateway_world import world as world
+from tests.contract.test_gateway_uploads import path_of, put, refusal
+from tests.contract.test_gateway_walk import anna as anna
+from tests.contract.test_gateway_walk import as_told as as_told
+from tests.contract.test_gateway_walk import asking, ok
+from tests.contract.test_gateway_walk import bob as bob
+from voxloom.ids import new_id
+
+ANNAS, BOBS, EVERYBODYS = HDF5 + b"anna", HDF5 + b"bob", HDF5 + b"everybody"
+
+
+@pytest.fixture
+async def scans(world: World, anna: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    """Each has a file of the same name."""
+    await put(anna, "scan", ANNAS)
+    await put(bob, "scan", BOBS)
+    async with asking(world, "local") as everybody:
+        await put(everybody, "scan", EVERYBODYS)
+        assert (await everybody.get("/api/v0/files/scan")).content == EVERYBODYS
+
+
+async def content(client: httpx.AsyncClient, name: str) -> bytes:
+    return (await ok(client.get(f"/api/v0/files/{quote(name, safe='')}"))).content
+
+
+async def test_each_finds_its_own(scans: None, anna: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    assert [await content(one, "scan") for one in (anna, bob)] == [ANNAS, BOBS]
+    assert [await content(anna, "@lab1/scan"), await content(bob, "@lab2/scan")] == [ANNAS, BOBS]
+
+
+@pytest.mark.parametrize("name", ["@lab1/scan", "@lab1/none", "@lab9/scan"])
+async def test_the_file_of_another_project_is_not_there(scans: None, bob: httpx.AsyncClient, name: str) -> None:
+    for method, path in (
+        ("GET", path_of(name)),
+        ("GET", path_of(name, "/download-url")),
+        ("GET", f"/api/v0/files/{quote(name, safe='')}"),
+        ("DELETE", path_of(name)),
+    ):
+        assert refusal(await bob.request(method, path)) == (404, "file_not_found")
+
+
+async def test_a_name_is_taken_in_ones_own_project_alone(anna: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    await put(anna, "scan", ANNAS)
+    await ok(anna.get(path_of("scan")))
+    assert refusal(await anna.get(path_of("scan", "/upload-url"))) == (409, "file_exists")
+    assert refusal(await anna.get(path_of("@lab1/scan", "/upload-url"))) == (409, "file_exists")
+    await ok(bob.get(path_of("scan", "/upload-url")))
+
+
+@pytest.mark.parametrize("name", ["@lab1/scan", "@lab9/scan", "@default/scan"])
+async def test_nobody_makes_a_name_of_another_project(bob: httpx.AsyncClient, name: str) -> None:
+    assert refusal(await bob.get(path_of(name, "/upload-url"))) == (422, "request_validation_error")
+
+
+async def test_what_is_made_of_it_says_its_whole_id(
+    world: World, scans: None, anna: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    algorithm = await world.deploy(project="lab1", name="Own")
+    body = {"algorithm_id": algorithm, "input_dataset_ids": ["scan"]}
+    run = (await ok(anna.post("/api/v1/executions", json=body))).json()["execution_id"]
+    sample = (await ok(anna.post("/api/v1/samples", json={"files": [{"image": ["scan"]}]}))).json()["sample_id"]
+    record = (await ok(anna.get(f"/api/v1/executions/{run}"))).json()
+    files = (await ok(anna.get(f"/api/v1/samples/{sample}"))).json()["files"]
+    assert (record["input_dataset_ids"], files) == (["@lab1/scan"], [{"image": ["@lab1/scan"]}])
+    # And it is in the list of those alone whose it is
+    lists = [(await ok(one.get("/api/v1/files"))).json() for one in (anna, bob)]
+    assert [[file["file_id"] for file in one] for one in lists] == [["@lab1/scan"], []]
+
+
+async def test_a_sample_of_a_file_that_is_not_there_tells_the_name_that_was_sent(anna: httpx.AsyncClient) -> None:
+    answer = await anna.post("/api/v1/samples", json={"files": [{"image": ["none"]}]})
+    assert (refusal(answer), answer.json()["details"]["missing_file_ids"]) == (
+        (404, "sample_input_files_not_found"),
+        ["none"],
+    )
+
+
+async def test_a_name_that_looks_like_an_id_is_ones_own_too(anna: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    name = new_id()
+    await put(anna, name, ANNAS)
+    await put(bob, name, BOBS)
+    assert [await content(one, name) for one in (anna, bob)] == [ANNAS, BOBS]
+
+
+async def test_the_id_of_anothers_file_as_a_name_tells_nothing_and_takes_nothing_away(
+    world: World, anna: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    theirs = (await ok(anna.post("/api/v0/files", content=ANNAS))).json()["file_id"]
+    async with asking(world, "local:read,run") as everybody:
+        for client in (bob, everybody):
+            assert (await put(client, theirs, BOBS)).status_code == 200
+    assert await content(anna, theirs) == ANNAS
+    assert await content(bob, theirs) == BOBS
+
+
+async def test_nobody_deletes_the_file_of_the_same_name(
+    scans: None, anna: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    await ok(bob.delete(path_of("scan")))
+    assert refusal(await bob.get(path_of("scan"))) == (404, "file_not_found")
+    assert await content(anna, "scan") == ANNAS
+
+
+async def test_events_of_files_name_them_whole(scans: None, world: World) -> None:
+    told = {(event.subject, event.project) for event in world.heard if event.entity == "file"}
+    assert {("@lab1/scan", "lab1"), ("@lab2/scan", "lab2"), ("scan", "default")} >= told
+    assert "lab1" not in json.dumps([subject for subject, project in told if project != "lab1"])

@@ -1,0 +1,41 @@
+"""Ids of server-sent events tell whoever gets them nothing but where to resume."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.http.event_ids import EventIds, SealedEventIds
+
+KEY = b"k" * 32
+SEALED = SealedEventIds(KEY)
+
+
+@given(st.integers(0, 2**63))
+def test_a_sealed_id_says_the_place_to_those_who_have_the_key(offset: int) -> None:
+    assert SealedEventIds(KEY).read(SEALED.write(offset).decode()) == offset
+
+
+@given(st.integers(0, 2**40))
+def test_an_id_of_another_server_is_no_place_here(offset: int) -> None:
+    assert SealedEventIds(b"o" * 32).read(SEALED.write(offset).decode()) != offset
+
+
+def test_what_comes_next_cannot_be_told_from_an_id() -> None:
+    # Ids of a thousand events in a row: half of their bits differ, as those of random numbers do
+    ids = [int(SEALED.write(offset), 16) for offset in range(1000)]
+    differ = [(one ^ other).bit_count() for one, other in pairwise(ids)]
+    assert 31 < sum(differ) / len(differ) < 33
+
+
+@pytest.mark.parametrize("text", ["", "1", "17", "g" * 16, "0" * 15, "0" * 17, "A" * 16, "\u0660" * 16])
+def test_what_is_no_sealed_id_is_no_place(text: str) -> None:
+    assert SEALED.read(text) == 0
+
+
+@pytest.mark.parametrize(("text", "offset"), [("17", 17), ("", 0), ("-1", 0), ("1" * 19, 0), ("a", 0), ("\u0661", 0)])
+def test_open_servers_have_the_numbers_themselves(text: str, offset: int) -> None:
+    assert EventIds().read(text) == offset
