@@ -16,7 +16,7 @@ FROZEN_SECS := 10
 LOOPS = --kills $(KILLS) --runs $(RUNS) --seeds $(SEEDS) --rounds $(ROUNDS) --frozen-secs $(FROZEN_SECS)
 
 # Three at a time, however few the cores: much of the suite waits for others' deaths. Tests of a group (tests/conftest.py) stay together, in order.
-AT_ONCE := -n 3 --dist loadgroup --no-loadscope-reorder
+AT_ONCE := -n 4 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test chaos closed broker compox lint bench build lock clean

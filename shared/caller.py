@@ -22,10 +22,16 @@ class Caller:
     """Whether what belongs to other projects is theirs to see, too."""
     token: str = ""
     """The id of what has proven it; empty where nobody asked."""
+    libraries: frozenset[str] = frozenset()
+    """Projects whose algorithms are there for everybody."""
 
     def owns(self, project: str) -> bool:
         """Whether what belongs to this project is the caller's to see."""
         return self.everywhere or project == self.project
+
+    def may_use(self, project: str) -> bool:
+        """Whether the algorithms of this project are the caller's to see, and to run in their own."""
+        return self.owns(project) or project in self.libraries
 
     @property
     def within(self) -> str | None:

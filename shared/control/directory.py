@@ -93,6 +93,10 @@ class Directory:
         }
 
     @functools.cached_property
+    def libraries(self) -> frozenset[str]:
+        return frozenset(one.id for one in self.projects() if one.library)
+
+    @functools.cached_property
     def _everything(self) -> Mapping[str, frozenset[Right]]:
         return {one.id: ALL_RIGHTS for one in self.projects()}
 
@@ -176,7 +180,7 @@ class Directory:
                 code="project_not_allowed",
             )
         rights = reach[project] if token.projects is None else reach[project] - {"admin"}
-        return Caller(token.principal, project, rights, token=token.id)
+        return Caller(token.principal, project, rights, token=token.id, libraries=self.libraries)
 
     def _rights_of_all(self, token: Token) -> frozenset[Right]:
         """What is left without a project: what concerns the server. A token for some projects does not reach so far."""

@@ -102,6 +102,8 @@ class Principal(ControlObject):
 class Project(ControlObject):
     id: Slug
     name: DisplayName = ""
+    library: bool = False
+    """Whether its algorithms are there for all projects."""
     created_at: Moment
     created_by: str
 

@@ -52,7 +52,7 @@ class World:
 
     async def metrics(self) -> StorageMetrics:
         (listed,) = await self.known.records(LOCAL)
-        one = await self.known.record(await self.known.get(LOCAL, self.algorithm_id))
+        one = await self.known.record(LOCAL, await self.known.get(LOCAL, self.algorithm_id))
         assert one == listed
         return one.storage_metrics
 

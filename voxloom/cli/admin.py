@@ -194,19 +194,29 @@ def list_projects(ctx: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         show(known)
         return
-    heads = ("PROJECT", "NAME", "YOUR ROLE", "SINCE (UTC)", "BY")
+    heads = ("PROJECT", "NAME", "LIBRARY", "YOUR ROLE", "SINCE (UTC)", "BY")
     show_table(heads, [_project_row(one) for one in known], flexible="NAME")
 
 
 def _project_row(one: ProjectRecord) -> tuple[str, ...]:
-    return one.project_id, one.name, one.role or "", moment(one.created_at), one.created_by
+    library = "yes" if one.library else ""
+    return one.project_id, one.name, library, one.role or "", moment(one.created_at), one.created_by
 
 
 @project.command("add")
-def add_project(ctx: typer.Context, project_id: ProjectId, name: Name = None, as_json: AsJson = False) -> None:
-    """Add a project, or change its name."""
+def add_project(
+    ctx: typer.Context,
+    project_id: ProjectId,
+    name: Name = None,
+    library: Annotated[
+        bool | None, typer.Option("--library/--no-library", help="All other projects see and run its algorithms.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a project, or change one that is there: what is not said stays as it is."""
     with connect(ctx) as client:
-        made = client.put_project(project_id, name=_name_of(client, project_id) if name is None else name)
+        known = _name_of(client, project_id) if name is None else name
+        made = client.put_project(project_id, name=known, library=library)
     if as_json:
         show(made)
         return

@@ -39,6 +39,10 @@ class PrincipalRecord(Value):
 
 class ProjectRequest(Value):
     name: DisplayName = ""
+    library: Annotated[
+        bool | None,
+        Field(description="Whether all other projects see and run its algorithms; null: as it was, and at first not."),
+    ] = None
 
 
 class ProjectRecord(Value):
@@ -46,6 +50,7 @@ class ProjectRecord(Value):
 
     project_id: str
     name: str
+    library: Annotated[bool, Field(description="Whether all other projects see and run its algorithms.")] = False
     role: Annotated[Role | None, Field(description="Of whoever asks; null: an admin who is no member.")] = None
     created_at: Time
     created_by: str

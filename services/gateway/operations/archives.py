@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 from urllib.parse import quote
 
 from shared import checkpoints
 from shared.algorithms import ASSETS, MODULES, AlgorithmEntry, MinorVersion, find_minor, load_index
+from shared.caller import Caller
 from shared.objects.base import CHUNK, ObjectStore
 from voxloom.bundle import PYPROJECT, zip_entry
 from voxloom.errors import NotAllowed, NotFound, VoxloomError
@@ -37,20 +38,28 @@ class Plan:
     """The paths of those assets that can be executed."""
 
 
-async def plan(store: ObjectStore, entry: AlgorithmEntry, minor: str | None, checkpoint_id: str | None) -> Plan:
+class Wanted(NamedTuple):
+    entry: AlgorithmEntry
+    minor: str | None
+    """None: the latest."""
+    checkpoint_id: str | None
+
+
+async def plan(store: ObjectStore, caller: Caller, wanted: Wanted) -> Plan:
     """Looks at everything before a byte is sent.
 
     Raises:
         NotAllowed: `algorithm_not_exportable`.
         NotFound: `minor_version_not_found`, `checkpoint_not_found`.
     """
+    entry, minor, checkpoint_id = wanted
     if not entry.about.exportable:
         raise _not_exportable(entry)
     version = find_minor(entry, minor)
     index = await load_index(store, version.assets)
     raw = await store.get(ASSETS, index.contents[PYPROJECT])
     pyproject = await asyncio.to_thread(_pyproject, raw, entry, version)
-    assets = {**index.contents, **await _learnt(store, entry, checkpoint_id)}
+    assets = {**index.contents, **await _learnt(store, caller, entry, checkpoint_id)}
     del assets[PYPROJECT]  # What an algorithm says of itself is not learnt.
     sizes = {key: info.size for key, info in (await store.head_many(ASSETS, assets.values())).items()}
     if missing := set(assets.values()) - sizes.keys():
@@ -63,10 +72,14 @@ def _pyproject(raw: bytes, entry: AlgorithmEntry, version: MinorVersion) -> byte
     return with_overrides(named, removable=entry.about.removable, exportable=entry.about.exportable)
 
 
-async def _learnt(store: ObjectStore, entry: AlgorithmEntry, checkpoint_id: str | None) -> dict[str, str]:
+async def _learnt(
+    store: ObjectStore, caller: Caller, entry: AlgorithmEntry, checkpoint_id: str | None
+) -> dict[str, str]:
     if checkpoint_id is None:
         return {}
     checkpoint = await checkpoints.load(store, checkpoint_id)
+    if not caller.owns(checkpoint.project):
+        raise checkpoints.checkpoint_not_found(checkpoint_id)
     if checkpoint.algorithm_id != entry.algorithm_id:
         raise NotFound(
             f"The checkpoint {checkpoint_id} belongs to another algorithm than {entry.name} {entry.major}.",

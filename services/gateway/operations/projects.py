@@ -33,6 +33,7 @@ def find(context: Context, caller: Caller, project_id: str) -> ProjectRecord:
     return ProjectRecord(
         project_id=found.id,
         name=found.name,
+        library=found.library,
         role=directory.role(project_id, caller.principal),
         created_at=format_time(found.created_at),
         created_by=found.created_by,
@@ -44,9 +45,11 @@ async def put(context: Context, caller: Caller, project_id: str, wanted: Project
     check_free(project_id)
 
     def make(old: Project | None) -> Project:
+        library = wanted.library if wanted.library is not None else old is not None and old.library
+        told = {"name": wanted.name, "library": library}
         if old is not None:
-            return old.model_copy(update={"name": wanted.name})
-        return Project(id=project_id, name=wanted.name, created_at=utc_now(), created_by=caller.principal)
+            return old.model_copy(update=told)
+        return Project(id=project_id, created_at=utc_now(), created_by=caller.principal, **told)
 
     await change(context, f"projects/{project_id}", Project, make)
     await tell(context, f"projects/{project_id}")

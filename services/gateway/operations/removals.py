@@ -6,13 +6,17 @@ from messages.deploys import AlgorithmDeleteRefused, AlgorithmDeleteRequested
 from services.gateway.context import Context
 from services.gateway.views.answers import answer, removal_asked_by
 from shared.algorithms import AlgorithmEntry
+from shared.caller import Caller
 from shared.versions import removed_from
-from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable, VoxloomError
+from voxloom.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable, VoxloomError
 from voxloom.models import RunError
 
 
-async def remove(context: Context, entry: AlgorithmEntry, minor: str | None, *, regardless: bool) -> None:
+async def remove(
+    context: Context, caller: Caller, entry: AlgorithmEntry, minor: str | None, *, regardless: bool
+) -> None:
     """`regardless` of whether it says that it may be removed. Raises what it was refused for."""
+    _check_owner(caller, entry)
     removed_from(entry, minor, regardless=regardless)  # Refuses at once what the deployer would refuse.
     event = AlgorithmDeleteRequested(
         subject=entry.algorithm_id, project=entry.project, minor=minor, regardless=regardless
@@ -22,6 +26,16 @@ async def remove(context: Context, entry: AlgorithmEntry, minor: str | None, *, 
         outcome = await answer(removed, context.settings.answer_timeout, "Removing the algorithm")
     if isinstance(outcome, AlgorithmDeleteRefused):
         raise _refusal(outcome.error, entry.algorithm_id)
+
+
+def _check_owner(caller: Caller, entry: AlgorithmEntry) -> None:
+    """Raises NotAllowed: who uses what is in a library does not take it out."""
+    if not caller.owns(entry.project):
+        raise NotAllowed(
+            f"The algorithm {entry.name!r} {entry.major} is of the library {entry.project!r}; ask whoever manages it.",
+            code="forbidden",
+            details={"right": "deploy", "project": entry.project},
+        )
 
 
 def _refusal(error: RunError, algorithm_id: str) -> VoxloomError:

@@ -121,7 +121,9 @@ async def get_project(request: web.Request) -> web.Response:
 
 
 async def put_project(request: web.Request) -> web.Response:
-    """Makes a project, or changes its name."""
+    """Makes a project, or changes its name. All other projects see the algorithms of a `library`, and run them in their
+    own.
+    """
     project_id = read_values(request.match_info, Named).project_id
     wanted = await read_json(request, ProjectRequest)
     return json_answer(await projects.put(*_asked(request), project_id, wanted))
@@ -273,7 +275,7 @@ ROUTES = [
         "PUT",
         "/api/v1/projects/{project_id}",
         put_project,
-        "Make a project, or change its name",
+        "Make a project, or change one",
         ProjectRecord,
         "admin",
         {409: _WRITTEN, 422: ("name_reserved",)},

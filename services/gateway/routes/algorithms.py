@@ -100,16 +100,16 @@ def _by_type(record: AlgorithmRecord) -> Position:
 
 
 async def get_by_id(request: web.Request) -> web.Response:
-    algorithms = context_of(request).algorithms
-    entry = await algorithms.get(caller_of(request), request.match_info["algorithm_id"])
-    return json_answer(await algorithms.record(entry))
+    algorithms, caller = context_of(request).algorithms, caller_of(request)
+    entry = await algorithms.get(caller, request.match_info["algorithm_id"])
+    return json_answer(await algorithms.record(caller, entry))
 
 
 async def get(request: web.Request) -> web.Response:
     """The exact name counts first, then any upper or lower case."""
-    algorithms = context_of(request).algorithms
-    entry = await algorithms.named(caller_of(request), request.match_info["name"], request.match_info["major"])
-    return json_answer(await algorithms.record(entry))
+    algorithms, caller = context_of(request).algorithms, caller_of(request)
+    entry = await algorithms.named(caller, request.match_info["name"], request.match_info["major"])
+    return json_answer(await algorithms.record(caller, entry))
 
 
 async def export(request: web.Request) -> web.StreamResponse:
@@ -130,11 +130,12 @@ async def export(request: web.Request) -> web.StreamResponse:
     `obfuscate = true` or `pyc_only = true` is not, unless `exportable = true` is written there, too, or given with the
     deploy.
     """
-    context, query = context_of(request), read_query(request, ExportQuery)
+    context, caller, query = context_of(request), caller_of(request), read_query(request, ExportQuery)
     major = read_values({"major": request.match_info["major"]}, _Major).major
-    entry = await context.algorithms.named(caller_of(request), request.match_info["name"], str(major))
+    entry = await context.algorithms.named(caller, request.match_info["name"], str(major))
     minor = query.algorithm_minor_version
-    plan = await archives.plan(context.store, entry, None if minor is None else str(minor), query.checkpoint_id)
+    wanted = archives.Wanted(entry, None if minor is None else str(minor), query.checkpoint_id)
+    plan = await archives.plan(context.store, caller, wanted)
     headers = {"Content-Type": "application/zip", "Content-Disposition": archives.disposition(plan.entry)}
     if request.method == "HEAD":
         return await send_pieces(request, headers, None)

@@ -174,8 +174,9 @@ async def remove(request: web.Request) -> web.Response:
     """An algorithm whose `removable` is false stays: 400 `algorithm_not_removable`."""
     context = context_of(request)
     query = read_query(request, RemoveQuery)
-    entry = await context.algorithms.get(caller_of(request), request.match_info["algorithm_id"])
-    await remove_algorithm(context, entry, query.algorithm_minor_version, regardless=False)
+    caller = caller_of(request)
+    entry = await context.algorithms.get(caller, request.match_info["algorithm_id"])
+    await remove_algorithm(context, caller, entry, query.algorithm_minor_version, regardless=False)
     return _removed(query.algorithm_minor_version)
 
 
@@ -183,9 +184,9 @@ async def remove_regardless(request: web.Request) -> web.Response:
     """It goes even if its `removable` is false (`voxloom rm` does this)."""
     context = context_of(request)
     query = read_query(request, OperatorRemoveQuery)
-    name, major = request.match_info["name"], request.match_info["major"]
-    entry = await context.algorithms.named(caller_of(request), name, major)
-    await remove_algorithm(context, entry, query.minor, regardless=True)
+    caller, name, major = caller_of(request), request.match_info["name"], request.match_info["major"]
+    entry = await context.algorithms.named(caller, name, major)
+    await remove_algorithm(context, caller, entry, query.minor, regardless=True)
     return _removed(query.minor)
 
 
@@ -285,7 +286,11 @@ ROUTES = [
         "Remove an algorithm that says it may be removed, or one minor version of it",
         "Deploys",
         {200: ResponseMessage},
-        {400: ("algorithm_not_removable",), 404: ("algorithm_not_found", "minor_version_not_found")},
+        {
+            400: ("algorithm_not_removable",),
+            403: ("forbidden",),
+            404: ("algorithm_not_found", "minor_version_not_found"),
+        },
         query=RemoveQuery,
         needs="deploy",
     ),
@@ -296,7 +301,7 @@ ROUTES = [
         "Remove an algorithm, whatever it says of that: for operators",
         "Deploys",
         {200: ResponseMessage},
-        {404: ("algorithm_not_found", "minor_version_not_found")},
+        {403: ("forbidden",), 404: ("algorithm_not_found", "minor_version_not_found")},
         query=OperatorRemoveQuery,
         examples=(examples.REMOVE,),
         needs="deploy",

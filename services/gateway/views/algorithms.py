@@ -61,13 +61,19 @@ class Shown(NamedTuple):
     record: AlgorithmRecord
 
 
+def _id_of(entry: AlgorithmEntry) -> tuple[str, str]:
+    """What it is called, and which major version of that."""
+    return entry.name.casefold(), entry.major
+
+
 class KnownAlgorithms:
     def __init__(self, store: ObjectStore, checkpoints: KnownCheckpoints) -> None:
         self._store = store
         self._checkpoints = checkpoints
         self._entries = Kept(self._read)
         self._learnt = Kept(self._read_learnt)
-        self._shown: dict[str, Shown] = {}
+        self._shown: dict[tuple[str, str | None], Shown] = {}
+        """By the algorithm, and the project for which it is shown; None: for any."""
 
     def hear(self, event: Event) -> None:
         if isinstance(event, _ENTRIES):
@@ -78,17 +84,19 @@ class KnownAlgorithms:
     async def get(self, caller: Caller, algorithm_id: str) -> AlgorithmEntry:
         """Raises NotFound (`algorithm_not_found`)."""
         entry = (await self._entries.get()).get(algorithm_id)
-        if entry is None or not caller.owns(entry.project):
+        if entry is None or not caller.may_use(entry.project):
             raise algorithm_not_found(algorithm_id)
         return entry
 
     async def named(self, caller: Caller, name: str, major: str) -> AlgorithmEntry:
-        """By its exact name, else without regard to case. Raises NotFound (`algorithm_not_found`)."""
-        known = (await self._entries.get()).values()
-        of_major = [entry for entry in known if entry.major == major and caller.owns(entry.project)]
+        """By its exact name, else without regard to case; one's own before those of libraries. Raises NotFound
+        (`algorithm_not_found`)."""
         folded = name.casefold()
-        found = next((entry for entry in of_major if entry.name == name), None)
-        found = found or next((entry for entry in of_major if entry.name.casefold() == folded), None)
+        found = min(
+            (entry for entry in await self._usable(caller) if _id_of(entry) == (folded, major)),
+            key=lambda entry: (not caller.owns(entry.project), entry.name != name),
+            default=None,
+        )
         if found is None:
             raise NotFound(
                 f"There is no algorithm {name[:200]!r} with major version {major[:20]!r}; "
@@ -99,19 +107,28 @@ class KnownAlgorithms:
         return found
 
     async def records(self, caller: Caller) -> Sequence[AlgorithmRecord]:
-        """All of the project's, by name and major version."""
-        entries, learnt = await self._entries.get(), await self._learnt.get()
-        return [self._record(entry, learnt) for entry in entries.values() if caller.owns(entry.project)]
+        """All of the project's and of libraries, by name and major version. Of a library's, none that would be found
+        by its name where the project has one of that name."""
+        usable, learnt = await self._usable(caller), await self._learnt.get()
+        own = {_id_of(entry) for entry in usable if caller.owns(entry.project)}
+        shown = (entry for entry in usable if caller.owns(entry.project) or _id_of(entry) not in own)
+        return [self._record(caller, entry, learnt) for entry in shown]
 
-    async def record(self, entry: AlgorithmEntry) -> AlgorithmRecord:
-        return self._record(entry, await self._learnt.get())
+    async def record(self, caller: Caller, entry: AlgorithmEntry) -> AlgorithmRecord:
+        return self._record(caller, entry, await self._learnt.get())
 
-    def _record(self, entry: AlgorithmEntry, learnt: Mapping[str, Sequence[Checkpoint]]) -> AlgorithmRecord:
-        checkpoints = learnt.get(entry.algorithm_id, ())
-        shown = self._shown.get(entry.algorithm_id)
+    async def _usable(self, caller: Caller) -> list[AlgorithmEntry]:
+        return [entry for entry in (await self._entries.get()).values() if caller.may_use(entry.project)]
+
+    def _record(
+        self, caller: Caller, entry: AlgorithmEntry, learnt: Mapping[str, Sequence[Checkpoint]]
+    ) -> AlgorithmRecord:
+        """With what the caller's own trainings have learnt: others train what is in a library, too."""
+        checkpoints = [one for one in learnt.get(entry.algorithm_id, ()) if caller.owns(one.project)]
+        shown = self._shown.get((entry.algorithm_id, caller.within))
         if shown is None or shown.entry is not entry or shown.checkpoints != checkpoints:
             shown = Shown(entry, checkpoints, record_of(entry, checkpoints))
-            self._shown[entry.algorithm_id] = shown
+            self._shown[entry.algorithm_id, caller.within] = shown
         return shown.record
 
     async def _read(self) -> dict[str, AlgorithmEntry]:

@@ -89,10 +89,11 @@ class AsyncAccess:
         response = await self._transport.request("GET", path_of("api", "v1", "projects", project_id))
         return parse(ProjectRecord, response)
 
-    async def put_project(self, project_id: str, *, name: str = "") -> ProjectRecord:
-        """Makes one, or changes its name; for admins."""
-        response = await self._write("PUT", path_of("api", "v1", "projects", project_id), {"name": name})
-        return parse(ProjectRecord, response)
+    async def put_project(self, project_id: str, *, name: str = "", library: bool | None = None) -> ProjectRecord:
+        """Makes one, or changes one; for admins. The algorithms of a library are there for all other projects; None: as
+        it was, and at first not."""
+        wanted = {"name": name} if library is None else {"name": name, "library": library}
+        return parse(ProjectRecord, await self._write("PUT", path_of("api", "v1", "projects", project_id), wanted))
 
     async def members(self, project_id: str) -> list[MemberRecord]:
         response = await self._transport.request("GET", path_of("api", "v1", "projects", project_id, "members"))

@@ -91,10 +91,11 @@ class Access:
         response = self._transport.request("GET", path_of("api", "v1", "projects", project_id))
         return parse(ProjectRecord, response)
 
-    def put_project(self, project_id: str, *, name: str = "") -> ProjectRecord:
-        """Makes one, or changes its name; for admins."""
-        response = self._write("PUT", path_of("api", "v1", "projects", project_id), {"name": name})
-        return parse(ProjectRecord, response)
+    def put_project(self, project_id: str, *, name: str = "", library: bool | None = None) -> ProjectRecord:
+        """Makes one, or changes one; for admins. The algorithms of a library are there for all other projects; None: as
+        it was, and at first not."""
+        wanted = {"name": name} if library is None else {"name": name, "library": library}
+        return parse(ProjectRecord, self._write("PUT", path_of("api", "v1", "projects", project_id), wanted))
 
     def members(self, project_id: str) -> list[MemberRecord]:
         response = self._transport.request("GET", path_of("api", "v1", "projects", project_id, "members"))

@@ -1,0 +1,133 @@
+"""A library: a project whose algorithms everybody sees and runs, each in a project of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from messages.trainings import TrainingCheckpointSaved
+from shared import checkpoints
+from shared.control.objects import Project
+from tests.contract.closed_world import MADE, Closed
+from tests.contract.closed_world import closed as closed
+from tests.unit.training_samples import checkpoint_of
+from voxloom.ids import new_id
+
+LIST = "/api/v1/algorithms"
+
+
+@dataclass
+class Common:
+    """An algorithm in the library `common`, and somebody of lab1 and of lab2."""
+
+    closed: Closed
+    algorithm: str
+    mia: httpx.AsyncClient
+    olga: httpx.AsyncClient
+    root: httpx.AsyncClient
+
+
+@pytest.fixture
+async def common(closed: Closed) -> AsyncIterator[Common]:
+    async with closed.asking("mia") as mia, closed.asking("olga") as olga, closed.asking("root") as root:
+        await ok(root.put("/api/v1/projects/common", json={"name": "For all", "library": True}))
+        algorithm = await closed.world.deploy(project="common", name="Denoise")
+        yield Common(closed, algorithm, mia, olga, root)
+
+
+async def ok(sent: Any) -> httpx.Response:
+    answer: httpx.Response = await sent
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def code(sent: Any) -> tuple[int, str]:
+    answer: httpx.Response = await sent
+    return answer.status_code, answer.json()["code"]
+
+
+async def run(client: httpx.AsyncClient, algorithm: str) -> str:
+    body = {"algorithm_id": algorithm, "input_dataset_ids": []}
+    return str((await ok(client.post("/api/v1/executions", json=body))).json()["execution_id"])
+
+
+async def ids(client: httpx.AsyncClient, path: str = LIST) -> list[str]:
+    return [one["algorithm_id"] for one in (await ok(client.get(path))).json()]
+
+
+async def test_everybody_finds_what_is_in_it(common: Common) -> None:
+    for client in (common.mia, common.olga):
+        assert await ids(client) == [common.algorithm]
+        by_name = (await ok(client.get("/api/v0/algorithm/denoise/1"))).json()
+        assert (by_name["algorithm_id"], by_name["project"]) == (common.algorithm, "common")
+
+
+async def test_a_run_of_it_is_the_callers_own(common: Common) -> None:
+    mine = await run(common.mia, common.algorithm)
+    assert (await ok(common.mia.get(f"/api/v1/executions/{mine}"))).json()["project"] == "lab1"
+    assert await code(common.olga.get(f"/api/v1/executions/{mine}")) == (404, "execution_record_not_found")
+
+
+async def test_nothing_else_of_it_is_for_everybody(common: Common) -> None:
+    headers = {"Voxloom-Project": "common"}
+    body = {"algorithm_id": common.algorithm, "input_dataset_ids": []}
+    asked = await ok(common.root.post("/api/v1/executions", json=body, headers=headers))
+    theirs = asked.json()["execution_id"]
+    assert await code(common.mia.get(f"/api/v1/executions/{theirs}")) == (404, "execution_record_not_found")
+    assert await code(common.mia.get(LIST, headers=headers)) == (403, "project_not_allowed")
+
+
+async def test_a_viewer_sees_it_and_does_not_run_it(common: Common) -> None:
+    async with common.closed.asking("vera") as vera:
+        assert await ids(vera) == [common.algorithm]
+        body = {"algorithm_id": common.algorithm, "input_dataset_ids": []}
+        assert await code(vera.post("/api/v1/executions", json=body)) == (403, "forbidden")
+
+
+async def test_only_its_managers_take_something_out(common: Common) -> None:
+    for path in (f"/api/v0/deploy/algorithm/{common.algorithm}", "/api/v1/algorithms/Denoise/1"):
+        assert await code(common.olga.delete(path)) == (403, "forbidden")
+    assert await ids(common.mia) == [common.algorithm]
+
+
+async def test_ones_own_of_the_same_name_is_found_instead(common: Common) -> None:
+    own = await common.closed.world.deploy(project="lab2", name="DENOISE")
+    assert (await ids(common.olga), await ids(common.mia)) == ([own], [common.algorithm])
+    found = (await ok(common.olga.get("/api/v0/algorithm/Denoise/1"))).json()
+    assert found["algorithm_id"] == own
+    # And that of the library still by its id
+    await run(common.olga, common.algorithm)
+
+
+async def test_what_one_project_teaches_it_the_other_does_not_see(common: Common) -> None:
+    training = new_id()
+    facts = {"project": "lab1", "training_id": training, "algorithm_id": common.algorithm, "algorithm_name": "Denoise"}
+    learnt = checkpoint_of({"files/w": "0" * 64}, **facts)
+    await checkpoints.save(common.closed.world.store, learnt)
+    await common.closed.world.bus.publish(TrainingCheckpointSaved(subject=training, project="lab1", checkpoint=learnt))
+
+    shown = [(await ok(one.get(f"{LIST}/{common.algorithm}"))).json() for one in (common.mia, common.olga)]
+    assert [one["checkpoints"] for one in shown] == [[learnt.checkpoint_id], []]
+    export = f"/api/v0/algorithm/Denoise/1/export?checkpoint_id={learnt.checkpoint_id}"
+    nobodys = f"/api/v0/algorithm/Denoise/1/export?checkpoint_id={new_id()}"
+    assert await code(common.olga.get(export)) == await code(common.olga.get(nobodys))
+
+
+async def test_it_ends_at_once(common: Common) -> None:
+    await ok(common.root.put("/api/v1/projects/common", json={"name": "For all", "library": False}))
+    assert await code(common.mia.get(f"{LIST}/{common.algorithm}")) == (404, "algorithm_not_found")
+    body = {"algorithm_id": common.algorithm, "input_dataset_ids": []}
+    assert await code(common.mia.post("/api/v1/executions", json=body)) == (404, "algorithm_not_found")
+
+
+async def test_a_new_name_leaves_it_a_library(common: Common) -> None:
+    changed = (await ok(common.root.put("/api/v1/projects/common", json={"name": "Ours"}))).json()
+    assert (changed["name"], changed["library"]) == ("Ours", True)
+
+
+def test_a_project_of_an_older_version_is_none() -> None:
+    assert Project(id="lab1", **MADE).library is False
