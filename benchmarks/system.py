@@ -87,7 +87,12 @@ class System:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:  # What has begun must not go on for nobody.
+            await self.end(signal.SIGKILL)
+            self._folder.cleanup()
+            raise
         self.http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=600)
         )
@@ -119,7 +124,8 @@ class System:
         self.url = found[1].decode()
 
     async def end(self, number: signal.Signals) -> None:
-        assert self._process is not None
+        if self._process is None:
+            return
         self._process.send_signal(number)
         async with asyncio.timeout(60):
             await self._process.wait()
