@@ -1,7 +1,7 @@
 """The scheduler: it alone moves a run from the queue to a worker and to its end.
 
-Consumes requests, stops, workers' reports (queue `scheduler`, single-active) and heartbeats (live); publishes
-assignments, passed stops, ends and fences. It decides nothing before the recorder has admitted it.
+Consumes requests, stops, workers' reports, changed limits of projects (queue `scheduler`, single-active) and heartbeats
+(live); publishes assignments, passed stops, ends and fences. It decides nothing before the recorder has admitted it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from messages.base import Event
+from messages.control import ControlChanged
 from messages.gateways import GatewayFoundLoss
 from messages.runs import (
     RunFinished,
@@ -21,6 +22,7 @@ from messages.runs import (
 from messages.scheduler import SchedulerAdmitted, SchedulerProbed, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerDraining, WorkerHeartbeat, WorkerStarted, WorkerStopped
 from services.scheduler.dispatcher import Dispatcher
+from services.scheduler.limits import KnownLimits
 from services.scheduler.losses import told
 from shared.bus import topology
 from shared.bus.base import NotYet, Subscription
@@ -49,6 +51,7 @@ class Scheduler(Service):
         self.instance = new_id()
         self.dispatcher: Dispatcher | None = None
         self._records = RecordStore(platform.store)
+        self._limits = KnownLimits(platform.store, closed=self.settings.auth == "closed")
         self._term = ""
         self._newest_epoch = 0
         self._admitted: asyncio.Future[SchedulerAdmitted] | None = None
@@ -66,6 +69,7 @@ class Scheduler(Service):
         self.keep(await self.bus.listen(live, self._on_live))
         self._served = self.keep(await self.bus.consume(topology.SCHEDULER, self.handle))
         self.spawn("pulse", self._pulse())
+        self.spawn("limits", self._limits.follow(self._on_limits))
 
     async def stop(self) -> None:
         if self._served is not None and self.dispatcher is None:
@@ -98,7 +102,9 @@ class Scheduler(Service):
         self._handled_at = now = time.monotonic()
         dispatcher.caught_up = len(events) < topology.SCHEDULER.batch
         for event in events:
-            if isinstance(event, RunRequested) and event.subject in spent:
+            if isinstance(event, ControlChanged):
+                self._limits.hear(event)
+            elif isinstance(event, RunRequested) and event.subject in spent:
                 self.log.warning("the run %s is asked for again, and has ended long ago; ignored", event.subject)
             elif (owner := dispatcher.owner_of(event)) not in (None, event.project):
                 self.log.warning("%s", ignored(event, str(owner)))
@@ -154,6 +160,16 @@ class Scheduler(Service):
             return []
         return self.dispatcher.on_refused(event, unsayable(error, "The run cannot be passed on"), time.monotonic())
 
+    def _on_limits(self) -> None:
+        """They may be otherwise than before: what waits may begin at once."""
+        if self.dispatcher is None:
+            return
+        now = time.monotonic()
+        self.dispatcher.state.obey(self._limits.now, now)
+        self._decisions.put(*self.dispatcher.plan(now))
+        if self._decisions:
+            self.spawn("after-limits", self._say_later())
+
     # admission
 
     async def _become_active(self) -> Dispatcher:
@@ -164,10 +180,12 @@ class Scheduler(Service):
         began = utc_now()
         admitted = await self._ask_for_admission()
         snapshot = await self._load(admitted.snapshot_key)
+        await self._limits.read()
         if self._newest_epoch > admitted.epoch:
             raise NotYet("another scheduler was admitted meanwhile; if this one is served, it asks again")
         dispatcher = Dispatcher(self.settings, epoch=admitted.epoch, instance=self.instance, began=began)
         now = time.monotonic()
+        dispatcher.state.obey(self._limits.now, now)
         self._decisions.put(*dispatcher.restore(snapshot, now))
         self._echo_time = now
         self.dispatcher = dispatcher

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from messages.runs import Work
 from messages.workers import Lane
+from services.scheduler.limits import Limits
 from services.scheduler.shares import Shares
 from shared.newest import Newest
 
@@ -167,6 +168,7 @@ class State:
         """Runs that wait to be tried alone."""
         self.workers: dict[str, Worker] = {}
         self.shares = Shares()
+        self.limits = Limits()
         self.settled: dict[str, float] = {}
         """Ended runs and when, for late repetitions. The oldest first."""
         self.gone: dict[str, Gone] = {}
@@ -177,6 +179,30 @@ class State:
         """device class → free slots → incarnations with room and so many of them (a dict, to keep an order)."""
         self._free_of: dict[tuple[str, str], int] = {}
         self._orders = itertools.count()
+
+    # limits of projects
+
+    def obey(self, limits: Limits, now: float) -> None:
+        """From now on. Of what is held nothing is taken away where it is more than a new limit."""
+        if limits != self.limits:
+            self.limits = limits
+            self.shares.weigh(limits.weights, now)
+
+    def may_begin(self, project: str) -> bool:
+        """Whether its limit allows one more run."""
+        at_once = self.limits.at_once.get(project)
+        return at_once is None or self.shares.held(project) < at_once
+
+    def has_room(self, project: str) -> bool:
+        """The same, with a place left for each of its runs that a worker is kept for."""
+        at_once = self.limits.at_once.get(project)
+        return at_once is None or self.shares.held(project) + self._kept_for(project) < at_once
+
+    def _kept_for(self, project: str) -> int:
+        if not self.suspects:
+            return 0
+        kept = (self.suspects.get(one.kept_for) for one in self.workers.values() if one.kept_for is not None)
+        return sum(job is not None and job.project == project for job in kept)
 
     # jobs
 

@@ -52,6 +52,7 @@ SCHEDULER = Queue(
         "worker.stopped.#",
         "scheduler.waiting.#",
         "gateway.found-loss.#",
+        "control.changed.#",
     ),
     policy=KEEP,
     batch=500,

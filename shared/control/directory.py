@@ -16,6 +16,7 @@ from shared.control.objects import (
     ROLES,
     Admins,
     ControlObject,
+    Limits,
     Member,
     Principal,
     Project,
@@ -23,6 +24,7 @@ from shared.control.objects import (
     Token,
     TokenState,
     Unreadable,
+    limits_key,
     member_key,
 )
 from voxloom.errors import ControlUnavailable, NotAllowed, Unauthenticated
@@ -53,6 +55,11 @@ class Directory:
         found = self.objects.get(f"projects/{project_id}")
         return found if isinstance(found, Project) else None
 
+    def limits(self, project_id: str) -> Limits | None:
+        """None: nobody has set any, or what is there was never readable."""
+        found = self.objects.get(limits_key(project_id))
+        return found if isinstance(found, Limits) else None
+
     def token(self, token_id: str) -> Token | None:
         found = self.objects.get(f"tokens/{token_id}")
         return found if isinstance(found, Token) else None
@@ -78,6 +85,9 @@ class Directory:
 
     def tokens(self) -> Iterator[Token]:
         return (one for one in self.objects.values() if isinstance(one, Token))
+
+    def all_limits(self) -> Iterator[Limits]:
+        return (one for one in self.objects.values() if isinstance(one, Limits))
 
     def members(self) -> Iterator[Member]:
         return (one for one in self.objects.values() if isinstance(one, Member))

@@ -8,17 +8,18 @@
 | `projects/<id>` | who owns things |
 | `members/<project>/<principal>` | what a principal is in a project |
 | `tokens/<id>` | what proves who somebody is; the secret is nowhere |
+| `limits/<project>` | what a project may take at most; apart, as older versions write `projects/<id>` anew |
 """
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from voxloom.models.control import SLUG, Right, Slug
+from voxloom.models.control import SLUG, LimitsRequest, Right, Slug
 from voxloom.models.control import Role as Role
 from voxloom.values import Moment
 
@@ -27,6 +28,7 @@ FORMAT = 1
 
 MODE = "mode"
 ADMINS = "admins"
+LIMITS = "limits/"
 RESERVED = frozenset({"system", "local"})
 """Names that mean something else: what is nobody's, and everybody where nobody is asked."""
 
@@ -47,6 +49,9 @@ class ControlObject(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
+    outlives_unreadable: ClassVar[bool] = False
+    """Whether it still counts for who has read it before when what is there now cannot be read. What gives rights does
+    not."""
 
     @property
     def key(self) -> str:
@@ -124,6 +129,20 @@ class Member(ControlObject):
         return member_key(self.project, self.principal)
 
 
+class Limits(LimitsRequest, ControlObject):
+    """Of a project. What it does not say is not limited."""
+
+    outlives_unreadable: ClassVar[bool] = True
+
+    project: Slug
+    changed_at: Moment
+    changed_by: str
+
+    @property
+    def key(self) -> str:
+        return limits_key(self.project)
+
+
 class Token(ControlObject):
     id: TokenId
     principal: Slug
@@ -162,6 +181,7 @@ KINDS: dict[str, type[ControlObject]] = {
     "projects": Project,
     "members": Member,
     "tokens": Token,
+    "limits": Limits,
 }
 """By the first word of their keys."""
 
@@ -174,6 +194,10 @@ def kind_of(key: str) -> type[ControlObject] | None:
 
 def member_key(project: str, principal: str) -> str:
     return f"members/{project}/{principal}"
+
+
+def limits_key(project: str) -> str:
+    return f"{LIMITS}{project}"
 
 
 def is_slug(text: str) -> bool:

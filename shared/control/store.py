@@ -31,9 +31,9 @@ class ControlStore:
     async def remove(self, *keys: str) -> None:
         await self._store.delete(COLLECTION, *keys)
 
-    async def etags(self) -> dict[str, str]:
-        """Of all that there is."""
-        return {one.key: one.etag async for one in list_all(self._store, COLLECTION)}
+    async def etags(self, prefix: str = "") -> dict[str, str]:
+        """Of all that there is under a prefix."""
+        return {one.key: one.etag async for one in list_all(self._store, COLLECTION, prefix)}
 
     async def find(self, key: str) -> tuple[Found, str] | None:
         """The object and an etag that it had, at this moment or shortly before: to replace it under that condition."""

@@ -11,6 +11,7 @@ from messages.base import Event
 from messages.control import ControlChanged
 from shared.control.clock import awake_or_not
 from shared.control.directory import Directory
+from shared.control.objects import ControlObject, Unreadable
 from shared.control.store import ControlStore, Found
 from shared.outages import Outage
 from voxloom.errors import ControlUnavailable, StoreUnavailable, VoxloomError
@@ -24,14 +25,28 @@ PAUSE_SECS = 0.5
 OLDEST_SECS = 30.0
 """What is older is not gone by any more."""
 ALL = "*"
+WHAT = "who may do what"
 
 log = logging.getLogger("voxloom.control")
 
 
 class ControlView:
-    def __init__(self, store: ControlStore, clock: Callable[[], float] = awake_or_not) -> None:
+    def __init__(
+        self,
+        store: ControlStore,
+        clock: Callable[[], float] = awake_or_not,
+        *,
+        prefix: str = "",
+        what: str = WHAT,
+        pause: float = PAUSE_SECS,
+    ) -> None:
+        """`prefix`: of the keys that are of interest; nothing else is read. `what` it is, for the log. `pause`: seconds
+        until the store is asked again when it did not answer."""
+        self._pause = pause
         self._store = store
         self._clock = clock
+        self._prefix = prefix
+        self._what = what
         self._etags: dict[str, str] = {}
         self._told: set[str] = set()
         """Keys that are to be read; ALL stands for every one."""
@@ -46,8 +61,10 @@ class ControlView:
 
     def hear(self, event: Event) -> None:
         if isinstance(event, ControlChanged):
-            self._told.update(event.keys or [ALL])
-            self._news.set()
+            told = [one for one in event.keys or [ALL] if one == ALL or one.startswith(self._prefix)]
+            if told:
+                self._told.update(told)
+                self._news.set()
 
     @property
     def is_current(self) -> bool:
@@ -61,14 +78,14 @@ class ControlView:
 
     async def keep_current(self) -> None:
         """Without end: looks at what was told of at once, and at everything now and then."""
-        outage = Outage(log, "who may do what is not known anew", "it is known again who may do what")
+        outage = Outage(log, f"{self._what} is not known anew", f"it is known again: {self._what}")
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_SECS):
                     await self._news.wait()
             while not await self._has_looked_again(outage):
                 self.on_change()  # Time goes on, too: what has expired is over, and what is too old counts for nothing.
-                await asyncio.sleep(PAUSE_SECS)
+                await asyncio.sleep(self._pause)
             self.on_change()
 
     async def _has_looked_again(self, outage: Outage) -> bool:
@@ -86,7 +103,7 @@ class ControlView:
         """Raises ControlUnavailable."""
         if self.is_current:
             return
-        async with _unknown_if_it_fails(), self._turn:
+        async with _unknown_if_it_fails(self._what), self._turn:
             if not self.is_current:
                 await self._look()
 
@@ -94,7 +111,7 @@ class ControlView:
         """Everything as it is now, whatever was heard; those who ask at the same time share it. Raises
         ControlUnavailable."""
         asked = self._clock()
-        async with _unknown_if_it_fails(), self._turn:
+        async with _unknown_if_it_fails(self._what), self._turn:
             if self._read_at is None or self._read_at < asked:
                 await self._read_all()
 
@@ -108,7 +125,7 @@ class ControlView:
         """Only what is not as it was is fetched."""
         begun = self._clock()
         with self._reading_what_was_told():
-            etags = await self._store.etags()
+            etags = await self._store.etags(self._prefix)
             changed = [key for key, etag in etags.items() if self._etags.get(key) != etag]
             found = await self._store.read_many(changed)
             self._etags = etags
@@ -138,18 +155,25 @@ class ControlView:
 
     def _take(self, found: dict[str, Found | None]) -> None:
         changed = {key: one for key, one in found.items() if self.directory.objects.get(key) != one}
+        for key in [key for key, one in changed.items() if self._is_outlived(key, one)]:
+            log.error("the object %r cannot be read; what was known of it still counts: %s", key, changed.pop(key))
         if not changed:
             return
         known = {**self.directory.objects, **changed}
         self.directory = Directory({key: one for key, one in known.items() if one is not None})
         for one in self.directory.unreadable:
             if one.key in changed:
-                log.error("the object %r of the control store gives no rights: %s", one.key, one.why)
+                log.error("the object %r of the control store counts for nothing: %s", one.key, one.why)
         self.on_change()
+
+    def _is_outlived(self, key: str, found: Found | None) -> bool:
+        """Whether what was known counts for more than what is there now, and cannot be read."""
+        known = self.directory.objects.get(key)
+        return isinstance(found, Unreadable) and isinstance(known, ControlObject) and known.outlives_unreadable
 
 
 @contextlib.asynccontextmanager
-async def _unknown_if_it_fails() -> AsyncIterator[None]:
+async def _unknown_if_it_fails(what: str) -> AsyncIterator[None]:
     """Whatever the store says, it is for the log: nobody who hears of it has proven who they are."""
     try:
         async with asyncio.timeout(READ_SECS):
@@ -158,5 +182,5 @@ async def _unknown_if_it_fails() -> AsyncIterator[None]:
         raise ControlUnavailable("The store does not say just now who may do what; try again.") from None
     except VoxloomError as error:
         if not isinstance(error, StoreUnavailable):
-            log.error("who may do what cannot be read: %s", error)
+            log.error("%s cannot be read: %s", what, error)
         raise ControlUnavailable("This server cannot find out just now who may do what; try again.") from error

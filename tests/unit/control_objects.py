@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.control.objects import Admins, ControlObject, Member, Principal, Project, Role, Token, Unreadable
+from shared.control.objects import Admins, ControlObject, Limits, Member, Principal, Project, Role, Token, Unreadable
 from shared.control.tokens import digest_of, mint
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -27,6 +27,10 @@ def member(project_id: str, principal_id: str, role: Role) -> Member:
 
 def admins(*names: str) -> Admins:
     return Admins(principals=names)
+
+
+def limits(project_id: str, **facts: Any) -> Limits:
+    return Limits(project=project_id, changed_at=NOW, changed_by="root", **facts)
 
 
 def token(owner: str, **facts: Any) -> tuple[str, Token]:

@@ -9,6 +9,7 @@ import pytest
 
 from messages.base import Event
 from messages.runs import RunAssigned
+from services.scheduler.limits import Limits
 from services.scheduler.shares import GUESS_SECS, Shares
 from tests.unit.scheduler_story import Story, finished, lane, requested, started, worker_started
 
@@ -25,6 +26,8 @@ class Lab:
     story: Story = field(default_factory=lambda: Story(lease=1e9, claim_timeout=1e9))
     had: dict[str, float] = field(default_factory=dict)
     begun: dict[str, float] = field(default_factory=dict)
+    held_at_most: dict[str, int] = field(default_factory=dict)
+    """Of each project, at any time."""
     _under_way: dict[str, tuple[str, float]] = field(default_factory=dict)
     """run → project, end"""
     _ahead: list[RunAssigned] = field(default_factory=list)
@@ -44,6 +47,8 @@ class Lab:
     def _begin(self, assigned: RunAssigned) -> None:
         run, project = assigned.subject, assigned.project
         self._under_way[run] = project, self.story.now + self.length(project)
+        now = sum(of == project for of, _ in self._under_way.values())
+        self.held_at_most[project] = max(now, self.held_at_most.get(project, 0))
         self.begun[run] = self.story.now
         self.story.hear(started(run).model_copy(update={"project": project}))
 
@@ -57,6 +62,10 @@ class Lab:
             done = finished(run, "completed", run_seconds=self.length(project))
             self.hear(done.model_copy(update={"project": project}))
             yield end
+
+    def limit(self, at_once: dict[str, int] | None = None, weights: dict[str, float] | None = None) -> None:
+        self.story.mind.state.obey(Limits(at_once or {}, weights or {}), self.story.now)
+        self.hear()
 
     def so_far(self, project: str) -> float:
         """Seconds, with those of the runs under way."""
@@ -82,25 +91,52 @@ LENGTHS: dict[str, tuple[int, int, dict[str, float]]] = {
 """Slots, runs of the second project, and how long runs take that do not take a second."""
 
 
+WEIGHTS: dict[str, dict[str, float]] = {
+    "equal": {},
+    "the largest three times": {"big": 3.0},
+    "the smallest three times": {"one": 3.0, "middle": 2.0},
+    "little": {"big": 0.001, "middle": 0.003, "one": 0.001},
+}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 @pytest.mark.parametrize(("slots", "count", "lengths"), LENGTHS.values(), ids=LENGTHS)
 def test_a_thousand_runs_of_one_project_leave_the_others_their_share(
-    slots: int, count: int, lengths: dict[str, float]
+    slots: int, count: int, lengths: dict[str, float], weights: dict[str, float]
 ) -> None:
     # Given three projects that submit at the same time, the largest first
     lab = Lab(slots, lambda project: lengths.get(project, 1.0))
+    lab.limit(weights=weights)
     for project, runs in (("big", 1000), ("middle", count), ("one", 1)):
         lab.submit(project, runs)
     # When they run
     fairness: list[float] = []
     longest = max([1.0, *lengths.values()])
+    part = [weights.get(project, 1.0) for project in ("big", "middle")]
+    enough = 3 * longest * max(part) / min(part)
     for _ in lab.go_on():
         had = [lab.so_far("big"), lab.so_far("middle")]
-        if min(had) > 3 * longest and lab.waits("big") and lab.waits("middle"):
-            fairness.append(jain(had))
+        if min(had) > enough and lab.waits("big") and lab.waits("middle"):
+            fairness.append(jain([one / weight for one, weight in zip(had, part, strict=True)]))
     # Then the single run has begun within two run lengths, and whoever has something to run gets as much as the others
     assert lab.begun["one0"] <= 2 * longest
-    assert (len(fairness) > 3, min(fairness) >= 0.95) == (True, True), fairness
-    assert len(lab.begun) == 1001 + count
+    assert (min(fairness, default=1.0) >= 0.95, len(lab.begun)) == (True, 1001 + count), fairness
+    assert len(fairness) > 3 or weights
+
+
+def test_over_time_each_gets_its_part_by_weight() -> None:
+    # Given three projects with enough to do, on four slots
+    weights = {"big": 3.0, "middle": 1.0, "one": 1.0}
+    lab = Lab(4, lambda _: 1.0)
+    lab.limit(weights=weights)
+    for project in weights:
+        lab.submit(project, 400)
+    fairness = [
+        jain([lab.so_far(project) / weight for project, weight in weights.items()])
+        for now in lab.go_on()
+        if now > 20 and all(map(lab.waits, weights))
+    ]
+    assert (len(fairness) > 100, min(fairness) >= 0.99) == (True, True)
 
 
 def test_who_was_away_has_saved_nothing_up() -> None:
@@ -153,3 +189,58 @@ def test_leases_that_get_a_full_term_again_cost_nobody_anything() -> None:
     story.mind.grant_full_terms(story.now)
     # Then it has had those seconds all the same
     assert story.mind.state.shares.of("a", 30.0) == 30.0
+
+
+# --- limits of runs at once -----------------------------------------------------------------------------------------
+
+
+def test_whose_limit_is_reached_is_passed_over_and_others_go_on() -> None:
+    # Given a project that may have one run at a time, with the first ten runs of the line
+    lab = Lab(3, lambda _: 1.0)
+    lab.limit({"small": 1})
+    lab.submit("small", 10)
+    lab.submit("other", 10)
+    # When they run
+    for _ in lab.go_on():
+        pass
+    # Then it never has more, and no slot idles for it meanwhile
+    assert (lab.held_at_most, len(lab.begun)) == ({"small": 1, "other": 2}, 20)
+
+
+def test_who_was_held_back_by_a_limit_has_saved_nothing_up() -> None:
+    # Given a project that for long may have only one of eight slots
+    lab = Lab(8, lambda _: 1.0)
+    lab.limit({"small": 1})
+    lab.submit("small", 300)
+    lab.submit("other", 1500)
+    for now in lab.go_on():
+        if now >= 100:
+            break
+    # When its limit is taken away, or a third one comes
+    begun = set(lab.begun)
+    lab.limit()
+    lab.submit("late", 100)
+    for now in lab.go_on():
+        if now >= 110:
+            break
+    # Then each of them gets a third from there on
+    counts = [sum(run.startswith(one) for run in lab.begun.keys() - begun) for one in ("small", "other", "late")]
+    assert jain([float(one) for one in counts]) >= 0.98, counts
+
+
+def test_a_weight_that_is_changed_counts_from_there_on() -> None:
+    # Given two who have taken turns for long
+    lab = Lab(1, lambda _: 1.0)
+    for project in ("a", "b"):
+        lab.submit(project, 500)
+    for now in lab.go_on():
+        if now >= 200:
+            break
+    # When one of them gets three times the weight
+    lab.limit(weights={"a": 3.0})
+    begun = set(lab.begun)
+    for now in lab.go_on():
+        if now >= 240:
+            break
+    # Then it gets three of four, and not all for what it would have had before
+    assert 28 <= sum(run.startswith("a") for run in lab.begun.keys() - begun) <= 32

@@ -12,6 +12,9 @@ from voxloom.models.algorithms import StorageMetrics as StorageMetrics
 from voxloom.models.benchmarks import BenchmarkRecord as BenchmarkRecord
 from voxloom.models.benchmarks import BenchmarkRequest as BenchmarkRequest
 from voxloom.models.benchmarks import BenchmarkResponse as BenchmarkResponse
+from voxloom.models.control import LimitsRecord as LimitsRecord
+from voxloom.models.control import LimitsRequest as LimitsRequest
+from voxloom.models.control import LimitsUsed as LimitsUsed
 from voxloom.models.control import MemberRecord as MemberRecord
 from voxloom.models.control import MemberRequest as MemberRequest
 from voxloom.models.control import PrincipalRecord as PrincipalRecord

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
+from voxloom.limits import LONGEST_SECS
+from voxloom.models.algorithms import DeviceClass
 from voxloom.models.times import Time
 from voxloom.values import Value
 
@@ -54,6 +56,64 @@ class ProjectRecord(Value):
     role: Annotated[Role | None, Field(description="Of whoever asks; null: an admin who is no member.")] = None
     created_at: Time
     created_by: str
+
+
+MOST_RUNS = 1_000_000_000
+MOST_BYTES = (1 << 53) - 1
+"""What all programs read as the same number in JSON."""
+_Runs = Annotated[int, Field(strict=True, ge=1, le=MOST_RUNS)]
+
+
+def _once_each(devices: tuple[DeviceClass, ...] | None) -> tuple[DeviceClass, ...] | None:
+    return None if devices is None else tuple(dict.fromkeys(devices))
+
+
+class LimitsRequest(Value):
+    """What a project may take at most; null: there is no limit."""
+
+    runs_at_once: Annotated[_Runs | None, Field(description="Runs that workers have at a time.")] = None
+    runs_waiting: Annotated[_Runs | None, Field(description="Runs that wait; more are refused.")] = None
+    stored_bytes: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=MOST_BYTES)] | None,
+        Field(description="Of its files, uploads and outputs; beyond, uploads and runs are refused."),
+    ] = None
+    max_wall_time: Annotated[
+        Annotated[float, Field(strict=True, gt=0, le=LONGEST_SECS, allow_inf_nan=False)] | None,
+        Field(description="Seconds that one attempt of a run may take."),
+    ] = None
+    devices: Annotated[
+        Annotated[tuple[DeviceClass, ...], Field(min_length=1, max_length=20)] | None,
+        AfterValidator(_once_each),
+        Field(description="Kinds of devices that its runs may use."),
+    ] = None
+    weight: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0.001,
+            le=1000,
+            allow_inf_nan=False,
+            description="Its part of the workers' time beside other projects that have runs: twice the weight, twice "
+            "the time.",
+        ),
+    ] = 1.0
+
+
+class LimitsUsed(Value):
+    """What a project has just now."""
+
+    runs_at_once: int
+    runs_waiting: int
+    stored_bytes: Annotated[int | None, Field(description="Null: not counted yet; ask again.")] = None
+
+
+class LimitsRecord(LimitsRequest):
+    """The limits of a project, and what it uses of them."""
+
+    project_id: str
+    used: LimitsUsed
+    changed_at: Annotated[Time | None, Field(description="Null: nobody has set any.")] = None
+    changed_by: str | None = None
 
 
 class MemberRequest(Value):
