@@ -66,7 +66,9 @@ class Work(Value):
     tags: list[str] = []
     """Of a training, and of the checkpoints that it saves."""
     wall_time: float | None = None
-    """Seconds that an attempt may take, as the algorithm has it; a worker may allow less."""
+    """Seconds that an attempt may take: what algorithm and project both allow; a worker may allow less."""
+    project_wall_time: float | None = Field(None, exclude_if=_is_none)
+    """What the project allows."""
 
     @property
     def arguments(self) -> dict[str, Any]:

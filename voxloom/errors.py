@@ -7,6 +7,7 @@
     ├── Unauthenticated        who asks has not proven who they are            401
     ├── Conflict               it clashes with the state of things              409 (or 400)
     ├── TooLarge               over a stated limit                              413
+    ├── TooMany                there are so many already; later there is room   429
     ├── Unavailable            a part we stand on does not answer; try again    503
     │   ├── BusUnavailable
     │   │   └── BusFull        its disk is full                                507
@@ -105,6 +106,12 @@ class Conflict(VoxloomError):
 class TooLarge(VoxloomError):
     code = "too_large"
     http_status = 413
+
+
+class TooMany(VoxloomError):
+    code = "too_many"
+    http_status = 429
+    retryable = True
 
 
 class Unavailable(VoxloomError):

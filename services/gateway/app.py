@@ -26,6 +26,7 @@ from services.gateway.routes import (
     executions,
     file_lists,
     files,
+    limits,
     operations,
     run_events,
     samples,
@@ -50,6 +51,7 @@ ROUTES: Sequence[Route] = [
     *events.ROUTES,
     *operations.ROUTES,
     *access.ROUTES,
+    *limits.ROUTES,
 ]
 """All that are served; a new module of routes has its line here."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from services.gateway.views.files import FileIndex
 from services.gateway.views.queue_sampler import Sampler
 from services.gateway.views.rest import ShownRecords
 from services.gateway.views.runs import LiveRun, LiveView
+from services.gateway.views.stored_bytes import StoredBytes
 from services.gateway.views.visibility import FileSight
 from services.gateway.views.workers import Workers
 from services.gateway.volumes.slices import Looking
@@ -58,6 +60,7 @@ class Context:
     algorithms: KnownAlgorithms
     files: FileSight
     index: FileIndex
+    stored: StoredBytes
     looking: Looking
     samples: KnownSamples
     checkpoints: KnownCheckpoints
@@ -79,6 +82,10 @@ class Context:
     event_ids: EventIds = field(default_factory=EventIds)
     turnstile: Turnstile = field(default_factory=Turnstile)
     shown: ShownRecords = field(default_factory=ShownRecords)
+    entering: Counter[str] = field(default_factory=Counter)
+    """By project: runs that are just being asked for."""
+    arriving: Counter[str] = field(default_factory=Counter)
+    """By project: bytes of uploads under way."""
     news_readers: int = 0
     """Clients that follow all runs just now."""
     describe: Callable[[], Description] = Description
@@ -91,7 +98,9 @@ class Context:
     def waiting(self, state: RunState) -> Waiting | None:
         """Why a run has not begun yet, as far as that can be seen from here."""
         if state.status is Status.PENDING:
-            return self.view.lines.why(state.run, self.workers.offers())
+            limits = None if self.control is None else self.control.directory.limits(state.project)
+            at_once = None if limits is None else limits.runs_at_once
+            return self.view.lines.why(state.run, self.workers.offers(), at_once)
         held = state.stage.incarnation if state.stage and state.status is Status.STARTED else None
         return Waiting(reason="worker_away") if held is not None and self.workers.is_away(held) else None
 

@@ -43,6 +43,7 @@ from services.gateway.views.presigned import Uploads
 from services.gateway.views.queue_sampler import Sampler
 from services.gateway.views.queues import QueueWatch
 from services.gateway.views.runs import LiveView
+from services.gateway.views.stored_bytes import StoredBytes
 from services.gateway.views.visibility import FileSight
 from services.gateway.views.workers import Workers
 from services.gateway.volumes.slices import Looking
@@ -108,6 +109,7 @@ class Gateway(Service):
         uploads = Uploads(platform.store, self._answers, platform.bus.publish, self.settings.answer_timeout)
         self._files = FileSight(platform.store, self._view, uploads)
         self._index = FileIndex(platform.store, self._files)
+        self._stored = StoredBytes(platform.store)
         self._looking = Looking(platform.store, self.settings)
         self._queues = QueueWatch()
         self._sampler = Sampler(platform.bus, self._queues)
@@ -178,6 +180,7 @@ class Gateway(Service):
         self._view.apply(offset, event)
         self._files.hear(event)
         self._index.hear(event)
+        self._stored.hear(event)
         self._queues.hear(event)
         self._workers.hear(event)
         if isinstance(event, ControlChanged):
@@ -225,6 +228,7 @@ class Gateway(Service):
             await self._control.read_anew()
             await self.bus.publish(ControlChanged(subject=self._instance, keys=[MODE]))  # to those that are open
             self.spawn("control", self._control.keep_current())
+            self.spawn("stored", self._stored.keep_counting())
             if not self._control.directory.admins:
                 self.log.warning("nobody can get in: there is no admin yet; stop the server and type: %s", INIT)
 
@@ -271,6 +275,7 @@ class Gateway(Service):
             algorithms=self._algorithms,
             files=self._files,
             index=self._index,
+            stored=self._stored,
             looking=self._looking,
             samples=KnownSamples(self.store),
             checkpoints=self._checkpoints,

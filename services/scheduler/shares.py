@@ -8,6 +8,7 @@ it would have all workers to itself until it has drawn level. Nor has one that i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 GUESS_SECS = 1.0
@@ -58,9 +59,9 @@ class Shares:
 
     def __init__(self) -> None:
         self._projects: dict[str, Share] = {}
-        self._weights: dict[str, float] = {}
+        self._weights: Mapping[str, float] = {}
 
-    def weigh(self, weights: dict[str, float], now: float) -> None:
+    def weigh(self, weights: Mapping[str, float], now: float) -> None:
         """What projects weigh from now on; 1 where it is not said."""
         self._weights = weights
         for project, share in self._projects.items():

@@ -42,7 +42,6 @@ from shared.objects.base import ObjectStore
 from shared.records.store import COLLECTIONS, RecordStore, log_key
 from shared.settings import Settings
 from voxloom.errors import Unavailable, VoxloomError
-from voxloom.limits import narrower
 from voxloom.models import RunError
 from voxloom.runner import frames
 from voxloom.runner.output import format_lines
@@ -89,8 +88,9 @@ class Attempt:
         self._killing: asyncio.Task[None] | None = None
         self._overdue = False
         self._start = Start(assignment, node.outbox)
-        limit = narrower(assignment.work.wall_time, node.settings.max_wall_time)
-        self._wall_time = WallTime(limit, self._on_time_over)
+        work = assignment.work
+        limits = work.wall_time, node.settings.max_wall_time
+        self._wall_time = WallTime(*limits, project=work.project_wall_time, on_over=self._on_time_over)
         self._progress = 0.0
         self._state: dict[str, Any] = {}
 

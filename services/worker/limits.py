@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from voxloom.limits import narrower
 from voxloom.models import RunError
 
 LIMIT_EXCEEDED = "limit_exceeded"
+WALL_TIME = "wall_time"
+"""That of the project."""
 
 
 class WallTime:
-    """Calls `on_over` once, when the time is over. `limit`: seconds; None: it never is."""
+    """Calls `on_over` once, when the time is over. `limits`: seconds, of which the narrowest counts; None: it never is.
+    `project`: that of the project, which is named where it is the one."""
 
-    def __init__(self, limit: float | None, on_over: Callable[[], None]) -> None:
+    def __init__(self, *limits: float | None, project: float | None, on_over: Callable[[], None]) -> None:
         self.over = False
-        self._limit = limit
+        self._limit = narrower(*limits, project)
+        self._is_projects = self._limit is not None and self._limit == project
         self._on_over = on_over
         self._timer: asyncio.TimerHandle | None = None
 
@@ -30,7 +35,9 @@ class WallTime:
     @property
     def error(self) -> RunError | None:
         """Why the run has failed; None as long as it kept to its limit."""
-        return wall_time_exceeded(self._limit) if self.over and self._limit is not None else None
+        if not self.over or self._limit is None:
+            return None
+        return project_wall_time_exceeded(self._limit) if self._is_projects else wall_time_exceeded(self._limit)
 
     def _end(self) -> None:
         self.over = True
@@ -43,4 +50,13 @@ def wall_time_exceeded(limit: float) -> RunError:
         message=f"The run took longer than wall_time allows ({limit:g} s) and was stopped. The limit is the narrower "
         "one of the algorithm's [tool.voxloom.limits] and the server's setting max_wall_time.",
         code=LIMIT_EXCEEDED,
+    )
+
+
+def project_wall_time_exceeded(limit: float) -> RunError:
+    return RunError(
+        type="LimitExceeded",
+        message=f"The run took longer than max_wall_time of its project allows ({limit:g} s) and was stopped. "
+        "`voxloom admin limits PROJECT` shows the limits; an admin can change them.",
+        code=WALL_TIME,
     )

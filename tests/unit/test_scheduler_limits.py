@@ -128,8 +128,10 @@ class Lab:
         self.hear()
 
 
-HAPPENS = ("submit", "submit", "submit", "join", "drain", "limit", "limit", "forget", "begin", "finish", "finish")
-HAPPENS += ("give_back", "lose", "lose", "stop", "wait")
+HAPPENS = (
+    *("submit", "submit", "submit", "join", "drain", "limit", "limit", "forget", "begin", "finish", "finish"),
+    *("give_back", "lose", "lose", "stop", "wait"),
+)
 
 
 @pytest.mark.parametrize("seed", range(20))

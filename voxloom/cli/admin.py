@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voxloom.cli.json_output import AsJson, show
+from voxloom.cli.limits import limits
 from voxloom.cli.removal import ask
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
@@ -42,6 +43,7 @@ member = typer.Typer(no_args_is_help=True, help="What people are in a project.")
 admin.add_typer(user, name="user")
 admin.add_typer(project, name="project")
 admin.add_typer(member, name="member")
+admin.command()(limits)
 
 
 @admin.command()

@@ -16,6 +16,7 @@ from voxloom.models import (
     DeployRecord,
     ExecutionRecord,
     ExecutionSummary,
+    LimitsRecord,
     MemberRecord,
     PrincipalRecord,
     ProjectRecord,
@@ -212,6 +213,7 @@ ANSWERS: dict[str, Any] = {
     "admin member list": list[MemberRecord],
     "admin member set": MemberRecord,
     "admin member remove": Done,
+    "admin limits": LimitsRecord,
     "doctor": Examined,
     "version": Version,
 }

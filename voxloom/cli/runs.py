@@ -238,6 +238,8 @@ _WAITS = {
     "no_device": "a worker with a device that it wants: none is there",
     "worker_away": "a worker that is not heard from",
     "starting": "its start: a slot is free",
+    "others_first": "a free slot",
+    "project_limit": "another run of its project to end: the project may have no more at once",
 }
 
 
@@ -245,9 +247,10 @@ def waits_for(waiting: Waiting | None) -> str:
     """What a run waits for, in words; nothing of one that does not wait."""
     if waiting is None:
         return ""
-    if waiting.reason != "others_first":
-        return _WAITS[waiting.reason]
-    return f"a free slot; {waiting.ahead} {'run comes' if waiting.ahead == 1 else 'runs come'} first"
+    what = _WAITS[waiting.reason]
+    if waiting.reason not in ("others_first", "project_limit"):
+        return what
+    return f"{what}; {waiting.ahead} {'run comes' if waiting.ahead == 1 else 'runs come'} first"
 
 
 def logs(

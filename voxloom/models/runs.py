@@ -29,13 +29,14 @@ class Status(StrEnum):
 _TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
 
 
-WaitingReason = Literal["no_device", "worker_away", "others_first", "starting"]
+WaitingReason = Literal["no_device", "worker_away", "others_first", "starting", "project_limit"]
 
 
 class Waiting(Value):
     """Why a run has not begun. `no_device`: no worker has a device that it wants. `worker_away`: those that have one,
     or the one that the run was given to, are not heard. `others_first`: all slots are taken, and `ahead` waiting runs
-    of the same project come first. `starting`: there is a free slot for it."""
+    of the same project come first. `starting`: there is a free slot for it. `project_limit`: workers have as many runs
+    of its project as its limits allow, and `ahead` waiting ones come first."""
 
     reason: WaitingReason
     ahead: int = 0

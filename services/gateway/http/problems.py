@@ -20,6 +20,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECS = 1
+TOO_MANY_AFTER_SECS = 5
+"""The same where others have to end first."""
 CLIENT_GONE = 499
 """What requests count as whose client left before the end; nginx has made it known."""
 
@@ -67,7 +69,8 @@ def problem(
         retryable=retryable,
         details=details or None,
     )
-    headers = {"Retry-After": str(RETRY_AFTER_SECS)} if retryable else None
+    after = TOO_MANY_AFTER_SECS if status == HTTPStatus.TOO_MANY_REQUESTS else RETRY_AFTER_SECS
+    headers = {"Retry-After": str(after)} if retryable else None
     data = orjson.dumps(body.model_dump(mode="json", exclude_none=True))
     return web.Response(status=status, body=data, content_type=CONTENT_TYPE, headers=headers)
 

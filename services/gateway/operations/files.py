@@ -10,6 +10,7 @@ from messages.files import FileCommitted, FileDeleteRefused, FileDeleteRequested
 from services.gateway.context import Context
 from services.gateway.http.bodies import Body
 from services.gateway.http.idempotency import Digest, Key, Once, fingerprint_of
+from services.gateway.operations import limits
 from services.gateway.operations.uploads import hdf5_chunks, read_through, store_body
 from services.gateway.views.answers import answer, deletion_of, inspection_of
 from services.gateway.views.presigned import refusal_of
@@ -25,18 +26,22 @@ CLOSED_URL_SECS = 900.0
 
 async def upload(context: Context, caller: Caller, key: Key | None, body: Body) -> str:
     """The id of the file, which can be used. Raises what it was refused for."""
-    if key is None:
-        event = await _take_in(context, caller, body)
-        await _inspect(context, event)
-    else:
-        event = await _UploadOnce(context, caller, body).event(context.keys, key)
-        await _inspect_once(context, event)
-    return event.subject
+    with limits.charge_of(context, caller) as charge:
+        if key is None:
+            event = await _take_in(context, caller, body, charge)
+            await _inspect(context, event)
+        else:
+            event = await _UploadOnce(context, caller, body, charge).event(context.keys, key)
+            await _inspect_once(context, event)
+        return event.subject
 
 
-async def _take_in(context: Context, caller: Caller, body: Body, digest: Digest | None = None) -> FileUploaded:
+async def _take_in(
+    context: Context, caller: Caller, body: Body, charge: limits.Charge, digest: Digest | None = None
+) -> FileUploaded:
     """Stores the body under a new id; `digest` knows it afterwards."""
     file_id = new_id()
+    body = await charge.of(body)
     info = await store_body(
         context,
         replace(body, chunks=hdf5_chunks(body.chunks)),
@@ -54,14 +59,15 @@ class _UploadOnce(Once[FileUploaded]):
 
     kind = FileUploaded
 
-    def __init__(self, context: Context, caller: Caller, body: Body) -> None:
+    def __init__(self, context: Context, caller: Caller, body: Body, charge: limits.Charge) -> None:
         self._context = context
         self._caller = caller
         self._body = body
+        self._charge = charge
         self._digest = Digest()
 
     async def make(self) -> FileUploaded:
-        return await _take_in(self._context, self._caller, self._body, self._digest)
+        return await _take_in(self._context, self._caller, self._body, self._charge, self._digest)
 
     def fingerprint(self) -> str:
         return fingerprint_of("files", self._digest.text)
@@ -114,9 +120,10 @@ async def _exists(context: Context, key: str) -> bool:
 
 async def upload_url(context: Context, caller: Caller, name: str) -> str:
     """Where to put the bytes of a new file: what is put there becomes one when it is first asked for. Raises Conflict
-    (`file_exists`)."""
+    (`file_exists`, `stored_bytes_exceeded`)."""
     file_id = new_name(caller.project, name)
     context.room.check()
+    await limits.check_stored(context, caller)
     found = (await locate_many(context.store, [file_id])).get(file_id)
     if found is not None and caller.owns(found.project):
         raise Conflict(

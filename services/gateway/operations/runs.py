@@ -12,7 +12,8 @@ from messages.records import RecordsDeleteRequested
 from messages.runs import RunRequested, RunStopRequested, Task, Work
 from services.gateway.context import Context
 from services.gateway.http.idempotency import Key, Once, fingerprint_of
-from services.gateway.views.runs import LiveRun, LiveView
+from services.gateway.operations import limits
+from services.gateway.views.runs import LiveRun
 from shared.bus.limits import check_first
 from shared.caller import Caller
 from shared.records.ledger import SETTLED_SECS
@@ -69,38 +70,42 @@ class Wish(NamedTuple):
 
 
 async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> Asked:
-    """Publishes the request for a run, once under an idempotency key."""
-    if key is None:
-        event = await _requested(caller, wish)
-        await context.publish(event)
+    """Publishes the request for a run, once under an idempotency key. Raises what the limits of its project refuse it
+    with (`operations.limits`)."""
+    with limits.entry_of(context, caller) as entry:
+        if key is None:
+            event = await _requested(context, caller, wish, entry)
+            await context.publish(event)
+            return Asked(event.subject, event.work.warnings)
+        event = await _AskOnce(context, caller, wish, entry).event(context.keys, key)
+        if not await context.view.knows(event.subject):
+            await context.publish(event)
         return Asked(event.subject, event.work.warnings)
-    event = await _AskOnce(caller, wish, context.view).event(context.keys, key)
-    if not await context.view.knows(event.subject):
-        await context.publish(event)
-    return Asked(event.subject, event.work.warnings)
 
 
-async def _requested(caller: Caller, wish: Wish) -> RunRequested:
-    work = await wish.work()
+async def _requested(context: Context, caller: Caller, wish: Wish, entry: limits.Entry) -> RunRequested:
+    await entry.enter()
+    work = await limits.within(context, caller, await wish.work())
     return RunRequested(task=work.task, subject=new_id(), project=caller.project, work=work)
 
 
 class _AskOnce(Once[RunRequested]):
     kind = RunRequested
 
-    def __init__(self, caller: Caller, wish: Wish, view: LiveView) -> None:
+    def __init__(self, context: Context, caller: Caller, wish: Wish, entry: limits.Entry) -> None:
+        self._context = context
         self._caller = caller
         self._wish = wish
-        self._view = view
+        self._entry = entry
 
     async def make(self) -> RunRequested:
-        event = await _requested(self._caller, self._wish)
+        event = await _requested(self._context, self._caller, self._wish, self._entry)
         check_first(event)  # before a key is taken for it
         return event
 
     async def holds(self, event: RunRequested) -> bool:
         """Not that of a run whose record was deleted a while ago: said again, it would run under a spent id."""
-        return utc_now() - event.time < timedelta(seconds=SETTLED_SECS) or await self._view.knows(event.subject)
+        return utc_now() - event.time < timedelta(seconds=SETTLED_SECS) or await self._context.view.knows(event.subject)
 
     def fingerprint(self) -> str:
         return fingerprint_of(self._wish.operation, self._wish.request.model_dump())

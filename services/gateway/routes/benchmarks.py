@@ -7,7 +7,7 @@ from aiohttp import web
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.http.routing import Route
 from services.gateway.routes import examples
-from services.gateway.routes.run_requests import RecordQuery, ask_for, asked_answer, stop_run, waited_record
+from services.gateway.routes.run_requests import LIMITED, RecordQuery, ask_for, asked_answer, stop_run, waited_record
 from shared.pinning import benchmark_of
 from voxloom.models import BenchmarkRecord, BenchmarkRequest, BenchmarkResponse, ResponseMessage
 
@@ -59,6 +59,7 @@ ROUTES = [
         {
             404: ("algorithm_not_found", "minor_version_not_found", "checkpoint_not_found"),
             422: ("idempotency_key_reused",),
+            **LIMITED,
         },
         body=BenchmarkRequest,
         headers=(IDEMPOTENCY_KEY,),

@@ -339,3 +339,15 @@ TOKEN = Example(
         "token": "vox_7Kx2mQ9dVt4B_...",
     },
 )
+LIMITS = Example(
+    """curl -s -X PUT -d '{"runs_at_once":4,"stored_bytes":500000000000,"weight":2}' $U/api/v1/projects/lab1/limits""",
+    {
+        "project_id": "lab1",
+        "runs_at_once": 4,
+        "stored_bytes": 500000000000,
+        "weight": 2.0,
+        "used": {"runs_at_once": 4, "runs_waiting": 17, "stored_bytes": 31457280},
+        "changed_at": "2026-11-30T09:12:31.530417+00:00",
+        "changed_by": "root",
+    },
+)

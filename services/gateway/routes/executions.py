@@ -20,6 +20,7 @@ from services.gateway.http.routing import Many, Route
 from services.gateway.operations.runs import delete_ended
 from services.gateway.routes import examples
 from services.gateway.routes.run_requests import (
+    LIMITED,
     RecordQuery,
     ask_for,
     asked_answer,
@@ -101,7 +102,9 @@ async def get(request: web.Request) -> web.Response:
     * `no_device`: no worker has a device that the run can use;
     * `worker_away`: the worker that has such a device, or that has got the run, does not answer; after `lease` seconds
       another worker gets the run;
-    * `starting`: there is a free slot for it.
+    * `starting`: there is a free slot for it;
+    * `project_limit`: workers have as many runs of its project as its [limits](access.md#limits) allow;
+      `waiting.ahead` waiting runs of the same project come first.
 
     `error` has `type`, `message`, `code`, `retryable`, and `details` where the algorithm's exception has some.
     """
@@ -179,6 +182,7 @@ _NOT_ENDED = {409: ("execution_not_ended",)}
 _NOT_EXECUTED = {
     404: ("input_datasets_not_found", "algorithm_not_found", "minor_version_not_found", "checkpoint_not_found"),
     422: ("idempotency_key_reused",),
+    **LIMITED,
 }
 
 ROUTES = [

@@ -111,6 +111,7 @@ ROUTES = [
         {
             400: ("digest_mismatch", "digest_invalid", "unsupported_content_range"),
             415: ("unsupported_media_type", "unsupported_content_encoding"),
+            409: ("stored_bytes_exceeded",),
             422: ("invalid_hdf5_file", "idempotency_key_reused"),
         },
         body=HDF5,
@@ -148,7 +149,7 @@ ROUTES = [
         "A URL to PUT the bytes of a new file to; its name is its id",
         "Files",
         {200: UrlResponse},
-        {409: ("file_exists",)},
+        {409: ("file_exists", "stored_bytes_exceeded")},
         examples=(examples.UPLOAD_URL,),
         needs="run",
     ),

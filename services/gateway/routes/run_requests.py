@@ -22,6 +22,8 @@ from voxloom.models import ResponseMessage, Value
 M = TypeVar("M", bound=BaseModel)
 
 LONGEST_WAIT_SECS = 60
+LIMITED = {409: ("stored_bytes_exceeded", "device_not_allowed"), 429: ("too_many_runs_waiting",)}
+"""What the limits of its project may refuse a run with."""
 
 
 class RecordQuery(Value):

@@ -17,6 +17,7 @@ from services.gateway.operations.trainings import go_on_with
 from services.gateway.routes.examples import TRAIN
 from services.gateway.routes.executions import ListQuery, page_of_runs
 from services.gateway.routes.run_requests import (
+    LIMITED,
     RecordQuery,
     ask_for,
     asked_answer,
@@ -107,7 +108,7 @@ def _post(path: str, *examples: Example) -> Route:
         "Train an algorithm on samples",
         "Trainings",
         {200: TrainingResponse},
-        _MISSING,
+        {**_MISSING, **LIMITED},
         body=TrainingRequest,
         headers=(IDEMPOTENCY_KEY,),
         examples=examples,
@@ -181,7 +182,12 @@ ROUTES = [
         "Go on with a training that has ended, from its newest checkpoint: a new training",
         "Trainings",
         {200: TrainingResponse},
-        {404: (*_MISSING[404], *_NOT_FOUND[404]), 409: ("training_not_ended",), 422: _MISSING[422]},
+        {
+            404: (*_MISSING[404], *_NOT_FOUND[404]),
+            409: ("training_not_ended", *LIMITED[409]),
+            422: _MISSING[422],
+            429: LIMITED[429],
+        },
         headers=(IDEMPOTENCY_KEY,),
         needs="run",
     ),

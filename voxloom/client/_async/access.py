@@ -10,7 +10,7 @@ import httpx
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._problems import parse, parse_list
 from voxloom.client._values import as_json
-from voxloom.models import MemberRecord, PrincipalRecord, ProjectRecord, TokenMade, TokenRecord, WhoAmI
+from voxloom.models import LimitsRecord, MemberRecord, PrincipalRecord, ProjectRecord, TokenMade, TokenRecord, WhoAmI
 
 
 class AsyncAccess:
@@ -108,6 +108,38 @@ class AsyncAccess:
         """What they have made stays the project's."""
         path = path_of("api", "v1", "projects", project_id, "members", principal_id)
         await self._transport.request("DELETE", path)
+
+    async def limits(self, project_id: str) -> LimitsRecord:
+        """What a project may take at most, and what it has just now (`used`)."""
+        response = await self._transport.request("GET", path_of("api", "v1", "projects", project_id, "limits"))
+        return parse(LimitsRecord, response)
+
+    async def put_limits(
+        self,
+        project_id: str,
+        *,
+        runs_at_once: int | None = None,
+        runs_waiting: int | None = None,
+        stored_bytes: int | None = None,
+        max_wall_time: float | None = None,
+        devices: Sequence[str] | None = None,
+        weight: float = 1.0,
+    ) -> LimitsRecord:
+        """Sets all limits of a project anew, for admins: what is not given, or is None, is not limited.
+
+        `max_wall_time`: seconds that one attempt of a run may take; `devices`: of `cpu`, `gpu`, `mps`; `weight`: its
+        part of the workers' time beside other projects that have runs.
+        """
+        wanted = {
+            "runs_at_once": runs_at_once,
+            "runs_waiting": runs_waiting,
+            "stored_bytes": stored_bytes,
+            "max_wall_time": max_wall_time,
+            "devices": None if devices is None else list(devices),
+            "weight": weight,
+        }
+        path = path_of("api", "v1", "projects", project_id, "limits")
+        return parse(LimitsRecord, await self._write("PUT", path, wanted))
 
     async def _write(self, method: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
         return await self._transport.request(method, path, json=as_json(body, "The request"))
