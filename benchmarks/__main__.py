@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Shown
 
-from benchmarks import cluster, cost, data, lifecycle, lists, records, report, runs
+from benchmarks import cluster, cost, data, lifecycle, lists, records, report, runs, shares
 from benchmarks.cpu import Busy, of_others
 from benchmarks.figures import HEAD, Table
 from benchmarks.peers import comparison
@@ -35,6 +35,7 @@ PARTS = {
     "cluster": "runs and stops on RabbitMQ + S3",
     "records": "reading a record, on both footings",
     "cost": "CPU time, messages and writes for a run, with 1 to 3 gateways",
+    "shares": "what three projects get of the workers' time, with a picture",
     "peers": "Celery, taskiq, dramatiq and Compox beside ours",
 }
 
@@ -50,6 +51,8 @@ async def measure(parts: list[str]) -> AsyncIterator[tuple[str, Results]]:
     for name, module in (("lifecycle", lifecycle), ("lists", lists), ("cluster", cluster), ("records", records)):
         if name in parts:
             yield name, Results(await module.measure())
+    if "shares" in parts:
+        yield "shares", await shares.measure()
     if {"cost", "peers"} & set(parts):
         costs = await cost.measure(3 if "cost" in parts else 1)
         if "cost" in parts:
@@ -77,6 +80,8 @@ def write(name: str, part: Results) -> None:
     """Beside what was measured before."""
     before = report.from_json(json.loads(RESULTS.read_text())) if RESULTS.exists() else {}
     RESULTS.write_text(json.dumps(report.as_json({**before, name: part}), indent=2, ensure_ascii=False) + "\n")
+    for file, picture in part.pictures.items():
+        PAGE.with_name(file).write_text(picture)
 
 
 async def run(parts: list[str], *, page: bool) -> None:

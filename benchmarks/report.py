@@ -19,6 +19,7 @@ TITLES = {
     "data": "Data, embedded",
     "lifecycle": "Starts and memory, embedded",
     "lists": "Lists, embedded",
+    "shares": "Fair share of three projects, embedded",
 }
 """Of the figures of a part, in the order of the page."""
 FIRST = ("peers", "cost")
@@ -35,6 +36,8 @@ class Results:
     """The share of the cores that other programs took meanwhile; None: nobody looked."""
     where: str = field(default_factory=lambda: machine())
     day: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """SVG by the name of its file beside the page."""
 
 
 Parts = Mapping[str, Results]
@@ -46,7 +49,11 @@ def machine() -> str:
 
 def as_json(parts: Parts) -> dict[str, Any]:
     return {
-        name: {**asdict(part), "figures": [figure.as_json() for figure in part.figures]} for name, part in parts.items()
+        name: {
+            **{key: value for key, value in asdict(part).items() if key != "pictures"},
+            "figures": [figure.as_json() for figure in part.figures],
+        }
+        for name, part in parts.items()
     }
 
 

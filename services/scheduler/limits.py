@@ -46,7 +46,7 @@ class KnownLimits:
         """`closed`: whether that is known from the start. Else the first change that is told of says so."""
         self._closed = closed
         self._view = ControlView(
-            ControlStore(store), prefix=LIMITS, what="what the limits of projects are", pause=PAUSE_SECS
+            ControlStore(store, prefix=LIMITS), what="what the limits of projects are", pause=PAUSE_SECS
         )
         self._is_closed = asyncio.Event()
         if closed:

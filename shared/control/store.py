@@ -19,8 +19,10 @@ Found = ControlObject | Unreadable
 class ControlStore:
     """Raises StoreUnavailable; Conflict (`precondition_failed`) where a condition does not hold."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, *, prefix: str = "") -> None:
+        """`prefix`: of the keys that are of interest."""
         self._store = store
+        self.prefix = prefix
 
     async def put(self, one: ControlObject, condition: Condition = ANYWAY) -> None:
         await self._store.put(COLLECTION, one.key, one.model_dump_json().encode(), condition=condition)
@@ -31,9 +33,9 @@ class ControlStore:
     async def remove(self, *keys: str) -> None:
         await self._store.delete(COLLECTION, *keys)
 
-    async def etags(self, prefix: str = "") -> dict[str, str]:
-        """Of all that there is under a prefix."""
-        return {one.key: one.etag async for one in list_all(self._store, COLLECTION, prefix)}
+    async def etags(self) -> dict[str, str]:
+        """Of all that there is and is of interest."""
+        return {one.key: one.etag async for one in list_all(self._store, COLLECTION, self.prefix)}
 
     async def find(self, key: str) -> tuple[Found, str] | None:
         """The object and an etag that it had, at this moment or shortly before: to replace it under that condition."""

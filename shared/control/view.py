@@ -36,16 +36,13 @@ class ControlView:
         store: ControlStore,
         clock: Callable[[], float] = awake_or_not,
         *,
-        prefix: str = "",
         what: str = WHAT,
         pause: float = PAUSE_SECS,
     ) -> None:
-        """`prefix`: of the keys that are of interest; nothing else is read. `what` it is, for the log. `pause`: seconds
-        until the store is asked again when it did not answer."""
+        """`what` it is that the store tells, for the log. `pause`: seconds until it is asked again when it has not."""
         self._pause = pause
         self._store = store
         self._clock = clock
-        self._prefix = prefix
         self._what = what
         self._etags: dict[str, str] = {}
         self._told: set[str] = set()
@@ -61,7 +58,7 @@ class ControlView:
 
     def hear(self, event: Event) -> None:
         if isinstance(event, ControlChanged):
-            told = [one for one in event.keys or [ALL] if one == ALL or one.startswith(self._prefix)]
+            told = [one for one in event.keys or [ALL] if one == ALL or one.startswith(self._store.prefix)]
             if told:
                 self._told.update(told)
                 self._news.set()
@@ -125,7 +122,7 @@ class ControlView:
         """Only what is not as it was is fetched."""
         begun = self._clock()
         with self._reading_what_was_told():
-            etags = await self._store.etags(self._prefix)
+            etags = await self._store.etags()
             changed = [key for key, etag in etags.items() if self._etags.get(key) != etag]
             found = await self._store.read_many(changed)
             self._etags = etags

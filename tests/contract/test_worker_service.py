@@ -295,6 +295,20 @@ async def test_a_run_that_takes_too_long_is_stopped_and_has_failed_and_its_slot_
         await world.begin(run_named("next"))
 
 
+async def test_a_run_that_takes_longer_than_its_project_may_says_so_and_each_attempt_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = WORK.model_copy(update={"wall_time": 0.05, "project_wall_time": 0.05})
+    monkeypatch.setattr("tests.contract.worker_world.WORK", limited)
+    async with worker_world(tmp_path, monkeypatch, max_wall_time=60) as world:
+        for attempt in (1, 2):
+            process = await world.begin(RUN, attempt)
+            finished = await world.report(RUN, attempt)
+            assert (process.asked, finished.outcome) == (True, "failed")
+            assert finished.result.error is not None
+            assert (finished.result.error.code, "(0.05 s)" in finished.result.error.message) == ("wall_time", True)
+
+
 async def test_a_run_that_takes_too_long_and_does_not_listen_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

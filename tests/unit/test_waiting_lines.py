@@ -59,20 +59,20 @@ class Story:
 
     def give_back(self, run: str) -> None:
         state = self.states[run]
-        facts = {"subject": run, "attempt": state.attempt, "epoch": 1}
+        facts = {"subject": run, "project": state.project, "attempt": state.attempt, "epoch": 1}
         self._note(fold(state, RunRequeued(**facts, incarnation="i", lost=0, reason="")))
 
     def complete(self, run: str) -> None:
         state = self.states[run]
-        facts = {"subject": run, "attempt": state.attempt, "epoch": 1}
+        facts = {"subject": run, "project": state.project, "attempt": state.attempt, "epoch": 1}
         self._note(fold(state, RunCompleted(**facts, result=Result())))
 
     def _note(self, state: RunState) -> None:
         self.states[state.run] = state
         self.lines.note(state)
 
-    def why(self, run: str, offers: Offers = ONE_SLOT) -> tuple[str, int] | None:
-        waiting = self.lines.why(run, offers)
+    def why(self, run: str, offers: Offers = ONE_SLOT, at_once: int | None = None) -> tuple[str, int] | None:
+        waiting = self.lines.why(run, offers, at_once)
         return None if waiting is None else (waiting.reason, waiting.ahead)
 
 
@@ -140,3 +140,42 @@ def test_what_was_given_back_waits_again_in_its_old_place_and_what_has_ended_doe
     story.assign(first)
     story.complete(first)
     assert (story.why(first), story.why(second)) == (None, ("starting", 0))
+
+
+@pytest.mark.parametrize(
+    ("slots", "at_once", "reasons"),
+    [
+        (8, 1, ["project_limit", "project_limit", "project_limit"]),
+        (8, 2, ["starting", "project_limit", "project_limit"]),
+        (8, 4, ["starting", "starting", "starting"]),
+        (2, 4, ["starting", "others_first", "others_first"]),
+        (1, 2, ["others_first", "others_first", "others_first"]),
+        (1, 1, ["project_limit", "project_limit", "project_limit"]),
+        (0, 1, ["no_device", "no_device", "no_device"]),
+    ],
+)
+def test_a_run_waits_for_others_of_its_project_where_its_limit_is_what_holds_it_back(
+    slots: int, at_once: int, reasons: list[str]
+) -> None:
+    # Given a project with one run under way and three waiting, and runs of another one
+    story = Story()
+    story.assign(story.ask(project="mine"))
+    mine = [story.ask(project="mine") for _ in range(3)]
+    story.ask(project="other")
+    # Then each of them says what it waits for
+    offers = Offers({"cpu": slots} if slots else {}, ())
+    assert [(story.why(run, offers, at_once) or ("", 0))[0] for run in mine] == reasons
+
+
+def test_what_a_project_has_waiting_and_under_way_is_counted() -> None:
+    story = Story()
+    first, second = story.ask(project="mine"), story.ask(project="mine")
+    story.ask(project="other")
+    story.assign(first)
+    assert (story.lines.held_of("mine"), story.lines.waiting_of("mine")) == (1, 1)
+    story.give_back(first)
+    assert (story.lines.held_of("mine"), story.lines.waiting_of("mine")) == (0, 2)
+    for run in (first, second):
+        story.assign(run)
+        story.complete(run)
+    assert (story.lines.held_of("mine"), story.lines.waiting_of("mine"), story.lines.waiting_of("other")) == (0, 0, 1)
