@@ -150,7 +150,8 @@ def figures(seen: Sequence[Seen]) -> list[Figure]:
 async def watch(story: Story) -> Seen:
     async with ClosedSystem(auth="closed", slots=SLOTS, drain=0.1, grace=0.5, warm_processes=4 * SLOTS) as system:
         algorithms = {project: await settle(system, story, project) for project in story.runs}
-        await asyncio.gather(*(submit(system, story, one, algorithms[one]) for one in story.runs))
+        for project, algorithm in algorithms.items():  # the largest first: it has all slots when the others come
+            await submit(system, story, project, algorithm)
         since = time.time()
         await asyncio.sleep(story.watched_secs)
         until = time.time()
@@ -158,7 +159,8 @@ async def watch(story: Story) -> Seen:
 
 
 async def settle(system: ClosedSystem, story: Story, project: str) -> str:
-    """The project with its weight, and the algorithm in it, tried once: how long its runs take is known, and a process is warm."""
+    """The project with its weight, and the algorithm in it. That is tried once: a process is warm then, and the
+    scheduler knows that such runs are not quick."""
     await system.ask("PUT", f"/api/v1/projects/{project}", "default", json={"name": project})
     weight = story.weights.get(project, 1.0)
     await system.ask("PUT", f"/api/v1/projects/{project}/limits", project, json={"weight": weight})
