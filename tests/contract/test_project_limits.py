@@ -12,6 +12,7 @@ import pytest
 from messages.runs import RunRequested
 from shared.control.objects import limits_key
 from shared.control.store import COLLECTION
+from tests import compoxmodels
 from tests.contract.closed_world import Closed
 from tests.contract.closed_world import closed as closed
 from tests.contract.gateway_world import HDF5, eventually
@@ -147,6 +148,20 @@ async def test_of_many_runs_at_once_no_more_get_in_than_may_wait(closed: Closed)
 async def told_of(closed: Closed) -> dict[str, Any]:
     async with closed.asking("mia") as mia:
         return (await mia.get(PATH)).json()  # type: ignore[no-any-return]
+
+
+async def test_what_compox_clients_are_told_is_what_their_models_read(closed: Closed) -> None:
+    algorithm = await closed.world.deploy(project="lab1", supported_devices=["gpu"], default_device="gpu")
+    await put(closed, devices=["mps"], runs_waiting=1)
+    async with closed.asking("mia") as mia:
+        device = await mia.post("/api/v0/execute-algorithm", json=run_of(algorithm))
+        await put(closed, runs_waiting=1)
+        await mia.post("/api/v0/execute-algorithm", json=run_of(algorithm))
+        many = await mia.post("/api/v0/execute-algorithm", json=run_of(algorithm))
+    told = {str(one.status_code): one.json() for one in (device, many)}
+    answers = [{"where": at, "model": "ErrorResponse", "many": False, "body": body} for at, body in told.items()]
+    faults = await asyncio.to_thread(compoxmodels.faults_of, answers)
+    assert (list(told), faults) == (["409", "429"], [])
 
 
 async def test_what_was_taken_once_is_answered_again_however_many_wait(closed: Closed) -> None:

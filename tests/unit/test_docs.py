@@ -24,7 +24,7 @@ SOURCES = sorted(path for folder in ("voxloom", "shared", "services") for path i
 NOT_IN_USE = {"training_expire_days"}
 """Settings that nothing reads so far."""
 INNER_CODES = {
-    *("error", "invalid_input", "not_found", "not_allowed", "conflict", "unavailable"),  # of errors without their own
+    *("error", "invalid_input", "not_found", "not_allowed", "conflict", "unavailable", "too_many"),  # of those without
     *("object_not_found", "precondition_failed"),  # what the store says to those who stand on it
     *("signed_url_expired", "signed_url_invalid"),  # no route gives such URLs out so far
     "task_stopped",  # ends a run as STOPPED, which is no error

@@ -173,5 +173,6 @@ def test_every_route_that_makes_something_is_refused_on_a_full_disk_and_no_other
         "POST /api/v1/tokens",
         "PUT /api/v1/principals/{principal_id}",
         "PUT /api/v1/projects/{project_id}",
+        "PUT /api/v1/projects/{project_id}/limits",
         "PUT /api/v1/projects/{project_id}/members/{principal_id}",
     }
