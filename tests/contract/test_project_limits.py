@@ -204,7 +204,7 @@ DEVICES = [
 async def test_a_run_goes_to_devices_that_its_project_may_use(
     closed: Closed, allowed: list[str], supported: list[str], asked: dict[str, str], expected: list[str] | None
 ) -> None:
-    facts = {"supported_devices": supported, "default_device": supported[0]}
+    facts: dict[str, Any] = {"supported_devices": supported, "default_device": supported[0]}
     algorithm = await closed.world.deploy(project="lab1", **facts)
     await put(closed, devices=allowed)
     async with closed.asking("mia") as mia:
@@ -332,7 +332,12 @@ async def test_a_command_changes_what_is_said_and_leaves_the_rest(cli: Cli) -> N
     words = ("--runs-at-once", "4", "--stored-bytes", "1.5GB", "--max-wall-time", "2h", "--devices", "cpu, gpu")
     first = await told(cli, "root", "admin limits", "lab1", *words, "--weight", "2")
     again = await told(cli, "root", "admin limits", "lab1", "--runs-at-once", "none", "--runs-waiting", "9")
-    expected = {"runs_at_once": None, "runs_waiting": 9, "stored_bytes": 1_500_000_000, "max_wall_time": 7200.0}
+    expected: dict[str, Any] = {
+        "runs_at_once": None,
+        "runs_waiting": 9,
+        "stored_bytes": 1_500_000_000,
+        "max_wall_time": 7200.0,
+    }
     expected |= {"devices": ["cpu", "gpu"], "weight": 2.0}
     assert (first["runs_at_once"], {name: again[name] for name in NOTHING}) == (4, expected)
 
