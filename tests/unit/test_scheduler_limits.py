@@ -20,7 +20,8 @@ from shared.control.objects import Limits as Kept
 from shared.control.store import COLLECTION, ControlStore
 from tests.unit.control_objects import limits, project
 from tests.unit.memory_platform import MemoryStore
-from tests.unit.scheduler_story import Story, finished, lane, requested, started, worker_started
+from tests.unit.scheduler_story import Story, finished, kinds, lane, requested, started, worker_started
+from tests.unit.test_scheduler import restored
 from voxloom.errors import StoreUnavailable
 from voxloom.ids import new_id
 
@@ -196,6 +197,19 @@ def test_a_limit_below_what_is_held_takes_nothing_away() -> None:
     assert lab.held() == {"a": 1}
     lab.finish(0)
     assert [job.run for job in lab.jobs if job.lease is not None] == ["r3"]
+
+
+def test_what_workers_have_counts_for_a_successor() -> None:
+    # Given the records of a scheduler that has given two runs of a project to a worker
+    first = Story()
+    asked = [requested(f"a{number}", "a") for number in range(3)]
+    events = [*asked, *first.hear(worker_started("i1", "w1", lane(2)), *asked), requested("b0", "b")]
+    # When another one takes over, and knows that this is as many as there may be
+    mind, _ = restored(*events)
+    mind.state.obey(Limits({"a": 2}), 100.0)
+    mind.on_worker_started(worker_started("i2", "w2", lane(4)), 100.0)
+    # Then it gives the others' alone to a worker with room
+    assert kinds(mind.plan(100.0)) == [("assigned", "b0")]
 
 
 # --- where they are known from --------------------------------------------------------------------------------------

@@ -110,8 +110,8 @@ ROUTES = [
         {200: FileUploadResponse},
         {
             400: ("digest_mismatch", "digest_invalid", "unsupported_content_range"),
-            415: ("unsupported_media_type", "unsupported_content_encoding"),
             409: ("stored_bytes_exceeded",),
+            415: ("unsupported_media_type", "unsupported_content_encoding"),
             422: ("invalid_hdf5_file", "idempotency_key_reused"),
         },
         body=HDF5,
