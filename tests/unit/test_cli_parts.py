@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 import typer
@@ -27,7 +27,7 @@ from voxloom.cli.text import columns, printable
 from voxloom.cli.values import parse_parameters
 from voxloom.client import ProgressUpdate, Run
 from voxloom.errors import InvalidInput, Misconfigured, NotFound, Unavailable
-from voxloom.models import Parameter, ParameterConfig, ParameterType
+from voxloom.models import Parameter, ParameterConfig, ParameterType, Waiting, WaitingReason
 
 # --- parameters -------------------------------------------------------------------------------------------
 
@@ -322,3 +322,13 @@ def test_a_runner_process_is_tried(command: list[str], seen: str) -> None:
 def test_a_server_that_is_not_installed_is_said_so() -> None:
     with pytest.raises(Misconfigured, match="`voxloom fly` needs the server"):
         servers.load("fly")
+
+
+@pytest.mark.parametrize("reason", get_args(WaitingReason))
+def test_every_reason_to_wait_has_words(reason: WaitingReason) -> None:
+    assert runs.waits_for(Waiting(reason=reason, ahead=2)) not in ("", reason)
+
+
+def test_who_waits_for_others_is_told_how_many() -> None:
+    told = [runs.waits_for(Waiting(reason="project_limit", ahead=ahead)) for ahead in (1, 2)]
+    assert [one.partition("; ")[2] for one in told] == ["1 run comes first", "2 runs come first"]
