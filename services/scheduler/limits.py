@@ -67,8 +67,10 @@ class KnownLimits:
 
     def hear(self, event: ControlChanged) -> None:
         if not self._is_closed.is_set():
-            log.warning("this server asks who people are: set VOXLOOM_AUTH=closed for the scheduler, too, so that it "
-                        "knows the limits of projects from its start on")  # fmt: skip
+            log.warning(
+                "this server asks who people are: set VOXLOOM_AUTH=closed for the scheduler, too, so that it knows the "
+                "limits of projects from its start on"
+            )
             self._is_closed.set()
             event = event.model_copy(update={"keys": []})
         self._view.hear(event)
