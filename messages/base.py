@@ -14,7 +14,7 @@ from voxloom.models import utc_now
 
 DEFAULT_PROJECT = "default"
 
-ENVELOPE = ("id", "source", "subject", "time", "project", "attempt", "traceparent", "task")
+ENVELOPE = ("id", "source", "subject", "time", "project", "attempt", "traceparent", "actor", "task")
 """The fields that travel as CloudEvents attributes (`task` as a part of `type`); all others are the event's data."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,6 +34,8 @@ Subject = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 Project = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Visible = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 """Letters, digits and signs of ASCII."""
+Actor = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
+"""The id of a principal."""
 Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME)]
 Epoch = Annotated[int, Field(ge=0, le=LARGEST)]
 Said = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
@@ -83,6 +85,8 @@ class Event(BaseModel):
     project: Project = DEFAULT_PROJECT
     attempt: int = Field(0, ge=0, le=LARGEST)
     traceparent: Visible | None = None
+    actor: Actor | None = None
+    """The principal whose request has caused it; None: nobody was asked, or a service says it of itself."""
 
     @classmethod
     def kinds(cls) -> tuple[Kind, ...]:

@@ -83,6 +83,8 @@ def encode(event: Event) -> Message:
     }
     if event.traceparent is not None:
         headers[f"{PREFIX}traceparent"] = event.traceparent
+    if event.actor is not None:
+        headers[f"{PREFIX}actor"] = event.actor
     try:
         body = event.__pydantic_serializer__.to_json(event, exclude=_ENVELOPE)
     except ValueError as error:  # nested too deep, or text that is none

@@ -227,6 +227,9 @@ def _message(name: str, kind: Kind) -> dict[str, Any]:
     return {**message, "summary": told.partition(". ")[0].rstrip(".") + ".", "description": told} if told else message
 
 
+_OPTIONAL = frozenset({"traceparent", "actor"})
+
+
 def _told_of(cls: type[Event]) -> str:
     """Its docstring, or that of the nearest class above it that has one."""
     for one in cls.__mro__:
@@ -248,11 +251,12 @@ def _headers(name: str, kind: Kind) -> dict[str, Any]:
         "project": {"type": "string", "pattern": _PROJECT},
         "attempt": {"type": "integer", "minimum": 0, "description": "Which try of a run; 0 where there is none."},
         "traceparent": {"type": "string", "description": "W3C trace context, where there is one."},
+        "actor": {"type": "string", "description": "The principal whose request has caused it, where one is known."},
     }
     return {
         "type": "object",
         "properties": {f"{PREFIX}{attribute}": schema for attribute, schema in attributes.items()},
-        "required": [f"{PREFIX}{attribute}" for attribute in attributes if attribute != "traceparent"],
+        "required": [f"{PREFIX}{attribute}" for attribute in attributes if attribute not in _OPTIONAL],
     }
 
 

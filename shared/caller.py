@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from messages.base import DEFAULT_PROJECT
 from voxloom.models import Right as Right
 
+NOBODY_ASKED = "local"
+"""The principal of everybody, where nobody has to say who they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -25,6 +28,11 @@ class Caller:
     libraries: frozenset[str] = frozenset()
     """Projects whose algorithms are there for everybody."""
 
+    @property
+    def actor(self) -> str | None:
+        """As events say it. None: whoever reaches an open server; nobody knows who that is."""
+        return self.principal if self.principal != NOBODY_ASKED else None
+
     def owns(self, project: str) -> bool:
         """Whether what belongs to this project is the caller's to see."""
         return self.everywhere or project == self.project
@@ -39,5 +47,5 @@ class Caller:
         return None if self.everywhere else self.project
 
 
-LOCAL = Caller("local", DEFAULT_PROJECT, frozenset(("read", "run", "deploy", "admin")), everywhere=True)
+LOCAL = Caller(NOBODY_ASKED, DEFAULT_PROJECT, frozenset(("read", "run", "deploy", "admin")), everywhere=True)
 """Everybody, where nobody has to say who they are; and the server itself, in what it does unasked."""

@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     execution_expire_days: float | None = 30
     training_expire_days: float | None = 30
     deploy_expire_days: float | None = 30
+    audit_expire_days: Annotated[float, Field(gt=0)] | None = 365
 
     # Scheduler.
     heartbeat: float = 1.0

@@ -13,7 +13,8 @@
     │   │   └── BusFull        its disk is full                                507
     │   ├── StoreUnavailable
     │   │   └── StoreFull      its disk, or the store, is full                 507
-    │   └── ControlUnavailable nobody can say now who may do what
+    │   ├── ControlUnavailable nobody can say now who may do what
+    │   └── AuditUnavailable   what is about to be changed cannot be written down
     ├── Damaged                bytes are not those that were stored             500
     ├── Misconfigured          a setting or the machine is not as it must be    exit code 2
     └── RunFailed              a run ended FAILED or was STOPPED                (client side)
@@ -142,6 +143,12 @@ class ControlUnavailable(Unavailable):
     """Where that is not known, nobody is let in."""
 
     code = "control_unavailable"
+
+
+class AuditUnavailable(Unavailable):
+    """What must be in the audit before it is done is not done."""
+
+    code = "audit_unavailable"
 
 
 class Damaged(VoxloomError):

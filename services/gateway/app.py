@@ -19,6 +19,7 @@ from services.gateway.http.routing import Chapter, Route
 from services.gateway.routes import (
     access,
     algorithms,
+    audit,
     benchmarks,
     checkpoints,
     deploys,
@@ -52,6 +53,7 @@ ROUTES: Sequence[Route] = [
     *operations.ROUTES,
     *access.ROUTES,
     *limits.ROUTES,
+    *audit.ROUTES,
 ]
 """All that are served; a new module of routes has its line here."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from messages.base import Event
+from services.gateway.http.audit import Auditor
 from services.gateway.http.callers import CallerOf, everybody
 from services.gateway.http.concurrency import Turnstile
 from services.gateway.http.event_ids import EventIds
@@ -79,6 +80,7 @@ class Context:
     door: Door | None = None
     control: ControlView | None = None
     """Of a server that asks who people are."""
+    auditor: Auditor | None = None
     event_ids: EventIds = field(default_factory=EventIds)
     turnstile: Turnstile = field(default_factory=Turnstile)
     shown: ShownRecords = field(default_factory=ShownRecords)

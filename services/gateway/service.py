@@ -25,6 +25,7 @@ from messages.samples import SampleCreated
 from services.gateway.app import add, make_app
 from services.gateway.context import Context
 from services.gateway.http.address import check_reach, is_open_to_others, shown_host, warning
+from services.gateway.http.audit import Auditor
 from services.gateway.http.authentication import Authenticator
 from services.gateway.http.event_ids import EventIds, sealed_ids
 from services.gateway.http.idempotency import Keys
@@ -47,6 +48,8 @@ from services.gateway.views.stored_bytes import StoredBytes
 from services.gateway.views.visibility import FileSight
 from services.gateway.views.workers import Workers
 from services.gateway.volumes.slices import Looking
+from shared.audit.house import keep_house
+from shared.audit.log import AuditLog
 from shared.checkpoints import KnownCheckpoints
 from shared.control import latch
 from shared.control.clock import NeverBack
@@ -115,6 +118,7 @@ class Gateway(Service):
         self._sampler = Sampler(platform.bus, self._queues)
         self._workers = Workers(self.settings.lease)
         self._control = ControlView(ControlStore(platform.store))
+        self._audit = Auditor(AuditLog(platform.store), lambda *whose: self._control.directory.role(*whose))
         self._event_ids = EventIds()
         self._instance = new_id()
         self._caught_up = asyncio.Event()
@@ -156,6 +160,8 @@ class Gateway(Service):
             await self._runner.cleanup()
             self._runner = None
         await self._looking.close()
+        self._audit.counts.close()
+        await self._audit.log.close()
         await super().stop()
         self._catalog.close()
 
@@ -297,6 +303,10 @@ class Gateway(Service):
                 now=NeverBack().moment,
             )
             context.door, context.caller_of, context.control = door, door.caller_of, self._control
+            context.auditor = self._audit
+            context.metrics.watch_audit(self._audit.log)
+            self.spawn("audit", self._audit.log.keep_writing())
+            self.spawn("audit-house", keep_house(self.store, self._clock, self.settings.audit_expire_days))
         app = make_app(context)
         for route in self._routes:
             add(app, route, "nothing")  # Their URLs are signed by whoever may have what is there.

@@ -31,6 +31,7 @@ COLLECTIONS = (
     "algorithm-checkpoint-store",
     "benchmark-store",
     "control-store",
+    "audit-store",
 )
 
 EXPIRING: Mapping[str, str] = {"expiring": "yes"}

@@ -20,6 +20,7 @@ class DeployState(RecordState):
     requested: Moment | None = None
     asked: DeployRequested | None = None
     """While it has not ended."""
+    submitted_by: str | None = None
     started: Moment | None = None
     completed: DeployCompleted | None = None
     failed: DeployFailed | None = None
@@ -56,7 +57,8 @@ def fold_deploy(state: DeployState | None, event: Event) -> DeployState:
     match event:
         case DeployRequested():
             asked = None if state.ended else event
-            return state.model_copy(update={"path": event.path, "requested": event.time, "asked": asked})
+            told = {"path": event.path, "requested": event.time, "submitted_by": event.actor}
+            return state.model_copy(update={**told, "asked": asked})
         case DeployStarted():
             return state.model_copy(update={"started": earliest(state.started, event.time)})
         case DeployCompleted():
@@ -90,6 +92,7 @@ def deploy_record(state: DeployState) -> DeployRecord:
         warnings=done.warnings if done else [],
         changed=done.changed if done else None,
         project=state.project,
+        submitted_by=state.submitted_by,
     )
 
 

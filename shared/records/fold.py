@@ -69,6 +69,8 @@ class RunState(Value):
     project: Project = DEFAULT_PROJECT
     work: Work | None = None
     submitted: Moment | None = None
+    submitted_by: str | None = None
+    """The principal who has asked for it; None: nobody was asked who they are."""
     stage: Stage | None = None
     began: Beginning | None = None
     stop_requested: Moment | None = None
@@ -141,7 +143,7 @@ def _request(state: RunState, event: RunRequested) -> RunState:
         return state
     if event.project != state.project:
         state = RunState(run=state.run, project=event.project)
-    return state.model_copy(update={"work": event.work, "submitted": event.time})
+    return state.model_copy(update={"work": event.work, "submitted": event.time, "submitted_by": event.actor})
 
 
 def _advance(state: RunState, stage: Stage) -> RunState:

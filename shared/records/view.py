@@ -92,6 +92,7 @@ def _of_any(state: RunState, heard: Heard) -> dict[str, Any]:
         "waiting": heard.waiting,
         "log": heard.log if heard.log is not None else (result.log if result else ""),
         "project": state.project,
+        "submitted_by": state.submitted_by,
         "attempt": state.attempt,
         "worker_id": stage.worker_id if stage else None,
         "resolved_execution_device": stage.device if stage else None,
@@ -164,6 +165,7 @@ def execution_summary(state: RunState, *, progress: float = 0.0) -> ExecutionSum
         attempt=state.attempt,
         task=work.task,
         error=short_error(state),
+        submitted_by=state.submitted_by,
     )
 
 

@@ -10,6 +10,7 @@ from voxloom.bundles import Packed
 from voxloom.filemodels import FileInfo, FileRecord, FileSummary
 from voxloom.models import (
     AlgorithmRecord,
+    AuditEntry,
     CheckpointRecord,
     DeadLetterPage,
     DeadLetterRecord,
@@ -202,6 +203,7 @@ ANSWERS: dict[str, Any] = {
     "token create": TokenMade,
     "token list": list[TokenRecord],
     "token revoke": Done,
+    "audit": list[AuditEntry],
     "admin init": FirstAdmin,
     "admin user list": list[PrincipalRecord],
     "admin user add": PrincipalRecord,
@@ -210,6 +212,7 @@ ANSWERS: dict[str, Any] = {
     "admin user remove": Done,
     "admin project list": list[ProjectRecord],
     "admin project add": ProjectRecord,
+    "admin project rm": Done,
     "admin member list": list[MemberRecord],
     "admin member set": MemberRecord,
     "admin member remove": Done,

@@ -17,6 +17,7 @@ from voxloom.cli import (
     access,
     admin,
     algorithms,
+    audit,
     bundles,
     doctor,
     downloads,
@@ -119,6 +120,7 @@ app.add_typer(bundles.bundle, name="bundle")
 app.add_typer(operations.dead, name="dead")
 app.command()(access.whoami)
 app.add_typer(access.token, name="token")
+app.command()(audit.audit)
 app.add_typer(admin.admin, name="admin")
 app.command()(doctor.doctor)
 servers.add_to(app)

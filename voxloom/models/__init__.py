@@ -9,6 +9,8 @@ from voxloom.models.algorithms import Parameter as Parameter
 from voxloom.models.algorithms import ParameterConfig as ParameterConfig
 from voxloom.models.algorithms import ParameterType as ParameterType
 from voxloom.models.algorithms import StorageMetrics as StorageMetrics
+from voxloom.models.audit import AuditEntry as AuditEntry
+from voxloom.models.audit import Outcome as Outcome
 from voxloom.models.benchmarks import BenchmarkRecord as BenchmarkRecord
 from voxloom.models.benchmarks import BenchmarkRequest as BenchmarkRequest
 from voxloom.models.benchmarks import BenchmarkResponse as BenchmarkResponse

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from voxloom.models.people import Submitter
 from voxloom.models.runs import Status, Waiting, dict_if_none
 from voxloom.models.times import Time, TimeOrEmpty
 from voxloom.values import RunError, Value
@@ -54,3 +55,4 @@ class BenchmarkRecord(Value):
     resolved_execution_device: str | None = None
     run_seconds: float | None = None
     error: RunError | None = None
+    submitted_by: Submitter = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from voxloom.models.people import Submitter
 from voxloom.models.times import Time
 from voxloom.values import RunError, Value
 
@@ -42,6 +43,7 @@ class DeployRecord(Value):
     changed: bool | None = None
     """Whether it has added a minor version; None before its end."""
     project: str = "default"
+    submitted_by: Submitter = None
 
 
 class DeployResponse(Value):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, FailFast, Field
 
+from voxloom.models.people import Submitter
 from voxloom.models.times import Time, TimeOrEmpty
 from voxloom.values import RunError, Value
 
@@ -117,6 +118,7 @@ class ExecutionRecord(Value):
     peak_memory_bytes: int | None = None
     stop_requested: bool = False
     error: RunError | None = None
+    submitted_by: Submitter = None
 
 
 class ExecutionSummary(Value):
@@ -137,3 +139,4 @@ class ExecutionSummary(Value):
     time_submitted: TimeOrEmpty = ""
     error: RunError | None = None
     task: Literal["execution", "training", "benchmark"] = "execution"
+    submitted_by: Submitter = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, FailFast, Field
 
+from voxloom.models.people import Submitter
 from voxloom.models.runs import Status, Waiting, dict_if_none
 from voxloom.models.times import Time, TimeOrEmpty
 from voxloom.values import RunError, Value
@@ -73,6 +74,7 @@ class TrainingRecord(Value):
     peak_memory_bytes: int | None = None
     stop_requested: bool = False
     error: RunError | None = None
+    submitted_by: Submitter = None
 
 
 class TrainingSummary(Value):
@@ -91,6 +93,7 @@ class TrainingSummary(Value):
     attempt: int
     time_submitted: TimeOrEmpty = ""
     error: RunError | None = None
+    submitted_by: Submitter = None
 
 
 class CheckpointRecord(Value):

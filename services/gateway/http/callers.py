@@ -66,6 +66,11 @@ def check(caller: Caller, need: Need) -> None:
         )
 
 
+def known_caller(request: web.Request) -> Caller | None:
+    """Who it is; None where nobody has said so, or not proven it."""
+    return request.get(_CALLER)
+
+
 def caller_of(request: web.Request) -> Caller:
     """Who was let in."""
     return request[_CALLER]

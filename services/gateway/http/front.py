@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -14,6 +14,9 @@ from services.gateway.http.problems import Handler
 from shared.caller import Caller
 from shared.room import Room
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from services.gateway.http.audit import Auditor
 
 
 class Door(Protocol):
@@ -38,6 +41,8 @@ class Front(Protocol):
     room: Room
     turnstile: Turnstile
     metrics: Metrics
+    auditor: Auditor | None
+    """Of a server that asks who people are."""
 
     def caller_of(self, request: web.Request, /) -> Caller:
         """Who has sent a request."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
 from services.gateway.http.request_times import RequestTimes
+from shared.audit.log import AuditLog
 from shared.room import Figures
 from voxloom.models import QueueFigures, Status, WorkerState
 
@@ -47,6 +48,14 @@ class Metrics:
                 ("short", "Whether there is too little."),
             )
         }
+
+    def watch_audit(self, log: AuditLog) -> None:
+        self._gauge("voxloom_audit_waiting", "Entries of the audit that are not written yet.").set_function(
+            lambda: log.waiting
+        )
+        self._gauge(
+            "voxloom_audit_dropped", "Entries of the audit that were never written, since the start."
+        ).set_function(lambda: log.dropped)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self._registry)

@@ -28,4 +28,5 @@ async def delete(context: Context, caller: Caller, checkpoint_id: str) -> None:
     """Raises NotFound (`checkpoint_not_found`)."""
     checkpoint = await find(context, caller, checkpoint_id)
     await remove(context.store, checkpoint)
-    await context.publish(CheckpointDeleted(subject=checkpoint.checkpoint_id, project=checkpoint.project))
+    event = CheckpointDeleted(subject=checkpoint.checkpoint_id, project=checkpoint.project, actor=caller.actor)
+    await context.publish(event)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from messages.control import ControlChanged
 from services.gateway.context import Context
+from shared.audit.doing import doing
 from shared.caller import Caller, Right
 from shared.control.directory import Directory
 from shared.control.objects import RESERVED, ControlObject, Principal, Unreadable
@@ -65,7 +66,8 @@ def check_free(name: str) -> None:
 
 async def tell(context: Context, *keys: str) -> None:
     """Returns once all gateways that answer after this know it."""
-    event = ControlChanged(subject=new_id(), keys=sorted(keys))
+    told = doing()
+    event = ControlChanged(subject=new_id(), actor=told.actor if told is not None else None, keys=sorted(keys))
     view = view_of(context)
     view.hear(event)  # first: here it counts also where nobody else can be told
     try:
@@ -84,12 +86,33 @@ async def change(context: Context, key: str, kind: type[_C], make: Callable[[_C 
         new = make(old)
         if new is None or new == old:
             return new
+        await write_down(key)
         try:
             await store.put(new, ABSENT if found is None else Condition(etag=found[1]))
         except Conflict:
             continue
         return new
     raise Conflict("Others change this at the same time; try again.", code="changed_meanwhile")
+
+
+async def create(context: Context, one: ControlObject) -> None:
+    """Writes what was not there. Nothing is told. Raises Conflict."""
+    await write_down(one.key)
+    await ControlStore(context.store).create(one)
+
+
+async def take_away(context: Context, *keys: str) -> None:
+    """Nothing is told."""
+    if keys:
+        await write_down(*keys)
+        await ControlStore(context.store).remove(*keys)
+
+
+async def write_down(*keys: str) -> None:
+    """Before these are changed: that it is about to be done goes into the audit. All changes come by here. Raises
+    AuditUnavailable."""
+    if (told := doing()) is not None:
+        await told.begin(*keys)
 
 
 def checked(found: ControlObject | Unreadable, kind: type[_C]) -> _C:

@@ -106,6 +106,7 @@ def _requested(caller: Caller, wanted: Wanted) -> DeployRequested:
     event = DeployRequested(
         subject=deploy_id,
         project=caller.project,
+        actor=caller.actor,
         source_key=source_key(deploy_id),
         path=wanted.path,
         overrides=wanted.overrides,

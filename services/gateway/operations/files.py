@@ -51,7 +51,7 @@ async def _take_in(
     )
     if digest is not None:
         digest.note(info)
-    return FileUploaded(subject=file_id, project=caller.project, size=info.size, etag=info.etag)
+    return FileUploaded(subject=file_id, project=caller.project, actor=caller.actor, size=info.size, etag=info.etag)
 
 
 class _UploadOnce(Once[FileUploaded]):
@@ -150,10 +150,10 @@ async def named_file(context: Context, caller: Caller, name: str) -> Located:
         raise NotFound(error.message, code="file_not_found", details={"object_name": name}) from None
 
 
-async def delete(context: Context, file: Located) -> None:
+async def delete(context: Context, caller: Caller, file: Located) -> None:
     """Raises Conflict (`file_in_use`)."""
     with context.answers.expect(deletion_of(file.file_id)) as deleted:
-        await context.publish(FileDeleteRequested(subject=file.file_id, project=file.project))
+        await context.publish(FileDeleteRequested(subject=file.file_id, project=file.project, actor=caller.actor))
         outcome = await answer(deleted, context.settings.answer_timeout, "Deleting the file")
     if isinstance(outcome, FileDeleteRefused):
         raise Conflict(

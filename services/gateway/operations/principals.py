@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.gateway.context import Context
-from services.gateway.operations.control import change, check_free, checked, directory_of, principal_of, tell
+from services.gateway.operations.control import change, check_free, checked, directory_of, principal_of, take_away, tell
 from shared.caller import Caller
 from shared.control.objects import ADMINS, Admins, Member, Principal, Token
 from shared.control.store import ControlStore
@@ -65,7 +65,7 @@ async def remove(context: Context, principal_id: str) -> None:
         for one in directory_of(context).objects.values()
         if isinstance(one, Member | Token) and one.principal == principal_id
     ]
-    await ControlStore(context.store).remove(*theirs)
+    await take_away(context, *theirs)
     await tell(context, key, ADMINS, *theirs)
 
 

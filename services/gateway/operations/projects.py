@@ -10,11 +10,11 @@ from services.gateway.operations.control import (
     not_found,
     principal_of,
     reach_of,
+    take_away,
     tell,
 )
 from shared.caller import Caller
 from shared.control.objects import Member, Project, Role, member_key
-from shared.control.store import ControlStore
 from voxloom.errors import NotAllowed
 from voxloom.models import MemberRecord, ProjectRecord, ProjectRequest, format_time, utc_now
 
@@ -86,7 +86,7 @@ async def remove_member(context: Context, caller: Caller, project_id: str, princ
     if directory_of(context).role(project_id, principal_id) is None:
         raise not_found("member", principal_id)
     key = member_key(project_id, principal_id)
-    await ControlStore(context.store).remove(key)
+    await take_away(context, key)
     await tell(context, key)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from messages.base import Event
 from messages.gateways import GatewayFoundLoss
@@ -32,7 +33,8 @@ def asked_for(state: RunState) -> list[Event]:
     if state.work is None or state.submitted is None or state.ended:
         return []
     task = state.work.task
-    request = RunRequested(task=task, subject=state.run, project=state.project, work=state.work, time=state.submitted)
+    facts: dict[str, Any] = {"subject": state.run, "project": state.project, "actor": state.submitted_by}
+    request = RunRequested(task=task, work=state.work, time=state.submitted, **facts)
     if state.stop_requested is None:
         return [request]
     stop = RunStopRequested(task=task, subject=state.run, project=state.project, time=state.stop_requested)

@@ -19,7 +19,11 @@ async def remove(
     _check_owner(caller, entry)
     removed_from(entry, minor, regardless=regardless)  # Refuses at once what the deployer would refuse.
     event = AlgorithmDeleteRequested(
-        subject=entry.algorithm_id, project=entry.project, minor=minor, regardless=regardless
+        subject=entry.algorithm_id,
+        project=entry.project,
+        actor=caller.actor,
+        minor=minor,
+        regardless=regardless,
     )
     with context.answers.expect(removal_asked_by(event.id)) as removed:
         await context.publish(event)

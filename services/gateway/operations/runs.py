@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -86,7 +86,7 @@ async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> 
 async def _requested(context: Context, caller: Caller, wish: Wish, entry: limits.Entry) -> RunRequested:
     await entry.enter()
     work = await limits.within(context, caller, await wish.work())
-    return RunRequested(task=work.task, subject=new_id(), project=caller.project, work=work)
+    return RunRequested(task=work.task, subject=new_id(), project=caller.project, actor=caller.actor, work=work)
 
 
 class _AskOnce(Once[RunRequested]):
@@ -111,7 +111,7 @@ class _AskOnce(Once[RunRequested]):
         return fingerprint_of(self._wish.operation, self._wish.request.model_dump())
 
 
-async def stop(context: Context, run: LiveRun) -> None:
+async def stop(context: Context, caller: Caller, run: LiveRun) -> None:
     """Raises Conflict, as 400, for one that has ended."""
     state = run.state
     assert state.work is not None
@@ -123,10 +123,11 @@ async def stop(context: Context, run: LiveRun) -> None:
             http_status=400,
             details={naming.identifier: state.run, "status": state.status},
         )
-    await context.publish(RunStopRequested(task=state.work.task, subject=state.run, project=state.project))
+    facts: dict[str, Any] = {"subject": state.run, "project": state.project, "actor": caller.actor}
+    await context.publish(RunStopRequested(task=state.work.task, **facts))
 
 
-async def delete_record(context: Context, run: LiveRun) -> None:
+async def delete_record(context: Context, caller: Caller, run: LiveRun) -> None:
     """Raises Conflict where the run has not ended."""
     state = run.state
     assert state.work is not None
@@ -137,15 +138,17 @@ async def delete_record(context: Context, run: LiveRun) -> None:
             code=f"{task}_not_ended",
             details={NAMING[task].identifier: state.run, "status": state.status},
         )
-    await _delete(context, state.project, [state.run])
+    await delete_records(context, caller, state.project, [state.run])
 
 
 async def delete_ended(context: Context, caller: Caller) -> None:
     """The records of all executions that have ended."""
-    await _delete(context, caller.project, context.catalog.ended_runs(caller.project))
+    await delete_records(context, caller, caller.project, context.catalog.ended_runs(caller.project))
 
 
-async def _delete(context: Context, project: str, runs: Sequence[str]) -> None:
+async def delete_records(context: Context, caller: Caller, project: str, runs: Sequence[str]) -> None:
+    """Those of runs of the project that have ended."""
     for start in range(0, len(runs), DELETED_AT_ONCE):
         some = list(runs[start : start + DELETED_AT_ONCE])
-        await context.publish(RecordsDeleteRequested(subject=new_id(), project=project, runs=some))
+        event = RecordsDeleteRequested(subject=new_id(), project=project, actor=caller.actor, runs=some)
+        await context.publish(event)

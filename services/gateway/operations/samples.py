@@ -28,7 +28,7 @@ async def create(context: Context, caller: Caller, wanted: SampleRequest) -> Sam
         project=caller.project,
     )
     facts = {"tags": sample.tags, "file_count": len(files_of(sample))}
-    created = SampleCreated(subject=sample.sample_id, project=sample.project, **facts)
+    created = SampleCreated(subject=sample.sample_id, project=sample.project, actor=caller.actor, **facts)
     check_first(created)  # before it is there
     await save(context.store, sample)
     try:
@@ -67,4 +67,4 @@ async def delete(context: Context, caller: Caller, sample_id: str) -> None:
     """Raises NotFound (`sample_not_found`)."""
     sample = await find(context, caller, sample_id)
     await remove(context.store, sample.sample_id)
-    await context.publish(SampleDeleted(subject=sample.sample_id, project=sample.project))
+    await context.publish(SampleDeleted(subject=sample.sample_id, project=sample.project, actor=caller.actor))

@@ -6,11 +6,20 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from services.gateway.context import Context
-from services.gateway.operations.control import change, directory_of, may_all, not_found, principal_of, reach_of, tell
+from services.gateway.operations.control import (
+    change,
+    directory_of,
+    may_all,
+    not_found,
+    principal_of,
+    reach_of,
+    take_away,
+    tell,
+)
+from services.gateway.operations.control import create as create_object
 from shared.caller import Caller, Right
 from shared.control import tokens
 from shared.control.objects import ALL_RIGHTS, Token, TokenState
-from shared.control.store import ControlStore
 from voxloom.errors import Conflict, NotAllowed, StoreFull
 from voxloom.models import (
     ReachRecord,
@@ -82,7 +91,7 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
         made_with=shown.id if owner == caller.principal else None,
         expires_at=_expires(shown, owner, now + timedelta(days=wanted.days)),
     )
-    await ControlStore(context.store).create(token)
+    await create_object(context, token)
     await tell(context, token.key)
     return TokenMade(**_record(token, "good").model_dump(), token=minted.text)
 
@@ -138,7 +147,7 @@ async def _make_way(context: Context, owner: str) -> None:
     too_many = max(0, len(theirs) - MOST_KEPT)
     old = [one.key for at, one in enumerate(ended) if at < too_many or _ended(one) < now - timedelta(days=KEPT_DAYS)]
     if old:
-        await ControlStore(context.store).remove(*old)
+        await take_away(context, *old)
         await tell(context, *old)
     if sum(directory.state(one, now) == "good" for one in theirs) >= MOST_TOKENS:
         raise Conflict(f"{owner!r} has {MOST_TOKENS} tokens that are good; revoke some first.", code="too_many_tokens")
@@ -178,7 +187,7 @@ async def revoke(context: Context, caller: Caller, token_id: str) -> None:
         try:
             await change(context, key, Token, end)
         except StoreFull:  # What is not there lets nobody in, either, and takes no room.
-            await ControlStore(context.store).remove(key)
+            await take_away(context, key)
     await tell(context, *ended)
 
 

@@ -14,7 +14,7 @@ from services.gateway.http.callers import caller_of
 from services.gateway.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.gateway.http.idempotency import key_of
 from services.gateway.http.paging import PageQuery, page_answer, page_of
-from services.gateway.http.payloads import json_answer, read_query
+from services.gateway.http.payloads import is_exact, json_answer, read_query
 from services.gateway.http.routing import ZIP_SENT, Many, Route
 from services.gateway.operations import deploys
 from services.gateway.operations.deploys import Wanted
@@ -156,7 +156,9 @@ def _fits(record: DeployRecord, query: ListQuery) -> bool:
 
 async def get(request: web.Request) -> web.Response:
     """`status` is PENDING, RUNNING, COMPLETED or FAILED; `error` says why it failed."""
-    return json_answer(await _record(request, request.match_info["deploy_id"]))
+    record = await _record(request, request.match_info["deploy_id"])
+    in_v0 = not is_exact(request.path)
+    return json_answer(record.model_copy(update={"submitted_by": None}) if in_v0 else record)
 
 
 async def _record(request: web.Request, deploy_id: str) -> DeployRecord:

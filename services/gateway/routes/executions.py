@@ -55,6 +55,7 @@ class ListQuery(PageQuery):
     algorithm: Annotated[str | None, Field(description="An algorithm's id, or its name without regard to case.")] = None
     algorithm_major_version: Annotated[str | None, Field(description="Is of this major version.")] = None
     project: Annotated[str | None, Field(description="Is of this project.")] = None
+    submitted_by: Annotated[str | None, Field(description="Was asked for by this principal.")] = None
     since: Annotated[datetime | None, Field(description="Submitted then or later; without an offset, in UTC.")] = None
     until: Annotated[datetime | None, Field(description="Submitted before then.")] = None
     sort: Annotated[
@@ -133,6 +134,7 @@ def page_of_runs(request: web.Request, task: Task) -> Page[ExecutionSummary]:
         algorithm_major_version=wanted.algorithm_major_version,
         within=caller_of(request).within,
         project=wanted.project,
+        submitted_by=wanted.submitted_by,
         since=_utc(wanted.since),
         until=_utc(wanted.until),
         sort=wanted.sort,

@@ -94,7 +94,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def _delete(request: web.Request, file: Located) -> web.Response:
-    await files.delete(context_of(request), file)
+    await files.delete(context_of(request), caller_of(request), file)
     return json_answer(ResponseMessage(detail="File deleted successfully"))
 
 

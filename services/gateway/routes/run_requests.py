@@ -71,9 +71,9 @@ async def waited_record(request: web.Request, task: Task, *, as_v0: bool = False
 
 
 async def stop_run(request: web.Request, task: Task) -> web.Response:
-    await runs.stop(context_of(request), await run_of(request, task))
+    await runs.stop(context_of(request), caller_of(request), await run_of(request, task))
     return json_answer(ResponseMessage(detail="Stop request posted successfully"))
 
 
 async def delete_record(request: web.Request, task: Task) -> None:
-    await runs.delete_record(context_of(request), await run_of(request, task))
+    await runs.delete_record(context_of(request), caller_of(request), await run_of(request, task))

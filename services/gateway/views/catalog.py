@@ -31,26 +31,27 @@ _SCHEMA = """
 CREATE TABLE runs (
     id TEXT NOT NULL UNIQUE, started INTEGER NOT NULL, completed INTEGER, status INTEGER NOT NULL,
     algorithm INTEGER NOT NULL, minor TEXT, progress REAL NOT NULL, attempt INTEGER NOT NULL, task INTEGER NOT NULL,
-    began INTEGER, error TEXT,
+    began INTEGER, error TEXT, submitter TEXT,
     took INTEGER NOT NULL AS (coalesce(completed - started, -1))
 );
 CREATE INDEX by_start ON runs (task, started, id);
 CREATE INDEX by_status ON runs (task, status, started, id);
 CREATE INDEX by_algorithm ON runs (task, algorithm, started, id);
+CREATE INDEX by_submitter ON runs (task, submitter, started, id) WHERE submitter IS NOT NULL;
 CREATE INDEX by_end ON runs (completed);
 CREATE INDEX by_duration ON runs (task, took, id);
 CREATE INDEX by_duration_of_status ON runs (task, status, took, id);
 CREATE INDEX by_duration_of_algorithm ON runs (task, algorithm, took, id);
 """
 _WRITE = """
-INSERT INTO runs (id, started, completed, status, algorithm, minor, progress, attempt, task, began, error)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET completed = excluded.completed,
+INSERT INTO runs (id, started, completed, status, algorithm, minor, progress, attempt, task, began, error, submitter)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET completed = excluded.completed,
 status = excluded.status, progress = excluded.progress, attempt = excluded.attempt,
 began = excluded.began, error = excluded.error
 """
-_COLUMNS = "id, started, completed, status, algorithm, minor, progress, attempt, task, began, error"
+_COLUMNS = "id, started, completed, status, algorithm, minor, progress, attempt, task, began, error, submitter"
 
-Row = tuple[str, int, int | None, int, int, str | None, float, int, int, int | None, str | None]
+Row = tuple[str, int, int | None, int, int, str | None, float, int, int, int | None, str | None, str | None]
 """`started` is the submit time; `error` is JSON."""
 _TASKS: tuple[Task, ...] = TASKS
 
@@ -94,6 +95,7 @@ class Query:
     """Submitted before."""
     sort: Sort = "newest"
     task: Task = "execution"
+    submitted_by: str | None = None
 
     @property
     def order(self) -> str:
@@ -261,6 +263,7 @@ class Catalog:
             _TASKS.index(state.work.task),
             _number_or_none(begun(state)),
             _json(short_error(state)),
+            state.submitted_by,
         )
 
     def _row_from(self, row: ExecutionSummary) -> Row:
@@ -277,6 +280,7 @@ class Catalog:
             _TASKS.index(row.task),
             _parsed(row.time_started),
             _json(row.error),
+            row.submitted_by,
         )
 
     def _algorithm(self, algorithm: Algorithm) -> int:
@@ -287,7 +291,7 @@ class Catalog:
         return number
 
     def _summary(self, row: Row) -> ExecutionSummary:
-        run, started, completed, status, number, minor, progress, attempt, task, began, error = row
+        run, started, completed, status, number, minor, progress, attempt, task, began, error, submitter = row
         algorithm = self._algorithms[number]
         return ExecutionSummary(
             execution_id=run,
@@ -304,6 +308,7 @@ class Catalog:
             attempt=attempt,
             task=_TASKS[task],
             error=RunError.model_validate_json(error) if error else None,
+            submitted_by=submitter,
         )
 
 
@@ -352,6 +357,9 @@ def _conditions(
         several = f"+algorithm IN ({', '.join('?' * len(algorithms))})"
         conditions.append("algorithm = ?" if len(algorithms) == 1 else several)
         values += algorithms
+    if query.submitted_by is not None:
+        conditions.append("submitter = ?")
+        values.append(query.submitted_by)
     for moment, comparison in ((query.since, ">="), (query.until, "<")):
         if moment is not None:
             conditions.append(f"started {comparison} ?")

@@ -34,7 +34,14 @@ class Uploads:
         keys = {upload_key(one): one for one, project in projects.items() if caller.owns(project)}
         found = await self._store.head_many(COLLECTION, list(keys))
         waiting = [
-            FileUploaded(subject=keys[key], project=projects[keys[key]], size=info.size, etag=info.etag, staged=key)
+            FileUploaded(
+                subject=keys[key],
+                project=projects[keys[key]],
+                actor=caller.actor,
+                size=info.size,
+                etag=info.etag,
+                staged=key,
+            )
             for key, info in found.items()
         ]
         for start in range(0, len(waiting), AT_ONCE):

@@ -56,8 +56,8 @@ Record = ExecutionRecord | TrainingRecord | BenchmarkRecord
 
 
 def as_in_v0(record: Record) -> Record:
-    """There a run has started when it was submitted, and waits without a word."""
-    return record.model_copy(update={"time_started": record.time_submitted, "waiting": None})
+    """There a run has started when it was submitted, waits without a word, and is nobody's."""
+    return record.model_copy(update={"time_started": record.time_submitted, "waiting": None, "submitted_by": None})
 
 
 def _record(state: RunState, heard: Heard) -> Record:

@@ -15,6 +15,7 @@ from typing import Any, Self
 from voxloom.client._address import find_address
 from voxloom.client._aio import in_thread, parallel
 from voxloom.client._async.access import AsyncAccess
+from voxloom.client._async.audit import AsyncAudit
 from voxloom.client._async.files import AT_ONCE, AsyncFiles
 from voxloom.client._async.listing import AsyncLooking
 from voxloom.client._async.pages import pages
@@ -52,7 +53,7 @@ _SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
 """Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
-class AsyncClient(AsyncAccess, AsyncLearning, AsyncLooking):
+class AsyncClient(AsyncAccess, AsyncAudit, AsyncLearning, AsyncLooking):
     """A connection to a Voxloom server.
 
     Args:
@@ -343,10 +344,12 @@ class AsyncClient(AsyncAccess, AsyncLearning, AsyncLooking):
         until: datetime | None = None,
         sort: str | None = None,
         limit: int | None = None,
+        submitted_by: str | None = None,
     ) -> AsyncIterator[ExecutionSummary]:
         """Executions, newest first, fetched page by page as they are asked for; `limit` of them at most.
 
-        `since` and `until` bound the submit time; `sort` is newest, oldest, longest, shortest or status.
+        `since` and `until` bound the submit time; `sort` is newest, oldest, longest, shortest or status;
+        `submitted_by` is a principal.
         """
         params: dict[str, Any] = {
             "status": None if status is None else str(status),
@@ -355,6 +358,7 @@ class AsyncClient(AsyncAccess, AsyncLearning, AsyncLooking):
             "since": None if since is None else since.isoformat(),
             "until": None if until is None else until.isoformat(),
             "sort": sort,
+            "submitted_by": submitted_by,
         }
         async for one in pages(self._transport, "/api/v1/executions", ExecutionSummary, params, limit):
             yield one

@@ -22,6 +22,7 @@ from voxloom.client._problems import parse, parse_list, warn
 from voxloom.client._selector import Selector, parse_selector, select
 from voxloom.client._sio import in_thread, parallel
 from voxloom.client._sync.access import Access
+from voxloom.client._sync.audit import Audit
 from voxloom.client._sync.files import AT_ONCE, Files
 from voxloom.client._sync.listing import Looking
 from voxloom.client._sync.pages import pages
@@ -54,7 +55,7 @@ _SIGNS = ("pyproject.toml", "Runner.py", "Runner.pyc")
 """Files of which an algorithm's folder has one at least; what it lacks, the server tells."""
 
 
-class Client(Access, Learning, Looking):
+class Client(Access, Audit, Learning, Looking):
     """A connection to a Voxloom server.
 
     Args:
@@ -345,10 +346,12 @@ class Client(Access, Learning, Looking):
         until: datetime | None = None,
         sort: str | None = None,
         limit: int | None = None,
+        submitted_by: str | None = None,
     ) -> Iterator[ExecutionSummary]:
         """Executions, newest first, fetched page by page as they are asked for; `limit` of them at most.
 
-        `since` and `until` bound the submit time; `sort` is newest, oldest, longest, shortest or status.
+        `since` and `until` bound the submit time; `sort` is newest, oldest, longest, shortest or status;
+        `submitted_by` is a principal.
         """
         params: dict[str, Any] = {
             "status": None if status is None else str(status),
@@ -357,6 +360,7 @@ class Client(Access, Learning, Looking):
             "since": None if since is None else since.isoformat(),
             "until": None if until is None else until.isoformat(),
             "sort": sort,
+            "submitted_by": submitted_by,
         }
         yield from pages(self._transport, "/api/v1/executions", ExecutionSummary, params, limit)
 
