@@ -52,6 +52,12 @@ class Directory:
         return found if isinstance(found, Principal) else None
 
     def project(self, project_id: str) -> Project | None:
+        """None also for one that is being removed: nobody has any right in that."""
+        found = self.kept_project(project_id)
+        return found if found is not None and found.state == "there" else None
+
+    def kept_project(self, project_id: str) -> Project | None:
+        """Whatever is kept of it."""
         found = self.objects.get(f"projects/{project_id}")
         return found if isinstance(found, Project) else None
 
@@ -81,7 +87,11 @@ class Directory:
         return (one for one in self.objects.values() if isinstance(one, Principal))
 
     def projects(self) -> Iterator[Project]:
-        return (one for one in self.objects.values() if isinstance(one, Project))
+        return (one for one in self.objects.values() if isinstance(one, Project) and one.state == "there")
+
+    def going(self) -> Iterator[Project]:
+        """Projects that are being removed."""
+        return (one for one in self.objects.values() if isinstance(one, Project) and one.state == "removing")
 
     def tokens(self) -> Iterator[Token]:
         return (one for one in self.objects.values() if isinstance(one, Token))

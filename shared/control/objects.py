@@ -23,8 +23,9 @@ from voxloom.models.control import SLUG, LimitsRequest, Right, Slug
 from voxloom.models.control import Role as Role
 from voxloom.values import Moment
 
-FORMAT = 1
-"""Of the objects here. An object of a higher one was written by a newer version: nobody guesses what it allows."""
+FORMAT = 2
+"""The highest that this version reads. An object of a higher one was written by a newer version: nobody guesses what it
+allows."""
 
 MODE = "mode"
 ADMINS = "admins"
@@ -37,6 +38,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 DisplayName = Annotated[str, StringConstraints(max_length=200)]
 
 TokenState = Literal["good", "expired", "revoked"]
+ProjectState = Literal["there", "removing", "removed"]
 ROLES: dict[Role, frozenset[Right]] = {
     "viewer": frozenset(("read",)),
     "member": frozenset(("read", "run")),
@@ -48,7 +50,7 @@ ALL_RIGHTS: frozenset[Right] = frozenset(("read", "run", "deploy", "admin"))
 class ControlObject(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = 1
     outlives_unreadable: ClassVar[bool] = False
     """Whether it still counts for who has read it before when what is there now cannot be read. What gives rights does
     not."""
@@ -109,8 +111,15 @@ class Project(ControlObject):
     name: DisplayName = ""
     library: bool = False
     """Whether its algorithms are there for all projects."""
+    state: ProjectState = "there"
+    """`removing`: nobody is let in for it, and its things go. `removed`: for good; what is left keeps others from
+    getting the id."""
     created_at: Moment
     created_by: str
+
+    def in_state(self, state: ProjectState) -> Project:
+        """Earlier versions know no project that is going: they cannot read one, and give no right by it."""
+        return self.model_copy(update={"state": state, "format": 1 if state == "there" else 2})
 
     @property
     def key(self) -> str:

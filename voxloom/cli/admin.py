@@ -16,7 +16,7 @@ from voxloom.cli.removal import ask
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
 from voxloom.cli.text import moment, printable, show_table
-from voxloom.errors import NotFound
+from voxloom.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from voxloom.client import Client
@@ -223,6 +223,32 @@ def add_project(
         show(made)
         return
     typer.echo(f"{made.project_id}: there; `voxloom admin member set` says who is in it")
+
+
+@project.command("rm")
+def remove_project(
+    ctx: typer.Context,
+    project_id: ProjectId,
+    everything: Annotated[bool, typer.Option("--all", help="With all that it owns.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a project for good; nobody gets its id again. One that owns something is removed with --all only.
+
+    With --all its files, algorithms, runs, samples and checkpoints go, too. Type it again if it was interrupted.
+    """
+    if not yes:
+        ask(f"{project_id} and all that it owns" if everything else project_id)
+    with connect(ctx) as client:
+        while True:
+            try:
+                client.remove_project(project_id, everything=everything)
+                break
+            except Unavailable as error:
+                if error.code != "project_removal_unfinished":
+                    raise
+                typer.echo(printable(error.message), err=True)
+    _done(project_id, "Project removed", as_json=as_json)
 
 
 def _name_of(client: Client, project_id: str) -> str:

@@ -10,6 +10,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from voxloom.errors import (
+    AuditUnavailable,
     BusUnavailable,
     Conflict,
     ControlUnavailable,
@@ -33,6 +34,7 @@ T = TypeVar("T")
 
 _BY_CODE: dict[str, type[VoxloomError]] = {
     "algorithm_not_removable": Conflict,
+    "audit_unavailable": AuditUnavailable,
     "bus_unavailable": BusUnavailable,
     "control_unavailable": ControlUnavailable,
     "execution_not_stoppable": Conflict,

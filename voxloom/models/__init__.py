@@ -21,6 +21,7 @@ from voxloom.models.control import MemberRecord as MemberRecord
 from voxloom.models.control import MemberRequest as MemberRequest
 from voxloom.models.control import PrincipalRecord as PrincipalRecord
 from voxloom.models.control import PrincipalRequest as PrincipalRequest
+from voxloom.models.control import ProjectHoldings as ProjectHoldings
 from voxloom.models.control import ProjectRecord as ProjectRecord
 from voxloom.models.control import ProjectRequest as ProjectRequest
 from voxloom.models.control import ReachRecord as ReachRecord

@@ -53,6 +53,7 @@ class ProjectRecord(Value):
     project_id: str
     name: str
     library: Annotated[bool, Field(description="Whether all other projects see and run its algorithms.")] = False
+    removing: Annotated[bool, Field(description="Nobody is let in for it any more, and its things go.")] = False
     role: Annotated[Role | None, Field(description="Of whoever asks; null: an admin who is no member.")] = None
     created_at: Time
     created_by: str
@@ -114,6 +115,20 @@ class LimitsRecord(LimitsRequest):
     used: LimitsUsed
     changed_at: Annotated[Time | None, Field(description="Null: nobody has set any.")] = None
     changed_by: str | None = None
+
+
+class ProjectHoldings(Value):
+    """What a project owns. Of files it says 10,000 where there are more."""
+
+    files: int = 0
+    algorithms: int = 0
+    runs_unfinished: int = 0
+    records: int = 0
+    deploys_unfinished: int = 0
+    samples: int = 0
+    checkpoints: int = 0
+    members: int = 0
+    tokens: int = 0
 
 
 class MemberRequest(Value):

@@ -7,6 +7,7 @@ from services.gateway.operations.control import (
     change,
     check_free,
     directory_of,
+    may_all,
     not_found,
     principal_of,
     reach_of,
@@ -15,29 +16,37 @@ from services.gateway.operations.control import (
 )
 from shared.caller import Caller
 from shared.control.objects import Member, Project, Role, member_key
-from voxloom.errors import NotAllowed
+from voxloom.errors import Conflict, NotAllowed
 from voxloom.models import MemberRecord, ProjectRecord, ProjectRequest, format_time, utc_now
 
 
 def list_mine(context: Context, caller: Caller) -> list[ProjectRecord]:
-    """Those that the caller may look into."""
-    return [find(context, caller, one) for one in sorted(reach_of(context, caller))]
+    """Those that the caller may look into; for an admin also those that are being removed."""
+    going = {one.id for one in directory_of(context).going()} if may_all(context, caller) else set()
+    return [find(context, caller, one) for one in sorted({*reach_of(context, caller), *going})]
 
 
 def find(context: Context, caller: Caller, project_id: str) -> ProjectRecord:
     """Raises NotFound (`project_not_found`), also for one of others."""
     directory = directory_of(context)
-    found = directory.project(project_id)
-    if found is None or project_id not in reach_of(context, caller):
+    found = directory.kept_project(project_id)
+    if found is None or not _may_see(context, caller, found):
         raise not_found("project", project_id)
     return ProjectRecord(
         project_id=found.id,
         name=found.name,
         library=found.library,
+        removing=found.state == "removing",
         role=directory.role(project_id, caller.principal),
         created_at=format_time(found.created_at),
         created_by=found.created_by,
     )
+
+
+def _may_see(context: Context, caller: Caller, project: Project) -> bool:
+    if project.state == "removing":
+        return may_all(context, caller)
+    return project.state == "there" and project.id in reach_of(context, caller)
 
 
 async def put(context: Context, caller: Caller, project_id: str, wanted: ProjectRequest) -> ProjectRecord:
@@ -47,6 +56,12 @@ async def put(context: Context, caller: Caller, project_id: str, wanted: Project
     def make(old: Project | None) -> Project:
         library = wanted.library if wanted.library is not None else old is not None and old.library
         told = {"name": wanted.name, "library": library}
+        if old is not None and old.state != "there":
+            raise Conflict(
+                f"The project {project_id!r} {'is being' if old.state == 'removing' else 'was'} removed, and its id is "
+                "never given again; choose another one.",
+                code="project_removed",
+            )
         if old is not None:
             return old.model_copy(update=told)
         return Project(id=project_id, created_at=utc_now(), created_by=caller.principal, **told)

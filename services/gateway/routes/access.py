@@ -14,7 +14,7 @@ from services.gateway.http.examples import Example
 from services.gateway.http.payloads import json_answer, json_list, read_json, read_query, read_values
 from services.gateway.http.problems import Handler
 from services.gateway.http.routing import Body, Many, Route
-from services.gateway.operations import principals, projects, tokens
+from services.gateway.operations import principals, project_removal, projects, tokens
 from services.gateway.routes import examples
 from shared.caller import Caller
 from voxloom.models import (
@@ -39,6 +39,10 @@ class Named(Value):
 
     principal_id: Slug = "anybody"
     project_id: Slug = "any"
+
+
+class RemoveQuery(Value):
+    all: Annotated[bool, Field(description="With all that it owns.")] = False
 
 
 class TokenQuery(Value):
@@ -127,6 +131,20 @@ async def put_project(request: web.Request) -> web.Response:
     project_id = read_values(request.match_info, Named).project_id
     wanted = await read_json(request, ProjectRequest)
     return json_answer(await projects.put(*_asked(request), project_id, wanted))
+
+
+async def remove_project(request: web.Request) -> web.Response:
+    """One that still owns something is not removed: 409 `project_not_empty`, and `details.counts` says what it owns.
+
+    With `?all=true` it goes with all of that, and nobody can undo it: nobody is let in for it any more, its tokens,
+    runs and streams end, its things are removed, and its id is never given again. If that takes longer than a request
+    may, the answer is 503 `project_removal_unfinished`: ask again. The same holds if the server was killed meanwhile.
+    Nothing of other projects is touched. `default` stays (409 `project_needed`): what says of itself no project belongs
+    to it.
+    """
+    query = read_query(request, RemoveQuery)
+    await project_removal.remove(*_asked(request), request.match_info["project_id"], everything=query.all)
+    return json_answer(ResponseMessage(detail="Project removed"))
 
 
 async def list_members(request: web.Request) -> web.Response:
@@ -278,8 +296,22 @@ ROUTES = [
         "Make a project, or change one",
         ProjectRecord,
         "admin",
-        {409: _WRITTEN, 422: ("name_reserved",)},
+        {409: (*_WRITTEN, "project_removed"), 422: ("name_reserved",)},
         body=ProjectRequest,
+    ),
+    _route(
+        "DELETE",
+        "/api/v1/projects/{project_id}",
+        remove_project,
+        "Remove a project for good",
+        ResponseMessage,
+        "admin",
+        {
+            404: _NO_PROJECT,
+            409: (*_WRITTEN, "project_not_empty", "project_needed"),
+            503: ("project_removal_unfinished",),
+        },
+        query=RemoveQuery,
     ),
     _route(
         "GET",

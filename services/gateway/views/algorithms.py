@@ -117,6 +117,9 @@ class KnownAlgorithms:
     async def record(self, caller: Caller, entry: AlgorithmEntry) -> AlgorithmRecord:
         return self._record(caller, entry, await self._learnt.get())
 
+    async def of_project(self, project: str) -> list[AlgorithmEntry]:
+        return [entry for entry in (await self._entries.get()).values() if entry.project == project]
+
     async def _usable(self, caller: Caller) -> list[AlgorithmEntry]:
         return [entry for entry in (await self._entries.get()).values() if caller.may_use(entry.project)]
 

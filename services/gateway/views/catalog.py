@@ -74,6 +74,12 @@ class EndedRow(NamedTuple):
     seconds: float
 
 
+class OwnedRun(NamedTuple):
+    run: str
+    task: Task
+    ended: bool
+
+
 Sort = Literal["newest", "oldest", "longest", "shortest", "status"]
 
 
@@ -177,6 +183,18 @@ class Catalog:
         self.flush()
         ended = self._database.execute("SELECT id, algorithm FROM runs WHERE task = 0 AND completed IS NOT NULL")
         return [run for run, algorithm in ended if self._algorithms[algorithm].project == project]
+
+    def of_project(self, project: str) -> list[OwnedRun]:
+        """All runs of a project, of every task."""
+        self.flush()
+        numbers = [number for number, algorithm in enumerate(self._algorithms) if algorithm.project == project]
+        found: list[OwnedRun] = []
+        for number in numbers:
+            rows = self._database.execute(
+                "SELECT id, task, completed IS NOT NULL FROM runs WHERE algorithm = ?", (number,)
+            )
+            found += [OwnedRun(run, _TASKS[task], bool(ended)) for run, task, ended in rows]
+        return found
 
     def delete(self, runs: Iterable[str]) -> None:
         """Drops the rows of these, if they are over."""

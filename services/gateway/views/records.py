@@ -36,6 +36,10 @@ class RecordView(Generic[S]):
         """Those that are not known to have ended, the oldest first."""
         return sorted(self._going_on)
 
+    def going_on(self) -> list[S]:
+        """What is known of those."""
+        return list(self._going_on.values())
+
     async def find(self, identity: str) -> S | None:
         """One that may still be on its way to us is waited for."""
         if self._known(identity) is None:

@@ -95,6 +95,12 @@ class AsyncAccess:
         wanted = {"name": name} if library is None else {"name": name, "library": library}
         return parse(ProjectRecord, await self._write("PUT", path_of("api", "v1", "projects", project_id), wanted))
 
+    async def remove_project(self, project_id: str, *, everything: bool = False) -> None:
+        """For good: nobody gets that id again. Raises Conflict (`project_not_empty`) where it still owns something,
+        unless `everything` is to go with it; and Unavailable (`project_removal_unfinished`): ask again."""
+        params = {"all": True} if everything else None
+        await self._transport.request("DELETE", path_of("api", "v1", "projects", project_id), params=params)
+
     async def members(self, project_id: str) -> list[MemberRecord]:
         response = await self._transport.request("GET", path_of("api", "v1", "projects", project_id, "members"))
         return parse_list(MemberRecord, response)

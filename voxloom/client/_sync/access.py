@@ -97,6 +97,12 @@ class Access:
         wanted = {"name": name} if library is None else {"name": name, "library": library}
         return parse(ProjectRecord, self._write("PUT", path_of("api", "v1", "projects", project_id), wanted))
 
+    def remove_project(self, project_id: str, *, everything: bool = False) -> None:
+        """For good: nobody gets that id again. Raises Conflict (`project_not_empty`) where it still owns something,
+        unless `everything` is to go with it; and Unavailable (`project_removal_unfinished`): ask again."""
+        params = {"all": True} if everything else None
+        self._transport.request("DELETE", path_of("api", "v1", "projects", project_id), params=params)
+
     def members(self, project_id: str) -> list[MemberRecord]:
         response = self._transport.request("GET", path_of("api", "v1", "projects", project_id, "members"))
         return parse_list(MemberRecord, response)
