@@ -64,8 +64,10 @@ def test_every_command_tells_programs_what_is_promised(
         assert program.told(command).strip(), command
     for command, *more in (("admin member list", "lab"), ("token revoke", made["token_id"])):
         program.told(command, *more)
+    assert json.loads(program.told("audit", "-n", "3", "--by", "me")), "nobody has done anything"
     for command, *more in (
         ("admin member remove", "lab", "mia"),
+        ("admin project rm", "lab", "--yes", "--all"),
         ("admin user disable", "mia"),
         ("admin user enable", "mia"),
         ("admin user remove", "mia", "--yes"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from messages.runs import RunStopped, RunStopRequested
-from services.gateway.operations import project_removal
+from services.gateway.operations import project_removal, project_things
 from services.gateway.service import Gateway
 from shared.control.objects import Project
 from shared.files import COLLECTION as FILES
@@ -81,7 +81,7 @@ async def stopping(world: World) -> AsyncIterator[None]:
 
 
 async def remove(closed: Closed, query: str = "", url: str = "") -> tuple[int, dict[str, Any]]:
-    async with closed.asking("root", url=url) as root:
+    async with closed.asking("root", url=url, **{"Voxloom-Project": "lab1"}) as root:
         answer = await root.delete(LAB1 + query)
         return answer.status_code, answer.json()
 
@@ -166,7 +166,7 @@ async def test_what_was_interrupted_is_asked_again(closed: Closed, monkeypatch: 
         raise BusUnavailable("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(project_removal.project_things, "remove_some", broken)
+        patch.setattr(project_things, "remove_some", broken)
         assert (await remove(closed, "?all=true"))[0] == 503
     # Then it is closed to its members, and an admin sees that it is going
     assert await is_shut(closed)
@@ -193,7 +193,7 @@ async def test_an_empty_one_goes_without_all(closed: Closed) -> None:
 async def test_what_comes_meanwhile_keeps_an_empty_one(closed: Closed, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("vera", "mia", "max"):
         await closed.status("root", "DELETE", f"{LAB1}/members/{name}")
-    find, calls = project_removal.project_things.holdings, 0
+    find, calls = project_things.holdings, 0
 
     async def late(*words: Any) -> Any:
         nonlocal calls
@@ -201,7 +201,7 @@ async def test_what_comes_meanwhile_keeps_an_empty_one(closed: Closed, monkeypat
         found = await find(*words)
         return found.model_copy(update={"files": 1}) if calls == 2 else found
 
-    monkeypatch.setattr(project_removal.project_things, "holdings", late)
+    monkeypatch.setattr(project_things, "holdings", late)
     assert (await remove(closed))[1]["code"] == "project_not_empty"
     assert await closed.status("root", path=LAB1) == 200
 
@@ -236,7 +236,7 @@ async def test_only_admins_remove_projects(closed: Closed) -> None:
 
 def test_a_version_before_this_one_gives_no_right_by_a_project_that_goes() -> None:
     project = Project(id="lab1", **MADE)
-    assert [project.in_state(state).format for state in ("there", "removing", "removed")] == [1, 2, 2]  # type: ignore[arg-type]
+    assert [project.in_state(state).format for state in ("there", "removing", "removed")] == [1, 2, 2]
 
 
 async def test_it_is_in_the_audit(closed: Closed) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from voxloom.cli.files import show_files
 from voxloom.cli.json_output import AsJson, show
-from voxloom.cli.session import connect
+from voxloom.cli.session import connect, principal
 from voxloom.cli.text import printable, show_table
 from voxloom.errors import InvalidInput
 
@@ -49,6 +49,10 @@ def ls(
     number: Annotated[int, typer.Option("-n", min=0, help="How many recent runs (files, trainings) to show.")] = 10,
     status: Annotated[str | None, typer.Option(help="Only runs of this status: FAILED, say.")] = None,
     algorithm: Annotated[str | None, typer.Option(help="Only runs of this algorithm, by name or id.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="PRINCIPAL", help="Only runs that they have asked for; `me`: yours.", show_default=False),
+    ] = None,
     sort: Annotated[
         str | None,
         typer.Option(
@@ -69,12 +73,14 @@ def ls(
     wanted = status.upper() if status is not None else None
     if what == "trainings":
         with connect(ctx) as client:
-            trainings = list(client.trainings(limit=number, status=wanted, algorithm=algorithm, sort=sort))
+            query = {"status": wanted, "algorithm": algorithm, "sort": sort, "submitted_by": principal(client, by)}
+            trainings = list(client.trainings(limit=number, **query))
         _show_trainings(trainings, as_json=as_json)
         return
     with connect(ctx) as client:
         algorithms = client.algorithms()
-        recent = list(client.executions(limit=number, status=wanted, algorithm=algorithm, sort=sort))
+        query = {"status": wanted, "algorithm": algorithm, "sort": sort, "submitted_by": principal(client, by)}
+        recent = list(client.executions(limit=number, **query))
     if as_json:
         from voxloom.cli.answers import Listed
 

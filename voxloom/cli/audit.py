@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli.json_output import AsJson, show
-from voxloom.cli.session import connect
+from voxloom.cli.session import connect, principal
 from voxloom.cli.text import moment, show_table
 
 if TYPE_CHECKING:
-    from voxloom.client import Client
     from voxloom.models import AuditEntry
 
 Day = Annotated[
@@ -73,11 +72,6 @@ def audit(
         return
     heads = ("TIME (UTC)", "WHO", "ACTION", "SUBJECT", "PROJECT", "FROM", "OUTCOME")
     show_table(heads, [_row(one) for one in found], flexible="SUBJECT")
-
-
-def principal(client: Client, by: str | None) -> str | None:
-    """The id that is meant; `me` is whoever asks."""
-    return client.whoami().principal_id if by == "me" else by
 
 
 def _utc(moment: datetime | None) -> datetime | None:

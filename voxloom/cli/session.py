@@ -49,3 +49,8 @@ def full_id(prefix: str, ids: list[str]) -> str:
     if not matching:
         raise InvalidInput(f"No recent run has an id that begins with {prefix!r}; see `voxloom ls`.")
     raise InvalidInput(f"{len(matching)} recent runs have ids that begin with {prefix!r}; give more of it.")
+
+
+def principal(client: Client, by: str | None) -> str | None:
+    """The id that is meant; `me` is whoever asks."""
+    return client.whoami().principal_id if by == "me" else by

@@ -109,10 +109,12 @@ class AsyncLearning:
         algorithm: str | None = None,
         sort: str | None = None,
         limit: int | None = None,
+        submitted_by: str | None = None,
     ) -> AsyncIterator[TrainingSummary]:
-        """Trainings, newest first, fetched page by page as they are asked for; `limit` of them at most. `sort` is as of
-        `executions`."""
+        """Trainings, newest first, fetched page by page as they are asked for; `limit` of them at most. `sort` and
+        `submitted_by` are as of `executions`."""
         params = {"status": None if status is None else str(status), "algorithm": algorithm, "sort": sort}
+        params["submitted_by"] = submitted_by
         async for one in pages(self._transport, "/api/v1/trainings", TrainingSummary, params, limit):
             yield one
 

@@ -111,10 +111,12 @@ class Learning:
         algorithm: str | None = None,
         sort: str | None = None,
         limit: int | None = None,
+        submitted_by: str | None = None,
     ) -> Iterator[TrainingSummary]:
-        """Trainings, newest first, fetched page by page as they are asked for; `limit` of them at most. `sort` is as of
-        `executions`."""
+        """Trainings, newest first, fetched page by page as they are asked for; `limit` of them at most. `sort` and
+        `submitted_by` are as of `executions`."""
         params = {"status": None if status is None else str(status), "algorithm": algorithm, "sort": sort}
+        params["submitted_by"] = submitted_by
         yield from pages(self._transport, "/api/v1/trainings", TrainingSummary, params, limit)
 
     def delete_training(self, training_id: str) -> None:
