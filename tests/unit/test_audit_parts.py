@@ -52,7 +52,7 @@ def entry(number: int, **facts: Any) -> AuditEntry:
 
 
 @each(
-    "method, path, action",
+    "row",
     [
         ("PUT", "/api/v1/projects/{project_id}/members/{principal_id}", "member.set"),
         ("DELETE", "/api/v1/projects/{project_id}", "project.delete"),
@@ -69,12 +69,13 @@ def entry(number: int, **facts: Any) -> AuditEntry:
         ("DELETE", "/api/v0/execute-algorithm/all", "execution.delete"),
     ],
 )
-def test_an_action_is_named_after_what_it_is_done_to(method: str, path: str, action: str) -> None:
+def test_an_action_is_named_after_what_it_is_done_to(row: tuple[Any, ...]) -> None:
+    method, path, action = row
     assert action_of(method, path) == action
 
 
 @each(
-    "method, need, kept",
+    "row",
     [
         ("DELETE", "run", True),
         ("POST", "deploy", True),
@@ -86,12 +87,13 @@ def test_an_action_is_named_after_what_it_is_done_to(method: str, path: str, act
         ("HEAD", "deploy", False),
     ],
 )
-def test_what_takes_away_or_concerns_others_is_kept(method: str, need: Any, kept: bool) -> None:
+def test_what_takes_away_or_concerns_others_is_kept(row: tuple[Any, ...]) -> None:
+    method, need, kept = row
     assert is_kept(method, need) is kept
 
 
 @each(
-    "ended, outcome, counted",
+    "row",
     [
         (Ended(200), "done", False),
         (Ended(401, "token_missing"), "refused", True),
@@ -103,12 +105,13 @@ def test_what_takes_away_or_concerns_others_is_kept(method: str, need: Any, kept
         (Ended(503, "store_unavailable"), "failed", False),
     ],
 )
-def test_how_it_ended(ended: Ended, outcome: str, counted: bool) -> None:
+def test_how_it_ended(row: tuple[Any, ...]) -> None:
+    ended, outcome, counted = row
     assert (ended.outcome, is_counted(ended)) == (outcome, counted)
 
 
 @each(
-    "query, projects, wanted",
+    "row",
     [
         ({}, None, True),
         ({}, {"lab1"}, True),
@@ -123,7 +126,8 @@ def test_how_it_ended(ended: Ended, outcome: str, counted: bool) -> None:
         ({"outcome": ("refused",)}, None, False),
     ],
 )
-def test_what_is_asked_for_and_may_be_seen(query: dict[str, Any], projects: Any, wanted: bool) -> None:
+def test_what_is_asked_for_and_may_be_seen(row: tuple[Any, ...]) -> None:
+    query, projects, wanted = row
     assert fits(Query(PageQuery(), **query), projects)(entry(0, actor="anna", project="lab1")) is wanted
 
 
@@ -216,7 +220,7 @@ def batch(newest: int, entries: int = 1) -> Batch:
 
 
 @each(
-    "batches, now, groups",
+    "row",
     [
         ([batch(0), batch(1)], HOUR, []),  # some may still come
         ([batch(0), batch(1)], HOUR + LATE, [2]),
@@ -227,7 +231,8 @@ def batch(newest: int, entries: int = 1) -> Batch:
         ([batch(0, FULL), batch(1, 2), batch(2, 3)], DAY + LATE, [3]),
     ],
 )
-def test_which_objects_are_put_together(batches: list[Batch], now: int, groups: list[int]) -> None:
+def test_which_objects_are_put_together(row: tuple[Any, ...]) -> None:
+    batches, now, groups = row
     assert [len(group) for group in to_unite(batches, BEGIN + now)] == groups
 
 

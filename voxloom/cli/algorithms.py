@@ -73,14 +73,18 @@ def ls(
     wanted = status.upper() if status is not None else None
     if what == "trainings":
         with connect(ctx) as client:
-            query = {"status": wanted, "algorithm": algorithm, "sort": sort, "submitted_by": principal(client, by)}
-            trainings = list(client.trainings(limit=number, **query))
+            asked = principal(client, by)
+            trainings = list(
+                client.trainings(limit=number, status=wanted, algorithm=algorithm, sort=sort, submitted_by=asked)
+            )
         _show_trainings(trainings, as_json=as_json)
         return
     with connect(ctx) as client:
         algorithms = client.algorithms()
-        query = {"status": wanted, "algorithm": algorithm, "sort": sort, "submitted_by": principal(client, by)}
-        recent = list(client.executions(limit=number, **query))
+        asked = principal(client, by)
+        recent = list(
+            client.executions(limit=number, status=wanted, algorithm=algorithm, sort=sort, submitted_by=asked)
+        )
     if as_json:
         from voxloom.cli.answers import Listed
 

@@ -80,6 +80,6 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _row(one: AuditEntry) -> tuple[str, ...]:
     times = f" x{one.count}" if one.count > 1 else ""
-    code = f" ({one.code})" if one.code else ""
+    why = f" ({one.code})" if one.code else ""
     who = one.actor or "-"
-    return moment(one.time), who, one.action, one.subject, one.project, one.address, f"{one.outcome}{code}{times}"
+    return moment(one.time), who, one.action, one.subject, one.project, one.address, f"{one.outcome}{why}{times}"

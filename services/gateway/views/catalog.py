@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from messages.runs import TASKS, Task
 from services.gateway.http.paging import Page, PageQuery, Position, cursor_at, position_of
+from services.gateway.views.catalog_table import COLUMNS, SCHEMA, WRITE
 from shared.records.fold import RunState
 from shared.records.view import begun, short_error, shown_progress
 from voxloom.models import ExecutionSummary, RunError, Status, format_time
@@ -26,30 +27,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _STATUSES = tuple(Status)
 _NUMBERS = {status: number for number, status in enumerate(_STATUSES)}
-
-_SCHEMA = """
-CREATE TABLE runs (
-    id TEXT NOT NULL UNIQUE, started INTEGER NOT NULL, completed INTEGER, status INTEGER NOT NULL,
-    algorithm INTEGER NOT NULL, minor TEXT, progress REAL NOT NULL, attempt INTEGER NOT NULL, task INTEGER NOT NULL,
-    began INTEGER, error TEXT, submitter TEXT,
-    took INTEGER NOT NULL AS (coalesce(completed - started, -1))
-);
-CREATE INDEX by_start ON runs (task, started, id);
-CREATE INDEX by_status ON runs (task, status, started, id);
-CREATE INDEX by_algorithm ON runs (task, algorithm, started, id);
-CREATE INDEX by_submitter ON runs (task, submitter, started, id) WHERE submitter IS NOT NULL;
-CREATE INDEX by_end ON runs (completed);
-CREATE INDEX by_duration ON runs (task, took, id);
-CREATE INDEX by_duration_of_status ON runs (task, status, took, id);
-CREATE INDEX by_duration_of_algorithm ON runs (task, algorithm, took, id);
-"""
-_WRITE = """
-INSERT INTO runs (id, started, completed, status, algorithm, minor, progress, attempt, task, began, error, submitter)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET completed = excluded.completed,
-status = excluded.status, progress = excluded.progress, attempt = excluded.attempt,
-began = excluded.began, error = excluded.error
-"""
-_COLUMNS = "id, started, completed, status, algorithm, minor, progress, attempt, task, began, error, submitter"
 
 Row = tuple[str, int, int | None, int, int, str | None, float, int, int, int | None, str | None, str | None]
 """`started` is the submit time; `error` is JSON."""
@@ -134,7 +111,7 @@ class Listed:
 class Catalog:
     def __init__(self) -> None:
         self._database = sqlite3.connect(":memory:", isolation_level=None)
-        self._database.executescript(_SCHEMA)
+        self._database.executescript(SCHEMA)
         self._algorithms: list[Algorithm] = []
         self._numbers: dict[Algorithm, int] = {}
         self._changed: dict[str, Listed] = {}
@@ -251,7 +228,7 @@ class Catalog:
         made = list(rows)
         self._database.execute("BEGIN")
         try:
-            self._database.executemany(_WRITE, made)
+            self._database.executemany(WRITE, made)
         except (sqlite3.Error, OverflowError):
             self._write_apart(made)
         finally:
@@ -261,7 +238,7 @@ class Catalog:
         """One row that cannot be written must not keep all others from the lists."""
         for row in rows:
             try:
-                self._database.execute(_WRITE, row)
+                self._database.execute(WRITE, row)
             except (sqlite3.Error, OverflowError) as error:
                 _log.warning("the lists do without the run %s: %s", row[0], error)
 
@@ -349,9 +326,9 @@ def _select(
     for status in dict.fromkeys(statuses) or [None]:
         where, given = _conditions(query, status, algorithms, _begin(query, status, after))
         # Only names and question marks of our own are put together here.
-        parts.append(f"SELECT * FROM (SELECT {_COLUMNS}, took FROM runs{where} ORDER BY {order} LIMIT ?)")  # noqa: S608
+        parts.append(f"SELECT * FROM (SELECT {COLUMNS}, took FROM runs{where} ORDER BY {order} LIMIT ?)")  # noqa: S608
         values += [*given, limit]
-    selected = f"SELECT {_COLUMNS} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
+    selected = f"SELECT {COLUMNS} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
     return f"{selected} ORDER BY {order} LIMIT ?", [*values, limit]
 
 
