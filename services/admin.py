@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from messages.base import DEFAULT_PROJECT
+from shared.audit.doing import Doing
+from shared.audit.log import AuditLog
 from shared.control import bootstrap, tokens
 from shared.control.bootstrap import Unsure
 from shared.control.store import ControlStore
 from shared.objects.disk.placing import sync_folder
 from shared.platform import make_store
 from shared.settings import Settings, load_settings
-from voxloom.errors import Conflict, StoreUnavailable
+from voxloom.errors import Conflict, StoreUnavailable, VoxloomError
 from voxloom.values import format_time, utc_now
 
+BESIDE = "beside the server"
+"""In the audit, where an address would be."""
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of a file
 
 
@@ -92,8 +96,25 @@ async def first_admin(control: ControlStore, principal: str, file: Path, auth: s
 async def another_token(control: ControlStore, principal: str, file: Path, auth: str) -> FirstAdmin:
     minted = tokens.mint()
     with _kept(file, minted.text):
-        token = await bootstrap.renew(control, principal, minted, utc_now())
+        async with _in_audit(control, "token.renew", principal, f"tokens/{minted.id}"):
+            token = await bootstrap.renew(control, principal, minted, utc_now())
     return FirstAdmin(principal, DEFAULT_PROJECT, file, format_time(token.expires_at), auth)
+
+
+@asynccontextmanager
+async def _in_audit(control: ControlStore, action: str, principal: str, key: str) -> AsyncIterator[None]:
+    """Written down before, and how it ended. Raises AuditUnavailable."""
+    told = Doing(AuditLog(control.objects), action, principal, subject=principal, address=BESIDE)
+    await told.begin(key)
+    try:
+        yield
+    except VoxloomError as error:
+        told.end("refused", error.code)
+        raise
+    else:
+        told.end("done")
+    finally:
+        await told.log.close()
 
 
 @contextmanager

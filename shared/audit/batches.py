@@ -24,7 +24,7 @@ from voxloom.models import AuditEntry
 
 COLLECTION = "audit-store"
 PREFIX = "batches/"
-FULL = 5000
+FULL = 2000
 """Entries of one object."""
 LONG = 64 << 10
 """Bytes."""

@@ -15,6 +15,7 @@ from shared.objects.base import ABSENT, AT_ONCE, ObjectStore, list_all
 from voxloom.errors import Conflict, NotFound, VoxloomError
 from voxloom.models import AuditEntry, utc_now
 
+FIRST_SECS = 60.0
 EVERY_SECS = 900.0
 
 log = logging.getLogger("voxloom.audit")
@@ -23,8 +24,10 @@ log = logging.getLogger("voxloom.audit")
 async def keep_house(store: ObjectStore, clock: ExpiryClock, days: float | None) -> None:
     """Without end. `days`: how long entries are kept; None: for ever. `clock` is the one that expiry goes by: one that
     is wrong by years must not cost the audit."""
+    pause = FIRST_SECS
     while True:
-        await asyncio.sleep(EVERY_SECS * random.uniform(0.5, 1.5))  # noqa: S311 - so that gateways take turns
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that gateways take turns
+        pause = EVERY_SECS
         try:
             if days is not None:
                 await expire(store, micros(clock.moment() - timedelta(days=days)))

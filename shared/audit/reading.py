@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from shared.audit.batches import COLLECTION, DAY, PREFIX, Batch, Place, batch_of, key_from, place_of, unpack
+from shared.audit.batches import COLLECTION, DAY, LONG, PREFIX, Batch, Place, batch_of, key_from, place_of, unpacked
 from shared.objects.base import ObjectStore
 from voxloom.errors import NotFound, StoreUnavailable
 from voxloom.models import AuditEntry
 
-MOST_READ = 60
+READ_AT_ONCE = 4
+MOST_READ = 40
 """Objects that one page reads: who looks for little in much gets short pages, and goes on."""
 MOST_LISTED = 50
 """Pages of a thousand keys that are listed for it."""
@@ -58,9 +58,7 @@ class _Merge:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._top = wanted.top
-        self._heap: list[tuple[tuple[int, list[int]], bool, int]] = []
-        self._entries: list[AuditEntry] = []
+        self._waiting: list[tuple[Place, bool, AuditEntry]] = []
         self.found: list[AuditEntry] = []
         self.last: Place | None = None
         """Of all that was looked at."""
@@ -69,41 +67,48 @@ class _Merge:
     def full(self) -> bool:
         return len(self.found) >= self._wanted.limit
 
-    def add(self, entries: list[AuditEntry]) -> None:
-        for entry in entries:
+    def add(self, contents: Sequence[bytes], down_to: int) -> None:
+        """Takes what is newer than this moment, until the page is full: nothing of that can come any more. Of a large
+        object that takes its time."""
+        top = self._wanted.top
+        for entry in (entry for data in contents for entry in unpacked(data)):
             place = place_of(entry)
-            if self._top is None or place < self._top:
-                # The newest first, and of two of one place the one that has ended.
-                order = (-place[0], [-ord(sign) for sign in place[1]])
-                heapq.heappush(self._heap, (order, entry.outcome == "begun", len(self._entries)))
-                self._entries.append(entry)
+            if top is None or place < top:
+                self._waiting.append((place, entry.outcome != "begun", entry))
+        # The newest last, and of two of one place the one that has ended.
+        self._waiting.sort(key=lambda one: one[:2])
+        while self._waiting and not self.full and self._waiting[-1][0][0] > down_to:
+            self._take(*self._waiting.pop())
 
-    def take(self, down_to: int) -> None:
-        """What is newer than this moment, until the page is full: nothing of that can come any more."""
-        while self._heap and not self.full and -self._heap[0][0][0] > down_to:
-            entry = self._entries[heapq.heappop(self._heap)[2]]
-            place = place_of(entry)
-            if place != self.last:
-                self.last = place
-                if self._wanted.fits(entry):
-                    self.found.append(entry)
+    def _take(self, place: Place, _: bool, entry: AuditEntry) -> None:
+        if place == self.last:
+            return
+        self.last = place
+        if self._wanted.fits(entry):
+            self.found.append(entry)
 
 
 async def _read(store: ObjectStore, wanted: Wanted) -> Part:
     merge, lister = _Merge(wanted), _Lister(store, wanted)
     down_to = -1 if wanted.since is None else wanted.since - 1
-    for _ in range(MOST_READ // 4):
-        batches = await lister.next(4)
-        merge_to = max(down_to, lister.ahead)
-        for data in await asyncio.gather(*(store.get(COLLECTION, one.key) for one in batches)):
-            merge.add(await unpack(data))
-        merge.take(merge_to)
+    for _ in range(MOST_READ // READ_AT_ONCE):
+        batches = await lister.next(READ_AT_ONCE)
+        contents = await asyncio.gather(*(store.get(COLLECTION, one.key) for one in batches))
+        await _aside(contents, merge, max(down_to, lister.ahead))
         if merge.full:
             return Part(merge.found, merge.last)
         if lister.ahead <= down_to:
             return Part(merge.found, None)
     # All that is newer than what would come next was looked at.
     return Part(merge.found, (lister.ahead + 1, ""))
+
+
+async def _aside(contents: Sequence[bytes], merge: _Merge, down_to: int) -> None:
+    """What is long is read in a thread."""
+    if sum(map(len, contents)) < LONG:
+        merge.add(contents, down_to)
+    else:
+        await asyncio.to_thread(merge.add, contents, down_to)
 
 
 class _Lister:

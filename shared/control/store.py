@@ -24,6 +24,11 @@ class ControlStore:
         self._store = store
         self.prefix = prefix
 
+    @property
+    def objects(self) -> ObjectStore:
+        """Where these lie."""
+        return self._store
+
     async def put(self, one: ControlObject, condition: Condition = ANYWAY) -> None:
         await self._store.put(COLLECTION, one.key, one.model_dump_json().encode(), condition=condition)
 

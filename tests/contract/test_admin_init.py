@@ -12,6 +12,7 @@ import pytest
 
 from services import admin
 from services.admin import TOKEN_FILE, FirstAdmin, another_token, first_admin
+from shared.audit.reading import Wanted, read
 from shared.control.bootstrap import DAYS
 from shared.control.directory import Directory
 from shared.control.objects import ADMINS, MODE, Admins, ControlObject, Principal, Token, Unreadable
@@ -277,6 +278,8 @@ async def test_an_admin_whose_tokens_are_gone_gets_another_one(control: ControlS
     again = await another_token(control, "root", tmp_path / "second", "closed")
     caller = (await directory_of(control)).caller(again.file.read_text().strip(), None, utc_now())
     assert caller.rights == {"read", "run", "deploy", "admin"}
+    told = (await read(control.objects, Wanted(10, lambda _: True))).entries
+    assert [(one.action, one.subject, one.outcome) for one in told] == [("token.renew", "root", "done")]
 
 
 async def test_nobody_else_gets_one(control: ControlStore, tmp_path: Path) -> None:

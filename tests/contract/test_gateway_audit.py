@@ -342,3 +342,65 @@ async def test_what_is_too_old_goes(closed: Closed) -> None:
         return await objects(closed) == []
 
     await eventually(goes)
+
+
+# --- whose request it was -------------------------------------------------------------------------------------------
+
+
+async def test_events_say_who_has_caused_them(closed: Closed) -> None:
+    # Given one of each that members and managers ask for
+    algorithm = await closed.world.deploy(project="lab1", removable=True)
+    async with closed.asking("mia") as mia:
+        file = (await mia.post("/api/v0/files", content=HDF5)).json()["file_id"]
+        body = {"algorithm_id": algorithm, "input_dataset_ids": [file]}
+        run = (await mia.post("/api/v1/executions", json=body)).json()["execution_id"]
+        (await mia.post(f"/api/v1/executions/{run}/stop")).raise_for_status()
+        (await mia.delete(f"/api/v0/files/{file}")).raise_for_status()
+    await closed.status("max", "DELETE", f"/api/v0/deploy/algorithm/{algorithm}")
+    await closed.status("max", "POST", "/api/v1/algorithms", content=b"PK\x05\x06" + bytes(18))
+    # Then whoever listens is told who it was
+    said = {
+        ("file", "uploaded", "mia"),
+        ("execution", "requested", "mia"),
+        ("execution", "stop-requested", "mia"),
+        ("file", "delete-requested", "mia"),
+        ("deploy", "requested", "max"),
+        ("algorithm", "delete-requested", "max"),
+    }
+
+    async def all_heard() -> bool:
+        return said <= {(one.entity, one.verb, one.actor) for one in closed.world.heard}
+
+    await eventually(all_heard)
+
+
+async def test_records_say_who_has_submitted_them_and_v0_what_it_has_always_said(closed: Closed) -> None:
+    algorithm = await closed.world.deploy(project="lab1")
+    runs = {}
+    for name in ("mia", "max"):
+        async with closed.asking(name) as client:
+            body = {"algorithm_id": algorithm, "input_dataset_ids": []}
+            runs[name] = (await client.post("/api/v1/executions", json=body)).json()["execution_id"]
+    async with closed.asking("vera") as vera:
+        path = f"executions/{runs['mia']}"
+        new, old = (await vera.get(f"/api/v1/{path}")).json(), (await vera.get(f"/api/v0/{path}")).json()
+        rows = (await vera.get("/api/v1/executions", params={"submitted_by": "max"})).json()
+        none = (await vera.get("/api/v1/executions", params={"submitted_by": "vera"})).json()
+    assert (new["submitted_by"], "submitted_by" in old) == ("mia", False)
+    assert ([(row["execution_id"], row["submitted_by"]) for row in rows], none) == ([(runs["max"], "max")], [])
+
+
+async def test_an_open_server_says_nothing_of_whom_it_has_not_asked(tmp_path: Path) -> None:
+    from tests.contract.gateway_world import client_of, world_at
+
+    async with world_at(tmp_path) as world, client_of(world) as client:
+        algorithm = await world.deploy()
+        body = {"algorithm_id": algorithm, "input_dataset_ids": []}
+        run = (await client.post("/api/v1/executions", json=body)).json()["execution_id"]
+        record = (await client.get(f"/api/v1/executions/{run}")).json()
+
+        async def is_heard() -> bool:
+            return any(event.subject == run for event in world.heard)
+
+        await eventually(is_heard)
+    assert ("submitted_by" in record, {event.actor for event in world.heard}) == (False, {None})

@@ -100,6 +100,7 @@ def test_what_takes_away_or_concerns_others_is_kept(row: tuple[Any, ...]) -> Non
         (Ended(403, "forbidden"), "refused", True),
         (Ended(404, "file_not_found"), "refused", True),
         (Ended(404, "http_404"), "refused", False),
+        (Ended(404, "no_algorithms_found"), "refused", False),
         (Ended(409, "last_admin"), "refused", False),
         (Ended(499), "begun", False),
         (Ended(503, "store_unavailable"), "failed", False),

@@ -22,6 +22,7 @@ from voxloom.ids import new_id
 from voxloom.models import AuditEntry, Outcome, format_time, utc_now
 
 REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+NOTHING_YET = frozenset({"no_algorithms_found", "samples_not_found", "checkpoints_not_found"})
 _VERBS = {"GET": "read", "HEAD": "read", "POST": "create", "PUT": "set", "PATCH": "set", "DELETE": "delete"}
 _NAMES = {
     ("POST", "/api/v1/algorithms"): "algorithm.deploy",
@@ -79,8 +80,10 @@ class Ended(NamedTuple):
 
 
 def is_counted(ended: Ended) -> bool:
-    """Whether it is one of the refusals that are counted together."""
-    return ended.status in REFUSED and (ended.code is None or not ended.code.startswith("http_"))
+    """Whether it is one of the refusals that are counted together: not where there is no such path, or a list of v0 is
+    empty."""
+    code = ended.code
+    return ended.status in REFUSED and (code is None or not (code.startswith("http_") or code in NOTHING_YET))
 
 
 class RoleOf(Protocol):
@@ -115,7 +118,7 @@ class Auditor:
             told.end(ended.outcome, ended.code)
         elif is_counted(ended):
             self.counts.add(_refusal(told, ended))
-        elif is_kept(request.method, need):
+        elif is_kept(request.method, need) and caller is not None:
             if ended.outcome != "refused" and ended.code != AuditUnavailable.code:
                 told.end(ended.outcome, ended.code)
         elif need == "read" and ended.outcome == "done" and caller is not None and self._is_foreign(caller):

@@ -39,7 +39,7 @@ async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = answer_to(request, error)
             if response.status == HTTPStatus.UNAUTHORIZED:
                 response.headers["WWW-Authenticate"] = challenge(request)
-        ended = ended_with(response)
+        ended = Ended(response.status) if told is None else ended_with(response)
         return response
     finally:
         if front.auditor is not None and told is not None:
