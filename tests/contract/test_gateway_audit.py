@@ -70,6 +70,7 @@ CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "project.set": ("PUT", "/api/v1/projects/lab3", {"name": "New"}),
     "member.set": ("PUT", "/api/v1/projects/lab1/members/olga", {"role": "viewer"}),
     "member.delete": ("DELETE", "/api/v1/projects/lab1/members/mia", {}),
+    "limit.set": ("PUT", "/api/v1/projects/lab1/limits", {"runs_at_once": 2}),
     "token.create": ("POST", "/api/v1/tokens", {"name": "x"}),
     "token.revoke": ("DELETE", "/api/v1/tokens/{mia}", {}),
 }

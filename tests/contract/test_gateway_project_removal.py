@@ -116,6 +116,7 @@ async def test_with_all_it_goes_and_nothing_of_others_does(closed: Closed) -> No
     others = await own(closed, "olga", "lab2")
     async with closed.asking("max") as max_:
         narrow = (await max_.post("/api/v1/tokens", json={"projects": ["lab1"]})).json()["token_id"]
+    await closed.status("root", "PUT", f"{LAB1}/limits", json={"runs_at_once": 2})
     # When one is removed
     async with stopping(closed.world):
         assert (await remove(closed, "?all=true"))[0] == 200
@@ -125,6 +126,7 @@ async def test_with_all_it_goes_and_nothing_of_others_does(closed: Closed) -> No
         tokens = {one["token_id"]: one["principal_id"] for one in (await root.get("/api/v1/tokens")).json()}
     left = [item.key async for item in list_all(closed.world.store, FILES, "files/")]
     assert (narrow in tokens, left) == (False, [f"files/{others['files']}"])
+    assert [key for key in await closed.control.etags() if "lab1" in key] == ["projects/lab1"]
     assert await is_shut(closed)
     # And its id is given to nobody
     async with closed.asking("root") as root:
