@@ -34,7 +34,8 @@ class Doing:
     keys: list[str] = field(default_factory=list)
     """Those of `control-store` that are changed."""
     begun: bool = False
-    """Whether it is written that it is about to be done."""
+    """Whether it may be written that it is about to be done."""
+    _written: bool = False
 
     def entry(self, outcome: Outcome, code: str | None = None) -> AuditEntry:
         return AuditEntry(
@@ -54,10 +55,13 @@ class Doing:
     async def begin(self, *keys: str) -> None:
         """Before something of `control-store` is changed. Raises AuditUnavailable: then it must not be."""
         self.keys += [key for key in keys if key not in self.keys][: MOST_KEYS - len(self.keys)]
+        if self._written:
+            return
         if not self.begun:
             self.project = self.changes or SYSTEM
-            await self.log.before(self.entry("begun"))
-            self.begun = True
+        self.begun = True  # first: it may be written although that is not known
+        await self.log.before(self.entry("begun"))
+        self._written = True
 
     def end(self, outcome: Outcome, code: str | None = None) -> None:
         self.log.note(self.entry(outcome, code))

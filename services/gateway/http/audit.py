@@ -17,7 +17,6 @@ from shared.audit.counts import Counts, What
 from shared.audit.doing import CURRENT, Doing
 from shared.audit.log import AuditLog
 from shared.caller import Caller
-from voxloom.errors import AuditUnavailable
 from voxloom.ids import new_id
 from voxloom.models import AuditEntry, Outcome, format_time, utc_now
 
@@ -119,9 +118,9 @@ class Auditor:
         elif is_counted(ended):
             self.counts.add(_refusal(told, ended))
         elif is_kept(request.method, need) and caller is not None:
-            if ended.outcome != "refused" and ended.code != AuditUnavailable.code:
+            if ended.outcome != "refused":
                 told.end(ended.outcome, ended.code)
-        elif need == "read" and ended.outcome == "done" and caller is not None and self._is_foreign(caller):
+        elif need == "read" and ended.outcome in ("done", "begun") and caller is not None and self._is_foreign(caller):
             self.counts.add(_read(told))
 
     def _is_foreign(self, caller: Caller) -> bool:

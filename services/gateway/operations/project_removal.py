@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 
 from messages.base import DEFAULT_PROJECT
 from services.gateway.context import Context
@@ -20,9 +21,10 @@ from shared.caller import Caller
 from shared.control.directory import Directory
 from shared.control.objects import RESERVED, Project, ProjectState
 from voxloom.errors import Conflict, Unavailable
-from voxloom.models import ProjectHoldings
 
 PAUSE_SECS = 0.2
+COUNT_SECS = 5.0
+"""How long whoever has waited so long already waits for figures."""
 SETTLE_SECS = 1.0
 """How long what was under way at other gateways may take to be heard of."""
 _OF_PROJECT = re.compile(r"(?!principals/|projects/|tokens/)[a-z]+/([a-z0-9-]+)(?:/.*)?")
@@ -59,20 +61,19 @@ def _check_removable(project_id: str) -> None:
 
 
 async def _check_empty(context: Context, owner: Caller) -> None:
-    found = await project_things.holdings(context, owner)
-    if any(found.model_dump().values()):
+    counts = (await project_things.holdings(context, owner)).model_dump()
+    if any(counts.values()):
         raise Conflict(
-            f"The project {owner.project!r} still owns {said(found)}. Remove those first; or remove it with all of "
+            f"The project {owner.project!r} still owns {said(counts)}. Remove those first; or remove it with all of "
             "them (`?all=true`, `voxloom admin project rm --all`), which nobody can undo.",
             code="project_not_empty",
-            details={"project_id": owner.project, "counts": found.model_dump()},
+            details={"project_id": owner.project, "counts": counts},
         )
 
 
-def said(found: ProjectHoldings) -> str:
-    """`2 files, 1 algorithm`."""
-    counts = ((name.replace("_", " "), count) for name, count in found.model_dump().items() if count)
-    return ", ".join(f"{count} {name}" for name, count in counts)
+def said(counts: Mapping[str, int]) -> str:
+    """`2 files, 1 algorithms`."""
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 async def _remove_empty(context: Context, owner: Caller) -> None:
@@ -94,13 +95,26 @@ async def _sweep(context: Context, owner: Caller) -> None:
         async with asyncio.timeout(context.settings.answer_timeout):
             await _until_nothing_is_left(context, owner)
     except TimeoutError:
-        found = await project_things.holdings(context, owner)
-        raise Unavailable(
-            f"The project {owner.project!r} is being removed, and {said(found) or 'nothing'} is left. Ask again, until "
-            "it is done.",
-            code="project_removal_unfinished",
-            details={"project_id": owner.project, "counts": found.model_dump()},
-        ) from None
+        raise await _unfinished(context, owner) from None
+    except Unavailable as error:
+        if error.code != "answer_timeout":
+            raise
+        raise await _unfinished(context, owner) from error
+
+
+async def _unfinished(context: Context, owner: Caller) -> Unavailable:
+    try:
+        async with asyncio.timeout(COUNT_SECS):
+            counts = (await project_things.holdings(context, owner)).model_dump()
+    except (TimeoutError, Unavailable):
+        counts = {}  # Nobody knows yet; that takes its time, too.
+    left = said(counts)
+    return Unavailable(
+        f"The project {owner.project!r} is being removed{f', and still owns {left}' if left else ''}. Ask again, until "
+        "it is done.",
+        code="project_removal_unfinished",
+        details={"project_id": owner.project, "counts": counts},
+    )
 
 
 async def _until_nothing_is_left(context: Context, owner: Caller) -> None:

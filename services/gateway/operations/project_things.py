@@ -9,11 +9,9 @@ from typing import TypeVar
 
 from messages.runs import RunStopRequested
 from services.gateway.context import Context
-from services.gateway.http.paging import PageQuery
 from services.gateway.operations import checkpoints, files, removals, samples
 from services.gateway.operations.control import directory_of
 from services.gateway.operations.runs import delete_records
-from services.gateway.views.files import Query
 from shared.caller import Caller
 from shared.control.objects import ALL_RIGHTS, Token
 from shared.files import Located
@@ -51,24 +49,23 @@ async def holdings(context: Context, owner: Caller) -> ProjectHoldings:
     )
 
 
-async def _count(found: AsyncIterator[object]) -> int:
+async def _count(found: AsyncIterator[Sequence[Located]]) -> int:
     count = 0
-    async for _ in found:
-        count += 1
-        if count == MOST_COUNTED:
-            break
+    async for some in found:
+        count += len(some)
+        if count >= MOST_COUNTED:
+            return MOST_COUNTED
     return count
 
 
-async def files_of(context: Context, owner: Caller) -> AsyncIterator[Located]:
-    query = PageQuery(limit=PAGE)
-    while True:
-        page = await context.index.page(Query(query, owner))
-        for file in page.items:
-            yield file
-        if page.next_cursor is None:
-            return
-        query = PageQuery(limit=PAGE, cursor=page.next_cursor)
+async def files_of(context: Context, owner: Caller) -> AsyncIterator[Sequence[Located]]:
+    """Those that can be seen. What a run has posted, and not returned, is swept when it has ended. Whose the files of
+    a large store are takes a while to find out; that goes on while nobody waits. Raises Unavailable."""
+    known = await context.stored.files_of(owner.project, within=context.settings.answer_timeout)
+    for start in range(0, len(known), PAGE):
+        visible = await context.files.visible_of(known[start : start + PAGE])
+        if found := [file for file in visible.values() if file.project == owner.project]:
+            yield found
 
 
 def deploys_unfinished(context: Context, project: str) -> list[str]:
@@ -112,8 +109,10 @@ async def _samples(context: Context, owner: Caller) -> bool:
 
 
 async def _files(context: Context, owner: Caller) -> bool:
-    page = await context.index.page(Query(PageQuery(limit=PAGE), owner))
-    return await _each(page.items, lambda one: files.delete(context, owner, one))
+    found = False
+    async for some in files_of(context, owner):
+        found |= await _each(some, lambda one: files.delete(context, owner, one))
+    return found
 
 
 async def _algorithms(context: Context, owner: Caller) -> bool:

@@ -82,6 +82,11 @@ class StoredBytes:
             ) from None
         return self.known(project)
 
+    async def files_of(self, project: str, *, within: float) -> list[str]:
+        """The ids of its files, and of some of which nobody knows yet whose they are. Raises as `of` does."""
+        await self.of(project, within=within)
+        return [*(file_id for file_id, stored in self._files.items() if stored.project == project), *self._new]
+
     def known(self, project: str) -> int:
         """What is known here and now."""
         return self._sums[project]
