@@ -175,6 +175,9 @@ async def test_what_was_interrupted_is_asked_again(closed: Closed, monkeypatch: 
     async with closed.asking("root") as root:
         shown = {one["project_id"]: one["removing"] for one in (await root.get("/api/v1/projects")).json()}
     assert shown == {"lab1": True, "lab2": False, "marks": False}
+    # And it stays closed where somebody asks without `all`
+    assert (await remove(closed))[1]["code"] == "project_not_empty"
+    assert await is_shut(closed)
     # And another gateway does the rest
     other = Gateway(closed.world.platform)
     await other.start()

@@ -44,7 +44,7 @@ async def remove(context: Context, caller: Caller, project_id: str, *, everythin
     if known.state == "there":
         await _close(context, project_id, "removing")
     if not everything:
-        await _remove_empty(context, owner)
+        await _remove_empty(context, owner, reopen=known.state == "there")
         return
     await _sweep(context, owner)
     await _close(context, project_id, "removed")
@@ -76,13 +76,15 @@ def said(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
-async def _remove_empty(context: Context, owner: Caller) -> None:
-    """What somebody has put in while it was closed keeps it."""
+async def _remove_empty(context: Context, owner: Caller, *, reopen: bool) -> None:
+    """What somebody has put in while it was closed keeps it. `reopen`: it was open before; what somebody else was
+    removing stays closed."""
     try:
         await asyncio.sleep(SETTLE_SECS)
         await _check_empty(context, owner)
     except BaseException:
-        await _close(context, owner.project, "there")
+        if reopen:
+            await _close(context, owner.project, "there")
         raise
     await _take_control(context, owner.project)
     await _close(context, owner.project, "removed")
