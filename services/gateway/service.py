@@ -53,6 +53,7 @@ from shared.control.clock import NeverBack
 from shared.control.objects import MODE
 from shared.control.store import ControlStore
 from shared.control.view import ControlView
+from shared.keeping import RUNS, KeptRun, notes
 from shared.ops import platform_faults
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
@@ -202,7 +203,7 @@ class Gateway(Service):
         for start in range(0, len(snapshot.blocks), BLOCKS_AT_ONCE):
             self._catalog.load(await self._records.load_rows(snapshot.blocks[start : start + BLOCKS_AT_ONCE]))
         self._catalog.load(snapshot.rows)
-        self._forget_expired()
+        await self._forget_expired()
         self._view.restore(snapshot)
 
     async def _catch_up(self) -> None:
@@ -251,14 +252,20 @@ class Gateway(Service):
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECS)
-            self._forget_expired()
+            try:
+                await self._forget_expired()
+            except Unavailable as error:
+                self.log.warning("rows of expired runs stay in lists for now: %s", error)
             self._view.trim()
             self._workers.trim()
 
-    def _forget_expired(self) -> None:
+    async def _forget_expired(self) -> None:
+        """All but those that are kept."""
         days = self.settings.execution_expire_days
         if days is not None:
+            kept = [note.row async for _, note in notes(self.store, RUNS) if isinstance(note, KeptRun) and note.kept]
             self._catalog.forget_before(self._clock.moment() - timedelta(days=days))
+            self._catalog.load(row for row in kept if row is not None)
 
     # --- HTTP ---------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from voxloom.cli import (
     doctor,
     downloads,
     files,
+    keeping,
     local,
     operations,
     removal,
@@ -113,6 +114,8 @@ app.command()(runs.stop)
 app.command()(downloads.save)
 app.command()(algorithms.export)
 app.command()(removal.rm)
+app.command()(keeping.keep)
+app.command()(keeping.release)
 app.command()(operations.queues)
 app.command()(operations.workers)
 app.add_typer(bundles.bundle, name="bundle")

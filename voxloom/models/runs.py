@@ -117,6 +117,10 @@ class ExecutionRecord(Value):
     peak_memory_bytes: int | None = None
     stop_requested: bool = False
     error: RunError | None = None
+    kept: bool = False
+    """It does not expire."""
+    expires_at: Time | None = None
+    """The record may be gone from then on; None: it stays, or the run has not ended."""
 
 
 class ExecutionSummary(Value):

@@ -73,6 +73,10 @@ class TrainingRecord(Value):
     peak_memory_bytes: int | None = None
     stop_requested: bool = False
     error: RunError | None = None
+    kept: bool = False
+    """It does not expire."""
+    expires_at: Time | None = None
+    """The record may be gone from then on; None: it stays, or the run has not ended."""
 
 
 class TrainingSummary(Value):

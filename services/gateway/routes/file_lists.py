@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.context import Context, context_of
+from services.gateway.context import context_of
 from services.gateway.http.callers import caller_of
 from services.gateway.http.paging import Page, PageQuery, page_answer
 from services.gateway.http.payloads import json_answer, read_query
 from services.gateway.http.routing import Many, Route
+from services.gateway.operations.keeping import expires_at
 from services.gateway.operations.samples import find
 from services.gateway.routes import examples
 from services.gateway.routes.files import named_file
 from services.gateway.views.files import Query, Sort
-from shared.files import COLLECTION, Located, being_deleted, bytes_key
-from shared.objects.checks import is_expiring
+from shared.files import COLLECTION, Located, being_deleted
+from shared.keeping import kept_among
 from shared.samples import files_of
 from voxloom.filemodels import FileKind, FileRecord, FileSummary
 from voxloom.models import format_time
@@ -70,11 +71,14 @@ async def get(request: web.Request) -> web.Response:
     context = context_of(request)
     file = await named_file(request)
     going = await being_deleted(context.store, [file.file_id])
+    expires = await expires_at(context, file)
     record = FileRecord(
         **_facts_of(file),
         state="deleting" if going else "available",
         sample_ids=await context.samples.using(file.file_id),
-        expires=await _expires(context, file),
+        expires=expires,
+        kept=bool(await kept_among(context.store, [file.file_id])),
+        expires_at=expires,
         digest=await context.store.digest(COLLECTION, file.info),
     )
     return json_answer(record)
@@ -92,13 +96,6 @@ def _facts_of(file: Located) -> dict[str, Any]:
         "execution_id": file.run if made_by_run else None,
         "attempt": file.attempt if made_by_run else None,
     }
-
-
-async def _expires(context: Context, file: Located) -> str | None:
-    days = context.settings.data_expire_days
-    if days is None or not is_expiring(await context.store.tags(COLLECTION, bytes_key(file.file_id))):
-        return None
-    return format_time(file.info.modified + timedelta(days=days))
 
 
 ROUTES = [
