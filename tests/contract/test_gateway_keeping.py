@@ -133,3 +133,24 @@ async def test_a_kept_run_is_deleted_where_somebody_says_so(client: Client, worl
     await RecordStore(world.store).delete_runs([run])
     assert await RecordStore(world.store).load_run(run) is None
     assert (await client.get(f"/api/v1/executions/{run}")).status_code == 404
+
+
+async def expiring(client: Client, **query: float | str) -> list[str]:
+    answer = await client.get("/api/v1/files", params=query)
+    return [item["file_id"] for item in answer.raise_for_status().json()]
+
+
+async def test_what_expires_soon_is_listed_the_first_to_go_first_without_what_is_held(client: Client) -> None:
+    first, kept, in_sample, last = [await upload(client) for _ in range(4)]
+    await keep(client, f"files/{kept}")
+    await client.post("/api/v1/samples", json={"files": [{"image": [in_sample]}], "tags": []})
+    assert await expiring(client, expiring_within=6.9) == []
+    found = await expiring(client, expiring_within=7.1)
+    assert kept not in found
+    assert [one for one in found if one != in_sample] in ([first, last], sorted((first, last)))
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "nan", "inf", "1e300", "soon"])
+async def test_days_that_mean_nothing_are_422(client: Client, days: str) -> None:
+    answer = await client.get("/api/v1/files", params={"expiring_within": days})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_validation_error")

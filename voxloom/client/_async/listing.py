@@ -33,6 +33,7 @@ class AsyncLooking:
         sample: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        expiring_within: float | None = None,
         sort: Literal["newest", "oldest", "largest", "smallest"] | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[FileSummary]:
@@ -43,6 +44,7 @@ class AsyncLooking:
             name: what their ids contain.
             sample: the id of a sample that they are of.
             since: made then or later; `until`: before.
+            expiring_within: only those that can expire within so many days, the first to go first.
         """
         query = {
             "kind": kind,
@@ -50,6 +52,7 @@ class AsyncLooking:
             "sample_id": sample,
             "since": None if since is None else since.isoformat(),
             "until": None if until is None else until.isoformat(),
+            "expiring_within": expiring_within,
             "sort": sort,
         }
         async for one in pages(self._transport, "/api/v1/files", FileSummary, query, limit):
