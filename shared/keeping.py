@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from shared import files
 from shared.objects.base import AT_ONCE, EXPIRING, ObjectStore, list_all
+from shared.objects.checks import checked_key, is_expiring
 from voxloom.errors import InvalidInput, NotFound, Unavailable
 from voxloom.models import ExecutionSummary, Moment, Value
 
@@ -166,24 +167,41 @@ async def all_kept(store: ObjectStore) -> set[str]:
 
 
 async def restore(store: ObjectStore) -> None:
-    """Does what processes that died have left undone, and undoes what older versions have done: takes the tag of what
-    is kept where it has one."""
-    wrong = [one for one in await all_kept(store) if await _has_tag(store, files.COLLECTION, files.bytes_key(one))]
-    await settle_files(store, wrong)
+    """Does what processes that died have left undone, and undoes what older versions have done: sets tags where they
+    are not as the notes say."""
+    said = {file_id: note.kept async for file_id, note in notes(store, FILES)}
     async for run, note in notes(store, RUNS):
-        if isinstance(note, KeptRun) and note.kept and await _is_loose(store, note):
-            await settle_run(store, run)
+        if isinstance(note, KeptRun):
+            said |= {file_id: note.kept or said.get(file_id, False) for file_id in note.files}
+            if await _is_otherwise(store, note):
+                await settle_run(store, run)
+    wrong = [one for one, kept in said.items() if await _has_tag(store, *_place_of(one)) == kept]
+    for start in range(0, len(wrong), AT_ONCE):
+        await settle_files(store, wrong[start : start + AT_ONCE])
 
 
-async def _is_loose(store: ObjectStore, note: KeptRun) -> bool:
-    return any([await _has_tag(store, note.logs_in, key) for key in note.logs])
+async def end_run(store: ObjectStore, run: str) -> None:
+    """Lets go of what a run keeps, as its record is deleted. Doing it again goes on where it was left."""
+    if (note := await _read(store, RUNS + run)) is None:
+        return
+    await write_run(store, run, KeptRun.model_validate({**note.model_dump(), "kept": False}))
+    await store.delete(files.COLLECTION, RUNS + run)
 
 
-async def _has_tag(store: ObjectStore, collection: str, key: str) -> bool:
+async def _is_otherwise(store: ObjectStore, note: KeptRun) -> bool:
+    return any([await _has_tag(store, note.logs_in, key) == note.kept for key in note.logs])
+
+
+def _place_of(file_id: str) -> tuple[str, str]:
+    return files.COLLECTION, files.bytes_key(file_id)
+
+
+async def _has_tag(store: ObjectStore, collection: str, key: str) -> bool | None:
+    """None: there is no such object (any more)."""
     try:
-        return bool(await store.tags(collection, key))
-    except NotFound:
-        return False
+        return is_expiring(await store.tags(collection, key))
+    except (NotFound, InvalidInput):
+        return None
 
 
 async def forget_file(store: ObjectStore, *file_ids: str) -> None:
@@ -224,7 +242,7 @@ async def _tag(store: ObjectStore, collection: str, key: str, tags: Mapping[str,
 
 def _can_be(file_id: str) -> bool:
     try:
-        files.check_name(file_id)
+        checked_key(FILES + file_id)
     except InvalidInput:
         return False
     return True

@@ -24,9 +24,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from messages.base import Event
 from messages.runs import RunRequested, Task
-from shared.files import COLLECTION as DATA
 from shared.journal import Journal
-from shared.keeping import RUNS as KEPT_RUNS
+from shared.keeping import end_run
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
 from shared.records.deploys import DEPLOY
 from shared.records.fold import RunState
@@ -144,9 +143,13 @@ class RecordStore:
             some = runs[start : start + _DELETED_AT_ONCE]
             logs = await asyncio.gather(*(self._logs_of(run) for run in some))
             await self._store.delete(COLLECTION, *map(_run_key, some), *(key for keys in logs for key in keys))
-            for collection in COLLECTIONS.values():
-                await self._store.delete(collection, *map(_kept_key, some))
-            await self._store.delete(DATA, *(KEPT_RUNS + run for run in some))
+            await self.end_keeping(some)
+
+    async def end_keeping(self, runs: Sequence[str]) -> None:
+        """Of runs whose records are deleted: nothing of them is kept any more."""
+        for collection in COLLECTIONS.values():
+            await self._store.delete(collection, *map(_kept_key, runs))
+        await asyncio.gather(*(end_run(self._store, run) for run in runs))
 
     async def _logs_of(self, run: str) -> list[str]:
         return [item.key async for item in list_all(self._store, COLLECTION, f"logs/{run}/")]

@@ -122,3 +122,22 @@ async def test_of_many_at_the_same_time_the_last_word_holds(store: ObjectStore, 
     act = keeping.keep_file if last else keeping.release_file
     await act(store, file, note(kept=last))
     assert await expires(store, file) is not last
+
+
+async def test_upkeep_lets_go_what_a_gateway_that_died_has_said_is_let_go(store: ObjectStore) -> None:
+    file, output = await put_file(store, "a"), await put_file(store, "b", run="r", attempt="1")
+    await keeping.keep_file(store, file, note(kept=True))
+    await keeping.write_run(store, "r", run_note(output, kept=True))
+    await store.put(files.COLLECTION, FILES + file, note(kept=False).model_dump_json().encode())
+    await store.put(files.COLLECTION, RUNS + "r", run_note(output, kept=False).model_dump_json().encode())
+    await keeping.restore(store)
+    assert [await expires(store, one) for one in (file, output)] == [True, True]
+
+
+async def test_the_outputs_of_a_kept_run_that_is_deleted_expire_again(store: ObjectStore) -> None:
+    output = await put_file(store, "b", run="r", attempt="1")
+    await keeping.write_run(store, "r", run_note(output, kept=True))
+    for _ in range(2):  # The recorder may begin anew.
+        await keeping.end_run(store, "r")
+    assert await expires(store, output)
+    assert not await keeping.is_run_kept(store, "r")

@@ -43,6 +43,7 @@ def facts_of(record: FileRecord) -> list[tuple[str, str]]:
         ("made", record.time_created),
         ("by run", record.execution_id or ""),
         ("expires", record.expires or ""),
+        ("kept", "yes" if record.kept else ""),
         ("state", record.state if record.state != "available" else ""),
         *(("sample", one) for one in record.sample_ids),
     ]

@@ -87,6 +87,9 @@ async def keep_run(context: Context, caller: Caller, run: LiveRun) -> KeepRecord
         await records.keep_run(state)
         await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=True))
         await _check_there(context, caller, state)
+    except NotFound:
+        await records.end_keeping([state.run])
+        raise
     except BaseException:
         if not before:
             await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=False))
