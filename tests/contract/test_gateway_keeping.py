@@ -154,3 +154,13 @@ async def test_what_expires_soon_is_listed_the_first_to_go_first_without_what_is
 async def test_days_that_mean_nothing_are_422(client: Client, days: str) -> None:
     answer = await client.get("/api/v1/files", params={"expiring_within": days})
     assert (answer.status_code, answer.json()["code"]) == (422, "request_validation_error")
+
+
+async def test_a_kept_run_stays_in_lists_when_its_time_is_over(client: Client, world: World) -> None:
+    kept, other = await ended_run(client, world, new_id()), await ended_run(client, world, new_id())
+    await keep(client, f"executions/{kept}")
+    both = {item["execution_id"] for item in (await client.get("/api/v1/executions")).json()}
+    world.gateway._clock._start += timedelta(days=100).total_seconds()
+    await world.gateway._forget_expired()
+    left = {item["execution_id"] for item in (await client.get("/api/v1/executions")).json()}
+    assert (both, left) == ({kept, other}, {kept})
