@@ -19,3 +19,12 @@ class RecordsDeleted(Event):
     entities = ("record",)
     verb = "deleted"
     runs: list[Subject]
+
+
+class RecordsKept(Event):
+    """Somebody keeps these runs, or has let them go. The subject is an id of its own."""
+
+    entities = ("record",)
+    verb = "kept"
+    runs: list[Subject]
+    kept: bool = True

@@ -24,6 +24,8 @@ class FileSummary(Value):
     """The run that has written it."""
     attempt: int | None = None
     """Of that run."""
+    expires_at: Time | None = None
+    """It may be gone from then on; None: it stays. In lists only where `expiring_within` is asked for."""
 
 
 class FileRecord(FileSummary):
@@ -35,6 +37,8 @@ class FileRecord(FileSummary):
     """The samples that refer to it; while there are any, it cannot be deleted and does not expire."""
     expires: Time | None = None
     """It may be gone from then on; None: it stays, while samples or long runs use it or if files do not expire."""
+    kept: bool = False
+    """Somebody keeps it, or the run that has made it: it does not expire."""
     digest: str | None = None
     """`sha-256:<hex>` of the bytes. None: it is not known; an output's comes a moment after its run has ended."""
 

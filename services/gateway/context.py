@@ -20,6 +20,7 @@ from services.gateway.views.algorithms import KnownAlgorithms
 from services.gateway.views.answers import Answers
 from services.gateway.views.catalog import Catalog
 from services.gateway.views.files import FileIndex
+from services.gateway.views.kept_runs import KeptRuns
 from services.gateway.views.queue_sampler import Sampler
 from services.gateway.views.rest import ShownRecords
 from services.gateway.views.runs import LiveRun, LiveView
@@ -62,6 +63,7 @@ class Context:
     files: FileSight
     index: FileIndex
     stored: StoredBytes
+    kept_runs: KeptRuns
     looking: Looking
     samples: KnownSamples
     checkpoints: KnownCheckpoints
@@ -112,6 +114,7 @@ class Context:
         check_first(event)
         await self.bus.publish(event)
         self.view.apply(0, event)
+        self.kept_runs.hear(event)
 
 
 CONTEXT = web.AppKey("context", Context)

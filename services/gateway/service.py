@@ -39,6 +39,7 @@ from services.gateway.views.algorithms import KnownAlgorithms
 from services.gateway.views.answers import Answers
 from services.gateway.views.catalog import Catalog
 from services.gateway.views.files import FileIndex
+from services.gateway.views.kept_runs import KeptRuns
 from services.gateway.views.overlap import OVERLAP, overlap_with
 from services.gateway.views.presigned import Uploads
 from services.gateway.views.queue_sampler import Sampler
@@ -56,6 +57,7 @@ from shared.control.clock import NeverBack
 from shared.control.objects import MODE
 from shared.control.store import ControlStore
 from shared.control.view import ControlView
+from shared.keeping import RUNS, KeptRun, notes
 from shared.ops import platform_faults
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
@@ -113,6 +115,7 @@ class Gateway(Service):
         self._files = FileSight(platform.store, self._view, uploads)
         self._index = FileIndex(platform.store, self._files)
         self._stored = StoredBytes(platform.store)
+        self._kept_runs = KeptRuns(platform.store)
         self._looking = Looking(platform.store, self.settings)
         self._queues = QueueWatch()
         self._sampler = Sampler(platform.bus, self._queues)
@@ -189,6 +192,7 @@ class Gateway(Service):
         self._stored.hear(event)
         self._queues.hear(event)
         self._workers.hear(event)
+        self._kept_runs.hear(event)
         if isinstance(event, ControlChanged):
             self._hear_of_control(event)
         self._algorithms.hear(event)
@@ -208,7 +212,7 @@ class Gateway(Service):
         for start in range(0, len(snapshot.blocks), BLOCKS_AT_ONCE):
             self._catalog.load(await self._records.load_rows(snapshot.blocks[start : start + BLOCKS_AT_ONCE]))
         self._catalog.load(snapshot.rows)
-        self._forget_expired()
+        await self._forget_expired()
         self._view.restore(snapshot)
 
     async def _catch_up(self) -> None:
@@ -257,14 +261,20 @@ class Gateway(Service):
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECS)
-            self._forget_expired()
+            try:
+                await self._forget_expired()
+            except Unavailable as error:
+                self.log.warning("rows of expired runs stay in lists for now: %s", error)
             self._view.trim()
             self._workers.trim()
 
-    def _forget_expired(self) -> None:
+    async def _forget_expired(self) -> None:
+        """All but those that are kept."""
         days = self.settings.execution_expire_days
         if days is not None:
+            kept = [note.row async for _, note in notes(self.store, RUNS) if isinstance(note, KeptRun) and note.kept]
             self._catalog.forget_before(self._clock.moment() - timedelta(days=days))
+            self._catalog.load(row for row in kept if row is not None)
 
     # --- HTTP ---------------------------------------------------------------------------------------------
 
@@ -282,6 +292,7 @@ class Gateway(Service):
             files=self._files,
             index=self._index,
             stored=self._stored,
+            kept_runs=self._kept_runs,
             looking=self._looking,
             samples=KnownSamples(self.store),
             checkpoints=self._checkpoints,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from shared import files
+from shared import files, keeping
 from shared.objects.base import AT_ONCE, EXPIRING, ObjectInfo, ObjectStore, list_all
 from shared.records.fold import RunState
 from shared.records.store import RecordStore
@@ -103,7 +103,10 @@ async def hold_files(
         await _hold(store, holder, ids, held.get(holder, set()))
     still = set().union(*wanted.values())
     for holder in held.keys() - wanted.keys():
-        await _tag(store, held[holder] - still, EXPIRING)
+        free = held[holder] - still
+        await _tag(store, free - await keeping.kept_among(store, free), EXPIRING)
+        if kept := await keeping.kept_among(store, free):  # Somebody may have kept one of them in between.
+            await keeping.settle_files(store, kept)
         await store.delete(files.COLLECTION, _HELD + holder)
 
 

@@ -28,7 +28,7 @@ from messages.runs import RunCompleted, RunFailed, RunStopped
 from messages.samples import SampleCreated
 from services.ingest.housekeeping import hold_files, hold_sample, sweep_forgotten, sweep_late, sweep_uploads
 from services.ingest.inspectors import Inspectors, refused
-from shared import files
+from shared import files, keeping
 from shared.bus import topology
 from shared.bus.limits import check_first
 from shared.objects.base import EXPIRING, FileUpload
@@ -90,6 +90,7 @@ class Ingest(Service):
             await self.store.delete(files.COLLECTION, note)
             return FileDeleteRefused(subject=event.subject, project=event.project, sample_ids=used)
         await files.remove(self.store, event.subject)
+        await keeping.forget_file(self.store, event.subject)
         await self.store.delete(files.COLLECTION, note)
         return FileDeleted(subject=event.subject, project=event.project)
 
@@ -201,6 +202,7 @@ class Ingest(Service):
         of `expiry`, which may be behind."""
         old = expiry or now
         try:
+            await keeping.restore(self.store)
             removed = await sweep_forgotten(self.store, old) + await sweep_uploads(self.store, old)
             snapshot = await self._records.load_snapshot()
             if snapshot is not None:

@@ -33,6 +33,8 @@ class Heard(NamedTuple):
     told: Mapping[str, Any] = MappingProxyType({})
     """The newest that its algorithm has said of itself."""
     waiting: Waiting | None = None
+    kept: bool = False
+    expires_at: str | None = None
 
 
 NOTHING = Heard()
@@ -114,6 +116,8 @@ def _of_those_on_data(state: RunState, heard: Heard) -> dict[str, Any]:
         "queue_seconds": _seconds(state.submitted, state.began.time if state.began else None),
         "peak_memory_bytes": result.peak_memory_bytes if result else None,
         "stop_requested": state.stop_requested is not None,
+        "kept": heard.kept,
+        "expires_at": heard.expires_at,
     }
 
 

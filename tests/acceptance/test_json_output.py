@@ -89,6 +89,9 @@ def test_every_command_tells_programs_what_is_promised(
         assert program.told(command).strip(), command
     for command, *more in (("status", run), ("logs", run), ("save", run, "later.h5"), ("info", file)):
         program.told(command, *more)
+    program.told("keep", "files", file)
+    program.told("release", "files", file)
+    program.told("ls files", "--expiring", "--within", "7")
     # What is handed on
     program.told("bundle keygen", "key")
     program.told("bundle build", "all.vxb", "mine", "--key-file", "key")

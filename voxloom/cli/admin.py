@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxloom.cli.file_removal import ask
 from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.limits import limits
-from voxloom.cli.removal import ask
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
 from voxloom.cli.text import moment, printable, show_table

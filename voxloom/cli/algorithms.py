@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voxloom.cli.files import show_files
+from voxloom.cli.files import SOON_DAYS, Expiring, Within, show_files
 from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.session import connect, principal
 from voxloom.cli.text import printable, show_table
@@ -60,6 +60,8 @@ def ls(
             "smallest."
         ),
     ] = None,
+    expiring: Expiring = False,
+    within: Within = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the algorithms and the recent runs, or the newest files, or the recent trainings."""
@@ -68,8 +70,10 @@ def ls(
             f"There is no list of {what!r}; say `files` or `trainings`, or nothing for algorithms and runs."
         )
     if what == "files":
-        show_files(ctx, number, sort, as_json=as_json)
+        show_files(ctx, number, sort, as_json=as_json, expiring=within or (SOON_DAYS if expiring else None))
         return
+    if expiring or within is not None:
+        raise InvalidInput("What expires is told of files: voxloom ls files --expiring.")
     wanted = status.upper() if status is not None else None
     if what == "trainings":
         with connect(ctx) as client:

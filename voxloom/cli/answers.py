@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from voxloom.bundles import Packed
 from voxloom.filemodels import FileInfo, FileRecord, FileSummary
+from voxloom.keepmodels import KeepRecord
 from voxloom.models import (
     AlgorithmRecord,
     AuditEntry,
@@ -170,6 +171,12 @@ class FirstAdmin(Answer):
     expires_at: str
 
 
+class KeepTold(KeepRecord):
+    """Of one of the things that were named."""
+
+    id: str
+
+
 class Info(FileRecord, FileInfo):
     """A file's record, and what is in it."""
 
@@ -190,6 +197,8 @@ ANSWERS: dict[str, Any] = {
     "save": Saved,
     "export": FileMade,
     "rm": Done | Removed,
+    "keep": list[KeepTold],
+    "release": list[KeepTold],
     "queues": QueueReport,
     "workers": list[WorkerRecord],
     "dead list": DeadLetterPage,

@@ -10,7 +10,7 @@ import typer
 
 from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.session import connect
-from voxloom.cli.text import columns, printable, show_table
+from voxloom.cli.text import columns, moment, printable, show_table
 
 if TYPE_CHECKING:
     from voxloom.filemodels import DatasetRecord, FileInfo, FileRecord, FileSummary
@@ -43,6 +43,7 @@ def facts_of(record: FileRecord) -> list[tuple[str, str]]:
         ("made", record.time_created),
         ("by run", record.execution_id or ""),
         ("expires", record.expires or ""),
+        ("kept", "yes" if record.kept else ""),
         ("state", record.state if record.state != "available" else ""),
         *(("sample", one) for one in record.sample_ids),
     ]
@@ -89,14 +90,32 @@ def size_text(size: float) -> str:
     return f"{size:.3g} TiB"
 
 
-def show_files(ctx: typer.Context, number: int, sort: str | None, *, as_json: bool) -> None:
+Expiring = Annotated[bool, typer.Option("--expiring", help="Only files that expire within 2 days, or --within.")]
+Within = Annotated[
+    float | None,
+    typer.Option(min=0.001, help="Only files that expire within so many days.", metavar="DAYS", show_default=False),
+]
+SOON_DAYS = 2.0
+"""What `--expiring` means, where nobody says how many days."""
+
+
+def show_files(
+    ctx: typer.Context, number: int, sort: str | None, *, as_json: bool, expiring: float | None = None
+) -> None:
+    """`expiring`: only those that can go within so many days."""
     with connect(ctx) as client:
         # Which sorts there are, the server says.
-        files = list(client.files(limit=number, sort=cast("Any", sort)))
+        files = list(client.files(limit=number, sort=cast("Any", sort), expiring_within=expiring))
     if as_json:
         show(files)
     elif not files:
-        typer.echo("There are no files yet.")
+        typer.echo("There are no files yet." if expiring is None else f"No file expires within {expiring:g} days.")
+    elif expiring is not None:
+        rows = [
+            (*row[:2], row[4], moment(one.expires_at or "")) for row, one in zip(_file_rows(files), files, strict=True)
+        ]
+        show_table(("FILE", "SIZE", "MADE (UTC)", "EXPIRES (UTC)"), rows, flexible="FILE")
+        typer.echo("\n`voxloom keep files ID...` keeps them.")
     else:
         show_table(("FILE", "SIZE", "KIND", "RUN", "MADE (UTC)"), list(_file_rows(files)), flexible="RUN")
 

@@ -22,6 +22,7 @@ from voxloom.cli import (
     doctor,
     downloads,
     files,
+    keeping,
     local,
     operations,
     removal,
@@ -114,6 +115,8 @@ app.command()(runs.stop)
 app.command()(downloads.save)
 app.command()(algorithms.export)
 app.command()(removal.rm)
+app.command()(keeping.keep)
+app.command()(keeping.release)
 app.command()(operations.queues)
 app.command()(operations.workers)
 app.add_typer(bundles.bundle, name="bundle")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxloom.cli.file_removal import KEPT, Choice, OlderThan, ask, remove_files
+from voxloom.cli.files import SOON_DAYS, Expiring, Within
 from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.session import connect, find_run
 from voxloom.errors import InvalidInput, Unavailable, VoxloomError
@@ -24,7 +25,6 @@ FORMS = (
 Remove = Callable[["Client", str], object]
 
 KINDS: dict[str, Remove] = {
-    "files": lambda client, one: client.delete(one),
     "executions": lambda client, one: client.delete_execution(find_run(client, one).id),
     "trainings": lambda client, one: client.delete_training(one),
     "samples": lambda client, one: client.delete_sample(one),
@@ -33,26 +33,42 @@ KINDS: dict[str, Remove] = {
 """What there can be many of, by the word for it."""
 
 
+_IS_KEPT: dict[str, Callable[[Client, str], bool]] = {
+    "executions": lambda client, one: find_run(client, one).record().kept,
+    "trainings": lambda client, one: client.training(one).record().kept,
+}
+
+
 def rm(
     ctx: typer.Context,
     what: Annotated[
         list[str],
         typer.Argument(
             metavar="NAME MAJOR | KIND ID...",
-            help=f"An algorithm, by name and major version; or ids of {', '.join(KINDS)}, after that word.",
+            help=f"An algorithm, by name and major version; or ids of files, {', '.join(KINDS)}, after that word.",
             show_default=False,
         ),
     ],
     minor: Annotated[int | None, typer.Option(min=0, help="Of an algorithm, only this minor version.")] = None,
+    expiring: Expiring = False,
+    within: Within = None,
+    older_than: OlderThan = None,
+    kept: Annotated[bool, typer.Option("--kept", help="Also what somebody keeps.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove an algorithm, files, or the records of runs from the server."""
     kind, rest = what[0], what[1:]
+    if kind == "files" and (rest or expiring or within is not None or older_than is not None):
+        choice = Choice(rest, within or (SOON_DAYS if expiring else None), older_than, minor)
+        remove_files(ctx, choice, also_kept=kept, yes=yes, as_json=as_json)
+        return
+    if expiring or within is not None or older_than is not None:
+        raise InvalidInput("--expiring, --within and --older-than are for files: voxloom rm files --older-than DAYS.")
     if kind in KINDS and rest:
         if minor is not None:
             raise InvalidInput("--minor is for algorithms: voxloom rm algorithms NAME MAJOR --minor N.")
-        _remove_many(ctx, kind, list(dict.fromkeys(rest)), yes=yes, as_json=as_json)
+        _remove_many(ctx, kind, list(dict.fromkeys(rest)), also_kept=kept, yes=yes, as_json=as_json)
         return
     named = rest if kind == ALGORITHMS and len(what) == 3 else what
     _remove_algorithm(ctx, *_name_and_major(named), minor, yes=yes, as_json=as_json)
@@ -81,14 +97,16 @@ def _remove_algorithm(
     typer.echo(f"{what}: {said}")
 
 
-def _remove_many(ctx: typer.Context, kind: str, ids: Sequence[str], *, yes: bool, as_json: bool) -> None:
+def _remove_many(
+    ctx: typer.Context, kind: str, ids: Sequence[str], *, also_kept: bool, yes: bool, as_json: bool
+) -> None:
     """All that can be, whatever becomes of the others."""
     if not yes:
         ask(f"{len(ids)} {kind if len(ids) > 1 else kind.removesuffix('s')}")
     left: dict[str, str] = {}
     with connect(ctx) as client:
         for one in ids:
-            if (fault := _fault_of_removing(client, kind, one)) is not None:
+            if (fault := _fault_of_removing(client, kind, one, also_kept=also_kept)) is not None:
                 left[one] = fault
                 typer.echo(f"{one}: {fault}", err=True)
     if as_json:
@@ -101,18 +119,14 @@ def _remove_many(ctx: typer.Context, kind: str, ids: Sequence[str], *, yes: bool
         raise typer.Exit(1)
 
 
-def _fault_of_removing(client: Client, kind: str, one: str) -> str | None:
+def _fault_of_removing(client: Client, kind: str, one: str, *, also_kept: bool) -> str | None:
     """Why it was not removed. Raises Unavailable: then it is no use to go on."""
     try:
+        if not also_kept and kind in _IS_KEPT and _IS_KEPT[kind](client, one):
+            return KEPT
         KINDS[kind](client, one)
     except Unavailable:
         raise
     except VoxloomError as error:
         return error.message
     return None
-
-
-def ask(what: str) -> None:
-    if not sys.stdin.isatty():
-        raise InvalidInput(f"Removing {what} cannot be undone; add --yes to do it without being asked.")
-    typer.confirm(f"Remove {what} from the server for good?", abort=True)

@@ -229,6 +229,8 @@ def facts_of(record: ExecutionRecord) -> list[tuple[str, str]]:
         ("completed", record.time_completed),
         ("took", "" if record.run_seconds is None else f"{record.run_seconds:.3g} s"),
         ("error", "" if error is None else f"{error.type}: {error.message}"),
+        ("kept", "yes" if record.kept else ""),
+        ("expires", record.expires_at or ""),
         *(("output", one) for one in record.output_dataset_ids),
     ]
     return [(name, value) for name, value in facts if value]

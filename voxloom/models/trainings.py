@@ -75,6 +75,10 @@ class TrainingRecord(Value):
     stop_requested: bool = False
     error: RunError | None = None
     submitted_by: Submitter = None
+    kept: bool = False
+    """It does not expire."""
+    expires_at: Time | None = None
+    """The record may be gone from then on; None: it stays, or the run has not ended."""
 
 
 class TrainingSummary(Value):

@@ -117,8 +117,10 @@ def json_answer(value: BaseModel, *, status: int = 200, headers: Mapping[str, st
     return json_bytes(value.__pydantic_serializer__.to_json(value), status=status, headers=headers)
 
 
-def json_list(values: Sequence[BaseModel]) -> web.Response:
-    return json_bytes(b"[%b]" % b",".join(value.__pydantic_serializer__.to_json(value) for value in values))
+def json_list(values: Sequence[BaseModel], *, without: set[str] | None = None) -> web.Response:
+    """`without`: fields to leave out."""
+    shown = (value.__pydantic_serializer__.to_json(value, exclude=without) for value in values)
+    return json_bytes(b"[%b]" % b",".join(shown))
 
 
 def json_bytes(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -16,6 +16,7 @@ from services.gateway.operations import limits
 from services.gateway.views.runs import LiveRun
 from shared.bus.limits import check_first
 from shared.caller import Caller
+from shared.keeping import kept_runs
 from shared.records.ledger import SETTLED_SECS
 from voxloom.errors import Conflict, NotFound
 from voxloom.ids import is_id, new_id
@@ -142,8 +143,10 @@ async def delete_record(context: Context, caller: Caller, run: LiveRun) -> None:
 
 
 async def delete_ended(context: Context, caller: Caller) -> None:
-    """The records of all executions that have ended."""
-    await delete_records(context, caller, caller.project, context.catalog.ended_runs(caller.project))
+    """The records of all executions that have ended, and that nobody keeps."""
+    kept = await kept_runs(context.store, caller.project)
+    ended = [one for one in context.catalog.ended_runs(caller.project) if one not in kept]
+    await delete_records(context, caller, caller.project, ended)
 
 
 async def delete_records(context: Context, caller: Caller, project: str, runs: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ from services.gateway.routes.run_requests import (
     waited_record,
 )
 from services.gateway.views.catalog import Query, Sort
-from services.gateway.views.rest import as_in_v0
+from services.gateway.views.rest import NOT_IN_V0, as_in_v0
 from services.gateway.views.runs import LiveRun
 from shared.pinning import strict_work_of, work_of
 from shared.records.view import Heard, execution_record
@@ -157,7 +157,7 @@ async def list_whole(request: web.Request) -> web.Response:
         rows = page.items[start : start + READ_AT_ONCE]
         found += await asyncio.gather(*(context.view.find(row.execution_id) for row in rows))
     records = [execution_record(run.state, Heard(progress=run.progress)) for run in found if run is not None]
-    return json_list([as_in_v0(record) for record in records])
+    return json_list([as_in_v0(record) for record in records], without=NOT_IN_V0)
 
 
 async def delete_whole(request: web.Request) -> web.Response:

@@ -8,20 +8,23 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.context import Context, context_of
+from services.gateway.context import context_of
 from services.gateway.http.callers import caller_of
 from services.gateway.http.paging import Page, PageQuery, page_answer
 from services.gateway.http.payloads import json_answer, read_query
 from services.gateway.http.routing import Many, Route
+from services.gateway.operations.keeping import expires_at, later
 from services.gateway.operations.samples import find
 from services.gateway.routes import examples
 from services.gateway.routes.files import named_file
 from services.gateway.views.files import Query, Sort
-from shared.files import COLLECTION, Located, being_deleted, bytes_key
-from shared.objects.checks import is_expiring
+from shared.files import COLLECTION, Located, being_deleted
+from shared.keeping import kept_among
 from shared.samples import files_of
 from voxloom.filemodels import FileKind, FileRecord, FileSummary
-from voxloom.models import format_time
+from voxloom.models import format_time, utc_now
+
+LONGEST_DAYS = 36_500.0
 
 
 class ListQuery(PageQuery):
@@ -30,6 +33,15 @@ class ListQuery(PageQuery):
     sample_id: Annotated[str | None, Field(description="Only files of this sample.")] = None
     since: Annotated[datetime | None, Field(description="Made then or later; ISO 8601, UTC unless it says so.")] = None
     until: Annotated[datetime | None, Field(description="Made before.")] = None
+    expiring_within: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=LONGEST_DAYS,
+            allow_inf_nan=False,
+            description="Only files that can expire within so many days; without `sort`, the first to go first.",
+        ),
+    ] = None
     sort: Annotated[Sort, Field(description="What comes first.")] = "newest"
 
 
@@ -39,20 +51,44 @@ async def list_all(request: web.Request) -> web.Response:
     """
     context = context_of(request)
     wanted = read_query(request, ListQuery)
+    days, within = context.settings.data_expire_days, wanted.expiring_within
+    if within is not None and days is None:
+        return page_answer(request, Page[FileSummary]([]))  # Nothing expires here.
+    expiring, made_before = within is not None, made_before_to_go(within, days, utc_now())
     page = await context.index.page(
         Query(
             page=wanted,
             caller=caller_of(request),
-            sort=wanted.sort,
+            sort="oldest" if expiring and "sort" not in wanted.model_fields_set else wanted.sort,
             kind=wanted.kind,
             name=wanted.name,
             among=await _files_of(request, wanted.sample_id),
             since=_utc(wanted.since),
-            until=_utc(wanted.until),
+            until=_earlier(_utc(wanted.until), made_before),
+            expiring=expiring,
         )
     )
-    items = [FileSummary(**_facts_of(file)) for file in page.items]
+    items = [FileSummary(**_facts_of(file), expires_at=_goes(file, days) if expiring else None) for file in page.items]
     return page_answer(request, Page(items, page.next_cursor))
+
+
+def made_before_to_go(within: float | None, days: float | None, now: datetime) -> datetime | None:
+    """Before when a file was made that can expire within so many days, where files expire after `days`. None: whenever
+    it was."""
+    if within is None or days is None or within >= days:
+        return None
+    try:
+        return now - timedelta(days=days - within)
+    except OverflowError:  # No file is so old.
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _goes(file: Located, days: float | None) -> str | None:
+    return None if days is None else later(file.info.modified, days)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((moment for moment in (one, other) if moment is not None), default=None)
 
 
 async def _files_of(request: web.Request, sample_id: str | None) -> frozenset[str] | None:
@@ -70,11 +106,14 @@ async def get(request: web.Request) -> web.Response:
     context = context_of(request)
     file = await named_file(request)
     going = await being_deleted(context.store, [file.file_id])
+    expires = await expires_at(context, file)
     record = FileRecord(
         **_facts_of(file),
         state="deleting" if going else "available",
         sample_ids=await context.samples.using(file.file_id),
-        expires=await _expires(context, file),
+        expires=expires,
+        kept=bool(await kept_among(context.store, [file.file_id])),
+        expires_at=expires,
         digest=await context.store.digest(COLLECTION, file.info),
     )
     return json_answer(record)
@@ -92,13 +131,6 @@ def _facts_of(file: Located) -> dict[str, Any]:
         "execution_id": file.run if made_by_run else None,
         "attempt": file.attempt if made_by_run else None,
     }
-
-
-async def _expires(context: Context, file: Located) -> str | None:
-    days = context.settings.data_expire_days
-    if days is None or not is_expiring(await context.store.tags(COLLECTION, bytes_key(file.file_id))):
-        return None
-    return format_time(file.info.modified + timedelta(days=days))
 
 
 ROUTES = [

@@ -13,7 +13,7 @@ from services.gateway.context import context_of
 from services.gateway.http.callers import caller_of
 from services.gateway.http.idempotency import key_of
 from services.gateway.http.payloads import json_answer, json_bytes, read_json, read_query
-from services.gateway.operations import runs
+from services.gateway.operations import keeping, runs
 from services.gateway.operations.inventory import Inventory
 from services.gateway.operations.logs import shown_log
 from services.gateway.views.runs import LiveRun
@@ -58,6 +58,8 @@ def asked_answer(asked: runs.Asked, model: type[BaseModel], name: str) -> web.Re
 async def record_answer(request: web.Request, run: LiveRun, *, as_v0: bool = False) -> web.Response:
     context = context_of(request)
     heard = context.heard_of(run, await shown_log(context, run))
+    if run.state.ended and not as_v0:
+        heard = await keeping.with_times(context, run, heard)
     return json_bytes(context.shown.json(run.state, heard, as_v0=as_v0))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
@@ -20,8 +20,10 @@ from messages.runs import RunCompleted
 from services.gateway.http.paging import Page, PageQuery, cursor_at, position_of
 from services.gateway.views.visibility import FileSight
 from shared.caller import Caller
-from shared.files import COLLECTION, Located, locate_many
-from shared.objects.base import ObjectInfo, ObjectStore, list_all
+from shared.files import COLLECTION, Located, bytes_key, locate_many
+from shared.objects.base import AT_ONCE, ObjectInfo, ObjectStore, list_all
+from shared.objects.checks import is_expiring
+from voxloom.errors import NotFound
 from voxloom.filemodels import FileKind
 from voxloom.ids import is_id
 
@@ -58,6 +60,8 @@ class Query:
     since: datetime | None = None
     until: datetime | None = None
     """Before then."""
+    expiring: bool = False
+    """Only those that nothing holds."""
 
     @property
     def order(self) -> str:
@@ -112,10 +116,25 @@ class FileIndex:
         while len(found) <= limit and (some := self._take(places, query.wants(), limit + 1 - len(found))):
             visible = await self._sight.visible_of(some)
             self._forget(await self._gone(set(some) - visible.keys()))
-            found += [file for file in visible.values() if query.caller.owns(file.project)]
+            own = [file for file in visible.values() if query.caller.owns(file.project)]
+            found += await self._expiring(own) if query.expiring else own
         last = self._known.get(found[limit - 1].file_id) if len(found) > limit else None
         cursor = cursor_at(query.order, _position(query.sort, last)) if last is not None else None
         return Page(found[:limit], cursor)
+
+    async def _expiring(self, files: Sequence[Located]) -> list[Located]:
+        found: list[Located] = []
+        for start in range(0, len(files), AT_ONCE):
+            some = files[start : start + AT_ONCE]
+            loose = await asyncio.gather(*(self._is_loose(file.file_id) for file in some))
+            found += [file for file, is_so in zip(some, loose, strict=True) if is_so]
+        return found
+
+    async def _is_loose(self, file_id: str) -> bool:
+        try:
+            return is_expiring(await self._store.tags(COLLECTION, bytes_key(file_id)))
+        except NotFound:  # It has gone just now.
+            return False
 
     async def _gone(self, file_ids: set[str]) -> set[str]:
         """Those whose bytes are not there any more: others may be seen some time."""

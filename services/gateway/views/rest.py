@@ -16,6 +16,10 @@ KEPT = 2
 """These are kept, however large."""
 
 
+NOT_IN_V0 = {"kept", "expires_at"}
+"""Fields that clients of Compox do not know."""
+
+
 class _Shown(NamedTuple):
     state: RunState
     heard: Heard
@@ -38,7 +42,7 @@ class ShownRecords:
             return kept.json
         record = _record(state, heard)
         shown = as_in_v0(record) if as_v0 else record
-        json = shown.__pydantic_serializer__.to_json(shown)
+        json = shown.__pydantic_serializer__.to_json(shown, exclude=NOT_IN_V0 if as_v0 else None)
         if len(json) >= LARGE or state.ended:
             self._keep(key, _Shown(state, heard, json))
         return json

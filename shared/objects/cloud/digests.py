@@ -34,14 +34,18 @@ async def note(connection: Connection, spot: Spot, etag: str, digest: str, tags:
     return True
 
 
+UNTAGGED = "untagged"
+"""In place of no tag at all: some servers answer 500 to an empty set, and to delete one is another permission."""
+
+
 async def read_tags(connection: Connection, spot: Spot) -> dict[str, str]:
     """All of them, ours too."""
     answer = await connection.call("get_object_tagging", spot)
-    return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+    return {tag["Key"]: tag["Value"] for tag in answer["TagSet"] if tag["Key"] != UNTAGGED}
 
 
 async def put_tags(connection: Connection, spot: Spot, tags: Mapping[str, str]) -> None:
-    pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
+    pairs = [{"Key": name, "Value": value} for name, value in (tags or {UNTAGGED: "yes"}).items()]
     await connection.call("put_object_tagging", spot, Tagging={"TagSet": pairs})
 
 

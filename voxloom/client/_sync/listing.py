@@ -15,6 +15,11 @@ from voxloom.client._problems import parse
 from voxloom.client._sync.pages import pages
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.filemodels import FileInfo, FileKind, FileRecord, FileSummary
+from voxloom.keepmodels import KeepRecord
+
+
+def _keep_of(kind: str, identity: str) -> str:
+    return path_of("api", "v1", kind, identity, "keep")
 
 
 class Looking:
@@ -30,6 +35,7 @@ class Looking:
         sample: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        expiring_within: float | None = None,
         sort: Literal["newest", "oldest", "largest", "smallest"] | None = None,
         limit: int | None = None,
     ) -> Iterator[FileSummary]:
@@ -40,6 +46,7 @@ class Looking:
             name: what their ids contain.
             sample: the id of a sample that they are of.
             since: made then or later; `until`: before.
+            expiring_within: only those that can expire within so many days, the first to go first.
         """
         query = {
             "kind": kind,
@@ -47,6 +54,7 @@ class Looking:
             "sample_id": sample,
             "since": None if since is None else since.isoformat(),
             "until": None if until is None else until.isoformat(),
+            "expiring_within": expiring_within,
             "sort": sort,
         }
         yield from pages(self._transport, "/api/v1/files", FileSummary, query, limit)
@@ -54,6 +62,30 @@ class Looking:
     def file(self, file_id: str) -> FileRecord:
         """One file: its size, who made it, what refers to it, when it may go."""
         return parse(FileRecord, self._transport.request("GET", path_of("api", "v1", "files", file_id)))
+
+    def keep(self, file_id: str) -> KeepRecord:
+        """From now on the file does not expire. Raises NotFound (`file_not_found`)."""
+        return parse(KeepRecord, self._transport.request("PUT", _keep_of("files", file_id)))
+
+    def release(self, file_id: str) -> KeepRecord:
+        """The file expires again, unless its run is kept, or a sample uses it."""
+        return parse(KeepRecord, self._transport.request("DELETE", _keep_of("files", file_id)))
+
+    def keep_execution(self, execution_id: str) -> KeepRecord:
+        """From now on its record, its log and its outputs do not expire. Raises Conflict (`execution_not_ended`)."""
+        return parse(KeepRecord, self._transport.request("PUT", _keep_of("executions", execution_id)))
+
+    def release_execution(self, execution_id: str) -> KeepRecord:
+        """Its record, its log and its outputs expire again."""
+        return parse(KeepRecord, self._transport.request("DELETE", _keep_of("executions", execution_id)))
+
+    def keep_training(self, training_id: str) -> KeepRecord:
+        """From now on its record and its log do not expire. Raises Conflict (`training_not_ended`)."""
+        return parse(KeepRecord, self._transport.request("PUT", _keep_of("trainings", training_id)))
+
+    def release_training(self, training_id: str) -> KeepRecord:
+        """Its record and its log expire again."""
+        return parse(KeepRecord, self._transport.request("DELETE", _keep_of("trainings", training_id)))
 
     def file_info(self, file_id: str) -> FileInfo:
         """What is in a file: its datasets, how they are stored, statistics of small ones."""

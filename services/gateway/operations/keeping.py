@@ -1,0 +1,162 @@
+"""Files and runs are kept from expiring, and are let go again."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from messages.records import RecordsKept
+from services.gateway.context import Context
+from services.gateway.operations.runs import NAMING, find_run
+from services.gateway.views.runs import LiveRun
+from shared import keeping
+from shared.caller import Caller
+from shared.files import COLLECTION, Located, bytes_key, locate_many
+from shared.keeping import Keep, KeptRun
+from shared.objects.checks import is_expiring
+from shared.records.fold import RunState
+from shared.records.store import COLLECTIONS, RecordStore
+from shared.records.view import Heard, execution_summary
+from voxloom.errors import Conflict, NotFound
+from voxloom.ids import new_id
+from voxloom.keepmodels import KeepRecord
+from voxloom.models import format_time, utc_now
+
+
+async def expires_at(context: Context, file: Located) -> str | None:
+    """When a file may go; None: it stays."""
+    days = context.settings.data_expire_days
+    if days is None:
+        return None
+    try:
+        tags = await context.store.tags(COLLECTION, bytes_key(file.file_id))
+    except NotFound:  # It is gone by now.
+        return None
+    return later(file.info.modified, days) if is_expiring(tags) else None
+
+
+def later(moment: datetime, days: float) -> str | None:
+    """None: so late that it is as good as never."""
+    try:
+        return format_time(moment + timedelta(days=days))
+    except OverflowError:
+        return None
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+async def keep_file(context: Context, caller: Caller, file: Located) -> KeepRecord:
+    """Raises NotFound (`file_not_found`) where it expires or is deleted just now."""
+    await keeping.keep_file(context.store, file.file_id, _note(caller, file.project, kept=True))
+    return KeepRecord(kept=True, file_count=1, size_bytes=file.info.size)
+
+
+async def release_file(context: Context, caller: Caller, file: Located) -> KeepRecord:
+    """Where its run is kept, or a sample has it, it stays all the same."""
+    await keeping.release_file(context.store, file.file_id, _note(caller, file.project, kept=False))
+    still = bool(await keeping.kept_among(context.store, [file.file_id]))
+    when = await expires_at(context, file)
+    return KeepRecord(kept=still, expires_at=when, file_count=1, size_bytes=file.info.size)
+
+
+def _note(caller: Caller, project: str, *, kept: bool) -> Keep:
+    return Keep(kept=kept, project=project, time=utc_now(), by=caller.principal)
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+async def with_times(context: Context, run: LiveRun, heard: Heard) -> Heard:
+    """Also whether the run is kept, and until when its record stays otherwise."""
+    kept = await context.kept_runs.has(run.state.run)
+    return heard._replace(kept=kept, expires_at=None if kept else record_expires_at(context, run.state))
+
+
+def record_expires_at(context: Context, state: RunState) -> str | None:
+    assert state.work is not None
+    settings = context.settings
+    days = settings.training_expire_days if state.work.task == "training" else settings.execution_expire_days
+    ended = state.stage.time if state.stage is not None and state.ended else None
+    return None if days is None or ended is None else later(ended, days)
+
+
+async def keep_run(context: Context, caller: Caller, run: LiveRun) -> KeepRecord:
+    """Raises Conflict where it has not ended, and NotFound where its record is deleted just now."""
+    state = run.state
+    _check_ended(state)
+    records, before = RecordStore(context.store), await keeping.is_run_kept(context.store, state.run)
+    try:
+        await records.keep_run(state)
+        await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=True))
+        await _check_there(context, caller, state)
+    except NotFound:
+        await records.end_keeping([state.run])
+        raise
+    except BaseException:
+        if not before:
+            await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=False))
+            await records.let_run_go(state)
+        raise
+    await _tell(context, caller, state, kept=True)
+    return await _told(context, state, kept=True)
+
+
+async def release_run(context: Context, caller: Caller, run: LiveRun) -> KeepRecord:
+    state = run.state
+    if await keeping.is_run_kept(context.store, state.run):
+        await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=False))
+        await RecordStore(context.store).let_run_go(state)
+    await _tell(context, caller, state, kept=False)
+    return await _told(context, state, kept=False)
+
+
+async def _tell(context: Context, caller: Caller, state: RunState, *, kept: bool) -> None:
+    """All gateways. Raises BusUnavailable: it is done all the same, and they find it out by and by."""
+    event = RecordsKept(subject=new_id(), project=state.project, actor=caller.actor, runs=[state.run], kept=kept)
+    await context.publish(event)
+
+
+def _check_ended(state: RunState) -> None:
+    assert state.work is not None
+    task = state.work.task
+    if not state.ended:
+        raise Conflict(
+            f"The {task} has not ended ({state.status}); what it will have made can be kept after that.",
+            code=f"{task}_not_ended",
+            details={NAMING[task].identifier: state.run, "status": state.status},
+        )
+
+
+async def _check_there(context: Context, caller: Caller, state: RunState) -> None:
+    """Whoever deletes the record says so before, and what was said before now is known then."""
+    assert state.work is not None
+    await context.catch_up()
+    await find_run(context, caller, state.work.task, state.run)
+
+
+def _run_note(caller: Caller, state: RunState, *, kept: bool) -> KeptRun:
+    assert state.work is not None
+    result = state.stage.result if state.stage is not None else None
+    return KeptRun(
+        kept=kept,
+        project=state.project,
+        time=utc_now(),
+        by=caller.principal,
+        files=result.outputs if result is not None else [],
+        logs=[result.log_key] if result is not None and result.log_key is not None else [],
+        logs_in=COLLECTIONS[state.work.task],
+        row=execution_summary(state),
+    )
+
+
+async def _told(context: Context, state: RunState, *, kept: bool) -> KeepRecord:
+    result = state.stage.result if state.stage is not None else None
+    there = await locate_many(context.store, result.outputs if result is not None else [])
+    return KeepRecord(
+        kept=kept,
+        expires_at=None if kept else record_expires_at(context, state),
+        record=True,
+        log=True,
+        file_count=len(there),
+        size_bytes=sum(file.info.size for file in there.values()),
+    )

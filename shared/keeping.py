@@ -1,0 +1,252 @@
+"""What people keep: files and runs that do not expire until they are let go.
+
+In `data-store`:
+
+    kept/<file id>       whether the file is kept
+    kept-runs/<run>      whether the run is kept, its row in lists, and the ids of the files that it has made
+
+and beside the records of runs, `kept/<run>`: the record of a kept run, as it was when somebody kept it.
+
+The note counts, and the tags follow it: who keeps writes the note first, who lets go changes it first. Whoever has set
+tags looks at the notes again, and once more if they are others by then; so of two at the same time the last one's word
+holds. If a process dies in between, the upkeep of ingest does the rest. What is let go has a note that expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import orjson
+from pydantic import ValidationError
+
+from shared import files
+from shared.objects.base import AT_ONCE, EXPIRING, ObjectStore, list_all
+from shared.objects.checks import checked_key, is_expiring
+from voxloom.errors import InvalidInput, NotFound, Unavailable
+from voxloom.models import ExecutionSummary, Moment, Value
+
+FILES, RUNS = "kept/", "kept-runs/"
+_HELD = "held/"
+_TRIES = 10
+
+
+class Keep(Value):
+    """A note. What an older version cannot read is taken to be kept."""
+
+    kept: bool
+    project: str
+    time: Moment
+    by: str = ""
+
+
+class KeptRun(Keep):
+    files: list[str] = []
+    logs: list[str] = []
+    logs_in: str = "execution-store"
+    """The collection of these keys."""
+    row: ExecutionSummary | None = None
+
+
+async def is_run_kept(store: ObjectStore, run: str) -> bool:
+    return await is_kept(store, RUNS + run)
+
+
+async def is_kept(store: ObjectStore, key: str) -> bool:
+    """`key`: of a note."""
+    note = await _read(store, key)
+    return note is not None and note.kept
+
+
+async def kept_among(store: ObjectStore, file_ids: Iterable[str]) -> set[str]:
+    """Those of the files that are kept, by themselves or with their run."""
+    wanted = set(file_ids)
+    if not wanted:
+        return set()
+    there = await store.head_many(files.COLLECTION, [FILES + one for one in wanted if _can_be(one)])
+    unsure = [key.removeprefix(FILES) for key in there]
+    kept: set[str] = set()
+    for start in range(0, len(unsure), AT_ONCE):
+        some = unsure[start : start + AT_ONCE]
+        said = await asyncio.gather(*(is_kept(store, FILES + one) for one in some))
+        kept |= {one for one, is_so in zip(some, said, strict=True) if is_so}
+    return kept | await _of_runs(store, wanted - kept)
+
+
+async def _of_runs(store: ObjectStore, file_ids: set[str]) -> set[str]:
+    """What a run has made says so in its metadata."""
+    located = await files.locate_many(store, file_ids)
+    runs = {file.run for file in located.values() if file.run}
+    kept = {run for run in runs if await is_kept(store, RUNS + run)}
+    return {file_id for file_id, file in located.items() if file.run in kept}
+
+
+async def keep_file(store: ObjectStore, file_id: str, note: Keep) -> None:
+    """Raises NotFound (`file_not_found`) where there is no such file (any more): then it is not kept."""
+    await _write(store, FILES + file_id, note)
+    try:
+        await files.locate(store, file_id)
+        await settle_files(store, [file_id])
+        await files.locate(store, file_id)  # It may have expired before its tag was taken.
+    except NotFound:
+        await store.delete(files.COLLECTION, FILES + file_id)
+        raise
+
+
+async def release_file(store: ObjectStore, file_id: str, note: Keep) -> None:
+    await _write(store, FILES + file_id, note)
+    await settle_files(store, [file_id])
+
+
+async def write_run(store: ObjectStore, run: str, note: KeptRun) -> None:
+    await _write(store, RUNS + run, note)
+    await settle_run(store, run)
+
+
+async def settle_run(store: ObjectStore, run: str) -> None:
+    """Sets the tags of the log and the files of a run as its note says."""
+    note = await _read(store, RUNS + run)
+    if not isinstance(note, KeptRun):
+        return
+    for _ in range(_TRIES):
+        tags: Mapping[str, str] = {} if note.kept else EXPIRING
+        await _tag_all(store, note.logs_in, note.logs, tags)
+        await settle_files(store, note.files)
+        if (now := await _read(store, RUNS + run)) == note or not isinstance(now, KeptRun):
+            return
+        note = now
+    raise _busy()
+
+
+async def settle_files(store: ObjectStore, file_ids: Collection[str]) -> None:
+    """Sets the tags of files as all that may hold them says. Those that are gone are passed over."""
+    for _ in range(_TRIES):
+        held = await _holding(store, file_ids)
+        for file_id in file_ids:
+            await _tag_all(store, files.COLLECTION, _keys_of(file_id), {} if file_id in held else EXPIRING)
+        if await _holding(store, file_ids) == held:
+            return
+    raise _busy()
+
+
+async def _holding(store: ObjectStore, file_ids: Collection[str]) -> set[str]:
+    return await kept_among(store, file_ids) | await _held_among(store, set(file_ids))
+
+
+async def _held_among(store: ObjectStore, file_ids: set[str]) -> set[str]:
+    """By samples, and by runs that have not ended."""
+    held: set[str] = set()
+    async for item in list_all(store, files.COLLECTION, _HELD):
+        with suppress(NotFound):  # It was let go meanwhile.
+            held |= file_ids & set(orjson.loads(await store.get(files.COLLECTION, item.key)))
+    return held
+
+
+async def notes(store: ObjectStore, prefix: str) -> AsyncIterator[tuple[str, Keep]]:
+    """All that there are under FILES or RUNS, by the id of the file or run."""
+    async for item in list_all(store, files.COLLECTION, prefix):
+        note = await _read(store, item.key)
+        if note is not None:
+            yield item.key.removeprefix(prefix), note
+
+
+async def kept_runs(store: ObjectStore, project: str) -> set[str]:
+    """The ids of those that are kept."""
+    return {run async for run, note in notes(store, RUNS) if note.kept and note.project == project}
+
+
+async def all_kept(store: ObjectStore) -> set[str]:
+    """The ids of all files that are kept. Also those of files that are gone."""
+    kept = {file_id async for file_id, note in notes(store, FILES) if note.kept}
+    async for _, note in notes(store, RUNS):
+        if note.kept and isinstance(note, KeptRun):
+            kept |= set(note.files)
+    return kept
+
+
+async def restore(store: ObjectStore) -> None:
+    """Does what processes that died have left undone, and undoes what older versions have done: sets tags where they
+    are not as the notes say."""
+    said = {file_id: note.kept async for file_id, note in notes(store, FILES)}
+    async for run, note in notes(store, RUNS):
+        if isinstance(note, KeptRun):
+            said |= {file_id: note.kept or said.get(file_id, False) for file_id in note.files}
+            if await _is_otherwise(store, note):
+                await settle_run(store, run)
+    wrong = [one for one, kept in said.items() if await _has_tag(store, *_place_of(one)) == kept]
+    for start in range(0, len(wrong), AT_ONCE):
+        await settle_files(store, wrong[start : start + AT_ONCE])
+
+
+async def end_run(store: ObjectStore, run: str) -> None:
+    """Lets go of what a run keeps, as its record is deleted. Doing it again goes on where it was left."""
+    if (note := await _read(store, RUNS + run)) is None:
+        return
+    await write_run(store, run, KeptRun.model_validate({**note.model_dump(), "kept": False}))
+    await store.delete(files.COLLECTION, RUNS + run)
+
+
+async def _is_otherwise(store: ObjectStore, note: KeptRun) -> bool:
+    return any([await _has_tag(store, note.logs_in, key) == note.kept for key in note.logs])
+
+
+def _place_of(file_id: str) -> tuple[str, str]:
+    return files.COLLECTION, files.bytes_key(file_id)
+
+
+async def _has_tag(store: ObjectStore, collection: str, key: str) -> bool | None:
+    """None: there is no such object (any more)."""
+    try:
+        return is_expiring(await store.tags(collection, key))
+    except (NotFound, InvalidInput):
+        return None
+
+
+async def forget_file(store: ObjectStore, *file_ids: str) -> None:
+    """After the files were deleted."""
+    await store.delete(files.COLLECTION, *(FILES + one for one in file_ids if _can_be(one)))
+
+
+async def _write(store: ObjectStore, key: str, note: Keep) -> None:
+    tags: Mapping[str, str] = {} if note.kept else EXPIRING
+    await store.put(files.COLLECTION, key, note.model_dump_json().encode(), tags=tags)
+
+
+async def _read(store: ObjectStore, key: str) -> Keep | None:
+    kind = KeptRun if key.startswith(RUNS) else Keep
+    try:
+        data = await store.get(files.COLLECTION, key)
+    except NotFound:
+        return None
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError:
+        return kind(kept=True, project="", time=datetime.fromtimestamp(0, UTC))
+
+
+def _keys_of(file_id: str) -> list[str]:
+    return [files.bytes_key(file_id), files.entry_key(file_id)]
+
+
+async def _tag_all(store: ObjectStore, collection: str, keys: Collection[str], tags: Mapping[str, str]) -> None:
+    await asyncio.gather(*(_tag(store, collection, key, tags) for key in keys))
+
+
+async def _tag(store: ObjectStore, collection: str, key: str, tags: Mapping[str, str]) -> None:
+    with suppress(NotFound, InvalidInput):  # It is gone, or was no file's id in the first place.
+        if await store.tags(collection, key) != dict(tags):
+            await store.set_tags(collection, key, tags)
+
+
+def _can_be(file_id: str) -> bool:
+    try:
+        checked_key(FILES + file_id)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _busy() -> Unavailable:
+    return Unavailable("Others keep and let go of the same thing all the time; try again.")
