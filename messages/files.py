@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from messages.base import Event
 from voxloom.models import DatasetInfo, RunError
@@ -58,6 +59,8 @@ class FileDeleteRequested(_FileEvent):
     """Somebody wants the file gone."""
 
     verb = "delete-requested"
+    expired: bool = Field(False, exclude_if=operator.not_)
+    """Nobody wants that; its time is over. What somebody keeps stays."""
 
 
 class FileDeleted(_FileEvent):
@@ -67,7 +70,7 @@ class FileDeleted(_FileEvent):
 
 
 class FileDeleteRefused(_FileEvent):
-    """The file stays: samples refer to it."""
+    """The file stays: samples refer to it, or it was only to go as its time is over, and somebody keeps it."""
 
     verb = "delete-refused"
     sample_ids: list[str]

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from shared import files
 from shared.objects.base import AT_ONCE, EXPIRING, ObjectStore, list_all
 from shared.objects.checks import checked_key, is_expiring
-from voxloom.errors import InvalidInput, NotFound, Unavailable
+from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable
 from voxloom.models import ExecutionSummary, Moment, Value
 
 FILES, RUNS = "kept/", "kept-runs/"
@@ -84,15 +84,23 @@ async def _of_runs(store: ObjectStore, file_ids: set[str]) -> set[str]:
 
 
 async def keep_file(store: ObjectStore, file_id: str, note: Keep) -> None:
-    """Raises NotFound (`file_not_found`) where there is no such file (any more): then it is not kept."""
+    """Raises NotFound (`file_not_found`) where there is no such file (any more), Conflict (`file_being_deleted`): then
+    it is not kept."""
     await _write(store, FILES + file_id, note)
     try:
         await files.locate(store, file_id)
         await settle_files(store, [file_id])
+        if await files.being_deleted(store, [file_id]):
+            raise Conflict("The file is being deleted just now, so it cannot be kept.", code="file_being_deleted")
         await files.locate(store, file_id)  # It may have expired before its tag was taken.
-    except NotFound:
+    except (Conflict, NotFound):
         await store.delete(files.COLLECTION, FILES + file_id)
         raise
+
+
+async def is_held(store: ObjectStore, file_id: str) -> bool:
+    """Whether somebody keeps it, or a sample or a run that has not ended has it."""
+    return bool(await _holding(store, [file_id]))
 
 
 async def release_file(store: ObjectStore, file_id: str, note: Keep) -> None:

@@ -30,6 +30,7 @@ from services.gateway.routes import (
     keeping,
     limits,
     operations,
+    retention,
     run_events,
     samples,
     server,
@@ -55,6 +56,7 @@ ROUTES: Sequence[Route] = [
     *operations.ROUTES,
     *access.ROUTES,
     *limits.ROUTES,
+    *retention.ROUTES,
     *audit.ROUTES,
 ]
 """All that are served; a new module of routes has its line here."""

@@ -35,6 +35,7 @@ from services.gateway.http.problems import NoHttpNoise
 from services.gateway.http.tls import load as load_certificate
 from services.gateway.operations.bundles import import_bundles
 from services.gateway.operations.recovery import ask_again
+from services.gateway.operations.retention import let_go
 from services.gateway.views.algorithms import KnownAlgorithms
 from services.gateway.views.answers import Answers
 from services.gateway.views.catalog import Catalog
@@ -59,6 +60,7 @@ from shared.control.store import ControlStore
 from shared.control.view import ControlView
 from shared.keeping import RUNS, KeptRun, notes
 from shared.ops import platform_faults
+from shared.outages import Outage
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
 from shared.samples import KnownSamples
@@ -81,6 +83,7 @@ READ_BUFFER = 1 << 18
 LONGEST_LINE = 1 << 16
 """Bytes of a request line or header: ids of any length get an answer of ours."""
 SWEEP_SECS = 600.0
+RETENTION_SECS = 600.0
 INIT = "voxloom admin init"
 LATCH_SECS = 60.0
 """How often an open gateway looks whether its store is one of a closed server, also where nobody has told it so."""
@@ -268,6 +271,20 @@ class Gateway(Service):
             self._view.trim()
             self._workers.trim()
 
+    async def _let_go(self, context: Context) -> None:
+        """Without end: removes what projects keep for less time than the server. Several gateways may do so."""
+        outage = Outage(
+            self.log, "what projects keep for less time stays", "what projects keep for less time goes again"
+        )
+        while True:
+            await asyncio.sleep(RETENTION_SECS)
+            try:
+                await let_go(context, self._clock.moment())
+            except VoxloomError as error:
+                outage.failed(error)
+            else:
+                outage.over()
+
     async def _forget_expired(self) -> None:
         """All but those that are kept."""
         days = self.settings.execution_expire_days
@@ -317,6 +334,7 @@ class Gateway(Service):
             context.auditor = self._audit
             context.metrics.watch_audit(self._audit.log)
             self.spawn("audit", self._audit.log.keep_writing())
+            self.spawn("retention", self._let_go(context))
             self.spawn("audit-house", keep_house(self.store, self._clock, self.settings.audit_expire_days))
         app = make_app(context)
         for route in self._routes:

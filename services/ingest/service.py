@@ -82,11 +82,13 @@ class Ingest(Service):
                 await hold_sample(self.store, event.subject)
 
     async def _delete(self, event: FileDeleteRequested) -> FileDeleted | FileDeleteRefused:
-        """Whoever makes a sample looks for this note after it is written; we look for samples after the note is."""
+        """Whoever makes a sample, or keeps a file, looks for this note after theirs is written; we look for theirs
+        after this one is."""
         await self.room.make_way()
         note = files.deleting_key(event.subject)
         await self.store.put(files.COLLECTION, note, b"", tags=EXPIRING)
-        if used := await self._samples.using(event.subject):
+        used = await self._samples.using(event.subject)
+        if used or (event.expired and await keeping.is_held(self.store, event.subject)):
             await self.store.delete(files.COLLECTION, note)
             return FileDeleteRefused(subject=event.subject, project=event.project, sample_ids=used)
         await files.remove(self.store, event.subject)

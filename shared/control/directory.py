@@ -20,12 +20,14 @@ from shared.control.objects import (
     Member,
     Principal,
     Project,
+    Retention,
     Role,
     Token,
     TokenState,
     Unreadable,
     limits_key,
     member_key,
+    retention_key,
 )
 from voxloom.errors import ControlUnavailable, NotAllowed, Unauthenticated
 
@@ -66,6 +68,11 @@ class Directory:
         found = self.objects.get(limits_key(project_id))
         return found if isinstance(found, Limits) else None
 
+    def retention(self, project_id: str) -> Retention | None:
+        """None: nobody has set any, or what is there was never readable."""
+        found = self.objects.get(retention_key(project_id))
+        return found if isinstance(found, Retention) else None
+
     def token(self, token_id: str) -> Token | None:
         found = self.objects.get(f"tokens/{token_id}")
         return found if isinstance(found, Token) else None
@@ -98,6 +105,9 @@ class Directory:
 
     def all_limits(self) -> Iterator[Limits]:
         return (one for one in self.objects.values() if isinstance(one, Limits))
+
+    def retentions(self) -> Iterator[Retention]:
+        return (one for one in self.objects.values() if isinstance(one, Retention))
 
     def members(self) -> Iterator[Member]:
         return (one for one in self.objects.values() if isinstance(one, Member))

@@ -9,6 +9,7 @@
 | `members/<project>/<principal>` | what a principal is in a project |
 | `tokens/<id>` | what proves who somebody is; the secret is nowhere |
 | `limits/<project>` | what a project may take at most; apart, as older versions write `projects/<id>` anew |
+| `retention/<project>` | how long it keeps what it has, where that is not as long as the server does |
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from voxloom.models.control import SLUG, LimitsRequest, Right, Slug
+from voxloom.models.control import SLUG, LimitsRequest, RetentionRequest, Right, Slug
 from voxloom.models.control import Role as Role
 from voxloom.values import Moment
 
@@ -152,6 +153,20 @@ class Limits(LimitsRequest, ControlObject):
         return limits_key(self.project)
 
 
+class Retention(RetentionRequest, ControlObject):
+    """Of a project. What it does not say goes when the server lets it go."""
+
+    outlives_unreadable: ClassVar[bool] = True
+
+    project: Slug
+    changed_at: Moment
+    changed_by: str
+
+    @property
+    def key(self) -> str:
+        return retention_key(self.project)
+
+
 class Token(ControlObject):
     id: TokenId
     principal: Slug
@@ -191,6 +206,7 @@ KINDS: dict[str, type[ControlObject]] = {
     "members": Member,
     "tokens": Token,
     "limits": Limits,
+    "retention": Retention,
 }
 """By the first word of their keys."""
 
@@ -207,6 +223,10 @@ def member_key(project: str, principal: str) -> str:
 
 def limits_key(project: str) -> str:
     return f"{LIMITS}{project}"
+
+
+def retention_key(project: str) -> str:
+    return f"retention/{project}"
 
 
 def is_slug(text: str) -> bool:

@@ -59,6 +59,7 @@ def test_every_command_tells_programs_what_is_promised(
     program.told("admin project add", "lab")
     program.told("admin member set", "lab", "mia", "viewer")
     program.told("admin limits", "lab", "--weight", "2")
+    program.told("admin retention", "lab", "--files", "2")
     made = json.loads(program.told("token create", "--for", "mia"))
     for command in ("whoami", "token list", "admin user list", "admin project list"):
         assert program.told(command).strip(), command

@@ -30,6 +30,7 @@ from services.ingest.inspectors import Inspectors
 from services.ingest.service import Ingest
 from shared import files, samples
 from shared.hdf5 import inspector
+from shared.keeping import Keep, keep_file
 from shared.objects.base import EXPIRING
 from shared.records.fold import RunState, fold
 from shared.records.store import RecordStore
@@ -388,6 +389,20 @@ async def test_a_name_of_another_project_is_not_taken_in(
 
     with pytest.raises(NotFound):
         await files.locate(platform.store, "@lab1/scan")
+
+
+async def test_what_is_only_over_its_time_stays_where_somebody_keeps_it(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+    kept = await upload(platform, volume)
+    await heard.first(FileCommitted, subject=kept)
+    await keep_file(platform.store, kept, Keep(kept=True, project="default", time=utc_now()))
+
+    await platform.bus.publish(FileDeleteRequested(subject=kept, expired=True))
+
+    refused = await heard.first(FileDeleteRefused, subject=kept)
+    assert (refused.sample_ids, (await files.locate(platform.store, kept)).committed) == ([], True)
 
 
 async def _is_empty(platform: Platform) -> bool:

@@ -13,6 +13,7 @@ import typer
 from voxloom.cli.file_removal import ask
 from voxloom.cli.json_output import AsJson, show
 from voxloom.cli.limits import limits
+from voxloom.cli.retention import retention
 from voxloom.cli.servers import load
 from voxloom.cli.session import connect
 from voxloom.cli.text import moment, printable, show_table
@@ -44,6 +45,7 @@ admin.add_typer(user, name="user")
 admin.add_typer(project, name="project")
 admin.add_typer(member, name="member")
 admin.command()(limits)
+admin.command()(retention)
 
 
 @admin.command()

@@ -24,6 +24,7 @@ from voxloom.models import (
     ProjectRecord,
     QueueReport,
     Replayed,
+    RetentionRecord,
     TokenMade,
     TokenRecord,
     TrainingRecord,
@@ -226,6 +227,7 @@ ANSWERS: dict[str, Any] = {
     "admin member set": MemberRecord,
     "admin member remove": Done,
     "admin limits": LimitsRecord,
+    "admin retention": RetentionRecord,
     "doctor": Examined,
     "version": Version,
 }

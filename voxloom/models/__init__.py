@@ -25,6 +25,9 @@ from voxloom.models.control import ProjectHoldings as ProjectHoldings
 from voxloom.models.control import ProjectRecord as ProjectRecord
 from voxloom.models.control import ProjectRequest as ProjectRequest
 from voxloom.models.control import ReachRecord as ReachRecord
+from voxloom.models.control import RetentionDays as RetentionDays
+from voxloom.models.control import RetentionRecord as RetentionRecord
+from voxloom.models.control import RetentionRequest as RetentionRequest
 from voxloom.models.control import Right as Right
 from voxloom.models.control import Role as Role
 from voxloom.models.control import Slug as Slug

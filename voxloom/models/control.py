@@ -117,6 +117,39 @@ class LimitsRecord(LimitsRequest):
     changed_by: str | None = None
 
 
+LONGEST_DAYS = 36_500.0
+_Days = Annotated[float, Field(strict=True, ge=1, le=LONGEST_DAYS, allow_inf_nan=False)]
+
+
+class RetentionDays(Value):
+    """After how many days things go; null: as the server has it, or never."""
+
+    file_days: Annotated[float | None, Field(description="Files, uploads and outputs.")] = None
+    execution_days: Annotated[
+        float | None, Field(description="Records of executions and benchmarks, with their logs.")
+    ] = None
+    training_days: Annotated[float | None, Field(description="Records of trainings, with their logs.")] = None
+
+
+class RetentionRequest(RetentionDays):
+    """How long a project keeps things, in days, 1 at least; null: as long as the server does."""
+
+    file_days: Annotated[_Days | None, Field(description="Files, uploads and outputs.")] = None
+    execution_days: Annotated[
+        _Days | None, Field(description="Records of executions and benchmarks, with their logs.")
+    ] = None
+    training_days: Annotated[_Days | None, Field(description="Records of trainings, with their logs.")] = None
+
+
+class RetentionRecord(RetentionDays):
+    """How long a project keeps things, in days; null: as long as the server does."""
+
+    project_id: str
+    server: Annotated[RetentionDays, Field(description="How long the server keeps them; null: for ever.")]
+    changed_at: Annotated[Time | None, Field(description="Null: nobody has set any.")] = None
+    changed_by: str | None = None
+
+
 class ProjectHoldings(Value):
     """What a project owns. Of files it says 10,000 where there are more."""
 

@@ -150,10 +150,11 @@ async def named_file(context: Context, caller: Caller, name: str) -> Located:
         raise NotFound(error.message, code="file_not_found", details={"object_name": name}) from None
 
 
-async def delete(context: Context, caller: Caller, file: Located) -> None:
-    """Raises Conflict (`file_in_use`)."""
+async def delete(context: Context, caller: Caller, file: Located, *, expired: bool = False) -> None:
+    """`expired`: nobody has asked for it, so what somebody keeps stays. Raises Conflict (`file_in_use`)."""
+    told = {"project": file.project, "actor": caller.actor, "expired": expired}
     with context.answers.expect(deletion_of(file.file_id)) as deleted:
-        await context.publish(FileDeleteRequested(subject=file.file_id, project=file.project, actor=caller.actor))
+        await context.publish(FileDeleteRequested(subject=file.file_id, **told))
         outcome = await answer(deleted, context.settings.answer_timeout, "Deleting the file")
     if isinstance(outcome, FileDeleteRefused):
         raise Conflict(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from messages.records import RecordsKept
 from services.gateway.context import Context
+from services.gateway.operations.retention import OF_TASKS, days_of
 from services.gateway.operations.runs import NAMING, find_run
 from services.gateway.views.runs import LiveRun
 from shared import keeping
@@ -24,7 +25,7 @@ from voxloom.models import format_time, utc_now
 
 async def expires_at(context: Context, file: Located) -> str | None:
     """When a file may go; None: it stays."""
-    days = context.settings.data_expire_days
+    days = days_of(context, file.project, "file")
     if days is None:
         return None
     try:
@@ -74,8 +75,7 @@ async def with_times(context: Context, run: LiveRun, heard: Heard) -> Heard:
 
 def record_expires_at(context: Context, state: RunState) -> str | None:
     assert state.work is not None
-    settings = context.settings
-    days = settings.training_expire_days if state.work.task == "training" else settings.execution_expire_days
+    days = days_of(context, state.project, OF_TASKS[state.work.task])
     ended = state.stage.time if state.stage is not None and state.ended else None
     return None if days is None or ended is None else later(ended, days)
 

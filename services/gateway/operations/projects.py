@@ -19,6 +19,8 @@ from shared.control.objects import Member, Project, Role, member_key
 from voxloom.errors import Conflict, NotAllowed
 from voxloom.models import MemberRecord, ProjectRecord, ProjectRequest, format_time, utc_now
 
+_MEMBERS = "Who the members are"
+
 
 def list_mine(context: Context, caller: Caller) -> list[ProjectRecord]:
     """Those that the caller may look into; for an admin also those that are being removed."""
@@ -79,7 +81,7 @@ def members(context: Context, caller: Caller, project_id: str) -> list[MemberRec
 
 async def put_member(context: Context, caller: Caller, project_id: str, principal_id: str, role: Role) -> MemberRecord:
     """Raises NotFound (`project_not_found`, `principal_not_found`), NotAllowed (`forbidden`)."""
-    _check_manages(context, caller, project_id)
+    check_manages(context, caller, project_id, _MEMBERS)
     principal_of(context, principal_id)
 
     def make(old: Member | None) -> Member:
@@ -97,7 +99,7 @@ async def put_member(context: Context, caller: Caller, project_id: str, principa
 
 async def remove_member(context: Context, caller: Caller, project_id: str, principal_id: str) -> None:
     """Raises NotFound (`project_not_found`, `member_not_found`), NotAllowed (`forbidden`)."""
-    _check_manages(context, caller, project_id)
+    check_manages(context, caller, project_id, _MEMBERS)
     if directory_of(context).role(project_id, principal_id) is None:
         raise not_found("member", principal_id)
     key = member_key(project_id, principal_id)
@@ -105,11 +107,12 @@ async def remove_member(context: Context, caller: Caller, project_id: str, princ
     await tell(context, key)
 
 
-def _check_manages(context: Context, caller: Caller, project_id: str) -> None:
+def check_manages(context: Context, caller: Caller, project_id: str, what: str) -> None:
+    """Raises NotFound (`project_not_found`), NotAllowed (`forbidden`)."""
     find(context, caller, project_id)
     if "deploy" not in reach_of(context, caller)[project_id]:
         raise NotAllowed(
-            f"Who the members of {project_id!r} are is for its managers to say.",
+            f"{what} is for the managers of {project_id!r} to say.",
             code="forbidden",
             details={"right": "deploy", "project": project_id},
         )

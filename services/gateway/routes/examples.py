@@ -339,6 +339,18 @@ TOKEN = Example(
         "token": "vox_7Kx2mQ9dVt4B_...",
     },
 )
+RETENTION = Example(
+    """curl -s -X PUT -d '{"file_days":3,"execution_days":14}' $U/api/v1/projects/lab1/retention""",
+    {
+        "project_id": "lab1",
+        "file_days": 3.0,
+        "execution_days": 14.0,
+        "training_days": None,
+        "server": {"file_days": 7.0, "execution_days": 30.0, "training_days": 30.0},
+        "changed_at": "2026-11-30T09:12:31.530417+00:00",
+        "changed_by": "anna",
+    },
+)
 LIMITS = Example(
     """curl -s -X PUT -d '{"runs_at_once":4,"stored_bytes":500000000000,"weight":2}' $U/api/v1/projects/lab1/limits""",
     {

@@ -14,6 +14,7 @@ from services.gateway.http.paging import Page, PageQuery, page_answer
 from services.gateway.http.payloads import json_answer, read_query
 from services.gateway.http.routing import Many, Route
 from services.gateway.operations.keeping import expires_at, later
+from services.gateway.operations.retention import days_of
 from services.gateway.operations.samples import find
 from services.gateway.routes import examples
 from services.gateway.routes.files import named_file
@@ -51,7 +52,7 @@ async def list_all(request: web.Request) -> web.Response:
     """
     context = context_of(request)
     wanted = read_query(request, ListQuery)
-    days, within = context.settings.data_expire_days, wanted.expiring_within
+    days, within = days_of(context, caller_of(request).project, "file"), wanted.expiring_within
     if within is not None and days is None:
         return page_answer(request, Page[FileSummary]([]))  # Nothing expires here.
     expiring, made_before = within is not None, made_before_to_go(within, days, utc_now())

@@ -91,7 +91,16 @@ def _runs(task: Kind) -> list[Route]:
 _FILE = "/api/v1/files/{name}/keep"
 _NO_FILE = {404: ("file_not_found",)}
 ROUTES = [
-    Route("PUT", _FILE, keep_file, "Keep a file from expiring", "Files", {200: KeepRecord}, _NO_FILE, needs="run"),
+    Route(
+        "PUT",
+        _FILE,
+        keep_file,
+        "Keep a file from expiring",
+        "Files",
+        {200: KeepRecord},
+        {**_NO_FILE, 409: ("file_being_deleted",)},
+        needs="run",
+    ),
     Route("DELETE", _FILE, release_file, "Let a file expire again", "Files", {200: KeepRecord}, _NO_FILE, needs="run"),
     *_runs("execution"),
     *_runs("training"),

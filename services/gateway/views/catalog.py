@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -160,6 +160,15 @@ class Catalog:
         self.flush()
         ended = self._database.execute("SELECT id, algorithm FROM runs WHERE task = 0 AND completed IS NOT NULL")
         return [run for run, algorithm in ended if self._algorithms[algorithm].project == project]
+
+    def ended_before(self, project: str, tasks: Collection[Task], moment: datetime) -> list[str]:
+        """The ids of runs of these tasks that a project has had, and that were over by then."""
+        self.flush()
+        wanted = {_TASKS.index(task) for task in tasks}
+        found = self._database.execute("SELECT id, task, algorithm FROM runs WHERE completed < ?", (_number(moment),))
+        return [
+            run for run, task, algorithm in found if task in wanted and self._algorithms[algorithm].project == project
+        ]
 
     def of_project(self, project: str) -> list[OwnedRun]:
         """All runs of a project, of every task."""

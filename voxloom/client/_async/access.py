@@ -10,7 +10,16 @@ import httpx
 from voxloom.client._async.transport import AsyncTransport, path_of
 from voxloom.client._problems import parse, parse_list
 from voxloom.client._values import as_json
-from voxloom.models import LimitsRecord, MemberRecord, PrincipalRecord, ProjectRecord, TokenMade, TokenRecord, WhoAmI
+from voxloom.models import (
+    LimitsRecord,
+    MemberRecord,
+    PrincipalRecord,
+    ProjectRecord,
+    RetentionRecord,
+    TokenMade,
+    TokenRecord,
+    WhoAmI,
+)
 
 
 class AsyncAccess:
@@ -146,6 +155,24 @@ class AsyncAccess:
         }
         path = path_of("api", "v1", "projects", project_id, "limits")
         return parse(LimitsRecord, await self._write("PUT", path, wanted))
+
+    async def retention(self, project_id: str) -> RetentionRecord:
+        """After how many days a project's files and records go."""
+        response = await self._transport.request("GET", path_of("api", "v1", "projects", project_id, "retention"))
+        return parse(RetentionRecord, response)
+
+    async def put_retention(
+        self,
+        project_id: str,
+        *,
+        file_days: float | None = None,
+        execution_days: float | None = None,
+        training_days: float | None = None,
+    ) -> RetentionRecord:
+        """Sets all of it anew, for managers of the project and for admins. None: as long as the server keeps things."""
+        wanted = {"file_days": file_days, "execution_days": execution_days, "training_days": training_days}
+        path = path_of("api", "v1", "projects", project_id, "retention")
+        return parse(RetentionRecord, await self._write("PUT", path, wanted))
 
     async def _write(self, method: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
         return await self._transport.request(method, path, json=as_json(body, "The request"))

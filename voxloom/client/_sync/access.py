@@ -12,7 +12,16 @@ import httpx
 from voxloom.client._problems import parse, parse_list
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.client._values import as_json
-from voxloom.models import LimitsRecord, MemberRecord, PrincipalRecord, ProjectRecord, TokenMade, TokenRecord, WhoAmI
+from voxloom.models import (
+    LimitsRecord,
+    MemberRecord,
+    PrincipalRecord,
+    ProjectRecord,
+    RetentionRecord,
+    TokenMade,
+    TokenRecord,
+    WhoAmI,
+)
 
 
 class Access:
@@ -148,6 +157,24 @@ class Access:
         }
         path = path_of("api", "v1", "projects", project_id, "limits")
         return parse(LimitsRecord, self._write("PUT", path, wanted))
+
+    def retention(self, project_id: str) -> RetentionRecord:
+        """After how many days a project's files and records go."""
+        response = self._transport.request("GET", path_of("api", "v1", "projects", project_id, "retention"))
+        return parse(RetentionRecord, response)
+
+    def put_retention(
+        self,
+        project_id: str,
+        *,
+        file_days: float | None = None,
+        execution_days: float | None = None,
+        training_days: float | None = None,
+    ) -> RetentionRecord:
+        """Sets all of it anew, for managers of the project and for admins. None: as long as the server keeps things."""
+        wanted = {"file_days": file_days, "execution_days": execution_days, "training_days": training_days}
+        path = path_of("api", "v1", "projects", project_id, "retention")
+        return parse(RetentionRecord, self._write("PUT", path, wanted))
 
     def _write(self, method: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
         return self._transport.request(method, path, json=as_json(body, "The request"))

@@ -1,0 +1,174 @@
+"""How long a project keeps its files and the records of its runs: no longer than the server, which removes what is over
+its own time; what a project keeps for less is taken away here, by and by.
+
+Nothing goes that somebody keeps, that a sample has, or that a run which has not ended needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from messages.runs import Task
+from services.gateway.context import Context
+from services.gateway.http.paging import PageQuery
+from services.gateway.operations import files, projects
+from services.gateway.operations.control import change, directory_of, tell
+from services.gateway.operations.runs import delete_records
+from services.gateway.views.files import Query
+from shared.caller import NOBODY_ASKED, Caller
+from shared.control.objects import ALL_RIGHTS, Retention, retention_key
+from shared.files import Located
+from shared.settings import Settings
+from voxloom.errors import Conflict, InvalidInput, NotFound
+from voxloom.limits import narrower
+from voxloom.models import RetentionDays, RetentionRecord, format_time, utc_now
+
+PAGE = 500
+COUNT_SECS = 60.0
+"""How long it may take to find out whose the files in the store are; else it is looked at the next time."""
+
+Things = Literal["file", "execution", "training"]
+OF_TASKS: dict[Task, Things] = {"execution": "execution", "benchmark": "execution", "training": "training"}
+
+
+class Over(NamedTuple):
+    """What of a project is to go: what was made, or has ended, before this."""
+
+    project: str
+    things: Things
+    before: datetime
+
+
+def servers(settings: Settings) -> RetentionDays:
+    """After how many days the server itself removes something."""
+    return RetentionDays(
+        file_days=settings.data_expire_days,
+        execution_days=settings.execution_expire_days,
+        training_days=settings.training_expire_days,
+    )
+
+
+def days_of(context: Context, project: str, things: Things) -> float | None:
+    """After how many days it goes; None: it stays."""
+    kept = None if context.control is None else context.control.directory.retention(project)
+    return narrower(_days(servers(context.settings), things), _days(kept, things))
+
+
+def _days(said: RetentionDays | Retention | None, things: Things) -> float | None:
+    return None if said is None else getattr(said, f"{things}_days")
+
+
+# --- said and asked -------------------------------------------------------------------------------------------------
+
+
+def find(context: Context, caller: Caller, project_id: str) -> RetentionRecord:
+    """Raises NotFound (`project_not_found`), also for one of others."""
+    projects.find(context, caller, project_id)
+    kept = directory_of(context).retention(project_id)
+    said = kept.model_dump(include=set(RetentionDays.model_fields)) if kept is not None else {}
+    return RetentionRecord(
+        project_id=project_id,
+        server=servers(context.settings),
+        changed_at=format_time(kept.changed_at) if kept is not None else None,
+        changed_by=kept.changed_by if kept is not None else None,
+        **said,
+    )
+
+
+async def put(context: Context, caller: Caller, project_id: str, wanted: RetentionDays) -> RetentionRecord:
+    """In place of what was. Raises NotFound (`project_not_found`), NotAllowed (`forbidden`), InvalidInput
+    (`retention_too_long`)."""
+    projects.check_manages(context, caller, project_id, "How long a project keeps what it has")
+    _check_not_longer(wanted, servers(context.settings))
+    key = retention_key(project_id)
+
+    def make(_: Retention | None) -> Retention:
+        asked: dict[str, Any] = {"changed_at": utc_now(), "changed_by": caller.principal}
+        return Retention(project=project_id, **wanted.model_dump(), **asked)
+
+    await change(context, key, Retention, make)
+    await tell(context, key)
+    return find(context, caller, project_id)
+
+
+def _check_not_longer(wanted: RetentionDays, server: RetentionDays) -> None:
+    for name in RetentionDays.model_fields:
+        days, most = getattr(wanted, name), getattr(server, name)
+        if days is not None and most is not None and days > most:
+            raise InvalidInput(
+                f"The server itself removes such things after {most:g} days, so {name} can be {most:g} at most. Keep "
+                "what is to stay for longer (`voxloom keep`), or ask whoever runs the server for more.",
+                code="retention_too_long",
+                details={"name": name, "days": days, "server_days": most},
+            )
+
+
+# --- removed --------------------------------------------------------------------------------------------------------
+
+
+def overdue(known: Iterator[Retention], server: RetentionDays, now: datetime) -> Iterator[Over]:
+    """What projects keep for less than the server."""
+    for one in known:
+        for things in OVER_KINDS:
+            days, most = _days(one, things), _days(server, things)
+            if days is not None and (most is None or days < most):
+                yield Over(one.project, things, now - timedelta(days=days))
+
+
+OVER_KINDS: tuple[Things, ...] = ("file", "execution", "training")
+
+
+async def let_go(context: Context, now: datetime) -> None:
+    """Once. What cannot be done now is done the next time. Raises Unavailable."""
+    assert context.control is not None
+    for over in list(overdue(context.control.directory.retentions(), servers(context.settings), now)):
+        owner = Caller(NOBODY_ASKED, over.project, ALL_RIGHTS)
+        if over.things == "file":
+            await _let_files_go(context, owner, over.before)
+        else:
+            await _let_records_go(context, owner, over)
+
+
+async def _let_files_go(context: Context, owner: Caller, before: datetime) -> None:
+    known = frozenset(await context.stored.files_of(owner.project, within=COUNT_SECS))
+    if not known:
+        return
+    needed = _needed(context, owner.project)
+    async for file in _files(context, owner, known, before):
+        if file.file_id not in needed:
+            with suppress(NotFound, Conflict):  # Somebody else was quicker, or holds it now.
+                await files.delete(context, owner, file, expired=True)
+
+
+async def _files(context: Context, owner: Caller, known: frozenset[str], before: datetime) -> AsyncIterator[Located]:
+    """Those that nothing holds, the oldest first."""
+    page = PageQuery(limit=PAGE)
+    while True:
+        found = await context.index.page(
+            Query(page=page, caller=owner, sort="oldest", among=known, until=before, expiring=True)
+        )
+        for file in found.items:
+            yield file
+        if found.next_cursor is None:
+            return
+        page = PageQuery(limit=PAGE, cursor=found.next_cursor)
+
+
+def _needed(context: Context, project: str) -> set[str]:
+    """By runs that have not ended."""
+    needed: set[str] = set()
+    for run in context.catalog.of_project(project):
+        state = None if run.ended else context.view.state_of(run.run)
+        if state is not None and state.work is not None:
+            needed.update(state.work.input_dataset_ids)
+    return needed
+
+
+async def _let_records_go(context: Context, owner: Caller, over: Over) -> None:
+    tasks = [task for task, things in OF_TASKS.items() if things == over.things]
+    ended = context.catalog.ended_before(over.project, tasks, over.before)
+    gone = [run for run in ended if not await context.kept_runs.has(run)]
+    await delete_records(context, owner, over.project, gone)
