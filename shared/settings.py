@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     alone."""
     tls_elsewhere: bool = False
     """Whether a proxy does TLS in front of a closed server that other machines reach."""
+    password_login: bool = False
+    """Whether people get a token of a closed server for their name and a password."""
+    login_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 12.0
+    """How long such a token is good."""
+    trusted_proxies: list[str] = []
+    """Networks of proxies that are believed when they say in X-Forwarded-For for whom they ask."""
 
     # The gateway.
     server_name: str = "voxloom"
@@ -180,7 +186,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("open_to", mode="after")
+    @field_validator("open_to", "trusted_proxies", mode="after")
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
         for one in value:

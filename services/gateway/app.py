@@ -29,6 +29,7 @@ from services.gateway.routes import (
     files,
     keeping,
     limits,
+    logins,
     operations,
     run_events,
     samples,
@@ -56,6 +57,7 @@ ROUTES: Sequence[Route] = [
     *access.ROUTES,
     *limits.ROUTES,
     *audit.ROUTES,
+    *logins.ROUTES,
 ]
 """All that are served; a new module of routes has its line here."""
 

@@ -55,6 +55,7 @@ from shared.checkpoints import KnownCheckpoints
 from shared.control import latch
 from shared.control.clock import NeverBack
 from shared.control.objects import MODE
+from shared.control.passwords import Hasher
 from shared.control.store import ControlStore
 from shared.control.view import ControlView
 from shared.keeping import RUNS, KeptRun, notes
@@ -123,6 +124,7 @@ class Gateway(Service):
         self._control = ControlView(ControlStore(platform.store))
         self._audit = Auditor(AuditLog(platform.store), lambda *whose: self._control.directory.role(*whose))
         self._event_ids = EventIds()
+        self._hasher = Hasher()
         self._instance = new_id()
         self._caught_up = asyncio.Event()
         self._may_be_closed = asyncio.Event()
@@ -162,6 +164,7 @@ class Gateway(Service):
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._hasher.close()
         await self._looking.close()
         self._audit.counts.close()
         await self._audit.log.close()
@@ -305,6 +308,7 @@ class Gateway(Service):
             ready=self.faults,
             room=self.room,
             event_ids=self._event_ids,
+            hasher=self._hasher,
         )
         if self.settings.auth == "closed":
             door = Authenticator(

@@ -18,6 +18,7 @@ from shared.control.objects import (
     ControlObject,
     Limits,
     Member,
+    Password,
     Principal,
     Project,
     Role,
@@ -26,6 +27,7 @@ from shared.control.objects import (
     Unreadable,
     limits_key,
     member_key,
+    password_key,
 )
 from voxloom.errors import ControlUnavailable, NotAllowed, Unauthenticated
 
@@ -69,6 +71,10 @@ class Directory:
     def token(self, token_id: str) -> Token | None:
         found = self.objects.get(f"tokens/{token_id}")
         return found if isinstance(found, Token) else None
+
+    def password(self, principal_id: str) -> Password | None:
+        found = self.objects.get(password_key(principal_id))
+        return found if isinstance(found, Password) else None
 
     @property
     def unreadable(self) -> list[Unreadable]:
@@ -154,15 +160,25 @@ class Directory:
         return "revoked" if self._is_revoked(token) else token.state(now)
 
     def _is_revoked(self, token: Token) -> bool:
-        """With one that it was made with, too, whatever was known when that one was revoked."""
+        """With one that it was made with, too, whatever was known when that one was revoked; and with the password."""
         seen: set[str] = set()
-        while token.revoked_at is None and token.made_with is not None and token.id not in seen:
+        while not self._is_ended(token) and token.made_with is not None and token.id not in seen:
             seen.add(token.id)
             maker = self.token(token.made_with)
             if maker is None:
                 return True
             token = maker
-        return token.revoked_at is not None
+        return self._is_ended(token)
+
+    def _is_ended(self, token: Token) -> bool:
+        if token.revoked_at is not None:
+            return True
+        return token.login is not None and not self._is_password(token.principal, token.login)
+
+    def _is_password(self, principal_id: str, password_id: str) -> bool:
+        """Whether it is the one that they have now."""
+        known = self.password(principal_id)
+        return known is not None and known.id == password_id
 
     def _check_readable(self, key: str) -> None:
         """Raises ControlUnavailable."""

@@ -9,6 +9,7 @@
 | `members/<project>/<principal>` | what a principal is in a project |
 | `tokens/<id>` | what proves who somebody is; the secret is nowhere |
 | `limits/<project>` | what a project may take at most; apart, as older versions write `projects/<id>` anew |
+| `passwords/<principal>` | what is left of a password: what scrypt makes of it, and how |
 """
 
 from __future__ import annotations
@@ -166,6 +167,8 @@ class Token(ControlObject):
     created_by: str
     made_with: TokenId | None = None
     """The token of the same principal that was shown for it; it is revoked along with that one."""
+    login: TokenId | None = None
+    """The password that it was made with; it is good no longer than that one is theirs."""
     expires_at: Moment
     revoked_at: Moment | None = None
 
@@ -185,12 +188,38 @@ class Token(ControlObject):
         return "expired" if now >= self.expires_at else "good"
 
 
+class Password(ControlObject):
+    """What is left of one: scrypt (RFC 7914) takes long and much memory for each guess."""
+
+    principal: Slug
+    id: TokenId
+    """Another one with every change: tokens say by which they were made."""
+    salt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), Field(repr=False)]
+    digest: Annotated[Digest, Field(repr=False)]
+    n: Annotated[int, Field(ge=2, le=1 << 18)]
+    r: Annotated[int, Field(ge=1, le=16)]
+    p: Annotated[int, Field(ge=1, le=8)]
+    one_time: bool = False
+    """Good for nothing but to be changed."""
+    expires_at: Moment | None = None
+    created_at: Moment
+    created_by: str
+
+    @property
+    def key(self) -> str:
+        return password_key(self.principal)
+
+    def is_over(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+
 KINDS: dict[str, type[ControlObject]] = {
     "principals": Principal,
     "projects": Project,
     "members": Member,
     "tokens": Token,
     "limits": Limits,
+    "passwords": Password,
 }
 """By the first word of their keys."""
 
@@ -207,6 +236,8 @@ def member_key(project: str, principal: str) -> str:
 
 def limits_key(project: str) -> str:
     return f"{LIMITS}{project}"
+def password_key(principal: str) -> str:
+    return f"passwords/{principal}"
 
 
 def is_slug(text: str) -> bool:

@@ -129,6 +129,8 @@ class Authenticator:
         return self._view.directory.caller(given.token, project, self._now())
 
     async def ask_again(self, request: web.Request) -> None:
+        if _CALLER not in request:
+            return  # It is for all.
         await self.be_sure(request)
         check(self._find(request, request[_CALLER].project), need_of(request))
 

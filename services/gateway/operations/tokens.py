@@ -93,7 +93,7 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
     )
     await create_object(context, token)
     await tell(context, token.key)
-    return TokenMade(**_record(token, "good").model_dump(), token=minted.text)
+    return TokenMade(**record_of(token, "good").model_dump(), token=minted.text)
 
 
 def _check_owner(context: Context, caller: Caller, owner: str) -> None:
@@ -166,7 +166,7 @@ def list_of(context: Context, caller: Caller, principal_id: str | None) -> list[
     directory, now = directory_of(context), utc_now()
     found = [one for one in directory.tokens() if wanted in (None, one.principal)]
     return [
-        _record(one, directory.state(one, now))
+        record_of(one, directory.state(one, now))
         for one in sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
     ]
 
@@ -215,7 +215,7 @@ def _made_with(known: Iterable[Token], token_id: str) -> list[str]:
     return list(found)
 
 
-def _record(one: Token, state: TokenState) -> TokenRecord:
+def record_of(one: Token, state: TokenState) -> TokenRecord:
     return TokenRecord(
         token_id=one.id,
         principal_id=one.principal,
