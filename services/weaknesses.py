@@ -114,6 +114,18 @@ def _of_login(settings: Settings) -> Iterator[Weakness]:
             "all who log in through the proxy count as one address, so that one who guesses slows down all others",
             "Set `trusted_proxies` to the address of the proxy.",
         )
+    if settings.oidc_issuer and settings.oidc_new_principals and not settings.oidc_groups:
+        yield Weakness(
+            "oidc_new_principals",
+            "everybody whom the OpenID provider knows becomes a principal, and no group has any right",
+            "Set `oidc_groups`, or have admins link people.",
+        )
+    if settings.oidc_issuer and urlsplit(settings.oidc_issuer).scheme == "http":
+        yield Weakness(
+            "oidc_issuer",
+            "the OpenID provider is asked without TLS; it should be one to try things out with",
+            "Use https://.",
+        )
     for one in settings.trusted_proxies:
         if ipaddress.ip_network(one, strict=False).prefixlen == 0:
             yield Weakness(

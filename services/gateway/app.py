@@ -29,6 +29,7 @@ from services.gateway.routes import (
     files,
     keeping,
     limits,
+    identities,
     logins,
     operations,
     run_events,
@@ -58,6 +59,7 @@ ROUTES: Sequence[Route] = [
     *limits.ROUTES,
     *audit.ROUTES,
     *logins.ROUTES,
+    *identities.ROUTES,
 ]
 """All that are served; a new module of routes has its line here."""
 

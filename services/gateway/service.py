@@ -54,11 +54,14 @@ from shared.audit.log import AuditLog
 from shared.checkpoints import KnownCheckpoints
 from shared.control import latch
 from shared.control.clock import NeverBack
+from shared.control.identities import welcome
 from shared.control.objects import MODE
 from shared.control.passwords import Hasher
 from shared.control.store import ControlStore
 from shared.control.view import ControlView
 from shared.keeping import RUNS, KeptRun, notes
+from shared.oidc.claims import Proof
+from shared.oidc.provider import Provider, check_library, provider_of
 from shared.ops import platform_faults
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
@@ -67,6 +70,7 @@ from shared.service import Platform, Service
 from shared.settings import Settings
 from voxloom.errors import Misconfigured, Unavailable, VoxloomError
 from voxloom.ids import new_id
+from voxloom.values import utc_now
 
 LIVE = (
     *(f"{entity}.{verb}.#" for entity in TASKS for verb in ("progressed", "logged", "state-set")),
@@ -125,6 +129,7 @@ class Gateway(Service):
         self._audit = Auditor(AuditLog(platform.store), lambda *whose: self._control.directory.role(*whose))
         self._event_ids = EventIds()
         self._hasher = Hasher()
+        self._provider: Provider | None = None
         self._instance = new_id()
         self._caught_up = asyncio.Event()
         self._may_be_closed = asyncio.Event()
@@ -133,6 +138,8 @@ class Gateway(Service):
     @classmethod
     def check(cls, settings: Settings) -> None:
         check_reach(settings)
+        if settings.oidc_issuer and settings.auth == "closed":
+            check_library()
 
     async def on_start(self) -> None:
         self.check(self.settings)
@@ -165,6 +172,8 @@ class Gateway(Service):
             await self._runner.cleanup()
             self._runner = None
         self._hasher.close()
+        if self._provider is not None:
+            self._provider.close()
         await self._looking.close()
         self._audit.counts.close()
         await self._audit.log.close()
@@ -238,12 +247,24 @@ class Gateway(Service):
             self.spawn("latch", self._stay_open())
         else:
             self._event_ids = await sealed_ids(self.store)
+            self._provider = provider_of(self.settings)
+            self._control.proofs = self._provider
             await self._control.read_anew()
+            if self._provider is not None:
+                self.spawn("oidc-keys", self._provider.keep_fresh())
             await self.bus.publish(ControlChanged(subject=self._instance, keys=[MODE]))  # to those that are open
             self.spawn("control", self._control.keep_current())
             self.spawn("stored", self._stored.keep_counting())
             if not self._control.directory.admins:
                 self.log.warning("nobody can get in: there is no admin yet; stop the server and type: %s", INIT)
+
+    async def _welcome(self, proof: Proof) -> None:
+        """Somebody whom the OpenID provider knows, seen for the first time."""
+        keys = await welcome(ControlStore(self.store), self.settings.oidc_issuer, proof, utc_now())
+        event = ControlChanged(subject=new_id(), keys=sorted(keys))
+        self._control.hear(event)
+        await self._control.be_current()
+        await self.bus.publish(event)
 
     async def _stay_open(self) -> None:
         """Raises Misconfigured once others have closed the store: what is in it is not for everybody any more."""
@@ -316,6 +337,8 @@ class Gateway(Service):
                 is_caught_up=context.is_caught_up,
                 catch_up=context.catch_up,
                 now=NeverBack().moment,
+                provider=self._provider,
+                welcome=self._welcome if self.settings.oidc_new_principals else None,
             )
             context.door, context.caller_of, context.control = door, door.caller_of, self._control
             context.auditor = self._audit

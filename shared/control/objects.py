@@ -9,6 +9,7 @@
 | `members/<project>/<principal>` | what a principal is in a project |
 | `tokens/<id>` | what proves who somebody is; the secret is nowhere |
 | `limits/<project>` | what a project may take at most; apart, as older versions write `projects/<id>` anew |
+| `identities/<digest>` | who of an OpenID provider is which principal; the digest is of issuer and subject |
 | `passwords/<principal>` | what is left of a password: what scrypt makes of it, and how |
 """
 
@@ -95,6 +96,8 @@ class Principal(ControlObject):
     disabled: bool = False
     removed: bool = False
     """For good: what is left keeps others from getting the id, and with it what old tokens are for."""
+    not_before: Moment | None = None
+    """What was issued for them before that is good no more."""
     created_at: Moment
     created_by: str
 
@@ -188,6 +191,28 @@ class Token(ControlObject):
         return "expired" if now >= self.expires_at else "good"
 
 
+class Lent(Token):
+    """What an access token of an OpenID provider stands for, as long as it is good. It is nowhere kept."""
+
+    roles: tuple[tuple[Slug, Role], ...] = ()
+    """By project, from the groups that it names."""
+
+
+class Identity(ControlObject):
+    """Whom somebody is here whom an OpenID provider knows."""
+
+    id: Digest
+    issuer: str
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    principal: Slug
+    created_at: Moment
+    created_by: str
+
+    @property
+    def key(self) -> str:
+        return f"identities/{self.id}"
+
+
 class Password(ControlObject):
     """What is left of one: scrypt (RFC 7914) takes long and much memory for each guess."""
 
@@ -220,6 +245,7 @@ KINDS: dict[str, type[ControlObject]] = {
     "tokens": Token,
     "limits": Limits,
     "passwords": Password,
+    "identities": Identity,
 }
 """By the first word of their keys."""
 

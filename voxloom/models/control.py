@@ -215,6 +215,27 @@ class PasswordRequest(Value):
     ] = False
 
 
+class OidcOffer(Value):
+    """Where to get an access token for this server."""
+
+    issuer: str
+    client_id: str
+    audience: str
+    scopes: list[str]
+
+
+class LoginOffer(Value):
+    """How one logs in to this server."""
+
+    auth: Annotated[Literal["open", "closed"], Field(description="Whether the server asks who people are.")]
+    password: bool
+    oidc: OidcOffer | None = None
+
+
+class IdentityRequest(Value):
+    subject: Annotated[str, Field(min_length=1, max_length=512, description="`sub` of their tokens, never an email.")]
+
+
 class ReachRecord(Value):
     """A project, and what one may do there."""
 

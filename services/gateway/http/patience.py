@@ -36,7 +36,7 @@ _DIGITS_OF_NETWORK = 64
 
 
 class Failures(NamedTuple):
-    count: int
+    number: int
     last: float
 
 
@@ -57,7 +57,7 @@ class Memory:
 
     def count(self, key: str) -> int:
         found = self._known.get(key)
-        return found.count if found is not None and self._clock() - found.last < FORGOTTEN_SECS else 0
+        return found.number if found is not None and self._clock() - found.last < FORGOTTEN_SECS else 0
 
     def delay(self, key: str) -> float:
         return delay(self.count(key), self._slowest)

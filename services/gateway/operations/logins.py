@@ -14,7 +14,7 @@ from services.gateway.operations.control import change, may_all, not_found, prin
 from services.gateway.operations.tokens import record_of
 from shared.caller import Caller
 from shared.control import passwords, tokens
-from shared.control.objects import Password, Principal, Token, is_slug, password_key
+from shared.control.objects import Lent, Password, Principal, Token, is_slug, password_key
 from shared.control.passwords import Hashed
 from shared.control.store import ControlStore
 from voxloom.errors import Conflict, ControlUnavailable, NotAllowed, Unauthenticated
@@ -197,7 +197,7 @@ def _check_may(context: Context, caller: Caller, principal_id: str) -> None:
     """A token for few things does not become one for all by a password."""
     if not may_all(context, caller):
         shown = view_of(context).directory.good_token(caller.token, utc_now())
-        whole = shown.rights is None and shown.projects is None
+        whole = shown.rights is None and shown.projects is None and not isinstance(shown, Lent)
         if principal_id != caller.principal or not whole:
             raise NotAllowed(
                 "You set your own password alone, with a token that has all your rights; admins set those of others.",

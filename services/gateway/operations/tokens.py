@@ -19,7 +19,7 @@ from services.gateway.operations.control import (
 from services.gateway.operations.control import create as create_object
 from shared.caller import Caller, Right
 from shared.control import tokens
-from shared.control.objects import ALL_RIGHTS, Token, TokenState
+from shared.control.objects import ALL_RIGHTS, Lent, Token, TokenState
 from voxloom.errors import Conflict, NotAllowed, StoreFull
 from voxloom.models import (
     ReachRecord,
@@ -61,7 +61,7 @@ def who_am_i(context: Context, caller: Caller) -> WhoAmI:
         token_id=caller.token,
         expires_at=format_time(token.expires_at) if token else None,
         projects=[
-            ReachRecord(project_id=one, role=directory.role(one, caller.principal), rights=_sorted(rights))
+            ReachRecord(project_id=one, role=directory.role_with(one, token) if token else None, rights=_sorted(rights))
             for one, rights in sorted(reach.items())
         ],
     )
@@ -78,6 +78,12 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
     await _make_way(context, owner)
     _check_owner(context, caller, owner)  # That has taken its time.
     shown = _shown(context, caller)
+    if isinstance(shown, Lent) and owner == caller.principal:
+        raise NotAllowed(
+            "With an access token of the OpenID provider one makes no tokens for oneself: they would outlive what the "
+            "provider says of you. An admin makes one for you.",
+            code="forbidden",
+        )
     minted, now = tokens.mint(), utc_now()
     token = Token(
         id=minted.id,
