@@ -30,6 +30,7 @@ from services.gateway.routes import (
     keeping,
     limits,
     identities,
+    limits,
     logins,
     operations,
     run_events,

@@ -262,6 +262,8 @@ def member_key(project: str, principal: str) -> str:
 
 def limits_key(project: str) -> str:
     return f"{LIMITS}{project}"
+
+
 def password_key(principal: str) -> str:
     return f"passwords/{principal}"
 

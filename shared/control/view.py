@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from messages.base import Event
 from messages.control import ControlChanged
 from shared.control.clock import awake_or_not
-from shared.control.objects import ControlObject, Unreadable
 from shared.control.directory import Directory, Proofs
+from shared.control.objects import ControlObject, Unreadable
 from shared.control.store import ControlStore, Found
 from shared.outages import Outage
 from voxloom.errors import ControlUnavailable, StoreUnavailable, VoxloomError

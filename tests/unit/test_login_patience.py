@@ -9,7 +9,7 @@ import pytest
 
 from services.gateway.http import patience
 from services.gateway.http.patience import FORGOTTEN_SECS, Memory, Patience, address_of, delay
-from voxloom.errors import Unavailable
+from voxloom.errors import TooMany
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def test_too_many_of_one_address_are_turned_away_and_others_are_not(monkey
         for _ in range(patience.MOST_AT_ONCE):
             group.create_task(hold("anna", "10.0.0.1", done))
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(TooMany) as caught:
             await hold("anna", "10.0.0.1", done)
         done.set()
         await hold("anna", "10.0.0.2", done)

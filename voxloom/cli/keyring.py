@@ -60,14 +60,20 @@ def find(url: str) -> Login | None:
 
 
 def keep(url: str, login: Login) -> None:
-    with _changing() as known:
-        known[server_of(url)] = login.model_dump(mode="json", exclude_none=True)
+    with changing_alone():
+        keep_in_turn(url, login)
+
+
+def keep_in_turn(url: str, login: Login) -> None:
+    """For whoever changes the file alone already."""
+    _write({**_read(), server_of(url): login.model_dump(mode="json", exclude_none=True)})
 
 
 def forget(url: str) -> None:
     if find(url) is not None:
-        with _changing() as known:
-            known.pop(server_of(url), None)
+        with changing_alone():
+            server = server_of(url)
+            _write({one: login for one, login in _read().items() if one != server})
 
 
 @contextlib.contextmanager
@@ -80,14 +86,6 @@ def changing_alone() -> Iterator[None]:
     with open(folder / "logins.lock", "a", opener=_for_me_alone) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-@contextlib.contextmanager
-def _changing() -> Iterator[dict[str, Any]]:
-    with changing_alone():
-        known = _read()
-        yield known
-        _write(known)
 
 
 def _for_me_alone(path: str, flags: int) -> int:

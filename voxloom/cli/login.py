@@ -20,7 +20,7 @@ from voxloom.errors import InvalidInput, NotAllowed, NotFound, Unauthenticated, 
 if TYPE_CHECKING:
     from voxloom.cli.session import Told
     from voxloom.client import Client
-    from voxloom.models import TokenMade
+    from voxloom.models import OidcOffer, TokenMade
 
 Stdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read passwords from stdin, one a line: the old one, then the new.")
@@ -38,18 +38,36 @@ def login(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Get a token for your name and password, and keep it for the commands after this.
+    """Get a token, and keep it for the commands after this: for a name and a password, or from the OpenID provider of
+    the server, where it has one and no NAME is given.
 
     It goes to this server alone. VOXLOOM_TOKEN goes before it. `voxloom logout` ends it.
     """
     address = _address_of(ctx)
-    _check_safe(address, insecure=insecure)
-    name = name or _asked("Name")
-    lines = _lines() if password_stdin else []
     with connect(ctx, anonymous=True) as client:
-        made = _log_in(client, name, lines)
+        offer = client.how_to_log_in() if name is None and not password_stdin else None
+        if offer is not None and offer.oidc is not None:
+            _log_in_elsewhere(ctx, address.url, offer.oidc, as_json=as_json)
+            return
+        _check_safe(address, insecure=insecure)
+        name = name or _asked("Name")
+        made = _log_in(client, name, _lines() if password_stdin else [])
     keep(address.url, made)
     _tell(address.url, made.principal_id, made.expires_at, as_json=as_json)
+
+
+def _log_in_elsewhere(ctx: typer.Context, url: str, offer: OidcOffer, *, as_json: bool) -> None:
+    """What is kept lets somebody in: who it is, the server says."""
+    from voxloom.cli import device
+
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
+
+    got = device.log_in(offer.issuer, offer.client_id, " ".join(offer.scopes), offer.audience, tell)
+    with connect(ctx, token=got.token) as client:
+        who = client.whoami()
+    keyring.keep(url, got.model_copy(update={"principal_id": who.principal_id}))
+    _tell(url, who.principal_id, str(got.expires_at), as_json=as_json)
 
 
 def _log_in(client: Client, name: str, lines: list[str]) -> TokenMade:
@@ -100,6 +118,11 @@ def logout(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _revoke(ctx: typer.Context, kept: Login) -> None:
+    if kept.issuer is not None:
+        from voxloom.cli import device
+
+        device.revoke(kept)
+        return
     with connect(ctx, token=kept.token) as client:
         try:
             client.logout()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from voxloom.errors import InvalidInput, Unauthenticated
+from voxloom.errors import InvalidInput
 from voxloom.ids import is_id
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ def _kept(told: Told) -> str | None:
     kept = None if "Authorization" in address.headers else keyring.find(address.url)
     if kept is None:
         return None
-    if kept.is_over():
-        raise Unauthenticated(f"Your login to {address.url} is over; type `voxloom login`.", code="login_over")
-    return kept.token
+    if kept.issuer is None and not kept.is_over():
+        return kept.token
+    from voxloom.cli import device
+
+    return device.refreshed(address.url).token if device.is_almost_over(kept) else kept.token
 
 
 def find_run(client: Client, text: str) -> Run:

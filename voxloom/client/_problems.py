@@ -53,7 +53,6 @@ _BY_STATUS: dict[int, type[VoxloomError]] = {
     415: InvalidInput,
     422: InvalidInput,
     429: TooMany,
-    429: Unavailable,
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from services.gateway.http.peers import bare, is_in
-from voxloom.errors import Unavailable
+from voxloom.errors import TooMany
 
 FREE = 3
 """Failures that cost nothing: people mistype."""
@@ -83,7 +83,7 @@ class Patience:
 
     @asynccontextmanager
     async def turn(self, name: str, address: str) -> AsyncIterator[None]:
-        """Begins after the wait. Raises Unavailable (`too_many_logins`) where too many wait already."""
+        """Begins after the wait. Raises TooMany (`too_many_logins`) where too many wait already."""
         places = ((name, address), (address,), ())
         self._check(places)
         self._waiting.update(places)
@@ -99,10 +99,9 @@ class Patience:
     def _check(self, places: Sequence[tuple[str, ...]]) -> None:
         most = (MOST_AT_ONCE, MOST_OF_ADDRESS, MOST_WAITING)
         if any(self._waiting[place] >= limit for place, limit in zip(places, most, strict=True)):
-            raise Unavailable(
+            raise TooMany(
                 "Too many logins wait at the same time; try again in some seconds.",
                 code="too_many_logins",
-                http_status=429,
             )
 
     def failed(self, name: str, address: str) -> None:

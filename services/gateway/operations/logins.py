@@ -54,7 +54,7 @@ def note(outcome: Outcome) -> None:
 
 async def log_in(context: Context, wanted: LoginRequest, address: str) -> TokenMade:
     """A token for the right password, after the wait that failures before have earned. Raises Unauthenticated
-    (`login_failed`), NotAllowed (`password_login_off`, `password_must_change`), Unavailable (`too_many_logins`)."""
+    (`login_failed`), NotAllowed (`password_login_off`, `password_must_change`), TooMany (`too_many_logins`)."""
     view_of(context)
     if not context.settings.password_login:
         raise NotAllowed(

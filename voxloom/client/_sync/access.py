@@ -12,7 +12,16 @@ import httpx
 from voxloom.client._problems import parse, parse_list
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.client._values import as_json
-from voxloom.models import LimitsRecord, MemberRecord, PrincipalRecord, ProjectRecord, TokenMade, TokenRecord, WhoAmI
+from voxloom.models import (
+    LimitsRecord,
+    LoginOffer,
+    MemberRecord,
+    PrincipalRecord,
+    ProjectRecord,
+    TokenMade,
+    TokenRecord,
+    WhoAmI,
+)
 
 
 class Access:
@@ -27,11 +36,15 @@ class Access:
 
     # --- login --------------------------------------------------------------------------------------------
 
+    def how_to_log_in(self) -> LoginOffer:
+        """Whether the server takes passwords, and which OpenID provider gives out tokens for it."""
+        return parse(LoginOffer, self._transport.request("GET", "/api/v1/login"))
+
     def login(self, name: str, password: str, *, new_password: str | None = None) -> TokenMade:
         """Gets a token for a name and a password; from now on this client shows that one.
 
         `new_password`: in place of the old one from now on; a password that is good for one time wants one. Raises
-        Unauthenticated (`login_failed`), NotAllowed (`password_login_off`, `password_must_change`), and Unavailable
+        Unauthenticated (`login_failed`), NotAllowed (`password_login_off`, `password_must_change`), and TooMany
         (`too_many_logins`): try that again later. After failures the answer takes up to 15 seconds.
         """
         body = {"name": name, "password": password, "new_password": new_password}
