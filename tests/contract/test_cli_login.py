@@ -89,7 +89,17 @@ async def test_a_file_that_others_can_read_is_not_used(cli: Cli, closed: Closed,
     assert (done.exit_code, "chmod 600" in done.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"http://127.0.0.1:5481": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        *(
+            f'{{"http://127.0.0.1:5481": {one}}}'
+            for one in ("1", "{}", '{"token": 1}', '{"token": "x", "expires_at": "x"}')
+        ),
+    ],
+)
 def test_a_damaged_file_is_told_of(settings: Path, text: str) -> None:
     settings.parent.mkdir(parents=True)
     settings.touch(0o600)
@@ -99,7 +109,7 @@ def test_a_damaged_file_is_told_of(settings: Path, text: str) -> None:
 
 
 async def test_a_login_that_is_over_says_what_to_type(cli: Cli, closed: Closed) -> None:
-    over = Login.model_validate({"token": "vox_x", "expires_at": "2020-01-01T00:00:00+00:00"})
+    over = Login("vox_x", expires_at="2020-01-01T00:00:00+00:00")
     keyring.keep(closed.world.gateway.url, over)
     done = await cli("whoami")
     assert (done.exit_code, "voxloom login" in done.stderr) == (1, True)

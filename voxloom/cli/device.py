@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,7 +94,7 @@ def _refresh(url: str, kept: Login) -> Login:
     if "error" in said:
         raise _over(url)
     new = _login_of(said, kept.issuer, kept.client_id)
-    return new if new.refresh_token else new.model_copy(update={"refresh_token": kept.refresh_token})
+    return new if new.refresh_token else replace(new, refresh_token=kept.refresh_token)
 
 
 def _over(url: str) -> Unauthenticated:
@@ -115,7 +116,9 @@ def _login_of(said: Mapping[str, Any], issuer: str, client_id: str) -> Login:
         raise _no(said, issuer)
     lifetime = timedelta(seconds=_number(said, "expires_in", USUAL_LIFETIME))
     more = {"refresh_token": refresh if isinstance(refresh, str) else None}
-    return Login(token=token, expires_at=datetime.now(UTC) + lifetime, issuer=issuer, client_id=client_id, **more)
+    return Login(
+        token=token, expires_at=(datetime.now(UTC) + lifetime).isoformat(), issuer=issuer, client_id=client_id, **more
+    )
 
 
 def _no(said: Mapping[str, Any], issuer: str) -> Unauthenticated:

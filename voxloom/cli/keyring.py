@@ -8,31 +8,48 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voxloom.errors import InvalidInput
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-class Login(BaseModel):
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-    token: str = Field(repr=False)
+@dataclass(frozen=True)
+class Login:
+    token: str = field(repr=False)
     principal_id: str | None = None
-    expires_at: datetime | None = None
-    refresh_token: str | None = Field(None, repr=False)
+    expires_at: str | None = None
+    """ISO 8601, with its zone."""
+    refresh_token: str | None = field(default=None, repr=False)
     """Of one whose token another server has given; it is sent to that one alone."""
     issuer: str | None = None
     client_id: str | None = None
 
     def is_over(self, now: datetime | None = None) -> bool:
-        return self.expires_at is not None and (now or datetime.now(UTC)) >= self.expires_at
+        if self.expires_at is None:
+            return False
+        return (now or datetime.now(UTC)) >= datetime.fromisoformat(self.expires_at).astimezone(UTC)
+
+
+def _parsed(kept: Any) -> Login:
+    """Raises TypeError, ValueError for what is none."""
+    login = Login(**{name: value for name, value in kept.items() if name in _NAMES})
+    if not all(isinstance(one, str) for one in _given(login).values()):
+        raise TypeError("no text")
+    login.is_over()
+    return login
+
+
+def _given(login: Login) -> dict[str, Any]:
+    return {name: value for name, value in asdict(login).items() if value is not None}
+
+
+_NAMES = frozenset(one.name for one in fields(Login))
 
 
 def place() -> Path:
@@ -54,8 +71,8 @@ def find(url: str) -> Login | None:
     if kept is None:
         return None
     try:
-        return Login.model_validate(kept)
-    except ValidationError:
+        return _parsed(kept)
+    except (AttributeError, TypeError, ValueError):
         raise _damaged() from None
 
 
@@ -66,7 +83,7 @@ def keep(url: str, login: Login) -> None:
 
 def keep_in_turn(url: str, login: Login) -> None:
     """For whoever changes the file alone already."""
-    _write({**_read(), server_of(url): login.model_dump(mode="json", exclude_none=True)})
+    _write({**_read(), server_of(url): _given(login)})
 
 
 def forget(url: str) -> None:

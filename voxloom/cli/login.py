@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,7 +67,7 @@ def _log_in_elsewhere(ctx: typer.Context, url: str, offer: OidcOffer, *, as_json
     got = device.log_in(offer.issuer, offer.client_id, " ".join(offer.scopes), offer.audience, tell)
     with connect(ctx, token=got.token) as client:
         who = client.whoami()
-    keyring.keep(url, got.model_copy(update={"principal_id": who.principal_id}))
+    keyring.keep(url, replace(got, principal_id=who.principal_id))
     _tell(url, who.principal_id, str(got.expires_at), as_json=as_json)
 
 
@@ -82,10 +83,7 @@ def _log_in(client: Client, name: str, lines: list[str]) -> TokenMade:
 
 
 def keep(url: str, made: TokenMade) -> None:
-    keyring.keep(
-        url,
-        Login.model_validate({"token": made.token, "principal_id": made.principal_id, "expires_at": made.expires_at}),
-    )
+    keyring.keep(url, Login(made.token, made.principal_id, made.expires_at))
 
 
 def _tell(url: str, principal_id: str | None, expires_at: str, *, as_json: bool) -> None:
