@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from services.gateway.context import Context
-from services.gateway.operations.control import change, may_all, not_found, principal_of, tell, view_of
+from services.gateway.operations.control import change, may_all, not_found, principal_of, take_away, tell, view_of
 from shared.caller import Caller
 from shared.control.objects import Identity, Principal
-from shared.control.store import ControlStore
 from shared.oidc.claims import identity_of
 from voxloom.errors import Conflict, NotAllowed
 from voxloom.models import IdentityRequest, LoginOffer, OidcOffer, utc_now
@@ -55,7 +54,7 @@ async def unlink(context: Context, principal_id: str) -> None:
     theirs = [one.key for one in view_of(context).directory.identities() if one.principal == principal_id]
     if not theirs:
         raise not_found("identity", principal_id)
-    await ControlStore(context.store).remove(*theirs)
+    await take_away(context, *theirs)
     await tell(context, *theirs)
 
 

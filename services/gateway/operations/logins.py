@@ -10,7 +10,16 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from services.gateway.context import Context
-from services.gateway.operations.control import change, may_all, not_found, principal_of, tell, view_of
+from services.gateway.operations.control import (
+    change,
+    create,
+    may_all,
+    not_found,
+    principal_of,
+    take_away,
+    tell,
+    view_of,
+)
 from services.gateway.operations.tokens import record_of
 from shared.caller import Caller
 from shared.control import passwords, tokens
@@ -147,10 +156,9 @@ async def _token(context: Context, password: Password) -> TokenMade:
         created_by=password.principal,
         expires_at=now + timedelta(hours=context.settings.login_hours),
     )
-    store = ControlStore(context.store)
-    await store.create(token)
+    await create(context, token)
     old = _too_many(context, password.principal)
-    await store.remove(*old)
+    await take_away(context, *old)
     await tell(context, token.key, password.key, *old)
     return TokenMade(**record_of(token, "good").model_dump(), token=minted.text)
 
@@ -189,7 +197,7 @@ async def remove_password(context: Context, principal_id: str) -> None:
     principal_of(context, principal_id)
     if await _old(context, principal_id) is None:
         raise not_found("password", principal_id)
-    await ControlStore(context.store).remove(password_key(principal_id))
+    await take_away(context, password_key(principal_id))
     await _end_logins(context, principal_id, password_key(principal_id))
 
 
