@@ -26,7 +26,7 @@ RUN --mount=type=cache,target=/root/.cache/pip pip wheel --no-deps --wheel-dir /
 RUN python -m venv --without-pip /opt/voxloom
 # hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/voxloom/bin/python install --only-binary :all: "$(echo /wheels/voxloom-*.whl)[cluster,algorithms,bundles]"
+    pip --python /opt/voxloom/bin/python install --only-binary :all: "$(echo /wheels/voxloom-*.whl)[cluster,algorithms,bundles,oidc]"
 
 
 FROM build AS build-torch

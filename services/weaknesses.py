@@ -5,6 +5,7 @@ Each is a choice that may be right somewhere, so none of them is a fault; but wh
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ def weaknesses(settings: Settings, machine: Machine) -> list[Weakness]:
     """All of them, the gravest first."""
     return [
         *_of_the_door(settings),
+        *_of_login(settings),
         *_of_pages(settings),
         *_of_root(settings, machine),
         *_of_roots(settings, machine),
@@ -95,6 +97,42 @@ def _of_the_door(settings: Settings) -> Iterator[Weakness]:
         yield Weakness("max_wall_time", "a run of anybody's may keep a slot for ever", "Set `max_wall_time`.")
     if settings.runner_memory is None:
         yield Weakness("runner_memory", "a run of anybody's may take all memory", "Set `runner_memory`.")
+
+
+def _of_login(settings: Settings) -> Iterator[Weakness]:
+    if settings.auth != "closed":
+        return
+    if settings.password_login and is_open_to_others(settings.host) and settings.tls_certificate is None:
+        yield Weakness(
+            "password_login",
+            "passwords come in without TLS; whoever is between the server and its proxy can read them",
+            "Let the proxy alone reach that port, or set `tls_certificate`.",
+        )
+    if settings.password_login and settings.tls_elsewhere and not settings.trusted_proxies:
+        yield Weakness(
+            "trusted_proxies",
+            "all who log in through the proxy count as one address, so that one who guesses slows down all others",
+            "Set `trusted_proxies` to the address of the proxy.",
+        )
+    if settings.oidc_issuer and settings.oidc_new_principals and not settings.oidc_groups:
+        yield Weakness(
+            "oidc_new_principals",
+            "everybody whom the OpenID provider knows becomes a principal, and no group has any right",
+            "Set `oidc_groups`, or have admins link people.",
+        )
+    if settings.oidc_issuer and urlsplit(settings.oidc_issuer).scheme == "http":
+        yield Weakness(
+            "oidc_issuer",
+            "the OpenID provider is asked without TLS; it should be one to try things out with",
+            "Use https://.",
+        )
+    for one in settings.trusted_proxies:
+        if ipaddress.ip_network(one, strict=False).prefixlen == 0:
+            yield Weakness(
+                "trusted_proxies",
+                f"{one} is everybody, so whoever guesses passwords may say of each guess that it is another machine's",
+                "Name the addresses of your proxies alone.",
+            )
 
 
 def _of_pages(settings: Settings) -> Iterator[Weakness]:

@@ -21,12 +21,16 @@ from pydantic_settings import (
 )
 
 from messages.base import LONGEST_NAME
+from shared.oidc.addresses import is_safe
 from voxloom.errors import Misconfigured
 from voxloom.limits import HOW, parse_duration
+from voxloom.models import Role
 from voxloom.nearest import hint
 
 MIB = 1 << 20
 FILE = "voxloom.toml"
+SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+"""Those with a public key."""
 
 
 def _default_data() -> Path:
@@ -76,6 +80,28 @@ class Settings(BaseSettings):
     alone."""
     tls_elsewhere: bool = False
     """Whether a proxy does TLS in front of a closed server that other machines reach."""
+    password_login: bool = False
+    """Whether people get a token of a closed server for their name and a password."""
+    login_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 12.0
+    """How long such a token is good."""
+    trusted_proxies: list[str] = []
+    """Networks of proxies that are believed when they say in X-Forwarded-For for whom they ask."""
+
+    oidc_issuer: str = ""
+    """The OpenID provider whose access tokens let people in, exactly as it calls itself; empty: none."""
+    oidc_audience: str = ""
+    """What those tokens say that they are for (`aud`): this server."""
+    oidc_client_id: str = ""
+    """Under which `voxloom login` asks the provider for one; empty: it does not."""
+    oidc_scopes: list[str] = ["openid", "offline_access"]
+    """What it asks for."""
+    oidc_algorithms: list[str] = ["RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"]
+    oidc_groups_claim: str = "groups"
+    oidc_groups: dict[str, dict[str, Role]] = {}
+    """Group → project → role, for as long as a token says that somebody is in the group."""
+    oidc_new_principals: bool = False
+    """Whether somebody whom the provider knows becomes a principal at first sight, with the rights of their groups
+    alone; else an admin links them."""
 
     # The gateway.
     server_name: str = "voxloom"
@@ -180,7 +206,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("open_to", mode="after")
+    @field_validator("open_to", "trusted_proxies", mode="after")
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
         for one in value:
@@ -189,6 +215,26 @@ class Settings(BaseSettings):
             except ValueError:
                 raise ValueError(f'{one!r} is no network; write it like "10.0.0.0/8" or "192.168.1.17"') from None
         return value
+
+    @field_validator("oidc_algorithms", mode="after")
+    @classmethod
+    def _signatures(cls, value: list[str]) -> list[str]:
+        for one in value:
+            if one not in SIGNATURES:
+                raise ValueError(f"{one!r} is no signature that is safe here; there are {', '.join(SIGNATURES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_provider(self) -> Self:
+        if not self.oidc_issuer:
+            return self
+        if not is_safe(self.oidc_issuer):
+            raise ValueError("`oidc_issuer` must begin with https:// (http:// on this machine alone)")
+        if not self.oidc_audience:
+            raise ValueError("`oidc_issuer` is not safe without `oidc_audience`: tokens for others would let people in")
+        if self.oidc_audience == self.oidc_client_id:
+            raise ValueError("`oidc_audience` must differ from `oidc_client_id`, which ID tokens are for")
+        return self
 
     @field_validator("cors_methods", mode="after")
     @classmethod

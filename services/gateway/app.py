@@ -27,8 +27,10 @@ from services.gateway.routes import (
     executions,
     file_lists,
     files,
+    identities,
     keeping,
     limits,
+    logins,
     operations,
     retention,
     run_events,
@@ -58,6 +60,8 @@ ROUTES: Sequence[Route] = [
     *limits.ROUTES,
     *retention.ROUTES,
     *audit.ROUTES,
+    *logins.ROUTES,
+    *identities.ROUTES,
 ]
 """All that are served; a new module of routes has its line here."""
 

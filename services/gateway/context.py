@@ -16,6 +16,7 @@ from services.gateway.http.event_ids import EventIds
 from services.gateway.http.front import Door
 from services.gateway.http.idempotency import Keys
 from services.gateway.http.metrics import Metrics
+from services.gateway.http.patience import Patience
 from services.gateway.views.algorithms import KnownAlgorithms
 from services.gateway.views.answers import Answers
 from services.gateway.views.catalog import Catalog
@@ -31,6 +32,7 @@ from services.gateway.volumes.slices import Looking
 from shared.bus.base import Bus
 from shared.bus.limits import check_first
 from shared.checkpoints import KnownCheckpoints
+from shared.control.passwords import Hasher
 from shared.control.view import ControlView
 from shared.objects.base import ObjectStore
 from shared.records.fold import RunState
@@ -84,6 +86,8 @@ class Context:
     """Of a server that asks who people are."""
     auditor: Auditor | None = None
     event_ids: EventIds = field(default_factory=EventIds)
+    hasher: Hasher = field(default_factory=Hasher)
+    patience: Patience = field(default_factory=Patience)
     turnstile: Turnstile = field(default_factory=Turnstile)
     shown: ShownRecords = field(default_factory=ShownRecords)
     entering: Counter[str] = field(default_factory=Counter)

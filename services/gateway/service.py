@@ -35,7 +35,7 @@ from services.gateway.http.problems import NoHttpNoise
 from services.gateway.http.tls import load as load_certificate
 from services.gateway.operations.bundles import import_bundles
 from services.gateway.operations.recovery import ask_again
-from services.gateway.operations.retention import let_go
+from services.gateway.operations.retention import keep_letting_go
 from services.gateway.views.algorithms import KnownAlgorithms
 from services.gateway.views.answers import Answers
 from services.gateway.views.catalog import Catalog
@@ -55,12 +55,15 @@ from shared.audit.log import AuditLog
 from shared.checkpoints import KnownCheckpoints
 from shared.control import latch
 from shared.control.clock import NeverBack
+from shared.control.identities import welcome
 from shared.control.objects import MODE
+from shared.control.passwords import Hasher
 from shared.control.store import ControlStore
 from shared.control.view import ControlView
 from shared.keeping import RUNS, KeptRun, notes
+from shared.oidc.claims import Proof
+from shared.oidc.provider import Provider, check_library, provider_of
 from shared.ops import platform_faults
-from shared.outages import Outage
 from shared.records.ledger import Snapshot
 from shared.records.store import RecordStore
 from shared.samples import KnownSamples
@@ -68,6 +71,7 @@ from shared.service import Platform, Service
 from shared.settings import Settings
 from voxloom.errors import Misconfigured, Unavailable, VoxloomError
 from voxloom.ids import new_id
+from voxloom.values import utc_now
 
 LIVE = (
     *(f"{entity}.{verb}.#" for entity in TASKS for verb in ("progressed", "logged", "state-set")),
@@ -83,7 +87,6 @@ READ_BUFFER = 1 << 18
 LONGEST_LINE = 1 << 16
 """Bytes of a request line or header: ids of any length get an answer of ours."""
 SWEEP_SECS = 600.0
-RETENTION_SECS = 600.0
 INIT = "voxloom admin init"
 LATCH_SECS = 60.0
 """How often an open gateway looks whether its store is one of a closed server, also where nobody has told it so."""
@@ -126,6 +129,8 @@ class Gateway(Service):
         self._control = ControlView(ControlStore(platform.store))
         self._audit = Auditor(AuditLog(platform.store), lambda *whose: self._control.directory.role(*whose))
         self._event_ids = EventIds()
+        self._hasher = Hasher()
+        self._provider: Provider | None = None
         self._instance = new_id()
         self._caught_up = asyncio.Event()
         self._may_be_closed = asyncio.Event()
@@ -134,6 +139,8 @@ class Gateway(Service):
     @classmethod
     def check(cls, settings: Settings) -> None:
         check_reach(settings)
+        if settings.oidc_issuer and settings.auth == "closed":
+            check_library()
 
     async def on_start(self) -> None:
         self.check(self.settings)
@@ -165,6 +172,9 @@ class Gateway(Service):
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._hasher.close()
+        if self._provider is not None:
+            self._provider.close()
         await self._looking.close()
         self._audit.counts.close()
         await self._audit.log.close()
@@ -238,12 +248,24 @@ class Gateway(Service):
             self.spawn("latch", self._stay_open())
         else:
             self._event_ids = await sealed_ids(self.store)
+            self._provider = provider_of(self.settings)
+            self._control.proofs = self._provider
             await self._control.read_anew()
+            if self._provider is not None:
+                self.spawn("oidc-keys", self._provider.keep_fresh())
             await self.bus.publish(ControlChanged(subject=self._instance, keys=[MODE]))  # to those that are open
             self.spawn("control", self._control.keep_current())
             self.spawn("stored", self._stored.keep_counting())
             if not self._control.directory.admins:
                 self.log.warning("nobody can get in: there is no admin yet; stop the server and type: %s", INIT)
+
+    async def _welcome(self, proof: Proof) -> None:
+        """Somebody whom the OpenID provider knows, seen for the first time."""
+        keys = await welcome(ControlStore(self.store), self.settings.oidc_issuer, proof, utc_now())
+        event = ControlChanged(subject=new_id(), keys=sorted(keys))
+        self._control.hear(event)
+        await self._control.be_current()
+        await self.bus.publish(event)
 
     async def _stay_open(self) -> None:
         """Raises Misconfigured once others have closed the store: what is in it is not for everybody any more."""
@@ -270,20 +292,6 @@ class Gateway(Service):
                 self.log.warning("rows of expired runs stay in lists for now: %s", error)
             self._view.trim()
             self._workers.trim()
-
-    async def _let_go(self, context: Context) -> None:
-        """Without end: removes what projects keep for less time than the server. Several gateways may do so."""
-        outage = Outage(
-            self.log, "what projects keep for less time stays", "what projects keep for less time goes again"
-        )
-        while True:
-            await asyncio.sleep(RETENTION_SECS)
-            try:
-                await let_go(context, self._clock.moment())
-            except VoxloomError as error:
-                outage.failed(error)
-            else:
-                outage.over()
 
     async def _forget_expired(self) -> None:
         """All but those that are kept."""
@@ -322,6 +330,7 @@ class Gateway(Service):
             ready=self.faults,
             room=self.room,
             event_ids=self._event_ids,
+            hasher=self._hasher,
         )
         if self.settings.auth == "closed":
             door = Authenticator(
@@ -329,12 +338,14 @@ class Gateway(Service):
                 is_caught_up=context.is_caught_up,
                 catch_up=context.catch_up,
                 now=NeverBack().moment,
+                provider=self._provider,
+                welcome=self._welcome if self.settings.oidc_new_principals else None,
             )
             context.door, context.caller_of, context.control = door, door.caller_of, self._control
             context.auditor = self._audit
             context.metrics.watch_audit(self._audit.log)
             self.spawn("audit", self._audit.log.keep_writing())
-            self.spawn("retention", self._let_go(context))
+            self.spawn("retention", keep_letting_go(context, self._clock))
             self.spawn("audit-house", keep_house(self.store, self._clock, self.settings.audit_expire_days))
         app = make_app(context)
         for route in self._routes:

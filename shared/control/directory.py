@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from messages.control import SYSTEM
 from shared.caller import Caller, Right
@@ -16,8 +17,11 @@ from shared.control.objects import (
     ROLES,
     Admins,
     ControlObject,
+    Identity,
+    Lent,
     Limits,
     Member,
+    Password,
     Principal,
     Project,
     Retention,
@@ -27,9 +31,19 @@ from shared.control.objects import (
     Unreadable,
     limits_key,
     member_key,
+    password_key,
     retention_key,
 )
+from shared.oidc.claims import Proof, looks_like_one
 from voxloom.errors import ControlUnavailable, NotAllowed, Unauthenticated
+
+
+class Proofs(Protocol):
+    """What access tokens of an OpenID provider have proven."""
+
+    def proof(self, text: str) -> Proof | None: ...
+
+    def proof_by_id(self, token_id: str) -> Proof | None: ...
 
 
 def check_form(text: str) -> str:
@@ -48,6 +62,7 @@ class Directory:
 
     objects: Mapping[str, ControlObject | Unreadable] = field(default_factory=dict)
     """By their keys."""
+    proofs: Proofs | None = None
 
     def principal(self, principal_id: str) -> Principal | None:
         found = self.objects.get(f"principals/{principal_id}")
@@ -75,7 +90,38 @@ class Directory:
 
     def token(self, token_id: str) -> Token | None:
         found = self.objects.get(f"tokens/{token_id}")
+        if found is None and self.proofs is not None and (proof := self.proofs.proof_by_id(token_id)) is not None:
+            return self._lent(proof)
         return found if isinstance(found, Token) else None
+
+    def identity(self, identity: str) -> Identity | None:
+        found = self.objects.get(f"identities/{identity}")
+        return found if isinstance(found, Identity) else None
+
+    def identities(self) -> Iterator[Identity]:
+        return (one for one in self.objects.values() if isinstance(one, Identity))
+
+    def _lent(self, proof: Proof) -> Lent | None:
+        """None: nobody here is linked to whom it has proven."""
+        known = self.identity(proof.identity)
+        if known is None:
+            return None
+        return Lent.model_validate(
+            {
+                "id": proof.id,
+                "principal": known.principal,
+                "digest": proof.digest,
+                "name": "OpenID",
+                "created_at": proof.issued_at,
+                "created_by": known.principal,
+                "expires_at": proof.expires_at,
+                "roles": proof.roles,
+            }
+        )
+
+    def password(self, principal_id: str) -> Password | None:
+        found = self.objects.get(password_key(principal_id))
+        return found if isinstance(found, Password) else None
 
     @property
     def unreadable(self) -> list[Unreadable]:
@@ -142,12 +188,30 @@ class Directory:
 
     def proven_by(self, text: str, now: datetime) -> Token:
         """The token of this text. Raises Unauthenticated."""
+        if self.proofs is not None and looks_like_one(text):
+            return self._proven_elsewhere(self.proofs.proof(text), now)
         token_id = check_form(text)
         self._check_readable(f"tokens/{token_id}")
         token = self.token(token_id)
         if token is None or not tokens.fits(text, token.digest):
             raise Unauthenticated(
                 "This server does not know the token; ask whoever gave it to you for another one.", code="token_invalid"
+            )
+        self._check(token, now)
+        return token
+
+    def _proven_elsewhere(self, proof: Proof | None, now: datetime) -> Token:
+        if proof is None:
+            raise Unauthenticated(
+                "The access token has to be looked at again; send it once more.", code="token_invalid"
+            )
+        self._check_readable(f"identities/{proof.identity}")
+        token = self._lent(proof)
+        if token is None:
+            raise Unauthenticated(
+                f"The OpenID provider knows you as {proof.subject[:100]!r}, and this server knows nobody who is that; "
+                "an admin can link you.",
+                code="identity_unknown",
             )
         self._check(token, now)
         return token
@@ -164,15 +228,28 @@ class Directory:
         return "revoked" if self._is_revoked(token) else token.state(now)
 
     def _is_revoked(self, token: Token) -> bool:
-        """With one that it was made with, too, whatever was known when that one was revoked."""
+        """With one that it was made with, too, whatever was known when that one was revoked; and with the password."""
         seen: set[str] = set()
-        while token.revoked_at is None and token.made_with is not None and token.id not in seen:
+        while not self._is_ended(token) and token.made_with is not None and token.id not in seen:
             seen.add(token.id)
             maker = self.token(token.made_with)
             if maker is None:
                 return True
             token = maker
-        return token.revoked_at is not None
+        return self._is_ended(token)
+
+    def _is_ended(self, token: Token) -> bool:
+        if token.revoked_at is not None:
+            return True
+        owner = self.principal(token.principal)
+        if owner is not None and owner.not_before is not None and token.created_at < owner.not_before:
+            return True
+        return token.login is not None and not self._is_password(token.principal, token.login)
+
+    def _is_password(self, principal_id: str, password_id: str) -> bool:
+        """Whether it is the one that they have now."""
+        known = self.password(principal_id)
+        return known is not None and known.id == password_id
 
     def _check_readable(self, key: str) -> None:
         """Raises ControlUnavailable."""
@@ -233,11 +310,29 @@ class Directory:
         rights = ALL_RIGHTS if token.rights is None else frozenset(token.rights)
         return {
             project: may & rights
-            for project, may in self.rights_of(token.principal).items()
+            for project, may in self._given(token).items()
             if token.projects is None or project in token.projects
         }
 
+    def _given(self, token: Token) -> Mapping[str, frozenset[Right]]:
+        """What its principal may, and what groups add to that."""
+        own = self.rights_of(token.principal)
+        if not isinstance(token, Lent):
+            return own
+        found = dict(own)
+        for project, role in token.roles:
+            if self.project(project) is not None:
+                found[project] = found.get(project, frozenset()) | ROLES[role]
+        return found
+
+    def role_with(self, project_id: str, token: Token) -> Role | None:
+        """The highest, of those that groups give, too."""
+        own = self.role(project_id, token.principal)
+        lent = token.roles if isinstance(token, Lent) else ()
+        roles = {role for project, role in lent if project == project_id} | ({own} if own else set())
+        return max(roles, key=lambda one: len(ROLES[one]), default=None)
+
     def _usual(self, token: Token, reach: Mapping[str, frozenset[Right]]) -> str | None:
         """The project of a request that does not name one."""
-        theirs = [one for one in reach if self.role(one, token.principal) is not None] or list(reach)
+        theirs = [one for one in reach if self.role_with(one, token) is not None] or list(reach)
         return theirs[0] if len(theirs) == 1 else None

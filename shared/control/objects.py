@@ -10,6 +10,8 @@
 | `tokens/<id>` | what proves who somebody is; the secret is nowhere |
 | `limits/<project>` | what a project may take at most; apart, as older versions write `projects/<id>` anew |
 | `retention/<project>` | how long it keeps what it has, where that is not as long as the server does |
+| `identities/<digest>` | who of an OpenID provider is which principal; the digest is of issuer and subject |
+| `passwords/<principal>` | what is left of a password: what scrypt makes of it, and how |
 """
 
 from __future__ import annotations
@@ -95,6 +97,8 @@ class Principal(ControlObject):
     disabled: bool = False
     removed: bool = False
     """For good: what is left keeps others from getting the id, and with it what old tokens are for."""
+    not_before: Moment | None = None
+    """What was issued for them before that is good no more."""
     created_at: Moment
     created_by: str
 
@@ -181,6 +185,8 @@ class Token(ControlObject):
     created_by: str
     made_with: TokenId | None = None
     """The token of the same principal that was shown for it; it is revoked along with that one."""
+    login: TokenId | None = None
+    """The password that it was made with; it is good no longer than that one is theirs."""
     expires_at: Moment
     revoked_at: Moment | None = None
 
@@ -200,6 +206,53 @@ class Token(ControlObject):
         return "expired" if now >= self.expires_at else "good"
 
 
+class Lent(Token):
+    """What an access token of an OpenID provider stands for, as long as it is good. It is nowhere kept."""
+
+    roles: tuple[tuple[Slug, Role], ...] = ()
+    """By project, from the groups that it names."""
+
+
+class Identity(ControlObject):
+    """Whom somebody is here whom an OpenID provider knows."""
+
+    id: Digest
+    issuer: str
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    principal: Slug
+    created_at: Moment
+    created_by: str
+
+    @property
+    def key(self) -> str:
+        return f"identities/{self.id}"
+
+
+class Password(ControlObject):
+    """What is left of one: scrypt (RFC 7914) takes long and much memory for each guess."""
+
+    principal: Slug
+    id: TokenId
+    """Another one with every change: tokens say by which they were made."""
+    salt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), Field(repr=False)]
+    digest: Annotated[Digest, Field(repr=False)]
+    n: Annotated[int, Field(ge=2, le=1 << 18)]
+    r: Annotated[int, Field(ge=1, le=16)]
+    p: Annotated[int, Field(ge=1, le=8)]
+    one_time: bool = False
+    """Good for nothing but to be changed."""
+    expires_at: Moment | None = None
+    created_at: Moment
+    created_by: str
+
+    @property
+    def key(self) -> str:
+        return password_key(self.principal)
+
+    def is_over(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+
 KINDS: dict[str, type[ControlObject]] = {
     "principals": Principal,
     "projects": Project,
@@ -207,6 +260,8 @@ KINDS: dict[str, type[ControlObject]] = {
     "tokens": Token,
     "limits": Limits,
     "retention": Retention,
+    "passwords": Password,
+    "identities": Identity,
 }
 """By the first word of their keys."""
 
@@ -227,6 +282,10 @@ def limits_key(project: str) -> str:
 
 def retention_key(project: str) -> str:
     return f"retention/{project}"
+
+
+def password_key(principal: str) -> str:
+    return f"passwords/{principal}"
 
 
 def is_slug(text: str) -> bool:

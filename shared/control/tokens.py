@@ -35,6 +35,10 @@ def mint() -> Minted:
     return Minted(text, token_id, digest_of(text))
 
 
+def new_id() -> str:
+    return _random(_ID)
+
+
 def id_of(text: str) -> str | None:
     """None: this is no token, whole and unchanged."""
     if len(text) != LONGEST or (match := _FORM.fullmatch(text)) is None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from messages.base import Event
 from messages.control import ControlChanged
 from shared.control.clock import awake_or_not
-from shared.control.directory import Directory
+from shared.control.directory import Directory, Proofs
 from shared.control.objects import ControlObject, Unreadable
 from shared.control.store import ControlStore, Found
 from shared.outages import Outage
@@ -52,6 +52,8 @@ class ControlView:
         self._read_at: float | None = None
         self._turn = asyncio.Lock()
         self.directory = Directory()
+        self.proofs: Proofs | None = None
+        """Of a server that has an OpenID provider."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when something is otherwise than before."""
         self._news = asyncio.Event()
@@ -157,7 +159,7 @@ class ControlView:
         if not changed:
             return
         known = {**self.directory.objects, **changed}
-        self.directory = Directory({key: one for key, one in known.items() if one is not None})
+        self.directory = Directory({key: one for key, one in known.items() if one is not None}, self.proofs)
         for one in self.directory.unreadable:
             if one.key in changed:
                 log.error("the object %r of the control store counts for nothing: %s", one.key, one.why)

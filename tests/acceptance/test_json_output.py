@@ -61,6 +61,7 @@ def test_every_command_tells_programs_what_is_promised(
     program.told("admin limits", "lab", "--weight", "2")
     program.told("admin retention", "lab", "--files", "2")
     made = json.loads(program.told("token create", "--for", "mia"))
+    program.told("passwd", "mia", "--one-time")
     for command in ("whoami", "token list", "admin user list", "admin project list"):
         assert program.told(command).strip(), command
     for command, *more in (("admin member list", "lab"), ("token revoke", made["token_id"])):
@@ -106,4 +107,4 @@ def test_every_command_tells_programs_what_is_promised(
     examined = program._run("doctor")
     TypeAdapter(ANSWERS["doctor"]).validate_json(examined.stdout)
     program.told("rm", "mine", "1", "--yes")
-    assert {*ANSWERS, *LINES} - program.checked == {"stop", "dead show", "doctor"}
+    assert {*ANSWERS, *LINES} - program.checked == {"stop", "dead show", "doctor", "login", "logout"}

@@ -37,7 +37,7 @@ BOB = Caller("bob", "lab2", ALL - {"admin"})
 
 ENTITIES = {"execution", "training", "benchmark"}
 SERVER_WIDE = {"/metrics", "/api/v1/stats", "/api/v1/queues", "/api/v1/workers", "/api/v1/dead-letters"}
-OPEN = {"/", "/livez", "/readyz", "/openapi.json", "/docs"}
+OPEN = {"/", "/livez", "/readyz", "/openapi.json", "/docs", "/api/v1/login"}
 """Whoever asks may have these."""
 
 

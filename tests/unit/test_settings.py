@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,26 @@ def test_what_is_no_network_is_named(monkeypatch: pytest.MonkeyPatch, networks: 
     monkeypatch.setenv("VOXLOOM_OPEN_TO", networks)
     with pytest.raises(Misconfigured, match=r"`open_to` is wrong: '.*' is no network"):
         load_settings()
+
+
+PROVIDER = {"oidc_issuer": "https://login.example", "oidc_audience": "voxloom"}
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"oidc_audience": ""}, "without `oidc_audience`"),
+        ({"oidc_issuer": "http://login.example"}, "begin with https"),
+        ({"oidc_issuer": "https://user:x@login.example"}, "begin with https"),
+        ({"oidc_client_id": "voxloom"}, "must differ"),
+        ({"oidc_algorithms": ["HS256"]}, "no signature that is safe"),
+        ({"oidc_algorithms": ["none"]}, "no signature that is safe"),
+        ({"oidc_groups": {"staff": {"lab1": "admin"}}}, "oidc_groups"),
+        ({"login_hours": 0}, "login_hours"),
+        ({"trusted_proxies": ["lab"]}, "is no network"),
+    ],
+)
+def test_a_login_that_is_not_safe_is_refused(other: dict[str, Any], told: str) -> None:
+    assert load_settings(**PROVIDER).oidc_issuer
+    with pytest.raises(Misconfigured, match=told):
+        load_settings(**{**PROVIDER, **other})

@@ -32,6 +32,7 @@ def named(settings: Mapping[str, Any], machine: Machine) -> list[str]:
 
 
 OPEN = {"host": "192.0.2.7", "tls_certificate": "/c", "allowed_hosts": ["lab"], "max_wall_time": 60, "runner_memory": 1}
+OIDC = {"oidc_issuer": "https://login.example", "oidc_audience": "voxloom"}
 LAB, OWN = "amqps://u:p@lab.example/v", "amqp://u:p@127.0.0.1/v"
 TABLE: dict[str, tuple[dict[str, Any], Machine, list[str]]] = {
     "the defaults": ({}, Machine(), []),
@@ -47,6 +48,25 @@ TABLE: dict[str, tuple[dict[str, Any], Machine, list[str]]] = {
         Machine(),
         ["tls_elsewhere"],
     ),
+    "passwords, with TLS": ({**OPEN, "auth": "closed", "password_login": True}, Machine(), []),
+    "passwords behind a proxy": (
+        {**OPEN, "auth": "closed", "tls_certificate": None, "tls_elsewhere": True, "password_login": True},
+        Machine(),
+        ["tls_elsewhere", "password_login", "trusted_proxies"],
+    ),
+    "proxies that are everybody": ({"auth": "closed", "trusted_proxies": ["::/0"]}, Machine(), ["trusted_proxies"]),
+    "a provider": ({"auth": "closed", **OIDC}, Machine(), []),
+    "a provider without TLS": (
+        {"auth": "closed", **OIDC, "oidc_issuer": "http://127.0.0.1:1"},
+        Machine(),
+        ["oidc_issuer"],
+    ),
+    "a provider of everybody": (
+        {"auth": "closed", **OIDC, "oidc_new_principals": True},
+        Machine(),
+        ["oidc_new_principals"],
+    ),
+    "passwords here": ({"auth": "closed", "password_login": True}, Machine(), []),
     "here, without all that": ({"host": "localhost"}, Machine(), []),
     "any page": ({"cors_origins": ["https://a", "*"]}, Machine(), ["cors_origins"]),
     "pages by name": ({"cors_origins": ["https://a"]}, Machine(), []),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from voxloom.bundles import Packed
 from voxloom.filemodels import FileInfo, FileRecord, FileSummary
@@ -162,6 +162,21 @@ class Examined(Answer):
     findings: list[FindingTold]
 
 
+class LoggedIn(Answer):
+    """Of `login`. `principal_id`: null where the token does not say."""
+
+    server: str
+    principal_id: str | None
+    expires_at: str
+
+
+class PasswordSet(Answer):
+    """Of `passwd`. `password`: one that was made up; there is no other copy."""
+
+    principal_id: str
+    password: str | None = Field(None, repr=False)
+
+
 class FirstAdmin(Answer):
     """Of `admin init`."""
 
@@ -209,6 +224,9 @@ ANSWERS: dict[str, Any] = {
     "bundle build": BundleMade,
     "bundle inspect": BundleInside,
     "bundle import": list[Outcome],
+    "login": LoggedIn,
+    "logout": Done,
+    "passwd": PasswordSet,
     "whoami": WhoAmI,
     "token create": TokenMade,
     "token list": list[TokenRecord],

@@ -24,6 +24,7 @@ from voxloom.cli import (
     files,
     keeping,
     local,
+    login,
     operations,
     removal,
     runs,
@@ -121,6 +122,9 @@ app.command()(operations.queues)
 app.command()(operations.workers)
 app.add_typer(bundles.bundle, name="bundle")
 app.add_typer(operations.dead, name="dead")
+app.command()(login.login)
+app.command()(login.logout)
+app.command()(login.passwd)
 app.command()(access.whoami)
 app.add_typer(access.token, name="token")
 app.command()(audit.audit)

@@ -25,11 +25,30 @@ class Told(NamedTuple):
     project: str | None
 
 
-def connect(ctx: typer.Context) -> Client:
+def connect(ctx: typer.Context, *, token: str | None = None, anonymous: bool = False) -> Client:
+    """With the token that is given, else that of the address or of VOXLOOM_TOKEN, else that of `voxloom login`.
+    `anonymous`: what was kept is not asked for."""
     from voxloom.client import Client
 
     told: Told = ctx.find_root().obj
-    return Client(told.url, project=told.project)
+    if token is None and not anonymous:
+        token = _kept(told)
+    return Client(told.url, token, project=told.project)
+
+
+def _kept(told: Told) -> str | None:
+    from voxloom.cli import keyring
+    from voxloom.client._address import find_address
+
+    address = find_address(told.url)
+    kept = None if "Authorization" in address.headers else keyring.find(address.url)
+    if kept is None:
+        return None
+    if kept.issuer is None and not kept.is_over():
+        return kept.token
+    from voxloom.cli import device
+
+    return device.refreshed(address.url).token if device.is_almost_over(kept) else kept.token
 
 
 def find_run(client: Client, text: str) -> Run:

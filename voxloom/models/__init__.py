@@ -14,11 +14,16 @@ from voxloom.models.audit import Outcome as Outcome
 from voxloom.models.benchmarks import BenchmarkRecord as BenchmarkRecord
 from voxloom.models.benchmarks import BenchmarkRequest as BenchmarkRequest
 from voxloom.models.benchmarks import BenchmarkResponse as BenchmarkResponse
+from voxloom.models.control import IdentityRequest as IdentityRequest
 from voxloom.models.control import LimitsRecord as LimitsRecord
 from voxloom.models.control import LimitsRequest as LimitsRequest
 from voxloom.models.control import LimitsUsed as LimitsUsed
+from voxloom.models.control import LoginOffer as LoginOffer
+from voxloom.models.control import LoginRequest as LoginRequest
 from voxloom.models.control import MemberRecord as MemberRecord
 from voxloom.models.control import MemberRequest as MemberRequest
+from voxloom.models.control import OidcOffer as OidcOffer
+from voxloom.models.control import PasswordRequest as PasswordRequest
 from voxloom.models.control import PrincipalRecord as PrincipalRecord
 from voxloom.models.control import PrincipalRequest as PrincipalRequest
 from voxloom.models.control import ProjectHoldings as ProjectHoldings

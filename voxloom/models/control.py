@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, StringConstraints
 
 from voxloom.limits import LONGEST_SECS
 from voxloom.models.algorithms import DeviceClass
@@ -219,6 +219,53 @@ class TokenMade(TokenRecord):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     token: Annotated[str, Field(repr=False)]
+
+
+Secret = Annotated[SecretStr, Field(max_length=256)]
+
+
+class LoginRequest(Value):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    name: Annotated[str, Field(max_length=100, description="The id of a principal.")]
+    password: Secret
+    new_password: Annotated[
+        Secret | None, Field(description="From now on; a password that is good for one time wants one.")
+    ] = None
+
+
+class PasswordRequest(Value):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    password: Annotated[Secret, Field(description="At least 8 signs.")]
+    old_password: Annotated[
+        Secret | None, Field(description="The one so far, where there is one; an admin need not know it.")
+    ] = None
+    one_time: Annotated[
+        bool,
+        Field(description="Good for a week, and for nothing but to be changed. What an admin sets for others, say."),
+    ] = False
+
+
+class OidcOffer(Value):
+    """Where to get an access token for this server."""
+
+    issuer: str
+    client_id: str
+    audience: str
+    scopes: list[str]
+
+
+class LoginOffer(Value):
+    """How one logs in to this server."""
+
+    auth: Annotated[Literal["open", "closed"], Field(description="Whether the server asks who people are.")]
+    password: bool
+    oidc: OidcOffer | None = None
+
+
+class IdentityRequest(Value):
+    subject: Annotated[str, Field(min_length=1, max_length=512, description="`sub` of their tokens, never an email.")]
 
 
 class ReachRecord(Value):

@@ -19,6 +19,8 @@ from services.gateway.http.problems import Handler
 from shared.caller import Caller
 from shared.control.directory import check_form
 from shared.control.view import ControlView
+from shared.oidc.claims import LONGEST, Proof, looks_like_one
+from shared.oidc.provider import Provider
 from voxloom.errors import InvalidInput, Unauthenticated, VoxloomError
 
 PROJECT = "Voxloom-Project"
@@ -28,7 +30,7 @@ NOBODYS_NAMES = frozenset({"", "token"})
 ABOUT_RIGHTS = ("/api/v1/tokens", "/api/v1/principals", "/api/v1/projects")
 SENT_AT_ONCE = 1 << 16
 """Bytes of an answer that a connection takes, whether anybody reads it or not."""
-_LONGEST = 4096
+_LONGEST = LONGEST + 100
 _CALLER = web.RequestKey("proven", Caller)
 
 
@@ -95,7 +97,11 @@ class Authenticator:
         is_caught_up: Callable[[], bool],
         catch_up: Callable[[], Awaitable[None]],
         now: Callable[[], datetime],
+        provider: Provider | None = None,
+        welcome: Callable[[Proof], Awaitable[None]] | None = None,
     ) -> None:
+        """`welcome`: of somebody whom the OpenID provider knows, and this server does not."""
+        self._provider, self._welcome = provider, welcome
         self._view = view
         self._is_caught_up = is_caught_up
         self._catch_up = catch_up
@@ -109,10 +115,21 @@ class Authenticator:
 
         What is new comes with the events. Where the broker does not answer, the store is asked: it is what counts.
         """
-        check_form(credentials_of(request).token)
+        proof = await self._look_at(credentials_of(request))
         if not self._is_caught_up() and await why_behind(self._catch_up) is not None:
             await self._view.read_anew()
         await self._view.be_current()
+        if proof is not None and self._welcome is not None and self._view.directory.identity(proof.identity) is None:
+            await self._welcome(proof)
+
+    async def _look_at(self, given: Credentials) -> Proof | None:
+        """What an access token of the OpenID provider proves; of our own it is looked at later."""
+        if self._provider is None or not looks_like_one(given.token):
+            check_form(given.token)
+            return None
+        if given.user is not None:
+            raise _unusable()
+        return await self._provider.prove(given.token)
 
     def caller_of(self, request: web.Request) -> Caller:
         """Raises Unauthenticated, NotAllowed, InvalidInput, ControlUnavailable."""
@@ -129,6 +146,8 @@ class Authenticator:
         return self._view.directory.caller(given.token, project, self._now())
 
     async def ask_again(self, request: web.Request) -> None:
+        if _CALLER not in request:
+            return  # It is for all.
         await self.be_sure(request)
         check(self._find(request, request[_CALLER].project), need_of(request))
 

@@ -73,13 +73,22 @@ def may_come(address: str, open_to: Sequence[str]) -> bool:
 
 @lru_cache(1024)
 def _may_come(address: str, open_to: tuple[str, ...]) -> bool:
+    found = _parsed(address)
+    return found is not None and (found.is_loopback or any(found in network for network in _networks(open_to)))
+
+
+def is_in(address: str, networks: Sequence[str]) -> bool:
+    found = _parsed(address)
+    return found is not None and any(found in network for network in _networks(tuple(networks)))
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return found.is_loopback or any(found in network for network in _networks(open_to))
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
 
 
 @lru_cache(16)

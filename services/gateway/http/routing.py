@@ -32,7 +32,7 @@ class Media:
     text: bool = False
 
 
-_ALWAYS_POSSIBLE = ("/stop", "/replay")
+_ALWAYS_POSSIBLE = ("/stop", "/replay", "/logout")
 
 
 @dataclass(frozen=True)

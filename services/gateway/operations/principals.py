@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.gateway.context import Context
 from services.gateway.operations.control import change, check_free, checked, directory_of, principal_of, take_away, tell
 from shared.caller import Caller
-from shared.control.objects import ADMINS, Admins, Member, Principal, Token
+from shared.control.objects import ADMINS, Admins, Member, Password, Principal, Token
 from shared.control.store import ControlStore
 from voxloom.errors import Conflict
 from voxloom.models import PrincipalRecord, PrincipalRequest, format_time, utc_now
@@ -63,7 +63,7 @@ async def remove(context: Context, principal_id: str) -> None:
     theirs = [
         one.key
         for one in directory_of(context).objects.values()
-        if isinstance(one, Member | Token) and one.principal == principal_id
+        if isinstance(one, Member | Password | Token) and one.principal == principal_id
     ]
     await take_away(context, *theirs)
     await tell(context, key, ADMINS, *theirs)

@@ -19,7 +19,7 @@ from services.gateway.operations.control import change, directory_of, not_found,
 from services.gateway.operations.project_things import owner_of, tokens_for
 from shared.caller import Caller
 from shared.control.directory import Directory
-from shared.control.objects import RESERVED, Project, ProjectState
+from shared.control.objects import KINDS, RESERVED, Project, ProjectState
 from voxloom.errors import Conflict, Unavailable
 
 PAUSE_SECS = 0.2
@@ -27,7 +27,9 @@ COUNT_SECS = 5.0
 """How long whoever has waited so long already waits for figures."""
 SETTLE_SECS = 1.0
 """How long what was under way at other gateways may take to be heard of."""
-_OF_PROJECT = re.compile(r"(?!principals/|projects/|tokens/)[a-z]+/([a-z0-9-]+)(?:/.*)?")
+_KINDS = "|".join(word for word, kind in KINDS.items() if "project" in kind.model_fields)
+_OF_PROJECT = re.compile(rf"(?:{_KINDS})/([a-z0-9-]+)(?:/.*)?")
+"""Keys of what is kept of a project, also of what cannot be read."""
 
 
 async def remove(context: Context, caller: Caller, project_id: str, *, everything: bool) -> None:

@@ -6,6 +6,8 @@ Nothing goes that somebody keeps, that a sample has, or that a run which has not
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -20,15 +22,20 @@ from services.gateway.operations.runs import delete_records
 from services.gateway.views.files import Query
 from shared.caller import NOBODY_ASKED, Caller
 from shared.control.objects import ALL_RIGHTS, Retention, retention_key
+from shared.expiry import ExpiryClock
 from shared.files import Located
+from shared.outages import Outage
 from shared.settings import Settings
-from voxloom.errors import Conflict, InvalidInput, NotFound
+from voxloom.errors import Conflict, InvalidInput, NotFound, VoxloomError
 from voxloom.limits import narrower
 from voxloom.models import RetentionDays, RetentionRecord, format_time, utc_now
 
+AGAIN_SECS = 600.0
 PAGE = 500
 COUNT_SECS = 60.0
 """How long it may take to find out whose the files in the store are; else it is looked at the next time."""
+
+log = logging.getLogger("voxloom.gateway")
 
 Things = Literal["file", "execution", "training"]
 OF_TASKS: dict[Task, Things] = {"execution": "execution", "benchmark": "execution", "training": "training"}
@@ -109,6 +116,9 @@ def _check_not_longer(wanted: RetentionDays, server: RetentionDays) -> None:
 # --- removed --------------------------------------------------------------------------------------------------------
 
 
+OVER_KINDS: tuple[Things, ...] = ("file", "execution", "training")
+
+
 def overdue(known: Iterator[Retention], server: RetentionDays, now: datetime) -> Iterator[Over]:
     """What projects keep for less than the server."""
     for one in known:
@@ -118,7 +128,17 @@ def overdue(known: Iterator[Retention], server: RetentionDays, now: datetime) ->
                 yield Over(one.project, things, now - timedelta(days=days))
 
 
-OVER_KINDS: tuple[Things, ...] = ("file", "execution", "training")
+async def keep_letting_go(context: Context, clock: ExpiryClock) -> None:
+    """Without end. Several gateways may do so."""
+    outage = Outage(log, "what projects keep for less time stays", "what projects keep for less time goes again")
+    while True:
+        await asyncio.sleep(AGAIN_SECS)
+        try:
+            await let_go(context, clock.moment())
+        except VoxloomError as error:
+            outage.failed(error)
+        else:
+            outage.over()
 
 
 async def let_go(context: Context, now: datetime) -> None:

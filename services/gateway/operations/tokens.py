@@ -19,7 +19,7 @@ from services.gateway.operations.control import (
 from services.gateway.operations.control import create as create_object
 from shared.caller import Caller, Right
 from shared.control import tokens
-from shared.control.objects import ALL_RIGHTS, Token, TokenState
+from shared.control.objects import ALL_RIGHTS, Lent, Token, TokenState
 from voxloom.errors import Conflict, NotAllowed, StoreFull
 from voxloom.models import (
     ReachRecord,
@@ -61,7 +61,7 @@ def who_am_i(context: Context, caller: Caller) -> WhoAmI:
         token_id=caller.token,
         expires_at=format_time(token.expires_at) if token else None,
         projects=[
-            ReachRecord(project_id=one, role=directory.role(one, caller.principal), rights=_sorted(rights))
+            ReachRecord(project_id=one, role=directory.role_with(one, token) if token else None, rights=_sorted(rights))
             for one, rights in sorted(reach.items())
         ],
     )
@@ -78,6 +78,12 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
     await _make_way(context, owner)
     _check_owner(context, caller, owner)  # That has taken its time.
     shown = _shown(context, caller)
+    if isinstance(shown, Lent) and owner == caller.principal:
+        raise NotAllowed(
+            "With an access token of the OpenID provider one makes no tokens for oneself: they would outlive what the "
+            "provider says of you. An admin makes one for you.",
+            code="forbidden",
+        )
     minted, now = tokens.mint(), utc_now()
     token = Token(
         id=minted.id,
@@ -93,7 +99,7 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
     )
     await create_object(context, token)
     await tell(context, token.key)
-    return TokenMade(**_record(token, "good").model_dump(), token=minted.text)
+    return TokenMade(**record_of(token, "good").model_dump(), token=minted.text)
 
 
 def _check_owner(context: Context, caller: Caller, owner: str) -> None:
@@ -166,7 +172,7 @@ def list_of(context: Context, caller: Caller, principal_id: str | None) -> list[
     directory, now = directory_of(context), utc_now()
     found = [one for one in directory.tokens() if wanted in (None, one.principal)]
     return [
-        _record(one, directory.state(one, now))
+        record_of(one, directory.state(one, now))
         for one in sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
     ]
 
@@ -215,7 +221,7 @@ def _made_with(known: Iterable[Token], token_id: str) -> list[str]:
     return list(found)
 
 
-def _record(one: Token, state: TokenState) -> TokenRecord:
+def record_of(one: Token, state: TokenState) -> TokenRecord:
     return TokenRecord(
         token_id=one.id,
         principal_id=one.principal,

@@ -323,6 +323,22 @@ MEMBER = Example(
         "created_by": "root",
     },
 )
+LOGIN = Example(
+    """curl -s -d '{"name":"anna","password":"correct horse battery"}' $U/api/v1/login""",
+    {
+        "token_id": "4Rt8wLq0ZbXe",
+        "principal_id": "anna",
+        "name": "login",
+        "projects": None,
+        "rights": None,
+        "status": "good",
+        "created_at": "2026-11-30T09:13:02.004518+00:00",
+        "created_by": "anna",
+        "expires_at": "2026-11-30T21:13:02.004518+00:00",
+        "revoked_at": None,
+        "token": "vox_4Rt8wLq0ZbXe_...",
+    },
+)
 TOKEN = Example(
     """curl -s -d '{"principal_id":"anna","name":"microscope 2","days":365}' $U/api/v1/tokens""",
     {

@@ -164,18 +164,15 @@ class Catalog:
     def ended_before(self, project: str, tasks: Collection[Task], moment: datetime) -> list[str]:
         """The ids of runs of these tasks that a project has had, and that were over by then."""
         self.flush()
-        wanted = {_TASKS.index(task) for task in tasks}
         found = self._database.execute("SELECT id, task, algorithm FROM runs WHERE completed < ?", (_number(moment),))
-        return [
-            run for run, task, algorithm in found if task in wanted and self._algorithms[algorithm].project == project
-        ]
+        mine = ((run, _TASKS[task]) for run, task, number in found if self._algorithms[number].project == project)
+        return [run for run, task in mine if task in tasks]
 
     def of_project(self, project: str) -> list[OwnedRun]:
         """All runs of a project, of every task."""
         self.flush()
-        numbers = [number for number, algorithm in enumerate(self._algorithms) if algorithm.project == project]
         found: list[OwnedRun] = []
-        for number in numbers:
+        for number in [number for number, one in enumerate(self._algorithms) if one.project == project]:
             rows = self._database.execute(
                 "SELECT id, task, completed IS NOT NULL FROM runs WHERE algorithm = ?", (number,)
             )

@@ -14,6 +14,7 @@ from voxloom.client._sync.transport import Transport, path_of
 from voxloom.client._values import as_json
 from voxloom.models import (
     LimitsRecord,
+    LoginOffer,
     MemberRecord,
     PrincipalRecord,
     ProjectRecord,
@@ -33,6 +34,45 @@ class Access:
     def whoami(self) -> WhoAmI:
         """Who we are to the server, and what we may do in which project."""
         return parse(WhoAmI, self._transport.request("GET", "/api/v1/whoami"))
+
+    # --- login --------------------------------------------------------------------------------------------
+
+    def how_to_log_in(self) -> LoginOffer:
+        """Whether the server takes passwords, and which OpenID provider gives out tokens for it."""
+        return parse(LoginOffer, self._transport.request("GET", "/api/v1/login"))
+
+    def login(self, name: str, password: str, *, new_password: str | None = None) -> TokenMade:
+        """Gets a token for a name and a password; from now on this client shows that one.
+
+        `new_password`: in place of the old one from now on; a password that is good for one time wants one. Raises
+        Unauthenticated (`login_failed`), NotAllowed (`password_login_off`, `password_must_change`), and TooMany
+        (`too_many_logins`): try that again later. After failures the answer takes up to 15 seconds.
+        """
+        body = {"name": name, "password": password, "new_password": new_password}
+        given = {key: value for key, value in body.items() if value is not None}
+        made = parse(TokenMade, self._write("POST", path_of("api", "v1", "login"), given))
+        self._transport.show(made.token)
+        return made
+
+    def logout(self) -> None:
+        """Revokes the token that we show, and those that were made with it; we show none after that."""
+        token_id = (self.whoami()).token_id
+        if token_id is not None:
+            self.revoke_token(token_id)
+        self._transport.show(None)
+
+    def set_password(
+        self, principal_id: str, password: str, *, old_password: str | None = None, one_time: bool = False
+    ) -> None:
+        """Sets ours, with the `old_password` if we have one; an admin sets those of all. Tokens that were got with the
+        old one end, maybe also the one that we show. `one_time`: good for a week, and only to be changed."""
+        body = {"password": password, "old_password": old_password, "one_time": one_time}
+        given = {key: value for key, value in body.items() if value is not None}
+        self._write("PUT", path_of("api", "v1", "principals", principal_id, "password"), given)
+
+    def remove_password(self, principal_id: str) -> None:
+        """They log in by password no more; for admins."""
+        self._transport.request("DELETE", path_of("api", "v1", "principals", principal_id, "password"))
 
     # --- tokens -------------------------------------------------------------------------------------------
 

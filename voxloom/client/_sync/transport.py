@@ -49,6 +49,12 @@ class Transport:
             verify=httpx.create_ssl_context() if address.secure else False,
         )
 
+    def show(self, token: str | None) -> None:
+        """From now on this proves who we are; None: nothing does."""
+        self._http.headers.pop("Authorization", None)
+        if token is not None:
+            self._http.headers["Authorization"] = f"Bearer {token}"
+
     def close(self) -> None:
         self._http.close()
 

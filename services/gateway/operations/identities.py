@@ -1,0 +1,79 @@
+"""Who of an OpenID provider is which principal, and the end of all that was issued before."""
+
+from __future__ import annotations
+
+from services.gateway.context import Context
+from services.gateway.operations.control import change, may_all, not_found, principal_of, take_away, tell, view_of
+from shared.caller import Caller
+from shared.control.objects import Identity, Principal
+from shared.oidc.claims import identity_of
+from voxloom.errors import Conflict, NotAllowed
+from voxloom.models import IdentityRequest, LoginOffer, OidcOffer, utc_now
+
+
+def offer_of(context: Context) -> LoginOffer:
+    settings = context.settings
+    if context.control is None:
+        return LoginOffer(auth="open", password=False)
+    oidc = None
+    if settings.oidc_issuer and settings.oidc_client_id:
+        ids = {"issuer": settings.oidc_issuer, "client_id": settings.oidc_client_id}
+        oidc = OidcOffer(**ids, audience=settings.oidc_audience, scopes=settings.oidc_scopes)
+    return LoginOffer(auth="closed", password=settings.password_login, oidc=oidc)
+
+
+async def link(context: Context, caller: Caller, principal_id: str, wanted: IdentityRequest) -> None:
+    """Raises NotFound, Conflict (`oidc_off`, `identity_taken`)."""
+    principal_of(context, principal_id)
+    issuer = context.settings.oidc_issuer
+    if not issuer:
+        raise Conflict("This server has no OpenID provider: setting `oidc_issuer`.", code="oidc_off")
+    asked = {"created_at": utc_now(), "created_by": caller.principal}
+    new = Identity(
+        id=identity_of(issuer, wanted.subject), issuer=issuer, subject=wanted.subject, principal=principal_id, **asked
+    )
+
+    def make(old: Identity | None) -> Identity:
+        if old is None:
+            return new
+        if old.principal != principal_id:
+            raise Conflict(
+                f"That subject is {old.principal!r} here already; take it away from them first.",
+                code="identity_taken",
+                details={"principal_id": old.principal},
+            )
+        return old
+
+    await change(context, new.key, Identity, make)
+    await tell(context, new.key)
+
+
+async def unlink(context: Context, principal_id: str) -> None:
+    """All that they are elsewhere. Raises NotFound."""
+    principal_of(context, principal_id)
+    theirs = [one.key for one in view_of(context).directory.identities() if one.principal == principal_id]
+    if not theirs:
+        raise not_found("identity", principal_id)
+    await take_away(context, *theirs)
+    await tell(context, *theirs)
+
+
+async def log_out(context: Context, caller: Caller, principal_id: str) -> None:
+    """Whatever was issued for them before, by whomever, is good no more. Raises NotAllowed, NotFound."""
+    if not may_all(context, caller):
+        if principal_id != caller.principal:
+            raise not_found("principal", principal_id)
+        shown = view_of(context).directory.good_token(caller.token, utc_now())
+        if shown.rights is not None or shown.projects is not None:
+            raise NotAllowed("A token for few things ends no others; revoke it alone.", code="forbidden")
+    principal_of(context, principal_id)
+    now = utc_now()
+
+    def make(old: Principal | None) -> Principal | None:
+        if old is None or (old.not_before is not None and old.not_before >= now):
+            return old
+        return old.model_copy(update={"not_before": now})
+
+    key = f"principals/{principal_id}"
+    await change(context, key, Principal, make)
+    await tell(context, key)
