@@ -174,12 +174,10 @@ def test_every_route_that_makes_something_is_refused_on_a_full_disk_and_no_other
         "PUT /api/v1/executions/{execution_id}/keep",
         "PUT /api/v1/trainings/{training_id}/keep",
         "POST /api/v1/tokens",
-        "POST /api/v1/login",
         "PUT /api/v1/principals/{principal_id}/password",
         "PUT /api/v1/principals/{principal_id}/identity",
         "PUT /api/v1/principals/{principal_id}",
         "PUT /api/v1/projects/{project_id}",
         "PUT /api/v1/projects/{project_id}/limits",
-        "PUT /api/v1/projects/{project_id}/retention",
         "PUT /api/v1/projects/{project_id}/members/{principal_id}",
     }

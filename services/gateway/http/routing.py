@@ -32,7 +32,8 @@ class Media:
     text: bool = False
 
 
-_ALWAYS_POSSIBLE = ("/stop", "/replay", "/logout")
+_ALWAYS_POSSIBLE = ("/stop", "/replay", "/login", "/logout", "/retention")
+"""How the paths end of what lets go, or lets somebody in who can."""
 
 
 @dataclass(frozen=True)
