@@ -207,3 +207,19 @@ async def test_without_the_setting_nobody_is_let_in_by_a_password(tmp_path: Path
 async def test_an_open_server_asks_nobody(tmp_path: Path) -> None:
     async with world_at(tmp_path) as world, httpx.AsyncClient(base_url=world.gateway.url) as client:
         assert await said(client.post(LOGIN, json={"name": "mia", "password": RIGHT})) == (409, "auth_is_open")
+
+
+async def test_logins_are_in_the_audit_with_whom_they_were_for(closed: Closed) -> None:
+    await set_password(closed, "root", "mia", password=RIGHT)
+    await logged_in(closed, "mia", RIGHT)
+    await log_in(closed, "mia", OTHER)
+    await log_in(closed, "a name, or a password by mistake", OTHER)
+    closed.world.gateway._audit.counts.close()
+    async with closed.asking("root") as root:
+        entries = (await root.get("/api/v1/audit", params={"action": "login"})).json()
+    told = {(one["outcome"], one["actor"], one["subject"], one["address"]) for one in entries}
+    assert told == {
+        ("done", "mia", "mia", "127.0.0.1"),
+        ("refused", None, "mia", "127.0.0.1"),
+        ("refused", None, "", "127.0.0.1"),
+    }

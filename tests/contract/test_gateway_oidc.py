@@ -16,12 +16,16 @@ import httpx
 import pytest
 from aiohttp import web
 from joserfc.jwk import RSAKey
+from pydantic import TypeAdapter
+from typer.testing import CliRunner
 
 from shared.control.identities import id_of
 from shared.oidc import provider
 from shared.oidc.claims import identity_of
 from tests.contract.closed_world import Closed, closed_at
 from tests.contract.issuer import AUDIENCE, CLIENT, Issuer, issuing
+from voxloom.cli.answers import ANSWERS, Done
+from voxloom.cli.program import app
 
 LIST = "/api/v1/executions"
 HOUR = 3600
@@ -379,3 +383,22 @@ async def test_everybody_is_told_how_to_log_in(closed: Closed, issuer: Issuer) -
     async with closed.asking(None) as client:
         told = (await client.get("/api/v1/login")).json()
     assert (told["password"], told["oidc"]["issuer"], told["oidc"]["client_id"]) == (False, issuer.url, CLIENT)
+
+
+async def test_an_admin_links_and_unlinks_by_the_command_line(
+    closed: Closed, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXLOOM_URL", closed.world.gateway.url)
+    monkeypatch.setenv("VOXLOOM_TOKEN", closed.people.tokens["root"])
+
+    async def told(command: str, *more: str) -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, app, [*command.split(), "mia", *more, "--json"])
+        assert done.exit_code == 0, done.stderr
+        return TypeAdapter[Done](ANSWERS[command]).validate_json(done.stdout).said
+
+    assert await told("admin user link", issuer.subject) == "Identity linked"
+    assert (await ask(closed, issuer.token()))[0] == 200
+    assert await told("admin user logout") == "Logged out everywhere"
+    assert await code(closed, issuer.token(iat=int(time.time()) - 60)) == (401, "token_revoked")
+    assert await told("admin user unlink") == "Identity removed"
+    assert await code(closed, issuer.token()) == (401, "identity_unknown")

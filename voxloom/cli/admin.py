@@ -178,6 +178,37 @@ def remove_user(
     _done(principal_id, "Principal removed", as_json=as_json)
 
 
+@user.command("link")
+def link_user(
+    ctx: typer.Context,
+    principal_id: UserId,
+    subject: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="Their `sub` at the OpenID provider.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say who of the server's OpenID provider this is: their access tokens let them in."""
+    with connect(ctx) as client:
+        client.link_identity(principal_id, subject)
+    _done(principal_id, "Identity linked", as_json=as_json)
+
+
+@user.command("unlink")
+def unlink_user(ctx: typer.Context, principal_id: UserId, as_json: AsJson = False) -> None:
+    """Take that away: access tokens of the OpenID provider let nobody in as this principal."""
+    with connect(ctx) as client:
+        client.unlink_identity(principal_id)
+    _done(principal_id, "Identity removed", as_json=as_json)
+
+
+@user.command("logout")
+def log_user_out(ctx: typer.Context, principal_id: UserId, as_json: AsJson = False) -> None:
+    """End all tokens that were issued for somebody until now, also those of the OpenID provider."""
+    with connect(ctx) as client:
+        client.end_tokens(principal_id)
+    _done(principal_id, "Logged out everywhere", as_json=as_json)
+
+
 def _done(what: str, said: str, *, as_json: bool) -> None:
     if as_json:
         from voxloom.cli.answers import Done

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 import orjson
 from aiohttp import web
 
-from messages.control import SYSTEM
 from services.gateway.http.callers import Need, known_caller
 from services.gateway.http.cors import SAFE_METHODS
 from services.gateway.http.problems import CLIENT_GONE, CONTENT_TYPE
@@ -17,13 +16,14 @@ from shared.audit.counts import Counts, What
 from shared.audit.doing import CURRENT, Doing
 from shared.audit.log import AuditLog
 from shared.caller import Caller
-from voxloom.ids import new_id
-from voxloom.models import AuditEntry, Outcome, format_time, utc_now
+from voxloom.models import Outcome
 
 REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 NOTHING_YET = frozenset({"no_algorithms_found", "samples_not_found", "checkpoints_not_found"})
 _VERBS = {"GET": "read", "HEAD": "read", "POST": "create", "PUT": "set", "PATCH": "set", "DELETE": "delete"}
+LOGIN = "login"
 _NAMES = {
+    ("POST", "/api/v1/login"): LOGIN,
     ("POST", "/api/v1/algorithms"): "algorithm.deploy",
     ("POST", "/api/v0/deploy/local"): "algorithm.deploy",
     ("POST", "/api/v0/deploy/local-async"): "algorithm.deploy",
@@ -127,29 +127,6 @@ class Auditor:
         """An admin in a project that they are no member of."""
         return "admin" in caller.rights and self._role_of(caller.project, caller.principal) is None
 
-    def logged_in(
-        self, address: str, principal: str | None, *, token_id: str | None = None, code: str | None = None
-    ) -> None:
-        """Somebody has logged in as this principal, and got this token; or was refused it, with the code of the
-        problem. Refusals are counted together, by principal or, where there is none of that name, by address: pass what
-        is known to be a principal, and never what somebody has typed."""
-        if code is not None:
-            what = What("login", "refused", SYSTEM, actor=principal, address=address, code=code)
-            self.counts.add(what)
-            return
-        now = format_time(utc_now())
-        self.log.note(
-            AuditEntry(
-                entry_id=new_id(),
-                time=now,
-                action="login",
-                outcome="done",
-                actor=principal,
-                token_id=token_id,
-                address=address,
-            )
-        )
-
 
 def note_caller(told: Doing, caller: Caller | None) -> None:
     """Who it is, once that is known."""
@@ -158,7 +135,9 @@ def note_caller(told: Doing, caller: Caller | None) -> None:
 
 
 def _refusal(told: Doing, ended: Ended) -> What:
-    """By principal, else by address."""
+    """By principal, else by address; of a login also as whom."""
+    if told.action == LOGIN:
+        return What(LOGIN, "refused", told.project, address=told.address, code=ended.code, subject=told.subject)
     address = "" if told.actor is not None else told.address
     return What("request", "refused", told.project, told.actor, told.token_id, address, ended.code)
 

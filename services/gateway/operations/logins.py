@@ -21,6 +21,7 @@ from services.gateway.operations.control import (
     view_of,
 )
 from services.gateway.operations.tokens import record_of
+from shared.audit.doing import doing
 from shared.caller import Caller
 from shared.control import passwords, tokens
 from shared.control.objects import Lent, Password, Principal, Token, is_slug, password_key
@@ -50,7 +51,10 @@ class Outcome(NamedTuple):
 
 
 def note(outcome: Outcome) -> None:
-    """The one place that is told how each login has ended."""
+    """The one place that is told how each login has ended. What it says of whom goes into the audit, too: who it was
+    once they are let in, else only as whom."""
+    if (told := doing()) is not None:
+        told.subject, told.address = outcome.principal or "", outcome.address
     who = outcome.principal or "nobody of this server"
     if outcome.why is None:
         log.info("%s has logged in from %s (token %s)", who, outcome.address, outcome.token_id)
@@ -134,6 +138,8 @@ async def _let_in(context: Context, known: Known, wanted: LoginRequest, address:
             "for it).",
             code="password_must_change",
         )
+    if (told := doing()) is not None:
+        told.actor = told.subject = known.principal
     made = await _token(context, password)
     note(Outcome(known.principal, address, token_id=made.token_id))
     return made

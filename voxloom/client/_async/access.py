@@ -68,6 +68,20 @@ class AsyncAccess:
         given = {key: value for key, value in body.items() if value is not None}
         await self._write("PUT", path_of("api", "v1", "principals", principal_id, "password"), given)
 
+    async def link_identity(self, principal_id: str, subject: str) -> None:
+        """Who has this subject (`sub`) at the server's OpenID provider is this principal; for admins."""
+        path = path_of("api", "v1", "principals", principal_id, "identity")
+        await self._write("PUT", path, {"subject": subject})
+
+    async def unlink_identity(self, principal_id: str) -> None:
+        """The OpenID provider lets nobody in as this principal any more; for admins."""
+        await self._transport.request("DELETE", path_of("api", "v1", "principals", principal_id, "identity"))
+
+    async def end_tokens(self, principal_id: str) -> None:
+        """Ends all tokens that were issued for somebody before now, those of the OpenID provider, too: ours, or
+        anybody's for admins."""
+        await self._transport.request("POST", path_of("api", "v1", "principals", principal_id, "logout"))
+
     async def remove_password(self, principal_id: str) -> None:
         """They log in by password no more; for admins."""
         await self._transport.request("DELETE", path_of("api", "v1", "principals", principal_id, "password"))

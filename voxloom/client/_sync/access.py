@@ -70,6 +70,20 @@ class Access:
         given = {key: value for key, value in body.items() if value is not None}
         self._write("PUT", path_of("api", "v1", "principals", principal_id, "password"), given)
 
+    def link_identity(self, principal_id: str, subject: str) -> None:
+        """Who has this subject (`sub`) at the server's OpenID provider is this principal; for admins."""
+        path = path_of("api", "v1", "principals", principal_id, "identity")
+        self._write("PUT", path, {"subject": subject})
+
+    def unlink_identity(self, principal_id: str) -> None:
+        """The OpenID provider lets nobody in as this principal any more; for admins."""
+        self._transport.request("DELETE", path_of("api", "v1", "principals", principal_id, "identity"))
+
+    def end_tokens(self, principal_id: str) -> None:
+        """Ends all tokens that were issued for somebody before now, those of the OpenID provider, too: ours, or
+        anybody's for admins."""
+        self._transport.request("POST", path_of("api", "v1", "principals", principal_id, "logout"))
+
     def remove_password(self, principal_id: str) -> None:
         """They log in by password no more; for admins."""
         self._transport.request("DELETE", path_of("api", "v1", "principals", principal_id, "password"))
