@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from messages.records import RecordsKept
 from services.gateway.context import Context
@@ -35,8 +36,9 @@ async def expires_at(context: Context, file: Located) -> str | None:
     return later(file.info.modified, days) if is_expiring(tags) else None
 
 
+@lru_cache(4096)
 def later(moment: datetime, days: float) -> str | None:
-    """None: so late that it is as good as never."""
+    """None: so late that it is as good as never. Each read of a record asks that."""
     try:
         return format_time(moment + timedelta(days=days))
     except OverflowError:

@@ -49,19 +49,24 @@ class Over(NamedTuple):
     before: datetime
 
 
+_SETTINGS: dict[Things, str] = {
+    "file": "data_expire_days",
+    "execution": "execution_expire_days",
+    "training": "training_expire_days",
+}
+
+
 def servers(settings: Settings) -> RetentionDays:
     """After how many days the server itself removes something."""
-    return RetentionDays(
-        file_days=settings.data_expire_days,
-        execution_days=settings.execution_expire_days,
-        training_days=settings.training_expire_days,
-    )
+    return RetentionDays(**{f"{things}_days": getattr(settings, name) for things, name in _SETTINGS.items()})
 
 
 def days_of(context: Context, project: str, things: Things) -> float | None:
     """After how many days it goes; None: it stays."""
-    kept = None if context.control is None else context.control.directory.retention(project)
-    return narrower(_days(servers(context.settings), things), _days(kept, things))
+    server: float | None = getattr(context.settings, _SETTINGS[things])
+    if context.control is None:
+        return server
+    return narrower(server, _days(context.control.directory.retention(project), things))
 
 
 def _days(said: RetentionDays | Retention | None, things: Things) -> float | None:
