@@ -54,6 +54,11 @@ async def is_run_kept(store: ObjectStore, run: str) -> bool:
     return await is_kept(store, RUNS + run)
 
 
+async def has_note(store: ObjectStore, run: str) -> bool:
+    """Whether somebody keeps a run, or has let it go lately."""
+    return await _read(store, RUNS + run) is not None
+
+
 async def is_kept(store: ObjectStore, key: str) -> bool:
     """`key`: of a note."""
     note = await _read(store, key)
@@ -120,7 +125,7 @@ async def settle_run(store: ObjectStore, run: str) -> None:
         return
     for _ in range(_TRIES):
         tags: Mapping[str, str] = {} if note.kept else EXPIRING
-        await _tag_all(store, note.logs_in, note.logs, tags)
+        await _tag_all(store, note.logs_in, [*note.logs, record_key(run)], tags)
         await settle_files(store, note.files)
         if (now := await _read(store, RUNS + run)) == note or not isinstance(now, KeptRun):
             return
@@ -162,7 +167,7 @@ async def notes(store: ObjectStore, prefix: str) -> AsyncIterator[tuple[str, Kee
 
 async def kept_runs(store: ObjectStore, project: str) -> set[str]:
     """The ids of those that are kept."""
-    return {run async for run, note in notes(store, RUNS) if note.kept and note.project == project}
+    return {run async for run, note in notes(store, RUNS) if note.kept and note.project in (project, "")}
 
 
 async def all_kept(store: ObjectStore) -> set[str]:
@@ -181,7 +186,7 @@ async def restore(store: ObjectStore) -> None:
     async for run, note in notes(store, RUNS):
         if isinstance(note, KeptRun):
             said |= {file_id: note.kept or said.get(file_id, False) for file_id in note.files}
-            if await _is_otherwise(store, note):
+            if await _is_otherwise(store, run, note):
                 await settle_run(store, run)
     wrong = [one for one, kept in said.items() if await _has_tag(store, *_place_of(one)) == kept]
     for start in range(0, len(wrong), AT_ONCE):
@@ -196,8 +201,13 @@ async def end_run(store: ObjectStore, run: str) -> None:
     await store.delete(files.COLLECTION, RUNS + run)
 
 
-async def _is_otherwise(store: ObjectStore, note: KeptRun) -> bool:
-    return any([await _has_tag(store, note.logs_in, key) == note.kept for key in note.logs])
+async def _is_otherwise(store: ObjectStore, run: str, note: KeptRun) -> bool:
+    return any([await _has_tag(store, note.logs_in, key) == note.kept for key in (*note.logs, record_key(run))])
+
+
+def record_key(run: str) -> str:
+    """Beside the records of runs: that of a kept one, which does not expire."""
+    return f"kept/{run}"
 
 
 def _place_of(file_id: str) -> tuple[str, str]:

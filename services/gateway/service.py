@@ -50,12 +50,13 @@ from services.gateway.views.stored_bytes import StoredBytes
 from services.gateway.views.visibility import FileSight
 from services.gateway.views.workers import Workers
 from services.gateway.volumes.slices import Looking
+from shared.audit.doing import Doing
 from shared.audit.house import keep_house
 from shared.audit.log import AuditLog
 from shared.checkpoints import KnownCheckpoints
 from shared.control import latch
 from shared.control.clock import NeverBack
-from shared.control.identities import welcome
+from shared.control.identities import BY, id_of, welcome
 from shared.control.objects import MODE
 from shared.control.passwords import Hasher
 from shared.control.store import ControlStore
@@ -261,7 +262,10 @@ class Gateway(Service):
 
     async def _welcome(self, proof: Proof) -> None:
         """Somebody whom the OpenID provider knows, seen for the first time."""
+        told = Doing(self._audit.log, "principal.welcome", actor=BY, subject=id_of(proof.identity))
+        await told.begin(f"principals/{told.subject}", f"identities/{proof.identity}")
         keys = await welcome(ControlStore(self.store), self.settings.oidc_issuer, proof, utc_now())
+        told.end("done")
         event = ControlChanged(subject=new_id(), keys=sorted(keys))
         self._control.hear(event)
         await self._control.be_current()

@@ -104,6 +104,8 @@ class Directory:
     def _lent(self, proof: Proof) -> Lent | None:
         """None: nobody here is linked to whom it has proven."""
         known = self.identity(proof.identity)
+        if known is not None and known.unlinked:
+            return None
         if known is None:
             return None
         return Lent.model_validate(

@@ -220,6 +220,8 @@ class Identity(ControlObject):
     issuer: str
     subject: Annotated[str, StringConstraints(min_length=1, max_length=512)]
     principal: Slug
+    unlinked: bool = False
+    """It is nobody here any more. What is left keeps whoever is new at first sight from coming back by it."""
     created_at: Moment
     created_by: str
 

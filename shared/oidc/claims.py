@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -112,11 +111,16 @@ def proof_of(text: str, payload: bytes, header: Header, rules: Rules, now: datet
     _check_for_us(said, rules)
     issued, expires = _check_times(said, now)
     subject = said.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_TEXT:
+    if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_TEXT or not _is_text(subject):
         raise refused("it does not say whose it is (`sub`)")
     digest = digest_of(text)
     identity = identity_of(rules.issuer, subject)
     return Proof(digest[:12], digest, identity, subject, issued, expires, _roles(said, rules))
+
+
+def _is_text(text: str) -> bool:
+    """Half of a surrogate pair is none."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _check_kind(said: Mapping[str, Any], header: Header) -> None:
@@ -152,7 +156,7 @@ def _check_times(said: Mapping[str, Any], now: datetime) -> tuple[datetime, date
 
 def _moment(said: Mapping[str, Any], name: str) -> float:
     value = said.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise refused(f"it does not say `{name}`")
     if not 0 <= value < _FARTHEST:
         raise refused(f"its `{name}` is no moment")

@@ -171,3 +171,6 @@ class Provider:
                 self._failed = None
             except Unavailable as error:
                 self._failed = error
+            except BaseException:  # Whoever has asked has left: the next one asks.
+                self._asked_at = -AGAIN_SECS * 2
+                raise

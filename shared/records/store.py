@@ -25,7 +25,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from messages.base import Event
 from messages.runs import RunRequested, Task
 from shared.journal import Journal
-from shared.keeping import end_run
+from shared.keeping import end_run, record_key
 from shared.objects.base import ABSENT, EXPIRING, ObjectStore, Upload, list_all
 from shared.records.deploys import DEPLOY
 from shared.records.fold import RunState
@@ -108,7 +108,7 @@ class RecordStore:
         if task in (None, "execution") and is_id(run) and (packed := await self.packs.load(run)) is not None:
             return _parsed("packs", _run_key(run), packed, RunState)
         for collection in COLLECTIONS.values() if task is None else [COLLECTIONS[task]]:
-            for key in (_run_key(run), _kept_key(run)):
+            for key in (_run_key(run), record_key(run)):
                 if (found := await self._load(collection, key, RunState)) is not None:
                     return found
         return None
@@ -116,12 +116,7 @@ class RecordStore:
     async def keep_run(self, state: RunState) -> None:
         """Writes the record of an ended run once more, as an object that does not expire."""
         data = state.model_dump_json().encode()
-        await self._store.put(COLLECTIONS[_task_of(state)], _kept_key(state.run), data)
-
-    async def let_run_go(self, state: RunState) -> None:
-        """From now on its record expires."""
-        data = state.model_dump_json().encode()
-        await self._store.put(COLLECTIONS[_task_of(state)], _kept_key(state.run), data, tags=EXPIRING)
+        await self._store.put(COLLECTIONS[_task_of(state)], record_key(state.run), data)
 
     async def spent(self, events: Iterable[Event], known: Callable[[str], bool]) -> set[str]:
         """Of the runs that are asked for, those that have been run: they are asked for again, so late that nobody
@@ -141,18 +136,25 @@ class RecordStore:
         await self.packs.delete(list(filter(is_id, runs)))
         for start in range(0, len(runs), _DELETED_AT_ONCE):
             some = runs[start : start + _DELETED_AT_ONCE]
-            logs = await asyncio.gather(*(self._logs_of(run) for run in some))
-            await self._store.delete(COLLECTION, *map(_run_key, some), *(key for keys in logs for key in keys))
+            await self._delete_in(COLLECTION, some)
+            for other in set(COLLECTIONS.values()) - {COLLECTION}:
+                there = await self._store.head_many(other, list(map(_run_key, some)))
+                await self._delete_in(other, [run for run in some if _run_key(run) in there])
             await self.end_keeping(some)
+
+    async def _delete_in(self, collection: str, runs: Sequence[str]) -> None:
+        if runs:
+            logs = await asyncio.gather(*(self._logs_of(collection, run) for run in runs))
+            await self._store.delete(collection, *(key for keys in logs for key in keys), *map(_run_key, runs))
 
     async def end_keeping(self, runs: Sequence[str]) -> None:
         """Of runs whose records are deleted: nothing of them is kept any more."""
         for collection in COLLECTIONS.values():
-            await self._store.delete(collection, *map(_kept_key, runs))
+            await self._store.delete(collection, *map(record_key, runs))
         await asyncio.gather(*(end_run(self._store, run) for run in runs))
 
-    async def _logs_of(self, run: str) -> list[str]:
-        return [item.key async for item in list_all(self._store, COLLECTION, f"logs/{run}/")]
+    async def _logs_of(self, collection: str, run: str) -> list[str]:
+        return [item.key async for item in list_all(self._store, collection, f"logs/{run}/")]
 
     async def save(self, kind: RecordKind[S], states: Sequence[S]) -> None:
         uploads = [Upload(_record_key(one.identity), one.model_dump_json().encode(), tags=EXPIRING) for one in states]
@@ -235,10 +237,6 @@ def _is_old(run: str) -> bool:
 
 def _run_key(run: str) -> str:
     return f"runs/{run}"
-
-
-def _kept_key(run: str) -> str:
-    return f"kept/{run}"
 
 
 def _record_key(identity: str) -> str:

@@ -189,6 +189,8 @@ TRICKS: dict[str, Trick] = {
         part({"alg": "RS256", "kid": "rsa", "typ": "at+jwt", "crit": ["b64"]}) + ".e30.x"
     ),
     "a huge header": lambda one: one.token(header={"more": "x" * 3000}),
+    "a moment beyond all numbers": lambda one: one.token(exp=10**400),
+    "half a sign as subject": lambda one: one.token(sub="\ud800"),
     "a huge payload": lambda one: one.token(more="x" * 20_000),
     "many claims": lambda one: one.signed({**one.claims(), **{f"c{number}": 1 for number in range(300)}}),
     "nested deep": lambda one: deep(one, 50),
@@ -402,3 +404,34 @@ async def test_an_admin_links_and_unlinks_by_the_command_line(
     assert await code(closed, issuer.token(iat=int(time.time()) - 60)) == (401, "token_revoked")
     assert await told("admin user unlink") == "Identity removed"
     assert await code(closed, issuer.token()) == (401, "identity_unknown")
+
+
+async def test_whoever_is_unlinked_does_not_come_back_as_new(issuer: Issuer, tmp_path: Path) -> None:
+    async with closed_with(issuer, tmp_path, oidc_new_principals=True) as closed:
+        _, who = await ask(closed, issuer.token(groups=["staff"]), "/api/v1/whoami")
+        status = await closed.status("root", "DELETE", f"/api/v1/principals/{who['principal_id']}/identity")
+        assert (status, await code(closed, issuer.token(groups=["staff"]))) == (200, (401, "identity_unknown"))
+        # An admin may link them again
+        await link(closed, "mia", issuer.subject)
+        assert (await ask(closed, issuer.token()))[0] == 200
+        async with closed.asking("root") as root:
+            entries = (await root.get("/api/v1/audit", params={"action": "principal.welcome"})).json()
+        assert [(one["actor"], one["subject"], one["outcome"]) for one in entries] == [
+            ("oidc", who["principal_id"], "done")
+        ]
+
+
+async def test_the_subject_of_somebody_who_was_removed_can_be_linked_to_another(closed: Closed, issuer: Issuer) -> None:
+    await link(closed, "vera", issuer.subject)
+    assert await closed.status("root", "DELETE", "/api/v1/principals/vera") == 200
+    await link(closed, "mia", issuer.subject)
+    _, who = await ask(closed, issuer.token(), "/api/v1/whoami")
+    assert who["principal_id"] == "mia"
+
+
+async def test_an_admin_sets_no_password_for_themselves_with_what_ends_sooner(closed: Closed, issuer: Issuer) -> None:
+    await link(closed, "root", issuer.subject)
+    headers = {"Authorization": f"Bearer {issuer.token()}", "Voxloom-Project": "lab1"}
+    async with closed.asking(None, **headers) as client:
+        answer = await client.put("/api/v1/principals/root/password", json={"password": "correct horse battery"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")

@@ -251,3 +251,16 @@ async def test_it_is_in_the_audit(closed: Closed) -> None:
         entries = (await root.get("/api/v1/audit", params={"action": "project.delete"})).json()
     assert [(one["subject"], one["actor"], one["outcome"]) for one in entries] == [("lab1", "root", "done")]
     assert entries[0]["time"] < format_time(utc_now())
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("limits", {"weight": 2.0}), ("retention", {"file_days": 2.0}), ("members/mia", {"role": "viewer"})],
+)
+async def test_nothing_of_a_project_that_goes_is_changed_any_more(closed: Closed, path: str, body: Any) -> None:
+    project = Project(id="lab1", **MADE).in_state("removing")
+    await closed.control.put(project)
+    await closed.world.gateway._control.read_anew()
+    async with closed.asking("root") as root:
+        answer = await root.put(f"{LAB1}/{path}", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (409, "project_removed")

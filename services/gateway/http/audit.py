@@ -46,6 +46,8 @@ def action_of(method: str, path: str) -> str:
     words = [word for word in path.split("/") if word and not word.startswith("{")]
     words = [word for word in words if word not in ("api", "v0", "v1", "all")] or ["server"]
     verb = _VERBS.get(method, method.lower())
+    if words[-1] == "keep" and len(words) > 1:
+        return f"{_singular(words[-2])}.{'release' if method == 'DELETE' else 'keep'}"
     if len(words) > 1 and words[-1] in _WORDS:
         verb = words.pop()
     return f"{_singular(words[-1])}.{verb}"
@@ -55,12 +57,12 @@ def _singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "stats", "status")) else word
 
 
-def is_kept(method: str, need: Need | None) -> bool:
+def is_kept(method: str, need: Need | None, action: str = "") -> bool:
     """Whether such a request is an entry when it was done: what takes away, what puts algorithms in, what concerns the
     server and who may do what. Runs, uploads and samples say themselves who has asked for them."""
     if method in SAFE_METHODS:
         return False
-    return method == "DELETE" or need in ("deploy", "admin", "identity")
+    return method == "DELETE" or need in ("deploy", "admin", "identity") or action.endswith(".keep")
 
 
 class Ended(NamedTuple):
@@ -115,9 +117,9 @@ class Auditor:
         note_caller(told, caller)
         if told.begun:
             told.end(ended.outcome, ended.code)
-        elif is_counted(ended):
+        elif is_counted(ended) or (told.action == LOGIN and ended.outcome == "refused"):
             self.counts.add(_refusal(told, ended))
-        elif is_kept(request.method, need) and caller is not None:
+        elif is_kept(request.method, need, told.action) and caller is not None:
             if ended.outcome != "refused":
                 told.end(ended.outcome, ended.code)
         elif need == "read" and ended.outcome in ("done", "begun") and caller is not None and self._is_foreign(caller):

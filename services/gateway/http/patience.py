@@ -97,7 +97,9 @@ class Patience:
                     del self._waiting[place]
 
     def _check(self, places: Sequence[tuple[str, ...]]) -> None:
-        most = (MOST_AT_ONCE, MOST_OF_ADDRESS, MOST_WAITING)
+        # Those whose address has failed at nothing are not kept out by those who wait for their failures.
+        in_all = MOST_WAITING if self.addresses.count(places[1][0]) else 2 * MOST_WAITING
+        most = (MOST_AT_ONCE, MOST_OF_ADDRESS, in_all)
         if any(self._waiting[place] >= limit for place, limit in zip(places, most, strict=True)):
             raise TooMany(
                 "Too many logins wait at the same time; try again in some seconds.",

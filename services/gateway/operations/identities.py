@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.gateway.context import Context
-from services.gateway.operations.control import change, may_all, not_found, principal_of, take_away, tell, view_of
+from services.gateway.operations.control import change, may_all, not_found, principal_of, tell, view_of
 from shared.caller import Caller
 from shared.control.objects import Identity, Principal
 from shared.oidc.claims import identity_of
@@ -34,7 +34,7 @@ async def link(context: Context, caller: Caller, principal_id: str, wanted: Iden
     )
 
     def make(old: Identity | None) -> Identity:
-        if old is None:
+        if old is None or old.unlinked or _is_removed(context, old.principal):
             return new
         if old.principal != principal_id:
             raise Conflict(
@@ -51,11 +51,21 @@ async def link(context: Context, caller: Caller, principal_id: str, wanted: Iden
 async def unlink(context: Context, principal_id: str) -> None:
     """All that they are elsewhere. Raises NotFound."""
     principal_of(context, principal_id)
-    theirs = [one.key for one in view_of(context).directory.identities() if one.principal == principal_id]
+    known = view_of(context).directory.identities()
+    theirs = [one.key for one in known if one.principal == principal_id and not one.unlinked]
     if not theirs:
         raise not_found("identity", principal_id)
-    await take_away(context, *theirs)
+    for key in theirs:
+        await change(context, key, Identity, lambda old: None if old is None else old.model_copy(update=_UNLINKED))
     await tell(context, *theirs)
+
+
+_UNLINKED = {"unlinked": True}
+
+
+def _is_removed(context: Context, principal_id: str) -> bool:
+    found = view_of(context).directory.principal(principal_id)
+    return found is None or found.removed
 
 
 async def log_out(context: Context, caller: Caller, principal_id: str) -> None:

@@ -97,17 +97,16 @@ async def keep_run(context: Context, caller: Caller, run: LiveRun) -> KeepRecord
     except BaseException:
         if not before:
             await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=False))
-            await records.let_run_go(state)
         raise
     await _tell(context, caller, state, kept=True)
     return await _told(context, state, kept=True)
 
 
 async def release_run(context: Context, caller: Caller, run: LiveRun) -> KeepRecord:
+    """Also of one that somebody has let go already: their process may have died in the middle."""
     state = run.state
-    if await keeping.is_run_kept(context.store, state.run):
+    if await keeping.has_note(context.store, state.run):
         await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=False))
-        await RecordStore(context.store).let_run_go(state)
     await _tell(context, caller, state, kept=False)
     return await _told(context, state, kept=False)
 

@@ -53,6 +53,7 @@ async def _used(context: Context, project: str) -> LimitsUsed:
 async def put(context: Context, caller: Caller, project_id: str, wanted: LimitsRequest) -> LimitsRecord:
     """In place of those that were. Raises NotFound (`project_not_found`)."""
     projects.find(context, caller, project_id)
+    projects.check_there(context, project_id)
     key = limits_key(project_id)
 
     def make(_: Limits | None) -> Limits:

@@ -27,7 +27,7 @@ from shared.control import passwords, tokens
 from shared.control.objects import Lent, Password, Principal, Token, is_slug, password_key
 from shared.control.passwords import Hashed
 from shared.control.store import ControlStore
-from voxloom.errors import Conflict, ControlUnavailable, NotAllowed, Unauthenticated
+from voxloom.errors import Conflict, ControlUnavailable, NotAllowed, Unauthenticated, VoxloomError
 from voxloom.models import LoginRequest, PasswordRequest, TokenMade, utc_now
 
 ONE_TIME_DAYS = 7.0
@@ -81,7 +81,14 @@ async def log_in(context: Context, wanted: LoginRequest, address: str) -> TokenM
             note(Outcome(known.principal, address, known.refused or "another password"))
             raise _failed()
         context.patience.succeeded(wanted.name, address)
-    return await _let_in(context, known, wanted, address)
+    if (told := doing()) is not None:  # before anything is changed
+        told.actor = told.subject = known.principal or ""
+        told.address = address
+    try:
+        return await _let_in(context, known, wanted, address)
+    except VoxloomError as error:
+        note(Outcome(known.principal, address, f"the password was right, but: {error.code}"))
+        raise
 
 
 def _failed() -> Unauthenticated:
@@ -132,14 +139,11 @@ async def _let_in(context: Context, known: Known, wanted: LoginRequest, address:
         _check_other(new, _text(wanted.password))
         password = await _replace(context, known.principal, known.principal, new, old=password)
     elif password.one_time:
-        note(Outcome(known.principal, address, "the password must be changed first"))
         raise NotAllowed(
             "This password is good for one time: log in with it and a new one (`new_password`; `voxloom login` asks "
             "for it).",
             code="password_must_change",
         )
-    if (told := doing()) is not None:
-        told.actor = told.subject = known.principal
     made = await _token(context, password)
     note(Outcome(known.principal, address, token_id=made.token_id))
     return made
@@ -208,9 +212,10 @@ async def remove_password(context: Context, principal_id: str) -> None:
 
 
 def _check_may(context: Context, caller: Caller, principal_id: str) -> None:
-    """A token for few things does not become one for all by a password."""
-    if not may_all(context, caller):
-        shown = view_of(context).directory.good_token(caller.token, utc_now())
+    """A token for few things does not become one for all by a password, nor does one of an OpenID provider become one
+    that outlives it."""
+    shown = view_of(context).directory.good_token(caller.token, utc_now())
+    if not may_all(context, caller) or (principal_id == caller.principal and isinstance(shown, Lent)):
         whole = shown.rights is None and shown.projects is None and not isinstance(shown, Lent)
         if principal_id != caller.principal or not whole:
             raise NotAllowed(

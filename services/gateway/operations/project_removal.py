@@ -49,6 +49,7 @@ async def remove(context: Context, caller: Caller, project_id: str, *, everythin
         await _remove_empty(context, owner, reopen=known.state == "there")
         return
     await _sweep(context, owner)
+    await _take_control(context, project_id)
     await _close(context, project_id, "removed")
 
 

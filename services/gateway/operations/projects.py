@@ -107,10 +107,18 @@ async def remove_member(context: Context, caller: Caller, project_id: str, princ
     await tell(context, key)
 
 
+def check_there(context: Context, project_id: str) -> None:
+    """Raises Conflict (`project_removed`) where it is being removed: nothing of it is changed any more."""
+    known = directory_of(context).kept_project(project_id)
+    if known is not None and known.state != "there":
+        raise Conflict(f"The project {project_id!r} is being removed.", code="project_removed")
+
+
 def check_manages(context: Context, caller: Caller, project_id: str, what: str) -> None:
     """Raises NotFound (`project_not_found`), NotAllowed (`forbidden`)."""
     find(context, caller, project_id)
-    if "deploy" not in reach_of(context, caller)[project_id]:
+    check_there(context, project_id)
+    if "deploy" not in reach_of(context, caller).get(project_id, frozenset()):
         raise NotAllowed(
             f"{what} is for the managers of {project_id!r} to say.",
             code="forbidden",

@@ -24,6 +24,8 @@ from shared.caller import NOBODY_ASKED, Caller
 from shared.control.objects import ALL_RIGHTS, Retention, retention_key
 from shared.expiry import ExpiryClock
 from shared.files import Located
+from shared.keeping import is_run_kept
+from shared.objects.base import AT_ONCE
 from shared.outages import Outage
 from shared.settings import Settings
 from voxloom.errors import Conflict, InvalidInput, NotFound, VoxloomError
@@ -147,23 +149,33 @@ async def keep_letting_go(context: Context, clock: ExpiryClock) -> None:
 
 
 async def let_go(context: Context, now: datetime) -> None:
-    """Once. What cannot be done now is done the next time. Raises Unavailable."""
+    """Once. What cannot be done now is done the next time, and keeps nothing else from going. Raises VoxloomError: the
+    last of those."""
     assert context.control is not None
+    failed: VoxloomError | None = None
     for over in list(overdue(context.control.directory.retentions(), servers(context.settings), now)):
-        owner = Caller(NOBODY_ASKED, over.project, ALL_RIGHTS)
-        if over.things == "file":
-            await _let_files_go(context, owner, over.before)
-        else:
-            await _let_records_go(context, owner, over)
+        try:
+            await _let_these_go(context, over)
+        except VoxloomError as error:
+            failed = error
+    if failed is not None:
+        raise failed
+
+
+async def _let_these_go(context: Context, over: Over) -> None:
+    owner = Caller(NOBODY_ASKED, over.project, ALL_RIGHTS)
+    if over.things == "file":
+        await _let_files_go(context, owner, over.before)
+    else:
+        await _let_records_go(context, owner, over)
 
 
 async def _let_files_go(context: Context, owner: Caller, before: datetime) -> None:
     known = frozenset(await context.stored.files_of(owner.project, within=COUNT_SECS))
     if not known:
         return
-    needed = _needed(context, owner.project)
     async for file in _files(context, owner, known, before):
-        if file.file_id not in needed:
+        if file.file_id not in _needed(context, owner.project):  # as it is now: runs are asked for meanwhile
             with suppress(NotFound, Conflict):  # Somebody else was quicker, or holds it now.
                 await files.delete(context, owner, file, expired=True)
 
@@ -195,5 +207,9 @@ def _needed(context: Context, project: str) -> set[str]:
 async def _let_records_go(context: Context, owner: Caller, over: Over) -> None:
     tasks = [task for task, things in OF_TASKS.items() if things == over.things]
     ended = context.catalog.ended_before(over.project, tasks, over.before)
-    gone = [run for run in ended if not await context.kept_runs.has(run)]
-    await delete_records(context, owner, over.project, gone)
+    for start in range(0, len(ended), AT_ONCE):
+        some = ended[start : start + AT_ONCE]
+        kept = await asyncio.gather(*(is_run_kept(context.store, run) for run in some))  # as the notes say now
+        gone = [run for run, stays in zip(some, kept, strict=True) if not stays]
+        if gone:
+            await delete_records(context, owner, over.project, gone)

@@ -329,7 +329,7 @@ ROUTES = [
         "Make somebody a member, or give them another role",
         MemberRecord,
         "identity",
-        {403: ("forbidden",), 404: (*_NO_PROJECT, *_NO_PRINCIPAL), 409: _WRITTEN},
+        {403: ("forbidden",), 404: (*_NO_PROJECT, *_NO_PRINCIPAL), 409: (*_WRITTEN, "project_removed")},
         body=MemberRequest,
         examples=(examples.MEMBER,),
     ),
@@ -340,6 +340,6 @@ ROUTES = [
         "Take somebody out of a project",
         ResponseMessage,
         "identity",
-        {403: ("forbidden",), 404: (*_NO_PROJECT, "member_not_found"), 409: _OPEN},
+        {403: ("forbidden",), 404: (*_NO_PROJECT, "member_not_found"), 409: (*_OPEN, "project_removed")},
     ),
 ]

@@ -49,7 +49,7 @@ ROUTES = [
         "Limit what a project may take",
         "Access",
         {200: LimitsRecord},
-        {404: ("project_not_found",), 409: ("auth_is_open", "changed_meanwhile")},
+        {404: ("project_not_found",), 409: ("auth_is_open", "changed_meanwhile", "project_removed")},
         body=LimitsRequest,
         examples=(examples.LIMITS,),
         needs="admin",

@@ -53,7 +53,7 @@ ROUTES = [
         {
             403: ("forbidden",),
             404: ("project_not_found",),
-            409: ("auth_is_open", "changed_meanwhile"),
+            409: ("auth_is_open", "changed_meanwhile", "project_removed"),
             422: ("retention_too_long",),
         },
         body=RetentionRequest,
