@@ -102,6 +102,11 @@ class Ingest(Service):
             await self.store.delete(files.COLLECTION, event.staged)
             await self.bus.publish(_committed(known))
             return
+        if event.staged and await self._is_anothers(event):
+            await self._drop(event)
+            error = InvalidInput("There is a file of that name already; choose another name.", code="file_exists")
+            await self.bus.publish(_rejection(event, error))
+            return
         place = self.store.scratch / f"inspect-{secrets.token_hex(8)}"
         try:
             datasets = await self._inspect(event, place)
@@ -148,6 +153,14 @@ class Ingest(Service):
         (info,) = await self.store.put_files(files.COLLECTION, [upload])
         await self.store.delete(files.COLLECTION, event.staged)
         return event.model_copy(update={"etag": info.etag, "size": info.size})
+
+    async def _is_anothers(self, event: FileUploaded) -> bool:
+        """Whether under that name lies what a run has made, or what belongs to another project: it never changes."""
+        try:
+            found = await files.locate(self.store, event.subject)
+        except NotFound:
+            return False
+        return found.run is not None or found.project != event.project
 
     async def _is_known(self, file_id: str) -> bool:
         """Whether it is an upload that was good, or what a run has made."""

@@ -391,6 +391,23 @@ async def test_a_name_of_another_project_is_not_taken_in(
         await files.locate(platform.store, "@lab1/scan")
 
 
+@pytest.mark.parametrize("metadata", [{"project": "lab1", "run": "r", "attempt": "1"}, {"project": "lab1"}])
+async def test_what_lies_under_a_name_already_is_never_replaced_through_a_url(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes, metadata: dict[str, str]
+) -> None:
+    # Given what another project has: what a run of it has made has no entry
+    platform, heard = system
+    theirs = new_id()
+    await platform.store.put(files.COLLECTION, files.bytes_key(theirs), b"theirs", metadata=metadata)
+    # When somebody puts a good file through a URL of that name
+    await put_through_a_url(platform, theirs, volume)
+    refused = await heard.first(FileRejected, subject=theirs)
+    # Then it stays what it was, and whose it was
+    found = await files.locate(platform.store, theirs)
+    assert (refused.error.code, found.project, found.committed) == ("file_exists", "lab1", False)
+    assert await platform.store.get(files.COLLECTION, files.bytes_key(theirs)) == b"theirs"
+
+
 async def test_what_is_only_over_its_time_stays_where_somebody_keeps_it(
     system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
 ) -> None:
