@@ -143,28 +143,26 @@ class Member(ControlObject):
         return member_key(self.project, self.principal)
 
 
-class Limits(LimitsRequest, ControlObject):
-    """Of a project. What it does not say is not limited."""
+class ProjectSetting(ControlObject):
+    """What somebody has set of a project, in an object of its own. It gives no rights."""
 
     outlives_unreadable: ClassVar[bool] = True
 
     project: Slug
     changed_at: Moment
     changed_by: str
+
+
+class Limits(LimitsRequest, ProjectSetting):
+    """Of a project. What it does not say is not limited."""
 
     @property
     def key(self) -> str:
         return limits_key(self.project)
 
 
-class Retention(RetentionRequest, ControlObject):
+class Retention(RetentionRequest, ProjectSetting):
     """Of a project. What it does not say goes when the server lets it go."""
-
-    outlives_unreadable: ClassVar[bool] = True
-
-    project: Slug
-    changed_at: Moment
-    changed_by: str
 
     @property
     def key(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from messages.trainings import TrainingCheckpointSaved
 from shared import checkpoints
+from shared.algorithms import ASSETS, index_key, pack_index
 from shared.control.objects import Project
 from tests.contract.closed_world import MADE, Closed
 from tests.contract.closed_world import closed as closed
@@ -112,9 +114,20 @@ async def test_what_one_project_teaches_it_the_other_does_not_see(common: Common
 
     shown = [(await ok(one.get(f"{LIST}/{common.algorithm}"))).json() for one in (common.mia, common.olga)]
     assert [one["checkpoints"] for one in shown] == [[learnt.checkpoint_id], []]
+
+
+async def test_no_export_has_what_another_project_has_taught_it(common: Common) -> None:
+    # Given an algorithm whose assets are there, so that an export gets as far as to what was learnt
+    store, text = common.closed.world.store, b'[project]\nname = "Denoise"\nversion = "1.0"\n'
+    await store.put(ASSETS, digest := hashlib.sha256(text).hexdigest(), text)
+    await store.put(ASSETS, index_key("a"), pack_index({"pyproject.toml": digest})[1])
+    learnt = checkpoint_of({"files/w": digest}, project="lab1", algorithm_id=common.algorithm)
+    await checkpoints.save(store, learnt)
+    # When both ask for it
     export = f"/api/v0/algorithm/Denoise/1/export?checkpoint_id={learnt.checkpoint_id}"
-    nobodys = f"/api/v0/algorithm/Denoise/1/export?checkpoint_id={new_id()}"
-    assert await code(common.olga.get(export)) == await code(common.olga.get(nobodys))
+    codes = [await code(one.get(export)) for one in (common.mia, common.olga)]
+    # Then only the one whose it is gets beyond that: what it then lacks are modules
+    assert codes == [(404, "object_not_found"), (404, "checkpoint_not_found")]
 
 
 async def test_it_ends_at_once(common: Common) -> None:

@@ -51,11 +51,11 @@ def limits(
     `none` takes a limit away: --runs-at-once none.
     """
     said: dict[str, Any] = {
-        "runs_at_once": _read("--runs-at-once", runs_at_once, _number),
-        "runs_waiting": _read("--runs-waiting", runs_waiting, _number),
-        "stored_bytes": _read("--stored-bytes", stored_bytes, _size),
-        "max_wall_time": _read("--max-wall-time", max_wall_time, _seconds),
-        "devices": _read("--devices", devices, _names),
+        "runs_at_once": read("--runs-at-once", runs_at_once, _number),
+        "runs_waiting": read("--runs-waiting", runs_waiting, _number),
+        "stored_bytes": read("--stored-bytes", stored_bytes, _size),
+        "max_wall_time": read("--max-wall-time", max_wall_time, _seconds),
+        "devices": read("--devices", devices, _names),
         "weight": [] if weight is None else [weight],
     }
     wanted = {name: value[0] for name, value in said.items() if value}
@@ -70,7 +70,7 @@ def limits(
         typer.echo(line)
 
 
-def _read(option: str, text: str | None, parse: Callable[[str], Any]) -> list[Any]:
+def read(option: str, text: str | None, parse: Callable[[str], Any]) -> list[Any]:
     """Empty: nothing was said. Raises InvalidInput."""
     if text is None:
         return []

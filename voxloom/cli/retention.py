@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli.json_output import AsJson, show
+from voxloom.cli.limits import NONE, read
 from voxloom.cli.session import connect
 from voxloom.cli.text import columns, moment
-from voxloom.errors import InvalidInput
 
 if TYPE_CHECKING:
     from voxloom.models import RetentionRecord
 
-NONE = "none"
 _NAMES = {"file_days": "files", "execution_days": "executions", "training_days": "trainings"}
 
 
@@ -35,7 +34,8 @@ def retention(
     `none`: as long as the server keeps them, which is the longest. `voxloom keep` keeps single things.
     """
     said = {"file_days": files, "execution_days": executions, "training_days": trainings}
-    wanted = {name: _days(_NAMES[name], text) for name, text in said.items() if text is not None}
+    told = {name: read(f"--{_NAMES[name]}", text, _days) for name, text in said.items()}
+    wanted = {name: value[0] for name, value in told.items() if value}
     with connect(ctx) as client:
         found = client.retention(project_id)
         if wanted:
@@ -47,14 +47,11 @@ def retention(
         typer.echo(line)
 
 
-def _days(option: str, text: str) -> float | None:
-    """Raises InvalidInput."""
-    if text.strip().lower() == NONE:
-        return None
+def _days(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidInput(f"--{option} takes a number of days, or `{NONE}`; {text!r} is neither.") from None
+        raise ValueError("a number of days") from None
 
 
 def _rows(one: RetentionRecord) -> list[tuple[str, str, str]]:

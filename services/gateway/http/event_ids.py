@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from shared.control.store import COLLECTION
 from shared.objects.base import ABSENT, ObjectStore
-from voxloom.errors import Conflict
+from voxloom.errors import Conflict, NotFound
 
 KEY = "event-ids"
 """In `control-store`: what enciphers them."""
@@ -65,6 +65,9 @@ class SealedEventIds(EventIds):
 
 async def sealed_ids(store: ObjectStore) -> SealedEventIds:
     """With the key that all gateways on this store have; the first one makes it. Raises StoreUnavailable."""
-    with suppress(Conflict):
-        await store.put(COLLECTION, KEY, secrets.token_bytes(KEY_BYTES), condition=ABSENT)
+    try:
+        return SealedEventIds(await store.get(COLLECTION, KEY))
+    except NotFound:
+        with suppress(Conflict):  # Another gateway was quicker.
+            await store.put(COLLECTION, KEY, secrets.token_bytes(KEY_BYTES), condition=ABSENT)
     return SealedEventIds(await store.get(COLLECTION, KEY))

@@ -14,12 +14,12 @@ from messages.runs import Work
 from services.gateway.context import Context
 from services.gateway.http.bodies import Body
 from services.gateway.operations import projects
-from services.gateway.operations.control import change, directory_of, tell
+from services.gateway.operations.control import directory_of
 from shared.caller import Caller
-from shared.control.objects import Limits, limits_key
+from shared.control.objects import Limits
 from voxloom.errors import Conflict, TooMany, Unavailable
 from voxloom.limits import narrower
-from voxloom.models import LimitsRecord, LimitsRequest, LimitsUsed, format_time, utc_now
+from voxloom.models import LimitsRecord, LimitsRequest, LimitsUsed
 
 COUNTED_SECS = 5.0
 """How long whoever asks what is used waits for what is stored to be counted."""
@@ -30,15 +30,8 @@ COUNTED_SECS = 5.0
 async def find(context: Context, caller: Caller, project_id: str) -> LimitsRecord:
     """Raises NotFound (`project_not_found`), also for one of others."""
     projects.find(context, caller, project_id)
-    kept = directory_of(context).limits(project_id)
-    said = kept.model_dump(include=set(LimitsRequest.model_fields)) if kept is not None else {}
-    return LimitsRecord(
-        project_id=project_id,
-        used=await _used(context, project_id),
-        changed_at=format_time(kept.changed_at) if kept is not None else None,
-        changed_by=kept.changed_by if kept is not None else None,
-        **said,
-    )
+    said = projects.said_of(directory_of(context).limits(project_id), LimitsRequest)
+    return LimitsRecord(project_id=project_id, used=await _used(context, project_id), **said)
 
 
 async def _used(context: Context, project: str) -> LimitsUsed:
@@ -54,14 +47,7 @@ async def put(context: Context, caller: Caller, project_id: str, wanted: LimitsR
     """In place of those that were. Raises NotFound (`project_not_found`)."""
     projects.find(context, caller, project_id)
     projects.check_there(context, project_id)
-    key = limits_key(project_id)
-
-    def make(_: Limits | None) -> Limits:
-        asked: dict[str, Any] = {"changed_at": utc_now(), "changed_by": caller.principal}
-        return Limits(project=project_id, **wanted.model_dump(), **asked)
-
-    await change(context, key, Limits, make)
-    await tell(context, key)
+    await projects.replace(context, caller, Limits, project_id, wanted)
     return await find(context, caller, project_id)
 
 

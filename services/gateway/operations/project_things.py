@@ -105,24 +105,24 @@ async def _stop_all(context: Context, owner: Caller) -> bool:
 
 async def _samples(context: Context, owner: Caller) -> bool:
     found = await samples.all_of(context, owner)
-    return await _each(found, lambda one: samples.delete(context, owner, one.sample_id))
+    return await remove_each(found, lambda one: samples.delete(context, owner, one.sample_id))
 
 
 async def _files(context: Context, owner: Caller) -> bool:
     found = False
     async for some in files_of(context, owner):
-        found |= await _each(some, lambda one: files.delete(context, owner, one))
+        found |= await remove_each(some, lambda one: files.delete(context, owner, one))
     return found
 
 
 async def _algorithms(context: Context, owner: Caller) -> bool:
     found = await context.algorithms.of_project(owner.project)
-    return await _each(found, lambda one: removals.remove(context, owner, one, None, regardless=True))
+    return await remove_each(found, lambda one: removals.remove(context, owner, one, None, regardless=True))
 
 
 async def _checkpoints(context: Context, owner: Caller) -> bool:
     found = await checkpoints.all_of(context, owner)
-    return await _each(found, lambda one: checkpoints.delete(context, owner, one.checkpoint_id))
+    return await remove_each(found, lambda one: checkpoints.delete(context, owner, one.checkpoint_id))
 
 
 async def _records(context: Context, owner: Caller) -> bool:
@@ -132,7 +132,7 @@ async def _records(context: Context, owner: Caller) -> bool:
     return bool(ended)
 
 
-async def _each(things: Sequence[T], remove: Callable[[T], Awaitable[None]]) -> bool:
+async def remove_each(things: Sequence[T], remove: Callable[[T], Awaitable[None]]) -> bool:
     """Whether there were any. What is gone already, or is still needed by what has come meanwhile, is passed over."""
 
     async def try_to(thing: T) -> None:

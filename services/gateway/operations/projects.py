@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import BaseModel
+
 from services.gateway.context import Context
 from services.gateway.operations.control import (
     change,
@@ -15,7 +19,7 @@ from services.gateway.operations.control import (
     tell,
 )
 from shared.caller import Caller
-from shared.control.objects import Member, Project, Role, member_key
+from shared.control.objects import Member, Project, ProjectSetting, Role, member_key
 from voxloom.errors import Conflict, NotAllowed
 from voxloom.models import MemberRecord, ProjectRecord, ProjectRequest, format_time, utc_now
 
@@ -71,6 +75,24 @@ async def put(context: Context, caller: Caller, project_id: str, wanted: Project
     await change(context, f"projects/{project_id}", Project, make)
     await tell(context, f"projects/{project_id}")
     return find(context, caller, project_id)
+
+
+def said_of(kept: ProjectSetting | None, asked: type[BaseModel]) -> dict[str, Any]:
+    """What is set of a project, by the fields of `asked`, and who has set it; nothing where nobody has."""
+    if kept is None:
+        return {}
+    said = kept.model_dump(include=set(asked.model_fields))
+    return {**said, "changed_at": format_time(kept.changed_at), "changed_by": kept.changed_by}
+
+
+async def replace(
+    context: Context, caller: Caller, kind: type[ProjectSetting], project_id: str, wanted: BaseModel
+) -> None:
+    """Sets something of a project in place of what was, and tells all gateways."""
+    asked: dict[str, Any] = {"changed_at": utc_now(), "changed_by": caller.principal}
+    new = kind(project=project_id, **wanted.model_dump(), **asked)
+    await change(context, new.key, kind, lambda _: new)
+    await tell(context, new.key)
 
 
 def members(context: Context, caller: Caller, project_id: str) -> list[MemberRecord]:

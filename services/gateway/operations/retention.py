@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from messages.runs import Task
 from services.gateway.context import Context
 from services.gateway.http.paging import PageQuery
 from services.gateway.operations import files, projects
-from services.gateway.operations.control import change, directory_of, tell
+from services.gateway.operations.control import directory_of
+from services.gateway.operations.project_things import remove_each
 from services.gateway.operations.runs import delete_records
 from services.gateway.views.files import Query
 from shared.caller import NOBODY_ASKED, Caller
-from shared.control.objects import ALL_RIGHTS, Retention, retention_key
+from shared.control.objects import ALL_RIGHTS, Retention
 from shared.expiry import ExpiryClock
 from shared.files import Located
 from shared.keeping import is_run_kept
 from shared.objects.base import AT_ONCE
 from shared.outages import Outage
 from shared.settings import Settings
-from voxloom.errors import Conflict, InvalidInput, NotFound, VoxloomError
+from voxloom.errors import InvalidInput, VoxloomError
 from voxloom.limits import narrower
-from voxloom.models import RetentionDays, RetentionRecord, format_time, utc_now
+from voxloom.models import RetentionDays, RetentionRecord
 
 AGAIN_SECS = 600.0
-PAGE = 500
+PAGE = 64
 COUNT_SECS = 60.0
 """How long it may take to find out whose the files in the store are; else it is looked at the next time."""
 
@@ -81,15 +81,8 @@ def _days(said: RetentionDays | Retention | None, things: Things) -> float | Non
 def find(context: Context, caller: Caller, project_id: str) -> RetentionRecord:
     """Raises NotFound (`project_not_found`), also for one of others."""
     projects.find(context, caller, project_id)
-    kept = directory_of(context).retention(project_id)
-    said = kept.model_dump(include=set(RetentionDays.model_fields)) if kept is not None else {}
-    return RetentionRecord(
-        project_id=project_id,
-        server=servers(context.settings),
-        changed_at=format_time(kept.changed_at) if kept is not None else None,
-        changed_by=kept.changed_by if kept is not None else None,
-        **said,
-    )
+    said = projects.said_of(directory_of(context).retention(project_id), RetentionDays)
+    return RetentionRecord(project_id=project_id, server=servers(context.settings), **said)
 
 
 async def put(context: Context, caller: Caller, project_id: str, wanted: RetentionDays) -> RetentionRecord:
@@ -97,14 +90,7 @@ async def put(context: Context, caller: Caller, project_id: str, wanted: Retenti
     (`retention_too_long`)."""
     projects.check_manages(context, caller, project_id, "How long a project keeps what it has")
     _check_not_longer(wanted, servers(context.settings))
-    key = retention_key(project_id)
-
-    def make(_: Retention | None) -> Retention:
-        asked: dict[str, Any] = {"changed_at": utc_now(), "changed_by": caller.principal}
-        return Retention(project=project_id, **wanted.model_dump(), **asked)
-
-    await change(context, key, Retention, make)
-    await tell(context, key)
+    await projects.replace(context, caller, Retention, project_id, wanted)
     return find(context, caller, project_id)
 
 
@@ -174,31 +160,31 @@ async def _let_files_go(context: Context, owner: Caller, before: datetime) -> No
     known = frozenset(await context.stored.files_of(owner.project, within=COUNT_SECS))
     if not known:
         return
-    async for file in _files(context, owner, known, before):
-        if file.file_id not in _needed(context, owner.project):  # as it is now: runs are asked for meanwhile
-            with suppress(NotFound, Conflict):  # Somebody else was quicker, or holds it now.
-                await files.delete(context, owner, file, expired=True)
+    async for some in _files(context, owner, known, before):
+        needed = _needed(context)  # as it is now: runs are asked for meanwhile
+        over = [file for file in some if file.file_id not in needed]
+        await remove_each(over, lambda one: files.delete(context, owner, one, expired=True))
 
 
-async def _files(context: Context, owner: Caller, known: frozenset[str], before: datetime) -> AsyncIterator[Located]:
+async def _files(
+    context: Context, owner: Caller, known: frozenset[str], before: datetime
+) -> AsyncIterator[Sequence[Located]]:
     """Those that nothing holds, the oldest first."""
     page = PageQuery(limit=PAGE)
     while True:
         found = await context.index.page(
             Query(page=page, caller=owner, sort="oldest", among=known, until=before, expiring=True)
         )
-        for file in found.items:
-            yield file
+        yield found.items
         if found.next_cursor is None:
             return
         page = PageQuery(limit=PAGE, cursor=found.next_cursor)
 
 
-def _needed(context: Context, project: str) -> set[str]:
+def _needed(context: Context) -> set[str]:
     """By runs that have not ended."""
     needed: set[str] = set()
-    for run in context.catalog.of_project(project):
-        state = None if run.ended else context.view.state_of(run.run)
+    for state in map(context.view.state_of, context.view.unfinished_runs()):
         if state is not None and state.work is not None:
             needed.update(state.work.input_dataset_ids)
     return needed

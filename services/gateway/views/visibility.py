@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from messages.base import Event
@@ -42,22 +42,21 @@ class FileSight:
 
     async def find(self, caller: Caller, name: str) -> Located:
         """Raises NotFound (`file_not_found`), also for a file that is there but must not be seen."""
-        possible = possible_ids(caller.project, name)
-        found = await self._find_many(caller, possible)
-        known = _first(possible, found)
-        if known is None:
-            raise file_not_found(name[:200])
-        return found[known]
+        for one in possible_ids(caller.project, name):
+            if (file := (await self._find_many(caller, [one])).get(one)) is not None:
+                return file
+        raise file_not_found(name[:200])
 
     async def ids(self, caller: Caller, names: Iterable[str]) -> dict[str, str]:
         """The ids of the files that can be seen, by what the caller calls them, each once, in their order."""
         now = time.monotonic()
         possible = {name: possible_ids(caller.project, name) for name in names}
-        seen = {ids[0] for ids in possible.values() if self._was_seen(caller, ids[0], now)}
-        unsure = [one for ids in possible.values() if ids[0] not in seen for one in ids]
-        found = seen.union(await self._find_many(caller, unsure) if unsure else ())
-        known = {name: _first(ids, found) for name, ids in possible.items()}
-        return {name: one for name, one in known.items() if one is not None}
+        known = {name: ids[0] for name, ids in possible.items() if self._was_seen(caller, ids[0], now)}
+        for turn in range(max(map(len, possible.values()), default=0)):
+            unsure = {name: ids[turn] for name, ids in possible.items() if name not in known and turn < len(ids)}
+            found = await self._find_many(caller, unsure.values()) if unsure else {}
+            known |= {name: one for name, one in unsure.items() if one in found}
+        return {name: known[name] for name in possible if name in known}
 
     async def missing_now(self, caller: Caller, file_ids: Iterable[str]) -> list[str]:
         """Those that cannot be seen, each once, in their order. Nothing that was seen before counts, nor what somebody
@@ -96,7 +95,3 @@ class FileSight:
     def _was_seen(self, caller: Caller, file_id: str, now: float) -> bool:
         seen = self._seen.get(file_id)
         return seen is not None and seen.until > now and caller.owns(seen.project)
-
-
-def _first(ids: Iterable[str], found: Container[str]) -> str | None:
-    return next((one for one in ids if one in found), None)
