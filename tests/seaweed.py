@@ -65,7 +65,6 @@ _ARGUMENTS = [
     "-filer",
     "-s3",
     "-s3.config=s3.json",
-    "-s3.autoCreateBucket=false",
     "-s3.iam=false",
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",

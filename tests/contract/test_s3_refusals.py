@@ -131,6 +131,19 @@ async def test_a_bucket_whose_name_is_taken_is_told(s3_server: S3Server, proxy: 
         await opening(s3_server.url(endpoint=proxy.url))
 
 
+async def test_a_bucket_of_which_the_server_remembers_that_it_is_missing_is_written_to(
+    s3_server: S3Server, proxy: Proxy, opening: Opening
+) -> None:
+    """Somebody else has made it between our two questions."""
+    url = s3_server.url("layout=bucket", endpoint=proxy.url)
+    await opening(url)
+    proxy.seen.clear()
+    proxy.play(answering(404, "NoSuchBucket"), lambda asked: asked.method == "HEAD", times=1)
+    proxy.play(answering(404, "NoSuchBucket"), lambda asked: asked.method == "PUT", times=1)
+    await opening(url)
+    assert proxy.count(lambda asked: asked.method == "POST" and "uploads" in asked.query) == 1
+
+
 # --- servers that are not there, or promise nothing ---
 
 

@@ -36,11 +36,26 @@ async def prepare(connection: Connection) -> None:
 
 
 async def _prepare(connection: Connection, bucket: str) -> None:
+    if not await _is_there(connection, bucket):
+        await _make(connection, bucket)
+        await _touch(connection, bucket)
+
+
+async def _make(connection: Connection, bucket: str) -> None:
     for _ in range(_TRIES):
-        if await _is_there(connection, bucket) or await _is_made(connection, bucket):
+        if await _is_made(connection, bucket) or await _is_there(connection, bucket):
             return
         await asyncio.sleep(0.2)  # Somebody else is making it this very moment.
     raise Misconfigured(f"The bucket {bucket!r} can be neither used nor made; choose another name in `store`.")
+
+
+async def _touch(connection: Connection, bucket: str) -> None:
+    """Where several make a bucket at the same moment, SeaweedFS may remember for a quarter of an hour that it is
+    missing, and refuse to keep rules for it. An upload that begins makes it look again; nobody sees it."""
+    spot = Spot(bucket, f"{connection.place.probe.s3_key}{secrets.token_hex(8)}", key="probe")
+    upload = await connection.call("create_multipart_upload", spot)
+    with suppress(VoxloomError):  # What is unfinished goes with its time.
+        await connection.call("abort_multipart_upload", spot, UploadId=upload["UploadId"])
 
 
 async def _is_there(connection: Connection, bucket: str) -> bool:
@@ -77,6 +92,8 @@ async def _is_made(connection: Connection, bucket: str) -> bool:
         code = code_behind(error)
         if code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"):
             return False
+        if code in _MISSING and await _is_there(connection, bucket):
+            return True
         if code in _MISSING:
             raise StoreUnavailable(
                 f"What answers at {connection.place} is no object store, or a proxy that has lost it; see whether it "

@@ -61,6 +61,7 @@ _MISCONFIGURED = {
 
 _UNAVAILABLE = {
     "NoSuchLifecycleConfiguration": "has no rules of expiry for the bucket",
+    "BucketAlreadyOwnedByYou": "says that the bucket is ours already; try again",
     "NoSuchBucket": "has lost the bucket; restart a service to have it made again",
     "SlowDown": "has too much to do; try again later",
     "TooManyRequests": "has too much to do; try again later",
