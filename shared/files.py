@@ -4,12 +4,9 @@ In `data-store`:
 
     files/<id>                        the bytes; metadata `project`, and `run`, `attempt` where a run has made them
     entries/<id>                      the commit of an uploaded file: it was inspected and can be used
-    uploads/<sha256 of the id>        what somebody has put through a URL, and nobody has looked at yet
+    uploads/…                         what somebody has put through a URL, and nobody has looked at yet
     deleting/<id>                     somebody is about to delete the file: no sample may refer to it any more
     staged/<run>/<attempt>/<number>   the ids that one attempt has posted in one go, so that they can be swept
-
-A client may name the files that it puts through a URL. In the project `default` the name is the file's id; in others,
-where it may be the same as one of `default`, the id is `@<project>/<name>`, and whoever asks there may leave that out.
 
 An uploaded file is visible once its entry is there. A run's file is visible once the run has COMPLETED with the very
 attempt that posted it; nothing is renamed or copied for that.
@@ -18,8 +15,6 @@ attempt that posted it; nothing is renamed or copied for that.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,37 +22,16 @@ from pathlib import Path
 import orjson
 
 from messages.base import DEFAULT_PROJECT
+from shared.file_names import Names
 from shared.objects.base import ABSENT, AT_ONCE, EXPIRING, FileUpload, ObjectInfo, ObjectStore, list_all
-from shared.objects.checks import checked_key
+from shared.objects.checks import LONGEST_KEY, checked_key
 from voxloom.errors import Conflict, InvalidInput, NotFound
-from voxloom.ids import is_id
 from voxloom.models import DatasetInfo, Moment, Status, Value
 
 COLLECTION = "data-store"
-UPLOADS = "uploads/"
 
-_OF_A_PROJECT = re.compile(r"@([A-Za-z0-9_-]{1,64})/.", re.DOTALL)
 _LOCATED_AT_ONCE = 500
 """Others' work comes in between."""
-
-
-def named_id(project: str, name: str) -> str:
-    """The id of the file that clients of a project call so."""
-    return name if project == DEFAULT_PROJECT or project_in(name) == project else f"@{project}/{name}"
-
-
-def project_in(file_id: str) -> str | None:
-    """The project whose name for a file this is, where it says so."""
-    match = _OF_A_PROJECT.match(file_id)
-    return match[1] if match is not None else None
-
-
-def possible_ids(project: str, text: str) -> tuple[str, ...]:
-    """The ids of the files that somebody may mean who asks for a project: the first that is there is meant."""
-    if project_in(text) is not None:
-        return (text,)
-    named = named_id(project, text)
-    return (text, named) if named != text and is_id(text) else (named,)
 
 
 def bytes_key(file_id: str) -> str:
@@ -66,10 +40,6 @@ def bytes_key(file_id: str) -> str:
 
 def entry_key(file_id: str) -> str:
     return f"entries/{file_id}"
-
-
-def upload_key(file_id: str) -> str:
-    return f"{UPLOADS}{hashlib.sha256(file_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def deleting_key(file_id: str) -> str:
@@ -136,22 +106,26 @@ async def locate_many(store: ObjectStore, file_ids: Iterable[str]) -> dict[str, 
     return found
 
 
-def new_name(project: str, name: str) -> str:
-    """The id of a file that is to be called so. Raises InvalidInput for a name that no file can have."""
-    file_id = named_id(project, name)
-    if not name.strip() or not _can_be(file_id):
-        raise _bad_name("A file's name is text of 1 to about 880 bytes without NUL; choose another one.")
-    if project_in(name) not in (None, project) or project_in(file_id) == DEFAULT_PROJECT:
-        raise _bad_name("What begins with @ and a project's name is a file of that project; choose another name.")
-    return file_id
+def check_name(names: Names, name: str) -> None:
+    """Raises InvalidInput for a name that no file can have."""
+    first = names.new(name)[0]
+    if not names.plain(name).strip() or not _can_be(first):
+        room = LONGEST_KEY - len(entry_key(first).encode("utf-8", "replace")) + len(name.encode("utf-8", "replace"))
+        raise InvalidInput(
+            f"A file's name is text of 1 to {room} bytes without NUL; choose another one.",
+            code="request_validation_error",
+            details={"errors": [{"loc": ["name"], "msg": "must be a name that a file can have"}]},
+        )
 
 
-def _bad_name(why: str) -> InvalidInput:
-    return InvalidInput(
-        why,
-        code="request_validation_error",
-        details={"errors": [{"loc": ["name"], "msg": "must be a name that a file can have"}]},
-    )
+async def free_id(store: ObjectStore, names: Names, name: str) -> str:
+    """The id of a new file that is called so. Raises InvalidInput (`file_exists`) where others have them all."""
+    possible = names.new(name)
+    taken = await locate_many(store, possible)
+    for file_id in possible:
+        if _can_be(file_id) and (file_id not in taken or taken[file_id].project == names.project):
+            return file_id
+    raise InvalidInput("That name is taken; choose another one.", code="file_exists")
 
 
 def _can_be(file_id: str) -> bool:

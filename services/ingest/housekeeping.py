@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import orjson
 
 from shared import files, keeping
+from shared.file_names import UPLOADS
 from shared.objects.base import AT_ONCE, EXPIRING, ObjectInfo, ObjectStore, list_all
 from shared.records.fold import RunState
 from shared.records.store import RecordStore
@@ -44,9 +45,7 @@ async def sweep_forgotten(store: ObjectStore, now: datetime) -> int:
 async def sweep_uploads(store: ObjectStore, now: datetime) -> int:
     """Removes what was put through a URL and never used. Returns how many."""
     old = [
-        item.key
-        async for item in list_all(store, files.COLLECTION, files.UPLOADS)
-        if now - item.modified >= FORGOTTEN_AFTER
+        item.key async for item in list_all(store, files.COLLECTION, UPLOADS) if now - item.modified >= FORGOTTEN_AFTER
     ]
     await store.delete(files.COLLECTION, *old)
     return len(old)

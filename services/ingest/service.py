@@ -31,6 +31,7 @@ from services.ingest.inspectors import Inspectors, refused
 from shared import files, keeping
 from shared.bus import topology
 from shared.bus.limits import check_first
+from shared.file_names import is_upload_of
 from shared.objects.base import EXPIRING, FileUpload
 from shared.outages import waiting
 from shared.records.store import RecordStore
@@ -70,12 +71,10 @@ class Ingest(Service):
     async def handle(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, FileUploaded):
-                if files.project_in(event.subject) not in (None, event.project):
-                    self.log.warning("file %.100r: it is none of project %s; ignored", event.subject, event.project)
-                elif event.staged in ("", files.upload_key(event.subject)):
+                if not event.staged or is_upload_of(event.project, event.subject, event.staged):
                     await self._take_in(event)
                 else:  # It would be removed afterwards, whatever it is.
-                    self.log.warning("file %s: no upload of it lies under %.100r; ignored", event.subject, event.staged)
+                    await self._refuse_place(event)
             elif isinstance(event, FileDeleteRequested):
                 await self.bus.publish(await self._delete(event))
             elif isinstance(event, SampleCreated):
@@ -96,16 +95,14 @@ class Ingest(Service):
         await self.store.delete(files.COLLECTION, note)
         return FileDeleted(subject=event.subject, project=event.project)
 
+    async def _refuse_place(self, event: FileUploaded) -> None:
+        """A gateway of another version has its uploads elsewhere: one of this version may be asked the next time."""
+        self.log.warning("file %s: no upload of it lies under %.100r; refused", event.subject, event.staged)
+        error = Unavailable("The file cannot be looked into by this version of the server; ask again later.")
+        await self.bus.publish(_rejection(event, error))
+
     async def _take_in(self, event: FileUploaded) -> None:
-        if event.staged and (known := await files.find_entry(self.store, event.subject)) is not None:
-            # Somebody was faster, or has put other bytes since: files never change.
-            await self.store.delete(files.COLLECTION, event.staged)
-            await self.bus.publish(_committed(known))
-            return
-        if event.staged and await self._is_anothers(event):
-            await self._drop(event)
-            error = InvalidInput("There is a file of that name already; choose another name.", code="file_exists")
-            await self.bus.publish(_rejection(event, error))
+        if event.staged and await self._is_answered(event):
             return
         place = self.store.scratch / f"inspect-{secrets.token_hex(8)}"
         try:
@@ -154,13 +151,25 @@ class Ingest(Service):
         await self.store.delete(files.COLLECTION, event.staged)
         return event.model_copy(update={"etag": info.etag, "size": info.size})
 
-    async def _is_anothers(self, event: FileUploaded) -> bool:
-        """Whether under that name lies what a run has made, or what belongs to another project: it never changes."""
+    async def _is_answered(self, event: FileUploaded) -> bool:
+        """Whether there was something under that id already: files never change, whoever has made them."""
         try:
             found = await files.locate(self.store, event.subject)
         except NotFound:
             return False
-        return found.run is not None or found.project != event.project
+        if found.project != event.project:  # A moment ago, or a gateway of an earlier version would have looked.
+            await self.bus.publish(_rejection(event, Unavailable("The file's id was taken just now; ask again.")))
+            return True
+        if found.run is not None:
+            await self._drop(event)
+            error = InvalidInput("There is a file of that name already; choose another name.", code="file_exists")
+            await self.bus.publish(_rejection(event, error))
+            return True
+        known = await files.find_entry(self.store, event.subject)
+        if known is not None:  # Somebody was faster, or has put other bytes since.
+            await self.store.delete(files.COLLECTION, event.staged)
+            await self.bus.publish(_committed(known))
+        return known is not None
 
     async def _is_known(self, file_id: str) -> bool:
         """Whether it is an upload that was good, or what a run has made."""

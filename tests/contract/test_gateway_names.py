@@ -8,6 +8,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from shared.file_names import upload_key
+from shared.files import COLLECTION
 from tests.contract.gateway_world import HDF5, World
 from tests.contract.gateway_world import world as world
 from tests.contract.test_gateway_uploads import path_of, put, refusal
@@ -59,8 +61,48 @@ async def test_a_name_is_taken_in_ones_own_project_alone(anna: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("name", ["@lab1/scan", "@lab9/scan", "@default/scan"])
-async def test_nobody_makes_a_name_of_another_project(bob: httpx.AsyncClient, name: str) -> None:
-    assert refusal(await bob.get(path_of(name, "/upload-url"))) == (422, "request_validation_error")
+async def test_what_looks_like_a_name_of_another_project_is_ones_own(
+    scans: None, anna: httpx.AsyncClient, bob: httpx.AsyncClient, name: str
+) -> None:
+    await put(bob, name, HDF5 + b"odd")
+    assert await content(bob, name) == HDF5 + b"odd"
+    assert await content(anna, "@lab1/scan") == ANNAS
+
+
+async def test_what_default_has_put_under_the_id_of_a_projects_file_is_not_the_projects(
+    world: World, anna: httpx.AsyncClient
+) -> None:
+    # Given what the gateway of an earlier version let somebody of `default` put there, or an open server
+    await world.store.put(COLLECTION, upload_key("default", "@lab1/scan"), EVERYBODYS)
+    # When one of that project asks for it
+    assert refusal(await anna.get(path_of("scan"))) == (404, "file_not_found")
+    # Then it is still there for whose it is, and the name for the project
+    async with asking(world, "carl") as carl:
+        assert await content(carl, "@lab1/scan") == EVERYBODYS
+        assert await content(carl, "@default/@lab1/scan") == EVERYBODYS
+    await put(anna, "scan", ANNAS)
+    assert await content(anna, "scan") == ANNAS
+
+
+async def test_what_default_has_long_had_under_the_id_of_a_projects_file_takes_no_name_away(
+    world: World, anna: httpx.AsyncClient
+) -> None:
+    # Given a file that was made while there were no projects
+    async with asking(world, "local") as everybody:
+        await put(everybody, "@lab1/scan", EVERYBODYS)
+        assert await content(everybody, "@lab1/scan") == EVERYBODYS
+    # When a project has a file of that name
+    await put(anna, "scan", ANNAS)
+    # Then each has its own
+    assert [await content(anna, name) for name in ("scan", "@lab1/scan", "@lab1//scan")] == [ANNAS] * 3
+    async with asking(world, "carl") as carl:
+        assert await content(carl, "@lab1/scan") == EVERYBODYS
+    assert refusal(await anna.get(path_of("scan", "/upload-url"))) == (409, "file_exists")
+
+
+async def test_the_id_of_ones_own_file_is_no_new_name(anna: httpx.AsyncClient) -> None:
+    own = (await ok(anna.post("/api/v0/files", content=ANNAS))).json()["file_id"]
+    assert refusal(await anna.get(path_of(own, "/upload-url"))) == (409, "file_exists")
 
 
 async def test_what_is_made_of_it_says_its_whole_id(
@@ -97,11 +139,11 @@ async def test_the_id_of_anothers_file_as_a_name_tells_nothing_and_takes_nothing
     world: World, anna: httpx.AsyncClient, bob: httpx.AsyncClient
 ) -> None:
     theirs = (await ok(anna.post("/api/v0/files", content=ANNAS))).json()["file_id"]
-    async with asking(world, "local:read,run") as everybody:
-        for client in (bob, everybody):
+    async with asking(world, "carl") as carl:
+        for client in (bob, carl):
             assert (await put(client, theirs, BOBS)).status_code == 200
+            assert await content(client, theirs) == BOBS
     assert await content(anna, theirs) == ANNAS
-    assert await content(bob, theirs) == BOBS
 
 
 async def test_nobody_deletes_the_file_of_the_same_name(

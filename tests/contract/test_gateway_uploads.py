@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from messages.files import FileUploaded
-from shared import files
+from shared.file_names import upload_key
 from tests.contract.gateway_world import HDF5, World
 from tests.contract.gateway_world import client as client
 from tests.contract.gateway_world import world as world
@@ -101,6 +101,6 @@ async def test_what_nobody_has_put_is_not_found(client: httpx.AsyncClient) -> No
 
 async def test_a_url_is_good_for_its_object_alone(client: httpx.AsyncClient) -> None:
     url = (await client.get(path_of("scan", "/upload-url"))).json()["url"]
-    other = url.replace(files.upload_key("scan").rpartition("/")[2], files.upload_key("other").rpartition("/")[2])
+    other = url.replace(*(upload_key("default", name).rpartition("/")[2] for name in ("scan", "other")))
     async with httpx.AsyncClient() as plain:
         assert (await plain.put(other, content=HDF5)).status_code == 403

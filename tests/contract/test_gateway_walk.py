@@ -34,6 +34,8 @@ ALL: frozenset[Right] = frozenset(get_args(Right))
 ANNA = Caller("anna", "lab1", ALL)
 BOB = Caller("bob", "lab2", ALL - {"admin"})
 """Who may do all in another project, but is no admin of the server."""
+CARL = Caller("carl", "default", frozenset(("read", "run")))
+"""One of `default`, on a server where others are not."""
 
 ENTITIES = {"execution", "training", "benchmark"}
 SERVER_WIDE = {"/metrics", "/api/v1/stats", "/api/v1/queues", "/api/v1/workers", "/api/v1/dead-letters"}
@@ -57,7 +59,7 @@ class Things:
 @pytest.fixture(autouse=True)
 def as_told(world: World) -> None:
     """Who asks is who the request says that it is: later on a token will."""
-    known = {caller.principal: caller for caller in (ANNA, BOB, LOCAL)}
+    known = {caller.principal: caller for caller in (ANNA, BOB, CARL, LOCAL)}
 
     def caller_of(request: web.Request) -> Caller:
         name, _, rights = request.headers.get("Test-Caller", "local").partition(":")

@@ -29,6 +29,7 @@ from services.ingest.housekeeping import hold_files, sweep_forgotten, sweep_late
 from services.ingest.inspectors import Inspectors
 from services.ingest.service import Ingest
 from shared import files, samples
+from shared.file_names import UPLOADS, upload_key
 from shared.hdf5 import inspector
 from shared.keeping import Keep, keep_file
 from shared.objects.base import EXPIRING
@@ -360,7 +361,7 @@ async def test_files_of_a_short_run_are_left_alone(system: tuple[Platform, Heard
 
 
 async def put_through_a_url(platform: Platform, name: str, data: bytes) -> None:
-    key = files.upload_key(name)
+    key = upload_key("default", name)
     info = await platform.store.put(files.COLLECTION, key, data)
     await platform.bus.publish(FileUploaded(subject=name, size=info.size, etag=info.etag, staged=key))
 
@@ -372,30 +373,41 @@ async def test_a_good_one_moves_to_its_own_place_and_cannot_be_changed_any_more(
 
     await put_through_a_url(platform, "a name", volume)
     await heard.first(FileCommitted, subject="a name")
-    await platform.store.put(files.COLLECTION, files.upload_key("a name"), b"late")
+    await platform.store.put(files.COLLECTION, upload_key("default", "a name"), b"late")
 
     assert await platform.store.get(files.COLLECTION, files.bytes_key("a name")) == volume
     assert (await files.locate(platform.store, "a name")).committed
 
 
-async def test_a_name_of_another_project_is_not_taken_in(
+async def test_what_another_project_has_staged_is_not_taken_in(
     system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
 ) -> None:
     platform, heard = system
+    key = upload_key("default", "@lab1/scan")
+    info = await platform.store.put(files.COLLECTION, key, volume)
 
-    await put_through_a_url(platform, "@lab1/scan", volume)  # by an event that says it is of `default`
-    await put_through_a_url(platform, "later", volume)
-    await heard.first(FileCommitted, subject="later")
+    told = {"project": "lab1", "size": info.size, "etag": info.etag}
+    await platform.bus.publish(FileUploaded(subject="@lab1/scan", staged=key, **told))
 
+    refused = await heard.first(FileRejected, subject="@lab1/scan")
+    assert refused.error.retryable
+    assert await platform.store.get(files.COLLECTION, key) == volume
     with pytest.raises(NotFound):
         await files.locate(platform.store, "@lab1/scan")
 
 
-@pytest.mark.parametrize("metadata", [{"project": "lab1", "run": "r", "attempt": "1"}, {"project": "lab1"}])
+@pytest.mark.parametrize(
+    ("metadata", "code", "retryable"),
+    [
+        ({"project": "default", "run": "r", "attempt": "1"}, "file_exists", False),
+        ({"project": "lab1", "run": "r", "attempt": "1"}, "unavailable", True),
+        ({"project": "lab1"}, "unavailable", True),
+    ],
+)
 async def test_what_lies_under_a_name_already_is_never_replaced_through_a_url(
-    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes, metadata: dict[str, str]
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes, metadata: dict[str, str], code: str, retryable: bool
 ) -> None:
-    # Given what another project has: what a run of it has made has no entry
+    # Given what another project has, or a run: what a run has made has no entry
     platform, heard = system
     theirs = new_id()
     await platform.store.put(files.COLLECTION, files.bytes_key(theirs), b"theirs", metadata=metadata)
@@ -404,7 +416,8 @@ async def test_what_lies_under_a_name_already_is_never_replaced_through_a_url(
     refused = await heard.first(FileRejected, subject=theirs)
     # Then it stays what it was, and whose it was
     found = await files.locate(platform.store, theirs)
-    assert (refused.error.code, found.project, found.committed) == ("file_exists", "lab1", False)
+    assert (refused.error.code, refused.error.retryable) == (code, retryable)
+    assert (found.project, found.committed) == (metadata["project"], False)
     assert await platform.store.get(files.COLLECTION, files.bytes_key(theirs)) == b"theirs"
 
 
@@ -453,7 +466,7 @@ async def test_a_bad_one_is_refused_and_gone(system: tuple[Platform, Heard], ing
     await heard.first(FileRejected, subject="bad")
 
     assert not await is_there(platform, "bad")
-    assert not (await platform.store.list(files.COLLECTION, prefix=files.UPLOADS)).items
+    assert not (await platform.store.list(files.COLLECTION, prefix=UPLOADS)).items
 
 
 async def test_what_is_put_later_changes_nothing_and_is_answered_all_the_same(
@@ -468,12 +481,12 @@ async def test_what_is_put_later_changes_nothing_and_is_answered_all_the_same(
 
     assert (first.etag, first.size) == (second.etag, second.size)
     assert await platform.store.get(files.COLLECTION, files.bytes_key("name")) == volume
-    assert not (await platform.store.list(files.COLLECTION, prefix=files.UPLOADS)).items
+    assert not (await platform.store.list(files.COLLECTION, prefix=UPLOADS)).items
 
 
 async def test_what_nobody_uses_for_a_day_goes(system: tuple[Platform, Heard]) -> None:
     platform, _ = system
-    await platform.store.put(files.COLLECTION, files.upload_key("forgotten"), b"")
+    await platform.store.put(files.COLLECTION, upload_key("lab1", "forgotten"), b"")
 
     removed = [await sweep_uploads(platform.store, utc_now() + timedelta(hours=hours)) for hours in (23, 25)]
 

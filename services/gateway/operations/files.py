@@ -15,7 +15,8 @@ from services.gateway.operations.uploads import hdf5_chunks, read_through, store
 from services.gateway.views.answers import answer, deletion_of, inspection_of
 from services.gateway.views.presigned import refusal_of
 from shared.caller import Caller
-from shared.files import COLLECTION, Located, bytes_key, entry_key, locate_many, new_name, upload_key
+from shared.file_names import Names
+from shared.files import COLLECTION, Located, bytes_key, check_name, entry_key, locate_many
 from voxloom.errors import Conflict, NotFound, Unavailable, VoxloomError
 from voxloom.ids import new_id
 
@@ -121,17 +122,18 @@ async def _exists(context: Context, key: str) -> bool:
 async def upload_url(context: Context, caller: Caller, name: str) -> str:
     """Where to put the bytes of a new file: what is put there becomes one when it is first asked for. Raises Conflict
     (`file_exists`, `stored_bytes_exceeded`)."""
-    file_id = new_name(caller.project, name)
+    names = Names.of(caller)
+    check_name(names, name)
     context.room.check()
     await limits.check_stored(context, caller)
-    found = (await locate_many(context.store, [file_id])).get(file_id)
-    if found is not None and caller.owns(found.project):
+    found = await locate_many(context.store, (*names.possible(name), *names.new(name)))
+    if any(caller.owns(file.project) for file in found.values()):
         raise Conflict(
             f"There is a file {name[:200]!r} already, and files never change; choose another name, or delete it first.",
             code="file_exists",
             details={"object_name": name},
         )
-    return await context.store.presign("PUT", COLLECTION, upload_key(file_id), expires=_secs(context))
+    return await context.store.presign("PUT", COLLECTION, names.upload_key(name), expires=_secs(context))
 
 
 async def download_url(context: Context, file: Located) -> str:

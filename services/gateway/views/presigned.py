@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from messages.base import DEFAULT_PROJECT, Event
+from messages.base import Event
 from messages.files import FileRejected, FileUploaded
 from services.gateway.views.answers import Answers, answer, inspection_of
 from shared.caller import Caller
-from shared.files import COLLECTION, project_in, upload_key
-from shared.objects.base import ObjectStore
+from shared.file_names import Names
+from shared.files import COLLECTION, free_id
+from shared.objects.base import ObjectInfo, ObjectStore
 from voxloom.errors import InvalidInput, StoreFull, Unavailable
 from voxloom.models import RunError
 
@@ -28,26 +29,20 @@ class Uploads:
         self._publish = publish
         self._timeout = timeout
 
-    async def commit(self, caller: Caller, file_ids: Sequence[str]) -> None:
-        """Has those of the files looked at that wait for it. Raises InvalidInput for one that is no good."""
-        projects = {one: project_in(one) or DEFAULT_PROJECT for one in file_ids}
-        keys = {upload_key(one): one for one, project in projects.items() if caller.owns(project)}
+    async def commit(self, caller: Caller, texts: Sequence[str]) -> None:
+        """Has those looked at that wait for it; the texts are what the caller calls files. Raises InvalidInput for one
+        that is no good."""
+        names = Names.of(caller)
+        keys = {names.upload_key(text): text for text in texts}
         found = await self._store.head_many(COLLECTION, list(keys))
-        waiting = [
-            FileUploaded(
-                subject=keys[key],
-                project=projects[keys[key]],
-                actor=caller.actor,
-                size=info.size,
-                etag=info.etag,
-                staged=key,
-            )
-            for key, info in found.items()
-        ]
+        waiting = [(keys[key], key, info) for key, info in found.items()]
         for start in range(0, len(waiting), AT_ONCE):
-            await asyncio.gather(*map(self._commit, waiting[start : start + AT_ONCE]))
+            await asyncio.gather(*(self._commit(caller, *one) for one in waiting[start : start + AT_ONCE]))
 
-    async def _commit(self, event: FileUploaded) -> None:
+    async def _commit(self, caller: Caller, text: str, key: str, info: ObjectInfo) -> None:
+        file_id = await free_id(self._store, Names.of(caller), text)
+        told = {"project": caller.project, "actor": caller.actor, "size": info.size, "etag": info.etag}
+        event = FileUploaded(subject=file_id, staged=key, **told)
         with self._answers.expect(inspection_of(event.subject)) as inspected:
             await self._publish(event)
             outcome = await answer(inspected, self._timeout, "Looking into the file")
