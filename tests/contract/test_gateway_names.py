@@ -158,3 +158,20 @@ async def test_events_of_files_name_them_whole(scans: None, world: World) -> Non
     told = {(event.subject, event.project) for event in world.heard if event.entity == "file"}
     assert {("@lab1/scan", "lab1"), ("@lab2/scan", "lab2"), ("scan", "default")} >= told
     assert "lab1" not in json.dumps([subject for subject, project in told if project != "lab1"])
+
+
+async def test_keeping_a_run_tells_nothing_of_what_its_texts_name(
+    world: World, scans: None, anna: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    # Given a file of lab1, and an algorithm of lab2 that returns its id: outputs may be any texts
+    await content(anna, "scan")
+    algorithm = await world.deploy(project="lab2", name="Own")
+    body = {"algorithm_id": algorithm, "input_dataset_ids": []}
+    run = (await ok(bob.post("/api/v1/executions", json=body))).json()["execution_id"]
+    await world.complete(run, outputs=["@lab1/scan", "@lab1/none"])
+    await world.settled()
+    # When the run is kept, and let go
+    kept = (await ok(bob.put(f"/api/v1/executions/{run}/keep"))).json()
+    let_go = (await ok(bob.delete(f"/api/v1/executions/{run}/keep"))).json()
+    # Then nobody learns whether the file is there, or how large it is
+    assert [(one["file_count"], one["size_bytes"]) for one in (kept, let_go)] == [(0, 0), (0, 0)]

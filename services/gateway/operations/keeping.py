@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -87,16 +88,17 @@ async def keep_run(context: Context, caller: Caller, run: LiveRun) -> KeepRecord
     state = run.state
     _check_ended(state)
     records, before = RecordStore(context.store), await keeping.is_run_kept(context.store, state.run)
+    made = await _made_by(context, state)
     try:
         await records.keep_run(state)
-        await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=True))
+        await keeping.write_run(context.store, state.run, _run_note(caller, state, made, kept=True))
         await _check_there(context, caller, state)
     except NotFound:
         await records.end_keeping([state.run])
         raise
     except BaseException:
         if not before:
-            await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=False))
+            await keeping.write_run(context.store, state.run, _run_note(caller, state, made, kept=False))
         raise
     await _tell(context, caller, state, kept=True)
     return await _told(context, state, kept=True)
@@ -106,7 +108,8 @@ async def release_run(context: Context, caller: Caller, run: LiveRun) -> KeepRec
     """Also of one that somebody has let go already: their process may have died in the middle."""
     state = run.state
     if await keeping.has_note(context.store, state.run):
-        await keeping.write_run(context.store, state.run, _run_note(caller, state, kept=False))
+        made = await _made_by(context, state)
+        await keeping.write_run(context.store, state.run, _run_note(caller, state, made, kept=False))
     await _tell(context, caller, state, kept=False)
     return await _told(context, state, kept=False)
 
@@ -135,7 +138,14 @@ async def _check_there(context: Context, caller: Caller, state: RunState) -> Non
     await find_run(context, caller, state.work.task, state.run)
 
 
-def _run_note(caller: Caller, state: RunState, *, kept: bool) -> KeptRun:
+async def _made_by(context: Context, state: RunState) -> dict[str, Located]:
+    """Its outputs that are still there. An algorithm may return any texts, and so the names of others' files."""
+    result = state.stage.result if state.stage is not None else None
+    there = await locate_many(context.store, result.outputs if result is not None else [])
+    return {file_id: file for file_id, file in there.items() if (file.run, file.project) == (state.run, state.project)}
+
+
+def _run_note(caller: Caller, state: RunState, made: Iterable[str], *, kept: bool) -> KeptRun:
     assert state.work is not None
     result = state.stage.result if state.stage is not None else None
     return KeptRun(
@@ -143,7 +153,7 @@ def _run_note(caller: Caller, state: RunState, *, kept: bool) -> KeptRun:
         project=state.project,
         time=utc_now(),
         by=caller.principal,
-        files=result.outputs if result is not None else [],
+        files=list(made),
         logs=[result.log_key] if result is not None and result.log_key is not None else [],
         logs_in=COLLECTIONS[state.work.task],
         row=execution_summary(state),
@@ -151,13 +161,12 @@ def _run_note(caller: Caller, state: RunState, *, kept: bool) -> KeptRun:
 
 
 async def _told(context: Context, state: RunState, *, kept: bool) -> KeepRecord:
-    result = state.stage.result if state.stage is not None else None
-    there = await locate_many(context.store, result.outputs if result is not None else [])
+    made = await _made_by(context, state)
     return KeepRecord(
         kept=kept,
         expires_at=None if kept else record_expires_at(context, state),
         record=True,
         log=True,
-        file_count=len(there),
-        size_bytes=sum(file.info.size for file in there.values()),
+        file_count=len(made),
+        size_bytes=sum(file.info.size for file in made.values()),
     )
