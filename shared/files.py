@@ -110,7 +110,7 @@ def check_name(names: Names, name: str) -> None:
     """Raises InvalidInput for a name that no file can have."""
     first = names.new(name)[0]
     if not names.plain(name).strip() or not _can_be(first):
-        room = LONGEST_KEY - len(entry_key(first).encode("utf-8", "replace")) + len(name.encode("utf-8", "replace"))
+        room = LONGEST_KEY - len(deleting_key(first).encode("utf-8", "replace")) + len(name.encode("utf-8", "replace"))
         raise InvalidInput(
             f"A file's name is text of 1 to {room} bytes without NUL; choose another one.",
             code="request_validation_error",
@@ -129,9 +129,9 @@ async def free_id(store: ObjectStore, names: Names, name: str) -> str:
 
 
 def _can_be(file_id: str) -> bool:
-    """Whether the id could be part of a key."""
+    """Whether the id could be part of all its keys: of the longest."""
     try:
-        checked_key(entry_key(file_id))
+        checked_key(deleting_key(file_id))
     except InvalidInput:
         return False
     return True

@@ -94,7 +94,7 @@ async def test_what_default_has_long_had_under_the_id_of_a_projects_file_takes_n
     # When a project has a file of that name
     await put(anna, "scan", ANNAS)
     # Then each has its own
-    assert [await content(anna, name) for name in ("scan", "@lab1/scan", "@lab1//scan")] == [ANNAS] * 3
+    assert [await content(anna, name) for name in ("scan", "@lab1/scan", "@system/lab1/scan")] == [ANNAS] * 3
     async with asking(world, "carl") as carl:
         assert await content(carl, "@lab1/scan") == EVERYBODYS
     assert refusal(await anna.get(path_of("scan", "/upload-url"))) == (409, "file_exists")
@@ -141,9 +141,32 @@ async def test_the_id_of_anothers_file_as_a_name_tells_nothing_and_takes_nothing
     theirs = (await ok(anna.post("/api/v0/files", content=ANNAS))).json()["file_id"]
     async with asking(world, "carl") as carl:
         for client in (bob, carl):
-            assert (await put(client, theirs, BOBS)).status_code == 200
-            assert await content(client, theirs) == BOBS
+            for name in (theirs, nobodys := new_id()):
+                assert (await put(client, name, BOBS)).status_code == 200
+                assert await content(client, name) == BOBS
+            called = [(await ok(client.get(path_of(name)))).json()["file_id"] for name in (theirs, nobodys)]
+            assert called[0].replace(theirs, "") == called[1].replace(nobodys, "")
     assert await content(anna, theirs) == ANNAS
+
+
+async def test_a_name_is_not_that_of_another_with_a_slash(anna: httpx.AsyncClient) -> None:
+    await put(anna, "/data/scan", ANNAS)
+    assert await content(anna, "/data/scan") == ANNAS
+    assert refusal(await anna.delete(path_of("data/scan"))) == (404, "file_not_found")
+    await put(anna, "data/scan", BOBS)
+    assert [await content(anna, name) for name in ("/data/scan", "data/scan")] == [ANNAS, BOBS]
+
+
+@pytest.mark.parametrize("caller", ["anna", "carl", "local"])
+async def test_what_has_the_longest_name_goes_again(world: World, caller: str) -> None:
+    async with asking(world, caller) as client:
+        refused = (await client.get(path_of("x" * 1000, "/upload-url"))).json()["detail"]
+        name = "x" * int(refused.partition("1 to ")[2].split()[0])
+        await put(client, name, ANNAS)
+        assert await content(client, name) == ANNAS
+        assert (await ok(client.get(path_of(name)))).json()["state"] == "available"
+        await ok(client.put(path_of(name, "/keep")))
+        await ok(client.delete(path_of(name)))
 
 
 async def test_nobody_deletes_the_file_of_the_same_name(

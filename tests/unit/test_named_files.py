@@ -13,21 +13,29 @@ from voxloom.errors import InvalidInput
 
 ID = "0b1c2d3e-0000-1000-8000-00000000000a"
 PROJECTS = ("default", "lab1", "lab2", "lab-1", "lab")
-NAMES = ("scan", "a/b", "@", "@lab2/", "@lab1/scan", "@default/scan", "/scan", ID, "\n")
+NAMES = (
+    *("scan", "/scan", "//scan", "a/b", "@", "@/", "@lab2/", "@lab1/scan", "@lab1//scan", "@default/scan", ID, "\n"),
+    *("@default/@lab1/scan", "@default/@default/scan", "@system/scan", "@system/lab1/scan", "@system/lab1//scan"),
+    f"@default/{ID}",
+)
 
 
 @pytest.mark.parametrize(
     ("project", "asked", "ids"),
     [
-        ("default", "scan", ("scan", "@default/scan")),
+        ("default", "scan", ("scan",)),
         ("default", ID, (ID, f"@default/{ID}")),
         ("default", "@lab1/scan", ("@lab1/scan", "@default/@lab1/scan")),
-        ("lab1", ID, (ID, f"@lab1/{ID}", f"@lab1//{ID}")),
-        ("lab1", "scan", ("@lab1/scan", "@lab1//scan")),
-        ("lab1", "a/b\n@lab2/c", ("@lab1/a/b\n@lab2/c", "@lab1//a/b\n@lab2/c")),
-        ("lab1", "@lab1/scan", ("@lab1/scan", "@lab1//scan")),
-        ("lab1", "@lab2/scan", ("@lab2/scan", "@lab1/@lab2/scan", "@lab1//@lab2/scan")),
-        ("lab1", "@one two/scan", ("@lab1/@one two/scan", "@lab1//@one two/scan")),
+        ("default", "@default/@lab1/scan", ("@default/@lab1/scan", "@lab1/scan")),
+        ("default", "@default/scan", ("@default/scan", "scan")),
+        ("lab1", ID, (ID, f"@lab1/{ID}", f"@system/lab1/{ID}")),
+        ("lab1", "scan", ("@lab1/scan", "@system/lab1/scan")),
+        ("lab1", "/scan", ("@lab1//scan", "@system/lab1//scan")),
+        ("lab1", "a/b\n@lab2/c", ("@lab1/a/b\n@lab2/c", "@system/lab1/a/b\n@lab2/c")),
+        ("lab1", "@lab1/scan", ("@lab1/scan", "@system/lab1/scan")),
+        ("lab1", "@system/lab1/scan", ("@system/lab1/scan", "@lab1/scan")),
+        ("lab1", "@lab2/scan", ("@lab2/scan", "@lab1/@lab2/scan", "@system/lab1/@lab2/scan")),
+        ("lab1", "@one two/scan", ("@lab1/@one two/scan", "@system/lab1/@one two/scan")),
     ],
 )
 def test_which_files_may_be_meant(project: str, asked: str, ids: tuple[str, ...]) -> None:
@@ -37,18 +45,28 @@ def test_which_files_may_be_meant(project: str, asked: str, ids: tuple[str, ...]
 @pytest.mark.parametrize(
     ("project", "name", "ids"),
     [
-        ("default", "scan", ("scan", "@default/scan")),
-        ("default", "@home", ("@home", "@default/@home")),
+        ("default", "scan", ("scan",)),
+        ("default", "@home", ("@home",)),
+        ("default", ID, (f"@default/{ID}",)),
         ("default", "@lab1/scan", ("@default/@lab1/scan",)),
-        ("default", "@default/scan", ("@default/@default/scan",)),
-        ("lab1", "scan", ("@lab1/scan", "@lab1//scan")),
-        ("lab1", "@lab1/scan", ("@lab1/scan", "@lab1//scan")),
-        ("lab1", ID, (f"@lab1/{ID}", f"@lab1//{ID}")),
-        ("lab1", "@lab2/scan", ("@lab1/@lab2/scan", "@lab1//@lab2/scan")),
+        ("default", "@default/scan", ("scan",)),
+        ("default", "@default/@lab1/scan", ("@default/@lab1/scan",)),
+        ("lab1", "scan", ("@lab1/scan", "@system/lab1/scan")),
+        ("lab1", "@lab1/scan", ("@lab1/scan", "@system/lab1/scan")),
+        ("lab1", ID, (f"@lab1/{ID}", f"@system/lab1/{ID}")),
+        ("lab1", "@lab2/scan", ("@lab1/@lab2/scan", "@system/lab1/@lab2/scan")),
     ],
 )
 def test_the_ids_that_a_new_file_may_have(project: str, name: str, ids: tuple[str, ...]) -> None:
     assert Names(project).new(name) == ids
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_no_two_names_of_a_project_have_an_id_in_common(project: str) -> None:
+    names = Names(project)
+    for one, other in itertools.permutations((*NAMES, *(f"@{project}/{name}" for name in NAMES)), 2):
+        if names.plain(one) != names.plain(other):
+            assert not set(names.new(one)) & set(names.possible(other)), (one, other)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +135,15 @@ def test_a_refusal_tells_how_long_a_name_may_be(project: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "project"),
-    [("@lab1/scan", "lab1"), ("@lab1//scan", "lab1"), ("@lab1/", None), ("@/x", None), ("@a b/x", None), ("x", None)],
+    [
+        ("@lab1/scan", "lab1"),
+        ("@lab1//scan", "lab1"),
+        ("@system/lab1/a", "system"),
+        ("@lab1/", None),
+        ("@/x", None),
+        ("@a b/x", None),
+        ("x", None),
+    ],
 )
 def test_the_project_that_an_id_looks_like(text: str, project: str | None) -> None:
     assert project_in(text) == project
