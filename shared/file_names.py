@@ -107,10 +107,10 @@ class Names:
 
     def new(self, text: str) -> tuple[str, ...]:
         """The ids that a new file of this name may have: it gets the first that no other project has."""
-        name = self.plain(text)
-        if self._are_ids or self.project != DEFAULT_PROJECT:
-            return ids_of(self.project, name)
-        return self._ids(name)[-1:]
+        if self._are_ids:
+            return (text,)
+        ids = self._ids(self.plain(text))
+        return ids if self.project != DEFAULT_PROJECT else ids[-1:]
 
     def _ids(self, name: str) -> tuple[str, ...]:
         """Those that a file of the name has, or may have had on an open server."""

@@ -72,7 +72,7 @@ def test_no_two_names_of_a_project_have_an_id_in_common(project: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_on_an_open_server_every_name_is_the_id(name: str) -> None:
     names = Names.of(LOCAL)
-    assert (names.possible(name), names.new(name)[0]) == ((name,), name)
+    assert (names.possible(name), names.new(name)) == ((name,), (name,))
 
 
 def test_a_closed_server_has_other_projects() -> None:
