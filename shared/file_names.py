@@ -93,8 +93,9 @@ class Names:
     def plain(self, text: str) -> str:
         """The name, where somebody may have said the whole id."""
         for start in _starts(self.project) if not self._are_ids else ():
-            if text.startswith(start) and text != start:
-                return text.removeprefix(start)
+            name = text.removeprefix(start)
+            if name not in ("", text) and (self.project != DEFAULT_PROJECT or looks_like_an_id(name)):
+                return name
         return text
 
     def possible(self, text: str) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ NAMES = (
         ("default", ID, (ID, f"@default/{ID}")),
         ("default", "@lab1/scan", ("@lab1/scan", "@default/@lab1/scan")),
         ("default", "@default/@lab1/scan", ("@default/@lab1/scan", "@lab1/scan")),
-        ("default", "@default/scan", ("@default/scan", "scan")),
+        ("default", "@default/scan", ("@default/scan", "@default/@default/scan")),
+        ("default", "@default/@default/scan", ("@default/@default/scan",)),
         ("lab1", ID, (ID, f"@lab1/{ID}", f"@system/lab1/{ID}")),
         ("lab1", "scan", ("@lab1/scan", "@system/lab1/scan")),
         ("lab1", "/scan", ("@lab1//scan", "@system/lab1//scan")),
@@ -49,7 +50,7 @@ def test_which_files_may_be_meant(project: str, asked: str, ids: tuple[str, ...]
         ("default", "@home", ("@home",)),
         ("default", ID, (f"@default/{ID}",)),
         ("default", "@lab1/scan", ("@default/@lab1/scan",)),
-        ("default", "@default/scan", ("scan",)),
+        ("default", "@default/scan", ("@default/@default/scan",)),
         ("default", "@default/@lab1/scan", ("@default/@lab1/scan",)),
         ("lab1", "scan", ("@lab1/scan", "@system/lab1/scan")),
         ("lab1", "@lab1/scan", ("@lab1/scan", "@system/lab1/scan")),
@@ -108,9 +109,10 @@ def test_an_upload_of_another_name_does_not_become_the_file() -> None:
     assert not is_upload_of("default", "@lab1/scan", upload_key("lab1", "scan"))
 
 
-def test_what_an_earlier_version_has_staged_is_found() -> None:
+@pytest.mark.parametrize("name", ["scan", "@lab1/scan", "@default/scan", ID])
+def test_what_an_earlier_version_has_staged_is_found(name: str) -> None:
     """Of `default`, and of a server that was open then."""
-    assert Names("default").upload_key("@lab1/scan") == Names("default", alone=True).upload_key("@lab1/scan")
+    assert Names("default").upload_key(name) == Names("default", alone=True).upload_key(name)
     assert is_upload_of("default", "@default/@lab1/scan", upload_key("default", "@lab1/scan"))
 
 
