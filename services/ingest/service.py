@@ -111,6 +111,8 @@ class Ingest(Service):
                 event = await self._settle(event, place)
                 await self._commit(event, datasets)
         except (InvalidInput, StoreFull, TooLarge) as error:
+            if event.staged and await self._is_answered(event):
+                return  # Somebody was faster, so that it was no longer where the event says.
             self.log.info("file %s: %s", event.subject, error.message)
             if not event.staged and await self._is_known(event.subject):
                 return  # It was said to be there long ago: whoever says it again takes nothing away.
@@ -148,7 +150,6 @@ class Ingest(Service):
             settled=True,  # It is what was checked out, which nobody writes to.
         )
         (info,) = await self.store.put_files(files.COLLECTION, [upload])
-        await self.store.delete(files.COLLECTION, event.staged)
         return event.model_copy(update={"etag": info.etag, "size": info.size})
 
     async def _is_answered(self, event: FileUploaded) -> bool:
@@ -205,6 +206,8 @@ class Ingest(Service):
         committed = _committed(entry)
         check_first(committed)
         await files.commit(self.store, entry)
+        if event.staged:  # Until now it waits there, for whoever asks meanwhile, and should this process die.
+            await self.store.delete(files.COLLECTION, event.staged)
         await self.bus.publish(committed)
 
     async def sweep(self, events: Sequence[Event]) -> None:

@@ -379,6 +379,21 @@ async def test_a_good_one_moves_to_its_own_place_and_cannot_be_changed_any_more(
     assert (await files.locate(platform.store, "a name")).committed
 
 
+async def test_it_is_committed_to_all_who_have_asked_at_the_same_time(
+    system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
+) -> None:
+    platform, heard = system
+    names = [f"name {number}" for number in range(10)]
+    for name in names:
+        info = await platform.store.put(files.COLLECTION, upload_key("default", name), volume)
+        told = {"size": info.size, "etag": info.etag, "staged": upload_key("default", name)}
+        await platform.bus.publish(*(FileUploaded(subject=name, **told) for _ in range(4)))
+
+    answers = await heard.some(4 * len(names), FileCommitted, FileRejected)
+
+    assert {type(one) for one in answers} == {FileCommitted}
+
+
 async def test_what_another_project_has_staged_is_not_taken_in(
     system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
 ) -> None:
