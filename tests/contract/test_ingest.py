@@ -383,7 +383,7 @@ async def test_it_is_committed_to_all_who_have_asked_at_the_same_time(
     system: tuple[Platform, Heard], ingest: Ingest, volume: bytes
 ) -> None:
     platform, heard = system
-    names = [f"name {number}" for number in range(10)]
+    names = [f"name {number}" for number in range(30)]
     for name in names:
         info = await platform.store.put(files.COLLECTION, upload_key("default", name), volume)
         told = {"size": info.size, "etag": info.etag, "staged": upload_key("default", name)}
