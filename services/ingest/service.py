@@ -107,9 +107,10 @@ class Ingest(Service):
         place = self.store.scratch / f"inspect-{secrets.token_hex(8)}"
         try:
             datasets = await self._inspect(event, place)
-            if datasets is not None:
-                event = await self._settle(event, place)
-                await self._commit(event, datasets)
+            if datasets is None or (event.staged and await self._is_answered(event)):
+                return  # Once more: looking into a large file takes a while.
+            event = await self._settle(event, place)
+            await self._commit(event, datasets)
         except (InvalidInput, StoreFull, TooLarge) as error:
             if event.staged and await self._is_answered(event):
                 return  # Somebody was faster, so that it was no longer where the event says.
