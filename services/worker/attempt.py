@@ -34,7 +34,7 @@ from services.worker.start import Start
 from services.worker.stored_log import keep
 from services.worker.threads import variables, wanted
 from services.worker.training import Learning, beginning_of, saved_before
-from services.worker.trees import give_back
+from services.worker.trees import give_back, is_as_made
 from shared import files
 from shared.bus.base import Bus
 from shared.bus.outbox import Outbox
@@ -155,8 +155,9 @@ class Attempt:
         checkpoint = work.checkpoint_id or ""
         if work.task == "training" and self.number > 1:
             checkpoint = f"{self.run}/{self.number}"  # what it has saved, which nobody else begins with
-        modules = self._node.materials.trees.generation(work.algorithm.module)
-        return Key(self.assignment.project, modules, work.algorithm.assets, device.name, checkpoint)
+        project = self.assignment.project
+        modules = self._node.materials.trees.generation(project, work.algorithm.module)
+        return Key(project, modules, work.algorithm.assets, device.name, checkpoint)
 
     async def perform(self, device: Device) -> RunFinished:
         """Does it there. A VoxloomError is how the attempt failed; what else is raised is a fault of the worker."""
@@ -245,14 +246,17 @@ class Attempt:
         return module_dir, process
 
     async def _place(self, run_files: RunFiles) -> tuple[Path, RunnerProcess]:
-        """Anew where another run has changed the algorithm's folder meanwhile."""
+        """Anew where another run has changed the algorithm's folder, or does so meanwhile."""
+        node = self._node
         while True:
             key = self.key_on(self._device)
             module_dir = await run_files.tree()
+            if not await is_as_made(node.pool, node.materials.trees, module_dir.name):
+                continue
             process = await self._acquire(key)
             if key == self.key_on(self._device):
                 return module_dir, process
-            self._node.pool.release(process, reusable=False)
+            node.pool.release(process, reusable=False)
 
     async def _acquire(self, key: Key) -> RunnerProcess:
         """Nothing has begun yet: that a process dies before it is ready need not cost the run."""

@@ -3,11 +3,12 @@
 Below the worker's scratch folder, on the store's own filesystem where there is one, so that files are linked and moved
 instead of copied:
 
-    cache/modules/<hash>/     the code of one minor version
-    cache/assets/<hash>       one asset
-    cache/trees/<hash>/       an algorithm's folder with both, as it was deployed, or with what a checkpoint has in its
-                              place; shared by all its processes
+    cache/assets/<hash>       one asset of a project
+    cache/trees/<hash>/       an algorithm's folder with modules and assets, as it was deployed, or with what a
+                              checkpoint has in its place; shared by all its processes of one project
     runs/<random>/            of one attempt: `work` (working directory and TMPDIR), `in`, `out`
+
+Runs can write what lies here, so nothing of it is given to runs of another project, nor to any after a new start.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from types import MappingProxyType
 
 from messages.runs import AlgorithmPin
 from services.worker.folders import Folders
-from services.worker.tree_files import Asset, build
+from services.worker.tree_files import Asset, add_assets, place_asset
 from services.worker.trees import Trees
 from shared import algorithms, files
 from shared.newest import Newest
@@ -44,10 +45,10 @@ class Materials:
 
     def __init__(self, store: ObjectStore, scratch: Path) -> None:
         self._store = store
-        self._modules = scratch / "cache" / "modules"
-        self._assets = scratch / "cache" / "assets"
+        self._cache = scratch / "cache"
+        self._assets = self._cache / "assets"
         self._folders = Folders(scratch / "runs")
-        self.trees = Trees(scratch / "cache" / "trees")
+        self.trees = Trees(self._cache / "trees")
         self._indexes: Newest[str, algorithms.AssetIndex] = Newest(_MAX_INDEXES)
         self._present: set[Path] = set()
         self._fetching: dict[Path, asyncio.Task[None]] = {}
@@ -55,9 +56,9 @@ class Materials:
     async def open(self) -> None:
         """Makes its folders, and removes what runs of an earlier life have left."""
         await self._folders.open()
+        await asyncio.to_thread(shutil.rmtree, self._cache, ignore_errors=True)
         await asyncio.to_thread(self.trees.open)
-        for folder in (self._modules, self._assets):
-            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._assets.mkdir, parents=True, exist_ok=True)
 
     async def close(self) -> None:
         for task in list(self._fetching.values()):
@@ -65,16 +66,10 @@ class Materials:
         await asyncio.gather(*self._fetching.values(), return_exceptions=True)
         await self._folders.close()
 
-    async def module_dir(self, algorithm: AlgorithmPin) -> Path:
-        """The folder with the algorithm's modules. Raises NotFound if the store has them no more."""
-        target = self._modules / _checked_hash(algorithm.module)
-        await self._once(target, lambda: algorithms.fetch_module(self._store, algorithm.module, target))
-        return target
-
-    async def tree(self, algorithm: AlgorithmPin, overlay: Mapping[str, str] = EMPTY) -> Path:
-        """The algorithm's folder; `overlay` has other contents for some of its assets. Raises NotFound if the store has
-        something of it no more."""
-        generation = self.trees.generation(_checked_hash(algorithm.module))
+    async def tree(self, project: str, algorithm: AlgorithmPin, overlay: Mapping[str, str] = EMPTY) -> Path:
+        """The algorithm's folder for runs of the project; `overlay` has other contents for some of its assets. Raises
+        NotFound if the store has something of it no more."""
+        generation = self.trees.generation(project, _checked_hash(algorithm.module))
         parts = {"module": generation, "assets": algorithm.assets}
         name = digest_of({**parts, **{f"/{path}": content for path, content in overlay.items()}})
         target = self.trees.root / name
@@ -83,14 +78,15 @@ class Materials:
 
     async def _grow(self, algorithm: AlgorithmPin, overlay: Mapping[str, str], target: Path, generation: str) -> None:
         """It appears complete or not at all."""
-        module, index = await self.module_dir(algorithm), await self._index(algorithm.assets)
+        index = await self._index(algorithm.assets)
         contents = {path: overlay.get(path, content) for path, content in index.contents.items()}
         work = target.with_name(f".{target.name}")
         try:
             await asyncio.to_thread(_renew, work)
+            await algorithms.fetch_module(self._store, algorithm.module, work / "tree")
             places = await self._place(set(contents.values()), work)
             assets = [Asset(path, places[one], path in index.executable) for path, one in contents.items()]
-            await asyncio.to_thread(build, module, assets, work / "tree")
+            await asyncio.to_thread(add_assets, assets, work / "tree")
             await asyncio.to_thread((work / "tree").rename, target)
             await asyncio.to_thread(self.trees.remember, target.name, generation)
         finally:
@@ -111,7 +107,7 @@ class Materials:
     async def has_asset(self, algorithm: AlgorithmPin, path: str) -> bool:
         return path in (await self._index(algorithm.assets)).contents
 
-    async def asset(self, algorithm: AlgorithmPin, path: str, overlay: Mapping[str, str] = EMPTY) -> Path:
+    async def asset(self, project: str, algorithm: AlgorithmPin, path: str, overlay: Mapping[str, str] = EMPTY) -> Path:
         """The local file of an asset, not to be written to; `overlay` has other contents for some of them. Raises
         NotFound (`asset_path_not_found`)."""
         content = overlay.get(path) or (await self._index(algorithm.assets)).contents.get(path)
@@ -120,9 +116,18 @@ class Materials:
                 f"The algorithm {algorithm.name} {algorithm.major}.{algorithm.minor} has no asset {path!r}.",
                 code="asset_path_not_found",
             )
-        target = self._assets / _checked_hash(content)
-        await self._once(target, lambda: algorithms.fetch_asset(self._store, content, target))
+        target = self._assets / digest_of({"project": project, "content": _checked_hash(content)})
+        await self._once(target, lambda: self._fetch_asset(content, target))
         return target
+
+    async def _fetch_asset(self, content: str, target: Path) -> None:
+        work = target.with_name(f".{target.name}")
+        try:
+            await asyncio.to_thread(work.unlink, missing_ok=True)
+            await algorithms.fetch_asset(self._store, content, work)
+            await asyncio.to_thread(place_asset, Asset(target.name, work), target)
+        finally:
+            await asyncio.to_thread(work.unlink, missing_ok=True)
 
     async def begin(
         self,
@@ -246,10 +251,10 @@ class RunFiles:
 
     async def tree(self) -> Path:
         """The algorithm's folder, as this run is to see it."""
-        return await self._materials.tree(self._algorithm, self._overlay)
+        return await self._materials.tree(self._project, self._algorithm, self._overlay)
 
     async def asset(self, path: str) -> Path:
-        return await self._materials.asset(self._algorithm, path, self._overlay)
+        return await self._materials.asset(self._project, self._algorithm, path, self._overlay)
 
     async def _check_visible(self, file_ids: Sequence[str]) -> None:
         visible = await files.find_visible(self._store, file_ids, self._settled_of) if file_ids else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,15 +20,19 @@ class Asset(NamedTuple):
     executable: bool = False
 
 
-def build(module: Path, assets: Iterable[Asset], tree: Path) -> None:
-    """Makes the folder `tree`. Its modules and small files are copies, which an algorithm may spoil for itself alone.
-    Blocks. Raises OSError."""
-    shutil.copytree(module, tree, copy_function=shutil.copy)
+def add_assets(assets: Iterable[Asset], tree: Path) -> None:
+    """To the folder `tree`, which has the modules. Small files are copies, which an algorithm may spoil for itself
+    alone. Blocks. Raises OSError."""
     for asset in assets:
         place = tree.joinpath(*asset.path.split("/"))
         place.parent.mkdir(parents=True, exist_ok=True)
-        if not _link(asset, place):
-            _copy(asset, place)
+        place_asset(asset, place)
+
+
+def place_asset(asset: Asset, place: Path) -> None:
+    """Blocks. Raises OSError."""
+    if not _link(asset, place):
+        _copy(asset, place)
 
 
 def _copy(asset: Asset, place: Path) -> None:

@@ -1,7 +1,8 @@
 """The folders that runs see of an algorithm, and which of them may be given to further runs.
 
-A folder that a run has changed is given to no other: it, and all of the same modules, are put together anew for the
-next run, as another generation. The old ones are removed when no run is in them any more.
+Each project has its own, of equal modules, too: what runs of one do to theirs, no run of another sees. A folder that is
+not as it was made is given to no further run: it, and all of the same modules, are put together anew, as another
+generation. The old ones are removed when no run is in them any more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from voxloom.runner.modulefiles import Files, changed, files_in
 
 
 class Trees:
-    """Of one worker. `root` has the folders; a generation is the module's hash, and a number once one was given up."""
+    """Of one worker. `root` has the folders; a generation is a project and its module's hash, and a number once one was
+    given up."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -29,17 +31,20 @@ class Trees:
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True, exist_ok=True)
 
-    def generation(self, module: str) -> str:
-        """The one that runs of the module are given."""
-        count = self._changes.get(module, 0)
-        return f"{module}.{count}" if count else module
+    def generation(self, project: str, module: str) -> str:
+        """The one that runs of the module are given in this project."""
+        return self._newest(f"{project}/{module}")
+
+    def _newest(self, whose: str) -> str:
+        count = self._changes.get(whose, 0)
+        return f"{whose}.{count}" if count else whose
 
     def generation_of(self, name: str) -> str:
         return self._generations[name]
 
     def is_old(self, generation: str) -> bool:
         """Whether it is not given to runs any more."""
-        return generation != self.generation(generation.partition(".")[0])
+        return generation != self._newest(_whose(generation))
 
     def remember(self, name: str, generation: str) -> None:
         """The folder has just been made, and no run has been in it."""
@@ -52,14 +57,31 @@ class Trees:
     def give_up(self, generation: str) -> None:
         """The next run gets another."""
         if not self.is_old(generation):
-            module = generation.partition(".")[0]
-            self._changes[module] = self._changes.get(module, 0) + 1
+            whose = _whose(generation)
+            self._changes[whose] = self._changes.get(whose, 0) + 1
 
     def remove(self, generation: str) -> None:
         """One that was given up, and that no run is in."""
         for name in [name for name, its in self._generations.items() if its == generation]:
             shutil.rmtree(self.root / name, ignore_errors=True)
-            del self._files[name], self._generations[name]
+            self._files.pop(name, None)
+            self._generations.pop(name, None)
+
+
+def _whose(generation: str) -> str:
+    """Project and module: neither has a dot."""
+    return generation.partition(".")[0]
+
+
+async def is_as_made(pool: Pool, trees: Trees, name: str) -> bool:
+    """Whether a run may be given the folder `name`; else it is given up. Processes say whether they have changed their
+    own folder, and nobody says it of that of another."""
+    generation = trees.generation_of(name)
+    if not await asyncio.to_thread(trees.has_changed, name):
+        return True
+    trees.give_up(generation)
+    await _clear(pool, trees, generation)
+    return False
 
 
 async def give_back(pool: Pool, process: RunnerProcess, trees: Trees, name: str) -> None:
@@ -72,5 +94,11 @@ async def give_back(pool: Pool, process: RunnerProcess, trees: Trees, name: str)
             trees.give_up(generation)
     finally:
         pool.release(process)
-    if trees.is_old(generation) and not pool.end_idle_of(generation):
+    if trees.is_old(generation):
+        await _clear(pool, trees, generation)
+
+
+async def _clear(pool: Pool, trees: Trees, generation: str) -> None:
+    """Ends what waits in the folders of a generation that was given up, and removes them once no run is in them."""
+    if not pool.end_idle_of(generation):
         await asyncio.to_thread(trees.remove, generation)

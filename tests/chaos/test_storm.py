@@ -267,8 +267,8 @@ def make_refusable(storm: Storm, patch: pytest.MonkeyPatch, folder: Path) -> Non
             raise StoreUnavailable("full")
         return await put(*args, **more)
 
-    async def tree(materials: Materials, algorithm: AlgorithmPin, overlay: object) -> Path:
-        materials.trees.remember(folder.name, materials.trees.generation(algorithm.module))
+    async def tree(materials: Materials, project: str, algorithm: AlgorithmPin, overlay: object) -> Path:
+        materials.trees.remember(folder.name, materials.trees.generation(project, algorithm.module))
         return folder
 
     patch.setattr(bus, "publish", publish_or_not)

@@ -7,13 +7,13 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 
 import pytest
 
 from messages.runs import AlgorithmPin
-from services.worker.data import Materials, RunFiles
+from services.worker.data import EMPTY, Materials, RunFiles
 from shared import algorithms, files
 from shared.objects.base import ABSENT, FileUpload
 from shared.objects.local import LocalObjectStore
@@ -34,6 +34,9 @@ class Node:
 
     async def settled_of(self, run: str) -> files.Settled | None:
         return self.settled.get(run)
+
+    async def tree(self, pin: AlgorithmPin, overlay: Mapping[str, str] = EMPTY, *, project: str = "default") -> Path:
+        return await self.materials.tree(project, pin, overlay)
 
     async def begin(self, *inputs: str, project: str = "default") -> RunFiles:
         return await self.materials.begin(
@@ -102,20 +105,20 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 
 async def test_a_module_lies_in_a_folder_of_its_own(node: Node) -> None:
     pin = await node.deploy({"Runner.py": "x = 1\n", "pkg/sub.py": "y = 2\n"}, {})
-    folder = await node.materials.module_dir(pin)
+    folder = await node.tree(pin)
     assert (folder / "pkg" / "sub.py").read_text() == "y = 2\n"
 
 
 async def test_many_runs_that_start_at_once_put_a_folder_together_once(node: Node) -> None:
     pin = await node.deploy({"Runner.py": ""}, {"files/w": b"w"})
-    folders = await asyncio.gather(*(node.materials.tree(pin) for _ in range(20)))
+    folders = await asyncio.gather(*(node.tree(pin) for _ in range(20)))
     assert len(set(folders)) == 1
     assert list(folders[0].parent.iterdir()) == [folders[0]]
 
 
 async def test_a_folder_has_modules_and_assets_with_their_modes(node: Node) -> None:
     pin = await node.deploy({"Runner.py": "", "pkg/sub.py": ""}, {"pkg/data/w": b"w", "bin/tool": b"#!"}, {"bin/tool"})
-    folder = await node.materials.tree(pin)
+    folder = await node.tree(pin)
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     assert set(found) == {"Runner.py", "pkg/sub.py", "pkg/data/w", "bin/tool"}
     assert [path for path, place in found.items() if os.access(place, os.X_OK)] == ["bin/tool"]
@@ -123,7 +126,7 @@ async def test_a_folder_has_modules_and_assets_with_their_modes(node: Node) -> N
 
 async def test_what_an_algorithm_writes_into_its_folder_the_store_does_not_have(node: Node) -> None:
     pin = await node.deploy({"Runner.py": ""}, {"files/w": b"w"})
-    (await node.materials.tree(pin) / "files/w").write_bytes(b"spoilt")
+    (await node.tree(pin) / "files/w").write_bytes(b"spoilt")
     assert (await (await node.begin()).asset("files/w")).read_bytes() == b"w"
 
 
@@ -132,8 +135,8 @@ async def test_a_checkpoint_has_a_folder_of_its_own_with_its_assets(node: Node) 
     learnt = hashlib.sha256(b"learnt").hexdigest()
     await node.store.put(algorithms.ASSETS, learnt, b"learnt")
     plain, other = (
-        await node.materials.tree(pin),
-        await node.materials.tree(pin, {"files/a": learnt, "no/asset": learnt}),
+        await node.tree(pin),
+        await node.tree(pin, {"files/a": learnt, "no/asset": learnt}),
     )
     read = [[(folder / "files" / name).read_bytes() for name in "ab"] for folder in (plain, other)]
     assert read == [[b"a", b"b"], [b"learnt", b"b"]]
@@ -145,21 +148,21 @@ async def test_a_folder_of_which_the_store_has_lost_something_is_not_half_there(
     content = hashlib.sha256(b"a").hexdigest()
     await node.store.delete(algorithms.ASSETS, content)
     with pytest.raises(NotFound):
-        await node.materials.tree(pin)
+        await node.tree(pin)
     await node.store.put(algorithms.ASSETS, content, b"a")
-    assert (await node.materials.tree(pin) / "files/a").exists()
+    assert (await node.tree(pin) / "files/a").exists()
 
 
 async def test_a_module_that_is_gone_is_not_found_and_asked_for_again(node: Node) -> None:
     with pytest.raises(NotFound):
-        await node.materials.module_dir(node.pin)
+        await node.tree(node.pin)
     pin = await node.deploy({"Runner.py": ""}, {})
-    assert (await node.materials.module_dir(pin) / "Runner.py").exists()
+    assert (await node.tree(pin) / "Runner.py").exists()
 
 
 async def test_a_hash_that_is_none_is_refused(node: Node) -> None:
     with pytest.raises(InvalidInput):
-        await node.materials.module_dir(node.pin.model_copy(update={"module": "../../etc"}))
+        await node.tree(node.pin.model_copy(update={"module": "../../etc"}))
 
 
 async def test_an_asset_is_found_by_its_path(node: Node) -> None:

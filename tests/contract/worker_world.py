@@ -212,8 +212,8 @@ async def worker_world(folder: Path, patch: pytest.MonkeyPatch, **settings: Any)
 def make_world(platform: Platform, heard: Heard, folder: Path, patch: pytest.MonkeyPatch) -> WorkerWorld:
     pool = FakePool()
 
-    async def tree(materials: Materials, algorithm: AlgorithmPin, overlay: object) -> Path:
-        materials.trees.remember(folder.name, materials.trees.generation(algorithm.module))
+    async def tree(materials: Materials, project: str, algorithm: AlgorithmPin, overlay: object) -> Path:
+        materials.trees.remember(folder.name, materials.trees.generation(project, algorithm.module))
         return folder
 
     patch.setattr(Materials, "tree", tree)
