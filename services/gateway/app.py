@@ -13,7 +13,7 @@ from services.gateway.http import cors, openapi, openapi_page
 from services.gateway.http.authentication import keep_apart
 from services.gateway.http.callers import Need
 from services.gateway.http.framing import expecting
-from services.gateway.http.front import FRONT, NEEDS, Needs
+from services.gateway.http.front import CHANGES_RIGHTS, FRONT, NEEDS, ChangesRights, Needs
 from services.gateway.http.middleware import serve
 from services.gateway.http.routing import Chapter, Route
 from services.gateway.routes import (
@@ -99,10 +99,13 @@ CHAPTERS = (
 """What they are grouped by in their documents, in the order in which one reads it."""
 
 
-def add(app: web.Application, route: web.AbstractRouteDef, needs: Need) -> None:
+def add(app: web.Application, route: web.AbstractRouteDef, needs: Need, *, changes_rights: bool = False) -> None:
     for one in app.add_routes([expecting(route)]):
         assert one.resource is not None
-        app[NEEDS][one.method, one.resource.canonical] = needs
+        at = one.method, one.resource.canonical
+        app[NEEDS][at] = needs
+        if changes_rights:
+            app[CHANGES_RIGHTS].add(at)
 
 
 @functools.cache
@@ -117,8 +120,9 @@ def make_app(context: Context) -> web.Application:
     app[CONTEXT] = context
     app[FRONT] = context
     app[NEEDS] = Needs()
+    app[CHANGES_RIGHTS] = ChangesRights()
     for route in ROUTES:
-        add(app, route.definition(), route.needs)
+        add(app, route.definition(), route.needs, changes_rights=route.changes_rights)
     if context.door is not None:
         app.on_response_prepare.append(keep_apart)
     if context.settings.cors_origins:

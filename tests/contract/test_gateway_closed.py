@@ -123,6 +123,18 @@ async def test_what_is_no_proof_is_refused(closed: Closed, what: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
 
 
+async def test_a_proof_is_read_once_for_each_request(closed: Closed, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    usual = authentication.read_credentials
+    monkeypatch.setattr(
+        authentication, "read_credentials", lambda request: (read.append(request.path), usual(request))[1]
+    )
+    async with closed.asking("mia") as mia:
+        await mia.post("/api/v1/samples", json={"files": []})
+        await mia.get(LIST)
+    assert read == ["/api/v1/samples", LIST]
+
+
 async def test_two_proofs_are_none(closed: Closed) -> None:
     good = ("Authorization", f"Bearer {closed.people.tokens['mia']}")
     async with httpx.AsyncClient(base_url=closed.world.gateway.url) as client:

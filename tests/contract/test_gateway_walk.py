@@ -19,9 +19,10 @@ import pytest
 from aiohttp import web
 
 from messages.trainings import TrainingCheckpointSaved
+from services.gateway.app import ROUTES
 from services.gateway.context import CONTEXT
 from services.gateway.http.callers import Need
-from services.gateway.http.front import NEEDS
+from services.gateway.http.front import CHANGES_RIGHTS, NEEDS
 from shared import checkpoints
 from shared.caller import LOCAL, Caller, Right
 from tests.contract.gateway_world import HDF5, World, eventually
@@ -190,6 +191,14 @@ NEWS = "/api/v1/events"
 def test_every_route_says_what_it_needs(world: World) -> None:
     needs = app_of(world)[NEEDS]
     assert set(routes(world)) == set(needs)
+
+
+ABOUT_RIGHTS = ("/api/v1/tokens", "/api/v1/principals", "/api/v1/projects", "/api/v1/login")
+
+
+def test_every_route_that_changes_who_may_do_what_says_so(world: World) -> None:
+    about = {(one.method, one.path) for one in ROUTES if one.tag == "Access" or one.path.startswith(ABOUT_RIGHTS)}
+    assert app_of(world)[CHANGES_RIGHTS] == {(method, path) for method, path in about if method != "GET"}
 
 
 def test_what_is_for_all_and_what_is_for_admins(world: World) -> None:

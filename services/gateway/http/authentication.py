@@ -14,7 +14,7 @@ from aiohttp import web
 from messages.control import SYSTEM
 from services.gateway.http.callers import check, need_of
 from services.gateway.http.consistency import why_behind
-from services.gateway.http.cors import SAFE_METHODS
+from services.gateway.http.front import CHANGES_RIGHTS
 from services.gateway.http.problems import Handler
 from shared.caller import Caller
 from shared.control.directory import check_form
@@ -27,7 +27,6 @@ PROJECT = "Voxloom-Project"
 """The header that says for which project something is asked."""
 NOBODYS_NAMES = frozenset({"", "token"})
 """What stands before the colon of Basic where it is no project."""
-ABOUT_RIGHTS = ("/api/v1/tokens", "/api/v1/principals", "/api/v1/projects")
 SENT_AT_ONCE = 1 << 16
 """Bytes of an answer that a connection takes, whether anybody reads it or not."""
 _LONGEST = LONGEST + 100
@@ -42,8 +41,18 @@ class Credentials(NamedTuple):
     """Of Basic: a project, or their own name."""
 
 
+_GIVEN = web.RequestKey("given", Credentials)
+
+
 def credentials_of(request: web.Request) -> Credentials:
-    """Raises Unauthenticated, and InvalidInput for more than one project."""
+    """What a request has sent, read once. Raises Unauthenticated, and InvalidInput for more than one project."""
+    if _GIVEN not in request:
+        request[_GIVEN] = read_credentials(request)
+    return request[_GIVEN]
+
+
+def read_credentials(request: web.Request) -> Credentials:
+    """Raises what `credentials_of` does."""
     given = request.headers.getall("Authorization", ())
     if not given:
         raise Unauthenticated(
@@ -154,7 +163,7 @@ class Authenticator:
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The answer, which ends at once when the right to it does. A change of who may what is short, and may be about
         the very right that it was asked with."""
-        if request.method not in SAFE_METHODS and request.path.startswith(ABOUT_RIGHTS):
+        if _changes_rights(request):
             return await handler(request)
         task = asyncio.current_task()
         assert task is not None
@@ -183,6 +192,11 @@ class Authenticator:
         except VoxloomError:
             return False
         return self._view.is_young
+
+
+def _changes_rights(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    return resource is not None and (request.method, resource.canonical) in request.app[CHANGES_RIGHTS]
 
 
 def challenge(request: web.Request) -> str:

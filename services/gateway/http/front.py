@@ -64,5 +64,12 @@ class Needs(dict[tuple[str, str], Need]):
 NEEDS: web.AppKey[Needs] = web.AppKey("needs")
 
 
+class ChangesRights(set[tuple[str, str]]):
+    """Method and path, as the router knows it, of each route that changes who may do what."""
+
+
+CHANGES_RIGHTS: web.AppKey[ChangesRights] = web.AppKey("changes rights")
+
+
 def front_of(request: web.Request) -> Front:
     return request.app[FRONT]

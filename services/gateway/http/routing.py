@@ -84,6 +84,9 @@ class Route:
     """Request headers that make a difference."""
     examples: Sequence[Example] = ()
     needs: Need = field(kw_only=True)
+    changes_rights: bool = False
+    """Whether it changes who may do what. It may be about the very right that it was asked with, so it goes on to its
+    end when that right ends."""
 
     @property
     def description(self) -> str:

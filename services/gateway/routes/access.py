@@ -182,6 +182,7 @@ def _route(
     query: type[Value] | None = None,
     body: type[Value] | None = None,
     examples: Sequence[Example] = (),
+    changes_rights: bool = False,
 ) -> Route:
     return Route(
         method,
@@ -195,6 +196,7 @@ def _route(
         body=body,
         needs=needs,
         examples=examples,
+        changes_rights=changes_rights,
     )
 
 
@@ -213,6 +215,7 @@ ROUTES = [
         {403: ("forbidden",), 404: (*_NO_PRINCIPAL, *_NO_PROJECT), 409: (*_OPEN, "too_many_tokens")},
         body=TokenRequest,
         examples=(examples.TOKEN,),
+        changes_rights=True,
     ),
     _route(
         "GET",
@@ -232,6 +235,7 @@ ROUTES = [
         ResponseMessage,
         "identity",
         {404: ("token_not_found",), 409: _WRITTEN},
+        changes_rights=True,
     ),
     _route(
         "GET",
@@ -261,6 +265,7 @@ ROUTES = [
         {409: (*_WRITTEN, "last_admin", "principal_removed"), 422: ("name_reserved",)},
         body=PrincipalRequest,
         examples=(examples.PRINCIPAL,),
+        changes_rights=True,
     ),
     _route(
         "DELETE",
@@ -270,6 +275,7 @@ ROUTES = [
         ResponseMessage,
         "admin",
         {404: _NO_PRINCIPAL, 409: (*_WRITTEN, "last_admin")},
+        changes_rights=True,
     ),
     _route(
         "GET",
@@ -298,6 +304,7 @@ ROUTES = [
         "admin",
         {409: (*_WRITTEN, "project_removed"), 422: ("name_reserved",)},
         body=ProjectRequest,
+        changes_rights=True,
     ),
     _route(
         "DELETE",
@@ -312,6 +319,7 @@ ROUTES = [
             503: ("project_removal_unfinished",),
         },
         query=RemoveQuery,
+        changes_rights=True,
     ),
     _route(
         "GET",
@@ -332,6 +340,7 @@ ROUTES = [
         {403: ("forbidden",), 404: (*_NO_PROJECT, *_NO_PRINCIPAL), 409: (*_WRITTEN, "project_removed")},
         body=MemberRequest,
         examples=(examples.MEMBER,),
+        changes_rights=True,
     ),
     _route(
         "DELETE",
@@ -341,5 +350,6 @@ ROUTES = [
         ResponseMessage,
         "identity",
         {403: ("forbidden",), 404: (*_NO_PROJECT, "member_not_found"), 409: (*_OPEN, "project_removed")},
+        changes_rights=True,
     ),
 ]

@@ -63,6 +63,7 @@ ROUTES = [
         {404: ("principal_not_found",), 409: ("auth_is_open", "oidc_off", "identity_taken", "changed_meanwhile")},
         body=IdentityRequest,
         needs="admin",
+        changes_rights=True,
     ),
     Route(
         "DELETE",
@@ -73,6 +74,7 @@ ROUTES = [
         {200: ResponseMessage},
         {404: ("principal_not_found", "identity_not_found"), 409: ("auth_is_open",)},
         needs="admin",
+        changes_rights=True,
     ),
     Route(
         "POST",
@@ -83,5 +85,6 @@ ROUTES = [
         {200: ResponseMessage},
         {403: ("forbidden",), 404: ("principal_not_found",), 409: ("auth_is_open", "changed_meanwhile")},
         needs="identity",
+        changes_rights=True,
     ),
 ]

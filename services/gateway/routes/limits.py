@@ -53,5 +53,6 @@ ROUTES = [
         body=LimitsRequest,
         examples=(examples.LIMITS,),
         needs="admin",
+        changes_rights=True,
     ),
 ]

@@ -79,6 +79,7 @@ ROUTES = [
         body=LoginRequest,
         examples=(examples.LOGIN,),
         needs="nothing",
+        changes_rights=True,
     ),
     Route(
         "PUT",
@@ -97,6 +98,7 @@ ROUTES = [
         },
         body=PasswordRequest,
         needs="identity",
+        changes_rights=True,
     ),
     Route(
         "DELETE",
@@ -107,5 +109,6 @@ ROUTES = [
         {200: ResponseMessage},
         {404: ("principal_not_found", "password_not_found"), 409: ("auth_is_open",)},
         needs="admin",
+        changes_rights=True,
     ),
 ]

@@ -59,5 +59,6 @@ ROUTES = [
         body=RetentionRequest,
         examples=(examples.RETENTION,),
         needs="identity",
+        changes_rights=True,
     ),
 ]
