@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from messages.control import SYSTEM
@@ -34,8 +34,10 @@ from shared.control.objects import (
     password_key,
     retention_key,
 )
-from shared.oidc.claims import Proof, looks_like_one
+from shared.oidc.claims import LEEWAY_SECS, Proof, looks_like_one
 from voxloom.errors import ControlUnavailable, NotAllowed, Unauthenticated
+
+LEEWAY = timedelta(seconds=LEEWAY_SECS)
 
 
 class Proofs(Protocol):
@@ -241,12 +243,17 @@ class Directory:
         return self._is_ended(token)
 
     def _is_ended(self, token: Token) -> bool:
-        if token.revoked_at is not None:
-            return True
-        owner = self.principal(token.principal)
-        if owner is not None and owner.not_before is not None and token.created_at < owner.not_before:
+        if token.revoked_at is not None or self._is_logged_out(token):
             return True
         return token.login is not None and not self._is_password(token.principal, token.login)
+
+    def _is_logged_out(self, token: Token) -> bool:
+        """Whether it may have been issued before its principal was logged out everywhere: the provider's clock may be
+        ahead of ours by so much, and nobody knows whether it is."""
+        owner = self.principal(token.principal)
+        if owner is None or owner.not_before is None:
+            return False
+        return token.created_at < owner.not_before + (LEEWAY if isinstance(token, Lent) else timedelta())
 
     def _is_password(self, principal_id: str, password_id: str) -> bool:
         """Whether it is the one that they have now."""
@@ -263,6 +270,12 @@ class Directory:
 
     def _check(self, token: Token, now: datetime) -> None:
         state = self.state(token, now)
+        if isinstance(token, Lent) and self._is_logged_out(token):
+            raise Unauthenticated(
+                f"{token.principal!r} was logged out everywhere, and this access token may have been issued before "
+                f"that: log in again, {LEEWAY_SECS:g} seconds after it or later.",
+                code="token_revoked",
+            )
         if state != "good":
             raise Unauthenticated(
                 f"The token {token.id} {'has expired' if state == 'expired' else 'was revoked'}; make another one.",

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from typer.testing import CliRunner
 from shared.control.identities import id_of
 from shared.oidc import provider
 from shared.oidc.claims import identity_of
-from tests.contract.closed_world import Closed, closed_at
+from tests.contract.closed_world import Closed, closed_at, keep
 from tests.contract.issuer import AUDIENCE, CLIENT, Issuer, issuing
 from voxloom.cli.answers import ANSWERS, Done
 from voxloom.cli.program import app
+from voxloom.models import utc_now
 
 LIST = "/api/v1/executions"
 HOUR = 3600
@@ -339,7 +341,7 @@ async def to_the_end(answer: httpx.Response) -> None:
 @pytest.mark.parametrize("how", ["disable", "logout", "unlink"])
 async def test_a_right_ends_at_once_and_open_answers_with_it(closed: Closed, issuer: Issuer, how: str) -> None:
     await link(closed, "mia", issuer.subject)
-    token, path = issuer.token(iat=late(-5)), "/api/v1/principals/mia"
+    token, path = issuer.token(iat=late(20)), "/api/v1/principals/mia"  # by a clock that is ahead of ours
     async with (
         closed.asking("root") as root,
         closed.asking(None, Authorization=f"Bearer {token}") as client,
@@ -364,6 +366,24 @@ async def test_logging_out_everywhere_ends_ones_own_tokens_too(closed: Closed) -
         assert (await other.post("/api/v1/principals/mia/logout")).status_code == 404
         assert (await mia.post("/api/v1/principals/mia/logout")).status_code == 200
         assert (await mia.get(LIST)).status_code == 401
+
+
+async def test_the_clock_of_another_gateway_keeps_no_token_alive_nor_ends_a_new_one(closed: Closed) -> None:
+    # Given a token that was made by a gateway whose clock is ahead, and a logout by it
+    ahead = utc_now() + timedelta(seconds=20)
+    closed.people.add("ahead", "mia", created_at=ahead)
+    principal = next(one for one in closed.people.objects if one.key == "principals/mia")
+    await keep(closed.control, [*closed.people.objects, principal.model_copy(update={"not_before": ahead})])
+    await closed.world.gateway._control.read_anew()
+    assert await closed.status("ahead") == 200
+    # When she is logged out by this one
+    assert await closed.status("root", "POST", "/api/v1/principals/mia/logout") == 200
+    # Then that token is over, and one that is made afterwards is not
+    assert await closed.status("ahead") == 401
+    async with closed.asking("root") as root:
+        made = (await root.post("/api/v1/tokens", json={"principal_id": "mia"})).json()
+    closed.people.tokens["new"] = made["token"]
+    assert await closed.status("new") == 200
 
 
 async def test_with_it_one_makes_nothing_that_outlives_it(closed: Closed, issuer: Issuer) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from shared.caller import Caller
 from shared.control.directory import Directory
-from shared.control.objects import ALL_RIGHTS, ROLES, ControlObject, Unreadable
+from shared.control.objects import ALL_RIGHTS, ROLES, ControlObject, Identity, Unreadable
+from shared.oidc.claims import Proof
 from tests.each import each
-from tests.unit.control_objects import HOUR, NOW, admins, by_key, member, principal, project, token
+from tests.unit.control_objects import ASKED, HOUR, NOW, admins, by_key, member, principal, project, token
 from voxloom.errors import ControlUnavailable, NotAllowed, Unauthenticated, VoxloomError
 
 PEOPLE = (
@@ -156,3 +158,55 @@ def test_what_cannot_be_read_gives_no_right(key: str) -> None:
     owner = "root" if key == "admins" else "anna"
     caller = asks(owner, beside=(Unreadable(key, "newer"),))
     assert (caller.project, caller.rights) == ("system", frozenset())
+
+
+# --- logged out everywhere ------------------------------------------------------------------------------------------
+
+
+class Proven:
+    """An OpenID provider that has proven one token."""
+
+    def __init__(self, issued_at: datetime) -> None:
+        self.proven = Proof("p" * 12, "0" * 64, "1" * 64, "sub", issued_at, NOW + HOUR, ())
+
+    def proof(self, _: str) -> Proof:
+        return self.proven
+
+    def proof_by_id(self, token_id: str) -> Proof | None:
+        return self.proven if token_id == self.proven.id else None
+
+
+def lets_in(issued: float, logged_out: float | None, at: float) -> bool:
+    """An access token that says it was issued then; all in seconds from NOW on."""
+    since = None if logged_out is None else NOW + timedelta(seconds=logged_out)
+    known = Identity(id="1" * 64, issuer="i", subject="sub", principal="zoe", **ASKED)
+    objects = by_key(*PEOPLE, principal("zoe", not_before=since), member("lab1", "zoe", "viewer"), known)
+    directory = Directory(objects, Proven(NOW + timedelta(seconds=issued)))
+    try:
+        directory.caller("a.b.c", None, NOW + timedelta(seconds=at))
+    except Unauthenticated as error:
+        return error.code != "token_revoked"
+    return True
+
+
+OUT = {
+    "never logged out": (lets_in(0, None, 0), True),
+    "issued before": (lets_in(-1, 0, 1), False),
+    "issued at the same moment": (lets_in(0, 0, 1), False),
+    "issued before, by a clock that is ahead": (lets_in(29.9, 0, 1), False),
+    "the same, once that time has come": (lets_in(29.9, 0, 60), False),
+    "issued after that, whatever the clock": (lets_in(30, 0, 30), True),
+    "issued long after": (lets_in(300, 0, 300), True),
+}
+
+
+@each("case", OUT)
+def test_no_clock_that_is_ahead_keeps_a_token_alive(case: str) -> None:
+    found, expected = OUT[case]
+    assert found is expected
+
+
+def test_tokens_of_ours_count_by_our_own_clock() -> None:
+    objects = (*PEOPLE, principal("zoe", not_before=NOW - HOUR), member("lab1", "zoe", "viewer"))
+    text, kept = token("zoe", created_at=NOW - HOUR)
+    assert Directory(by_key(*objects, kept)).caller(text, None, NOW).principal == "zoe"

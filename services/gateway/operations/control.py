@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from messages.control import ControlChanged
@@ -16,6 +17,7 @@ from shared.control.view import ControlView
 from shared.objects.base import ABSENT, Condition
 from voxloom.errors import Conflict, ControlUnavailable, InvalidInput, NotFound
 from voxloom.ids import new_id
+from voxloom.values import utc_now
 
 TRIES = 10
 _C = TypeVar("_C", bound=ControlObject)
@@ -56,6 +58,13 @@ def principal_of(context: Context, principal_id: str) -> Principal:
     if found is None or found.removed:
         raise not_found("principal", principal_id)
     return found
+
+
+def made_at(context: Context, principal_id: str) -> datetime:
+    """What a token of theirs that is made now says of that. Another gateway's clock may be ahead of this one's, and has
+    logged them out everywhere a moment ago."""
+    owner = directory_of(context).principal(principal_id)
+    return max(utc_now(), owner.not_before) if owner is not None and owner.not_before is not None else utc_now()
 
 
 def check_free(name: str) -> None:

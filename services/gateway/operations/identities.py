@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from services.gateway.context import Context
+from services.gateway.operations import tokens
 from services.gateway.operations.control import change, may_all, not_found, principal_of, tell, view_of
 from shared.caller import Caller
 from shared.control.objects import Identity, Principal
@@ -77,8 +80,11 @@ async def log_out(context: Context, caller: Caller, principal_id: str) -> None:
         if shown.rights is not None or shown.projects is not None:
             raise NotAllowed("A token for few things ends no others; revoke it alone.", code="forbidden")
     principal_of(context, principal_id)
-    now = utc_now()
+    await _say_not_before(context, principal_id, utc_now())
+    await _end_those_ahead(context, principal_id)
 
+
+async def _say_not_before(context: Context, principal_id: str, now: datetime) -> None:
     def make(old: Principal | None) -> Principal | None:
         if old is None or (old.not_before is not None and old.not_before >= now):
             return old
@@ -87,3 +93,10 @@ async def log_out(context: Context, caller: Caller, principal_id: str) -> None:
     key = f"principals/{principal_id}"
     await change(context, key, Principal, make)
     await tell(context, key)
+
+
+async def _end_those_ahead(context: Context, principal_id: str) -> None:
+    """Tokens that a gateway has made whose clock is ahead of this one's: they say that they were made later."""
+    directory, now = view_of(context).directory, utc_now()
+    theirs = [one for one in directory.tokens() if one.principal == principal_id]
+    await tokens.end(context, [one.key for one in theirs if directory.state(one, now) == "good"])

@@ -13,6 +13,7 @@ from services.gateway.context import Context
 from services.gateway.operations.control import (
     change,
     create,
+    made_at,
     may_all,
     not_found,
     principal_of,
@@ -20,7 +21,7 @@ from services.gateway.operations.control import (
     tell,
     view_of,
 )
-from services.gateway.operations.tokens import record_of
+from services.gateway.operations.tokens import end, record_of
 from shared.audit.doing import doing
 from shared.caller import Caller
 from shared.control import passwords, tokens
@@ -155,7 +156,7 @@ def _check_other(new: str, old: str) -> None:
 
 
 async def _token(context: Context, password: Password) -> TokenMade:
-    minted, now = tokens.mint(), utc_now()
+    minted, now = tokens.mint(), made_at(context, password.principal)
     token = Token(
         id=minted.id,
         principal=password.principal,
@@ -273,20 +274,12 @@ async def _replace(
 async def _end_logins(context: Context, principal_id: str, key: str, *, but: str | None = None) -> None:
     """They have ended already for whoever knows the new password; gateways of an older version do not look at it."""
     await tell(context, key)
-    now = utc_now()
-
-    def end(old: Token | None) -> Token | None:
-        return old if old is None or old.revoked_at else old.model_copy(update={"revoked_at": now})
-
     ended = [
         one.key
         for one in view_of(context).directory.tokens()
         if one.principal == principal_id and one.login not in (None, but) and one.revoked_at is None
     ]
-    for token_key in ended:
-        await change(context, token_key, Token, end)
-    if ended:
-        await tell(context, *ended)
+    await end(context, ended)
 
 
 def _text(secret: SecretStr) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from services.gateway.context import Context
 from services.gateway.operations.control import (
     change,
     directory_of,
+    made_at,
     may_all,
     not_found,
     principal_of,
@@ -84,7 +85,7 @@ async def create(context: Context, caller: Caller, wanted: TokenRequest) -> Toke
             "provider says of you. An admin makes one for you.",
             code="forbidden",
         )
-    minted, now = tokens.mint(), utc_now()
+    minted, now = tokens.mint(), made_at(context, owner)
     token = Token(
         id=minted.id,
         principal=owner,
@@ -183,18 +184,23 @@ async def revoke(context: Context, caller: Caller, token_id: str) -> None:
     found = directory.token(token_id)
     if found is None or not _may_revoke(context, caller, found):
         raise not_found("token", token_id)
+    await end(context, [f"tokens/{one}" for one in _made_with(directory.tokens(), token_id)])
+
+
+async def end(context: Context, keys: Sequence[str]) -> None:
+    """Returns when no gateway lets anybody in by these tokens any more."""
     now = utc_now()
 
-    def end(old: Token | None) -> Token | None:
+    def revoked(old: Token | None) -> Token | None:
         return old if old is None or old.revoked_at else old.model_copy(update={"revoked_at": now})
 
-    ended = [f"tokens/{one}" for one in _made_with(directory.tokens(), token_id)]
-    for key in ended:
+    for key in keys:
         try:
-            await change(context, key, Token, end)
+            await change(context, key, Token, revoked)
         except StoreFull:  # What is not there lets nobody in, either, and takes no room.
             await take_away(context, key)
-    await tell(context, *ended)
+    if keys:
+        await tell(context, *keys)
 
 
 def _may_revoke(context: Context, caller: Caller, token: Token) -> bool:
