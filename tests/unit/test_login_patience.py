@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -61,6 +62,29 @@ async def test_too_many_of_one_address_are_turned_away_and_others_are_not(monkey
         done.set()
         await hold("anna", "10.0.0.2", done)
     assert (caught.value.code, caught.value.http_status, len(waiting._waiting)) == ("too_many_logins", 429, 0)
+
+
+FULL = {
+    "one machine, by other addresses of its network": ([f"2001:db8::{one:x}" for one in range(1, 99)], 16),
+    "one site, by other networks of it": ([f"2001:db8:0:{one:x}::1" for one in range(99)], 64),
+    "other sites": ([f"2001:db8:{one:x}::1" for one in range(99)], 99),
+    "other machines": ([f"10.0.0.{one}" for one in range(99)], 99),
+    "one machine, as IPv4 and within IPv6": (["10.0.0.1", "::ffff:10.0.0.1"] * 20, 16),
+}
+
+
+@pytest.mark.parametrize("case", FULL)
+async def test_no_machine_takes_all_places_however_many_addresses_it_has(case: str) -> None:
+    peers, places = FULL[case]
+    waiting = Patience()
+    async with AsyncExitStack() as held:
+        taken = 0
+        for number, peer in enumerate(peers):
+            with suppress(TooMany):
+                await held.enter_async_context(waiting.turn(f"user{number}", address_of(peer, [], [])))
+                taken += 1
+        assert taken == places
+    assert not waiting._waiting
 
 
 def test_a_right_password_does_not_excuse_what_was_tried_from_the_same_address() -> None:

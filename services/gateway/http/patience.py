@@ -30,9 +30,12 @@ MOST_KNOWN = 10_000
 MOST_AT_ONCE = 4
 """Logins of one name from one address."""
 MOST_OF_ADDRESS = 16
+MOST_OF_SITE = 64
 MOST_WAITING = 512
 _DIGITS_OF_NETWORK = 64
 """Of IPv6, a machine has as many addresses as it likes."""
+_DIGITS_OF_SITE = 48
+"""And who is given a network there is often given so many of them."""
 
 
 class Failures(NamedTuple):
@@ -83,8 +86,9 @@ class Patience:
 
     @asynccontextmanager
     async def turn(self, name: str, address: str) -> AsyncIterator[None]:
-        """Begins after the wait. Raises TooMany (`too_many_logins`) where too many wait already."""
-        places = ((name, address), (address,), ())
+        """Begins after the wait. `address`: as `address_of` says it. Raises TooMany (`too_many_logins`) where too many
+        wait already."""
+        places = ((name, address), (address,), ("site", site_of(address), ""), ())
         self._check(places)
         self._waiting.update(places)
         try:
@@ -99,7 +103,7 @@ class Patience:
     def _check(self, places: Sequence[tuple[str, ...]]) -> None:
         # Those whose address has failed at nothing are not kept out by those who wait for their failures.
         in_all = MOST_WAITING if self.addresses.count(places[1][0]) else 2 * MOST_WAITING
-        most = (MOST_AT_ONCE, MOST_OF_ADDRESS, in_all)
+        most = (MOST_AT_ONCE, MOST_OF_ADDRESS, MOST_OF_SITE, in_all)
         if any(self._waiting[place] >= limit for place, limit in zip(places, most, strict=True)):
             raise TooMany(
                 "Too many logins wait at the same time; try again in some seconds.",
@@ -123,6 +127,13 @@ def address_of(peer: str, forwarded: Sequence[str], trusted: Sequence[str]) -> s
     while said and is_in(address, trusted):
         address = said.pop()
     return network_of(address)
+
+
+def site_of(address: str) -> str:
+    """Who may have many such addresses, and fill all places with them: of IPv6 a larger network."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network(address).supernet(new_prefix=_DIGITS_OF_SITE))
 
 
 def network_of(address: str) -> str:
