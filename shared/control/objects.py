@@ -20,7 +20,7 @@ import re
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from voxloom.models.control import SLUG, LimitsRequest, RetentionRequest, Right, Slug
 from voxloom.models.control import Role as Role
@@ -228,6 +228,12 @@ class Identity(ControlObject):
         return f"identities/{self.id}"
 
 
+def _power_of_two(number: int) -> int:
+    if number & (number - 1):
+        raise ValueError("it is no power of two")
+    return number
+
+
 class Password(ControlObject):
     """What is left of one: scrypt (RFC 7914) takes long and much memory for each guess."""
 
@@ -236,8 +242,8 @@ class Password(ControlObject):
     """Another one with every change: tokens say by which they were made."""
     salt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), Field(repr=False)]
     digest: Annotated[Digest, Field(repr=False)]
-    n: Annotated[int, Field(ge=2, le=1 << 18)]
-    r: Annotated[int, Field(ge=1, le=16)]
+    n: Annotated[int, Field(ge=2, le=1 << 18), AfterValidator(_power_of_two)]
+    r: Annotated[int, Field(ge=2, le=16)]
     p: Annotated[int, Field(ge=1, le=8)]
     one_time: bool = False
     """Good for nothing but to be changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,9 @@ from pydantic import ValidationError
 
 from shared.control import passwords
 from shared.control.directory import Directory
-from shared.control.objects import Password, Principal, Token
+from shared.control.objects import Password, Principal, Token, Unreadable
+from shared.control.store import parse
+from tests.each import each
 from voxloom.errors import InvalidInput
 from voxloom.models import LoginRequest, utc_now
 
@@ -25,6 +28,30 @@ KEPT = Password.model_validate({"principal": "anna", **HASHED._asdict(), **MADE}
 )
 def test_a_password_is_told_from_others(shown: str, right: bool) -> None:
     assert passwords.fits(shown, KEPT) is right
+
+
+DAMAGED = {
+    "n that is no power of two": {"n": 3},
+    "n that is too large": {"n": 1 << 19},
+    "r that is too small for n": {"n": 1 << 16, "r": 1},
+    "no p": {"p": 0},
+    "a salt that is cut off": {"salt": "00"},
+    "a digest that is cut off": {"digest": "00"},
+    "a digest that is none": {"digest": "z" * 64},
+}
+
+
+@each("case", DAMAGED)
+def test_what_can_be_no_password_is_told_and_never_compared(case: str) -> None:
+    damaged = {**KEPT.model_dump(mode="json"), **DAMAGED[case]}
+    found = parse(KEPT.key, json.dumps(damaged).encode())
+    assert isinstance(found, Unreadable)
+    assert found.why
+
+
+@pytest.mark.parametrize(("n", "r", "p"), [(2, 2, 1), (1 << 10, 2, 8), (2, 16, 8)])
+def test_whatever_can_be_read_can_be_compared(n: int, r: int, p: int) -> None:
+    assert not passwords.fits("another", KEPT.model_copy(update={"n": n, "r": r, "p": p}))
 
 
 def test_nobodys_fits_nothing() -> None:

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.http import event_ids
 from services.gateway.http.event_ids import EventIds, SealedEventIds
+from shared.control.store import COLLECTION
+from tests.unit.memory_platform import MemoryStore
+from voxloom.errors import Misconfigured
 
 KEY = b"k" * 32
 SEALED = SealedEventIds(KEY)
@@ -29,6 +33,14 @@ def test_what_comes_next_cannot_be_told_from_an_id() -> None:
     ids = [int(SEALED.write(offset), 16) for offset in range(1000)]
     differ = [(one ^ other).bit_count() for one, other in pairwise(ids)]
     assert 31 < sum(differ) / len(differ) < 33
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 33, 64])
+async def test_what_can_be_no_key_is_told_with_what_to_do(length: int) -> None:
+    store = MemoryStore()
+    await store.put(COLLECTION, event_ids.KEY, b"k" * length)
+    with pytest.raises(Misconfigured, match=rf"'event-ids'.* {length} bytes in place of 32.*stop all gateways"):
+        await event_ids.sealed_ids(store)
 
 
 @pytest.mark.parametrize("text", ["", "1", "17", "g" * 16, "0" * 15, "0" * 17, "A" * 16, "\u0660" * 16])

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from shared.control.store import COLLECTION
 from shared.objects.base import ABSENT, ObjectStore
-from voxloom.errors import Conflict, NotFound
+from voxloom.errors import Conflict, Misconfigured, NotFound
 
 KEY = "event-ids"
 """In `control-store`: what enciphers them."""
@@ -64,10 +64,23 @@ class SealedEventIds(EventIds):
 
 
 async def sealed_ids(store: ObjectStore) -> SealedEventIds:
-    """With the key that all gateways on this store have; the first one makes it. Raises StoreUnavailable."""
+    """With the key that all gateways on this store have; the first one makes it. Raises StoreUnavailable, and
+    Misconfigured where what is there can be no key."""
     try:
-        return SealedEventIds(await store.get(COLLECTION, KEY))
+        return SealedEventIds(_checked(await store.get(COLLECTION, KEY)))
     except NotFound:
         with suppress(Conflict):  # Another gateway was quicker.
             await store.put(COLLECTION, KEY, secrets.token_bytes(KEY_BYTES), condition=ABSENT)
-    return SealedEventIds(await store.get(COLLECTION, KEY))
+    return SealedEventIds(_checked(await store.get(COLLECTION, KEY)))
+
+
+def _checked(key: bytes) -> bytes:
+    """Raises Misconfigured."""
+    if len(key) != KEY_BYTES:
+        raise Misconfigured(
+            f"The object {KEY!r} in {COLLECTION!r} has {len(key)} bytes in place of {KEY_BYTES}: it is damaged, or "
+            "something else has written it. Put it back from a copy of the store. If there is none, stop all gateways, "
+            "delete it and start them again: the next one makes another, and clients follow their events from the "
+            "beginning once."
+        )
+    return key
