@@ -51,16 +51,27 @@ ALL_RIGHTS: frozenset[Right] = frozenset(("read", "run", "deploy", "admin"))
 
 
 class ControlObject(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    """What a newer version says of it beside that counts for nothing here, and is written again with it: while servers
+    are upgraded one after the other, none takes away what another has set."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     format: Annotated[int, Field(ge=1, le=FORMAT)] = 1
     outlives_unreadable: ClassVar[bool] = False
     """Whether it still counts for who has read it before when what is there now cannot be read. What gives rights does
     not."""
 
+    keeps_the_rest: ClassVar[bool] = True
+    """Whether what is written in its place says again what was said of it that this version knows nothing of."""
+
     @property
     def key(self) -> str:
         raise NotImplementedError
+
+    def in_place_of(self, old: ControlObject) -> Self:
+        """As it is to be written."""
+        rest = {name: value for name, value in (old.model_extra or {}).items() if name not in (self.model_extra or {})}
+        return self.model_copy(update=rest) if rest and self.keeps_the_rest else self
 
 
 class Unreadable(NamedTuple):
@@ -236,6 +247,8 @@ def _power_of_two(number: int) -> int:
 
 class Password(ControlObject):
     """What is left of one: scrypt (RFC 7914) takes long and much memory for each guess."""
+
+    keeps_the_rest: ClassVar[bool] = False  # which is said of another password
 
     principal: Slug
     id: TokenId

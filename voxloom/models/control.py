@@ -22,8 +22,11 @@ Slug = Annotated[
 DisplayName = Annotated[str, Field(max_length=200, description="For people; any text.")]
 
 
+_Name = Annotated[DisplayName | None, Field(description="What people call it; null: as it was, and at first nothing.")]
+
+
 class PrincipalRequest(Value):
-    name: DisplayName = ""
+    name: _Name = None
     admin: Annotated[bool, Field(description="May do everything, in every project.")] = False
     disabled: Annotated[bool, Field(description="Their tokens are good for nothing while this is so.")] = False
 
@@ -40,7 +43,7 @@ class PrincipalRecord(Value):
 
 
 class ProjectRequest(Value):
-    name: DisplayName = ""
+    name: _Name = None
     library: Annotated[
         bool | None,
         Field(description="Whether all other projects see and run its algorithms; null: as it was, and at first not."),

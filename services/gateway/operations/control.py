@@ -93,6 +93,8 @@ async def change(context: Context, key: str, kind: type[_C], make: Callable[[_C 
         found = await store.find(key)
         old = checked(found[0], kind) if found is not None else None
         new = make(old)
+        if new is not None and old is not None:
+            new = new.in_place_of(old)
         if new is None or new == old:
             return new
         await write_down(key)

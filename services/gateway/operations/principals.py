@@ -28,17 +28,18 @@ async def put(context: Context, caller: Caller, principal_id: str, wanted: Princ
     directory_of(context)
     check_free(principal_id)
     admin = wanted.admin and not wanted.disabled
+    told = wanted.model_dump(include={"name", "disabled"}, exclude_none=True)
 
     def make(old: Principal | None) -> Principal:
         if old is None:
             asked = {"created_at": utc_now(), "created_by": caller.principal}
-            return Principal(id=principal_id, name=wanted.name, disabled=wanted.disabled, **asked)
+            return Principal(id=principal_id, **told, **asked)
         if old.removed:
             raise Conflict(
                 f"The principal {principal_id!r} was removed, and nobody gets its id again; choose another one.",
                 code="principal_removed",
             )
-        return old.model_copy(update={"name": wanted.name, "disabled": wanted.disabled})
+        return old.model_copy(update=told)
 
     if not admin:
         await _take_admin(context, principal_id)

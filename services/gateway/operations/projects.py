@@ -60,14 +60,13 @@ async def put(context: Context, caller: Caller, project_id: str, wanted: Project
     check_free(project_id)
 
     def make(old: Project | None) -> Project:
-        library = wanted.library if wanted.library is not None else old is not None and old.library
-        told = {"name": wanted.name, "library": library}
         if old is not None and old.state != "there":
             raise Conflict(
                 f"The project {project_id!r} {'is being' if old.state == 'removing' else 'was'} removed, and its id is "
                 "never given again; choose another one.",
                 code="project_removed",
             )
+        told = wanted.model_dump(exclude_none=True)
         if old is not None:
             return old.model_copy(update=told)
         return Project(id=project_id, created_at=utc_now(), created_by=caller.principal, **told)

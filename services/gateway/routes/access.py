@@ -96,8 +96,8 @@ async def get_principal(request: web.Request) -> web.Response:
 
 
 async def put_principal(request: web.Request) -> web.Response:
-    """Makes a principal, or changes one: what the body does not say gets its default. The last admin stays one: 409
-    `last_admin`.
+    """Makes a principal, or changes one. A name that the body does not say stays as it is; the rest gets its default.
+    The last admin stays one: 409 `last_admin`.
     """
     principal_id = read_values(request.match_info, Named).principal_id
     wanted = await read_json(request, PrincipalRequest)
@@ -125,8 +125,8 @@ async def get_project(request: web.Request) -> web.Response:
 
 
 async def put_project(request: web.Request) -> web.Response:
-    """Makes a project, or changes its name. All other projects see the algorithms of a `library`, and run them in their
-    own.
+    """Makes a project, or changes one: what the body does not say stays as it is. All other projects see the algorithms
+    of a `library`, and run them in their own.
     """
     project_id = read_values(request.match_info, Named).project_id
     wanted = await read_json(request, ProjectRequest)

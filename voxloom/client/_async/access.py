@@ -132,10 +132,11 @@ class AsyncAccess:
         return parse(PrincipalRecord, response)
 
     async def put_principal(
-        self, principal_id: str, *, name: str = "", admin: bool = False, disabled: bool = False
+        self, principal_id: str, *, name: str | None = None, admin: bool = False, disabled: bool = False
     ) -> PrincipalRecord:
-        """Makes one, or changes one: what is not given gets its default. Raises Conflict (`last_admin`)."""
-        body = {"name": name, "admin": admin, "disabled": disabled}
+        """Makes one, or changes one: a name that is not given stays as it is, the rest gets its default. Raises Conflict
+        (`last_admin`)."""
+        body = {"admin": admin, "disabled": disabled, **({} if name is None else {"name": name})}
         return parse(PrincipalRecord, await self._write("PUT", path_of("api", "v1", "principals", principal_id), body))
 
     async def remove_principal(self, principal_id: str) -> None:
@@ -152,10 +153,13 @@ class AsyncAccess:
         response = await self._transport.request("GET", path_of("api", "v1", "projects", project_id))
         return parse(ProjectRecord, response)
 
-    async def put_project(self, project_id: str, *, name: str = "", library: bool | None = None) -> ProjectRecord:
-        """Makes one, or changes one; for admins. The algorithms of a library are there for all other projects; None: as
-        it was, and at first not."""
-        wanted = {"name": name} if library is None else {"name": name, "library": library}
+    async def put_project(
+        self, project_id: str, *, name: str | None = None, library: bool | None = None
+    ) -> ProjectRecord:
+        """Makes one, or changes one; for admins. The algorithms of a library are there for all other projects. None: as
+        it was, and at first without a name, and no library."""
+        said = {"name": name, "library": library}
+        wanted = {one: value for one, value in said.items() if value is not None}
         return parse(ProjectRecord, await self._write("PUT", path_of("api", "v1", "projects", project_id), wanted))
 
     async def remove_project(self, project_id: str, *, everything: bool = False) -> None:
