@@ -144,3 +144,13 @@ async def test_a_new_name_leaves_it_a_library(common: Common) -> None:
 
 def test_a_project_of_an_older_version_is_none() -> None:
     assert Project(id="lab1", **MADE).library is False
+
+
+async def test_of_two_libraries_the_first_is_found_by_name_and_the_other_by_its_project(common: Common) -> None:
+    await ok(common.root.put("/api/v1/projects/atlas", json={"library": True}))
+    first = await common.closed.world.deploy(project="atlas", name="DENOISE")
+    found = (await ok(common.mia.get("/api/v0/algorithm/Denoise/1"))).json()
+    assert (found["algorithm_id"], await ids(common.mia)) == (first, [first])
+    assert await ids(common.mia, f"{LIST}?project=common") == [common.algorithm]
+    assert await ids(common.mia, f"{LIST}?project=lab2") == []
+    await run(common.mia, common.algorithm)

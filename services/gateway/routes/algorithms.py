@@ -42,6 +42,10 @@ class _Major(Value):
 
 class ListQuery(PageQuery, AlgorithmQuery):
     name: Annotated[str | None, Field(description="Has this name, without regard to case.")] = None
+    project: Annotated[
+        str | None,
+        Field(description="Of this project: yours, or a library, with all that is in it. Else what names lead to."),
+    ] = None
     sort: Annotated[Literal["name", "type"], Field(description="What is sorted by; then by name and version.")] = "name"
 
 
@@ -76,7 +80,7 @@ def _any_of(wanted: list[str], given: Iterable[str]) -> bool:
 async def list_page(request: web.Request) -> web.Response:
     """In [pages](#lists), with their parameters. Nothing deployed is `[]`."""
     query = read_query(request, ListQuery)
-    records = await context_of(request).algorithms.records(caller_of(request))
+    records = await context_of(request).algorithms.records(caller_of(request), project=query.project)
     page = page_of(
         (record for record in records if _fits(record, query) and _is_named(record, query)),
         _by_type if query.sort == "type" else _by_name,
@@ -106,7 +110,9 @@ async def get_by_id(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    """The exact name counts first, then any upper or lower case."""
+    """The exact name counts first, then any upper or lower case; the project that is asked for goes before libraries,
+    and those by their ids.
+    """
     algorithms, caller = context_of(request).algorithms, caller_of(request)
     entry = await algorithms.named(caller, request.match_info["name"], request.match_info["major"])
     return json_answer(await algorithms.record(caller, entry))

@@ -12,6 +12,7 @@ from messages.checkpoints import CheckpointDeleted
 from messages.deploys import AlgorithmDeleted, DeployCompleted
 from messages.runs import RunFailed, RunStopped
 from messages.trainings import Checkpoint, TrainingCheckpointDropped, TrainingCheckpointSaved
+from services.gateway.views import precedence
 from shared.algorithms import AlgorithmEntry, algorithm_not_found, list_entries, record_of
 from shared.caller import Caller
 from shared.checkpoints import KnownCheckpoints
@@ -61,11 +62,6 @@ class Shown(NamedTuple):
     record: AlgorithmRecord
 
 
-def _id_of(entry: AlgorithmEntry) -> tuple[str, str]:
-    """What it is called, and which major version of that."""
-    return entry.name.casefold(), entry.major
-
-
 class KnownAlgorithms:
     def __init__(self, store: ObjectStore, checkpoints: KnownCheckpoints) -> None:
         self._store = store
@@ -91,12 +87,7 @@ class KnownAlgorithms:
     async def named(self, caller: Caller, name: str, major: str) -> AlgorithmEntry:
         """By its exact name, else without regard to case; one's own before those of libraries. Raises NotFound
         (`algorithm_not_found`)."""
-        folded = name.casefold()
-        found = min(
-            (entry for entry in await self._usable(caller) if _id_of(entry) == (folded, major)),
-            key=lambda entry: (not caller.owns(entry.project), entry.name != name),
-            default=None,
-        )
+        found = precedence.named(caller, (await self._entries.get()).values(), name, major)
         if found is None:
             raise NotFound(
                 f"There is no algorithm {name[:200]!r} with major version {major[:20]!r}; "
@@ -106,12 +97,14 @@ class KnownAlgorithms:
             )
         return found
 
-    async def records(self, caller: Caller) -> Sequence[AlgorithmRecord]:
-        """All of the project's and of libraries, by name and major version. Of a library's, none that would be found
-        by its name where the project has one of that name."""
-        usable, learnt = await self._usable(caller), await self._learnt.get()
-        own = {_id_of(entry) for entry in usable if caller.owns(entry.project)}
-        shown = (entry for entry in usable if caller.owns(entry.project) or _id_of(entry) not in own)
+    async def records(self, caller: Caller, *, project: str | None = None) -> Sequence[AlgorithmRecord]:
+        """All of the project's, and of libraries what is found by its name, by name and major version; of one `project`
+        all that the caller may use."""
+        known, learnt = (await self._entries.get()).values(), await self._learnt.get()
+        if project is None:
+            shown = precedence.listed(caller, known)
+        else:
+            shown = [entry for entry in known if entry.project == project and caller.may_use(project)]
         return [self._record(caller, entry, learnt) for entry in shown]
 
     async def record(self, caller: Caller, entry: AlgorithmEntry) -> AlgorithmRecord:
@@ -119,9 +112,6 @@ class KnownAlgorithms:
 
     async def of_project(self, project: str) -> list[AlgorithmEntry]:
         return [entry for entry in (await self._entries.get()).values() if entry.project == project]
-
-    async def _usable(self, caller: Caller) -> list[AlgorithmEntry]:
-        return [entry for entry in (await self._entries.get()).values() if caller.may_use(entry.project)]
 
     def _record(
         self, caller: Caller, entry: AlgorithmEntry, learnt: Mapping[str, Sequence[Checkpoint]]
