@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs, urlsplit
 
+from services.admin import TOKEN_FILE
 from services.gateway.http.address import is_open_to_others
 from shared.settings import FILE, Settings
 
 OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
 OTHERS_WRITE = stat.S_IWOTH
+LONG_HOURS = 24 * 7
+"""Of a token that people get anew with little trouble."""
+SHORT_DAYS = 30
+_DIGITS_OF_PROXIES = 8
+"""Of addresses that all the world may have, proxies are in a network of so many digits at most."""
 
 
 class Weakness(NamedTuple):
@@ -100,39 +106,92 @@ def _of_the_door(settings: Settings) -> Iterator[Weakness]:
 
 
 def _of_login(settings: Settings) -> Iterator[Weakness]:
-    if settings.auth != "closed":
+    if settings.auth == "closed":
+        yield from _of_passwords(settings)
+        yield from _of_the_provider(settings)
+        yield from _of_the_audit(settings)
+    elif settings.password_login or settings.oidc_issuer:
+        yield Weakness(
+            "auth",
+            f"`{'password_login' if settings.password_login else 'oidc_issuer'}` is set, and the server asks nobody "
+            "who they are",
+            'Set `auth = "closed"` (docs/access.md).',
+        )
+
+
+def _of_passwords(settings: Settings) -> Iterator[Weakness]:
+    if not settings.password_login:
         return
-    if settings.password_login and is_open_to_others(settings.host) and settings.tls_certificate is None:
+    if is_open_to_others(settings.host) and settings.tls_certificate is None:
         yield Weakness(
             "password_login",
             "passwords come in without TLS; whoever is between the server and its proxy can read them",
             "Let the proxy alone reach that port, or set `tls_certificate`.",
         )
-    if settings.password_login and settings.tls_elsewhere and not settings.trusted_proxies:
+    if settings.login_hours > LONG_HOURS:
+        yield Weakness(
+            "login_hours",
+            f"who has logged in stays so for {settings.login_hours / 24:g} days, and so does whoever gets that token",
+            "Set it to some hours; `voxloom token create` makes tokens for programs.",
+        )
+    if _is_behind_a_proxy(settings) and not settings.trusted_proxies:
         yield Weakness(
             "trusted_proxies",
             "all who log in through the proxy count as one address, so that one who guesses slows down all others",
             "Set `trusted_proxies` to the address of the proxy.",
         )
-    if settings.oidc_issuer and settings.oidc_new_principals and not settings.oidc_groups:
+    for one in settings.trusted_proxies:
+        if _is_wide(one):
+            yield Weakness(
+                "trusted_proxies",
+                f"{one} is not your proxies alone, so whoever guesses passwords from there may say of each guess that "
+                "it is another machine's",
+                "Name the addresses of your proxies alone.",
+            )
+
+
+def _is_behind_a_proxy(settings: Settings) -> bool:
+    """Whether it must be, or, where only this machine reaches it, people know it by a name all the same."""
+    return settings.tls_elsewhere or (not is_open_to_others(settings.host) and bool(settings.allowed_hosts))
+
+
+def _is_wide(network: str) -> bool:
+    """Whether strangers are in it."""
+    found = ipaddress.ip_network(network, strict=False)
+    return not found.is_private and found.prefixlen < found.max_prefixlen - _DIGITS_OF_PROXIES
+
+
+def _of_the_provider(settings: Settings) -> Iterator[Weakness]:
+    if not settings.oidc_issuer:
+        return
+    if settings.oidc_new_principals and not settings.oidc_groups:
         yield Weakness(
             "oidc_new_principals",
             "everybody whom the OpenID provider knows becomes a principal, and no group has any right",
             "Set `oidc_groups`, or have admins link people.",
         )
-    if settings.oidc_issuer and urlsplit(settings.oidc_issuer).scheme == "http":
+    if urlsplit(settings.oidc_issuer).scheme == "http":
         yield Weakness(
             "oidc_issuer",
             "the OpenID provider is asked without TLS; it should be one to try things out with",
             "Use https://.",
         )
-    for one in settings.trusted_proxies:
-        if ipaddress.ip_network(one, strict=False).prefixlen == 0:
-            yield Weakness(
-                "trusted_proxies",
-                f"{one} is everybody, so whoever guesses passwords may say of each guess that it is another machine's",
-                "Name the addresses of your proxies alone.",
-            )
+    if settings.oidc_token_hours > LONG_HOURS:
+        yield Weakness(
+            "oidc_token_hours",
+            f"a token of the OpenID provider may be good for {settings.oidc_token_hours / 24:g} days, with the groups "
+            "of the day it was issued",
+            "Let the provider issue tokens for minutes, and set it to some hours.",
+        )
+
+
+def _of_the_audit(settings: Settings) -> Iterator[Weakness]:
+    if settings.audit_expire_days is not None and settings.audit_expire_days < SHORT_DAYS:
+        yield Weakness(
+            "audit_expire_days",
+            f"who did what is forgotten after {settings.audit_expire_days:g} days, often before anybody asks",
+            "Keep it for some months.",
+        )
 
 
 def _of_pages(settings: Settings) -> Iterator[Weakness]:
@@ -207,6 +266,7 @@ def _of_files(settings: Settings, machine: Machine) -> Iterator[Weakness]:
         "bundle_key_file": settings.bundle_key_file,
         "bundle_passphrase_file": settings.bundle_passphrase_file,
         "data": settings.data,
+        TOKEN_FILE: settings.data / TOKEN_FILE,
         FILE: Path(FILE) if _has_secret(settings) else None,
     }
     for name, path in kept.items():

@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     oidc_scopes: list[str] = ["openid", "offline_access"]
     """What it asks for."""
     oidc_algorithms: list[str] = ["RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"]
+    oidc_token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
+    """How long after it was issued one is good at most, whatever it says."""
     oidc_groups_claim: str = "groups"
     oidc_groups: dict[str, dict[str, Role]] = {}
     """Group → project → role, for as long as a token says that somebody is in the group."""

@@ -39,6 +39,8 @@ class Rules(NamedTuple):
     groups_claim: str
     groups: Mapping[str, Mapping[str, str]]
     """Roles by project, by group."""
+    longest_secs: float = 86_400.0
+    """After it was issued, a token is good for no longer."""
 
 
 class Header(NamedTuple):
@@ -109,7 +111,7 @@ def proof_of(text: str, payload: bytes, header: Header, rules: Rules, now: datet
     said = _object(payload)
     _check_kind(said, header)
     _check_for_us(said, rules)
-    issued, expires = _check_times(said, now)
+    issued, expires = _check_times(said, rules, now)
     subject = said.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_TEXT or not _is_text(subject):
         raise refused("it does not say whose it is (`sub`)")
@@ -142,16 +144,20 @@ def _check_for_us(said: Mapping[str, Any], rules: Rules) -> None:
         raise refused("it is for another server (`aud`)")
 
 
-def _check_times(said: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
+def _check_times(said: Mapping[str, Any], rules: Rules, now: datetime) -> tuple[datetime, datetime]:
     at = now.timestamp()
     issued, expires = _moment(said, "iat"), _moment(said, "exp")
-    if at >= expires + LEEWAY_SECS:
-        raise refused("it has expired", "token_expired")
+    longest = issued + rules.longest_secs
+    if at >= min(expires, longest) + LEEWAY_SECS:
+        raise refused(
+            "it has expired" if expires <= longest else "it was issued too long ago (`oidc_token_hours`)",
+            "token_expired",
+        )
     if issued > at + LEEWAY_SECS or ("nbf" in said and _moment(said, "nbf") > at + LEEWAY_SECS):
         raise refused("it is not good yet")
     if expires <= issued:
         raise refused("it expires before it is issued")
-    return datetime.fromtimestamp(issued, UTC), datetime.fromtimestamp(expires + LEEWAY_SECS, UTC)
+    return datetime.fromtimestamp(issued, UTC), datetime.fromtimestamp(min(expires, longest) + LEEWAY_SECS, UTC)
 
 
 def _moment(said: Mapping[str, Any], name: str) -> float:

@@ -48,6 +48,7 @@ def provider_of(settings: Settings) -> Provider | None:
         algorithms=frozenset(settings.oidc_algorithms),
         groups_claim=settings.oidc_groups_claim,
         groups=settings.oidc_groups,
+        longest_secs=settings.oidc_token_hours * 3600,
     )
     return Provider(rules, now=NeverBack().moment)
 

@@ -33,6 +33,7 @@ def named(settings: Mapping[str, Any], machine: Machine) -> list[str]:
 
 OPEN = {"host": "192.0.2.7", "tls_certificate": "/c", "allowed_hosts": ["lab"], "max_wall_time": 60, "runner_memory": 1}
 OIDC = {"oidc_issuer": "https://login.example", "oidc_audience": "voxloom"}
+PASSWORDS = {"auth": "closed", "password_login": True}
 LAB, OWN = "amqps://u:p@lab.example/v", "amqp://u:p@127.0.0.1/v"
 TABLE: dict[str, tuple[dict[str, Any], Machine, list[str]]] = {
     "the defaults": ({}, Machine(), []),
@@ -54,7 +55,38 @@ TABLE: dict[str, tuple[dict[str, Any], Machine, list[str]]] = {
         Machine(),
         ["tls_elsewhere", "password_login", "trusted_proxies"],
     ),
-    "proxies that are everybody": ({"auth": "closed", "trusted_proxies": ["::/0"]}, Machine(), ["trusted_proxies"]),
+    "passwords behind a proxy here": ({**PASSWORDS, "allowed_hosts": ["lab"]}, Machine(), ["trusted_proxies"]),
+    "a proxy here that is named": (
+        {**PASSWORDS, "allowed_hosts": ["lab"], "trusted_proxies": ["127.0.0.1", "::1"]},
+        Machine(),
+        [],
+    ),
+    "proxies that are everybody": ({**PASSWORDS, "trusted_proxies": ["::/0"]}, Machine(), ["trusted_proxies"]),
+    "proxies that are half of everybody": (
+        {**PASSWORDS, "trusted_proxies": ["0.0.0.0/1", "128.0.0.0/1"]},
+        Machine(),
+        ["trusted_proxies", "trusted_proxies"],
+    ),
+    "proxies that are a provider's": ({**PASSWORDS, "trusted_proxies": ["5.4.0.0/16"]}, Machine(), ["trusted_proxies"]),
+    "proxies of a network of one's own": (
+        {**PASSWORDS, "trusted_proxies": ["10.0.0.0/8", "fd00::/8", "5.4.3.0/24", "2001:db8::/120"]},
+        Machine(),
+        [],
+    ),
+    "proxies that nobody asks": ({"auth": "closed", "trusted_proxies": ["::/0"]}, Machine(), []),
+    "logged in for a day": ({**PASSWORDS, "login_hours": 24}, Machine(), []),
+    "logged in for a month": ({**PASSWORDS, "login_hours": 720}, Machine(), ["login_hours"]),
+    "no passwords for a month": ({"auth": "closed", "login_hours": 720}, Machine(), []),
+    "passwords that nobody is asked for": ({"password_login": True}, Machine(), ["auth"]),
+    "a provider that nobody is asked for": ({**OIDC, "oidc_token_hours": 720}, Machine(), ["auth"]),
+    "tokens of a provider for a month": (
+        {"auth": "closed", **OIDC, "oidc_token_hours": 720},
+        Machine(),
+        ["oidc_token_hours"],
+    ),
+    "an audit of a week": ({"auth": "closed", "audit_expire_days": 7}, Machine(), ["audit_expire_days"]),
+    "an audit for ever": ({"auth": "closed", "audit_expire_days": None}, Machine(), []),
+    "the first token, for all to read": ({}, Machine({"/d/admin.token": 0o644}), ["admin.token"]),
     "a provider": ({"auth": "closed", **OIDC}, Machine(), []),
     "a provider without TLS": (
         {"auth": "closed", **OIDC, "oidc_issuer": "http://127.0.0.1:1"},
