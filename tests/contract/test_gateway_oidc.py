@@ -186,7 +186,19 @@ TRICKS: dict[str, Trick] = {
     "a key for another algorithm": lambda one: one.token(header={"kid": "other"}),
     "a symmetric key of the list": lambda one: by_my_key(one, kid="oct"),
     "the key sent along": lambda one: by_my_key(one, jwk=MINE.as_dict(private=False)),
-    "the key pointed at": lambda one: by_my_key(one, jku="http://127.0.0.1:1/keys", x5u="http://127.0.0.1:1/x"),
+    "the key pointed at": lambda one: by_my_key(one, jku=f"{one.url}/mine", x5u=f"{one.url}/mine"),
+    "the key pointed at, under its own name": lambda one: by_my_key(one, kid=f"{one.url}/mine", jku=f"{one.url}/mine"),
+    "a certificate sent along": lambda one: by_my_key(one, x5c=["AAAA"], x5t="AAAA"),
+    "a token within a token": lambda one: one.signed_bytes(one.token().encode(), header={"cty": "JWT"}),
+    "a payload that is not encoded": lambda one: (
+        f"{part({'alg': 'RS256', 'kid': 'rsa', 'typ': 'at+jwt', 'b64': False})}.{part(one.claims())}.AAAA"
+    ),
+    "an encrypted one": lambda one: f"{part({'alg': 'dir', 'enc': 'A256GCM', 'kid': 'rsa'})}..AAAA.AAAA.AAAA",
+    "a packed one": lambda one: f"{part({'alg': 'dir', 'zip': 'DEF', 'kid': 'rsa', 'typ': 'at+jwt'})}.AAAA.AAAA",
+    "one as JSON": lambda one: json.dumps({"payload": part(one.claims()), "signature": "A.A.A"}),
+    "with a sign behind it": lambda one: f"{one.token()}=",
+    "with another token behind it": lambda one: f"{one.token()},{one.token()}",
+    "of another issuer, with its key of the same name": lambda one: by_my_key(one, kid="rsa", iss="https://other"),
     "what must be understood": lambda one: (
         part({"alg": "RS256", "kid": "rsa", "typ": "at+jwt", "crit": ["b64"]}) + ".e30.x"
     ),
@@ -240,6 +252,8 @@ async def test_no_trick_lets_anybody_in(closed: Closed, issuer: Issuer, monkeypa
     wrong = {what: one for what, one in said.items() if one != (401, "token_invalid")}
     assert wrong == {}
     assert await code(closed, issuer.token()) == (200, "")
+    # And nothing was fetched for any of them but what the provider says of itself, at a start and for an unknown key
+    assert (set(issuer.asked), len(issuer.asked) <= 4) == ({"/.well-known/openid-configuration", "/keys"}, True)
 
 
 async def test_what_has_expired_is_told_so(closed: Closed, issuer: Issuer) -> None:
