@@ -25,12 +25,18 @@ def make_footing(request: pytest.FixtureRequest, nursery: Nursery) -> Make:
     """Makes a system in a folder, not started yet: all in one process, or a process per service and one for each that
     is `more`, on a broker and a store of which each system has a part of its own."""
     if request.param == "embedded":
-        return lambda folder, more=(), store=(), **settings: Footing(folder, nursery, **settings)
+        return lambda folder, more=(), store=(), services=(), **settings: Footing(folder, nursery, **settings)
     broker, s3 = request.getfixturevalue("broker"), request.getfixturevalue("living_store")
 
-    def make(folder: Path, more: Sequence[str] = (), store: Sequence[str] = (ONE_BUCKET,), **settings: Any) -> Cluster:
+    def make(
+        folder: Path,
+        more: Sequence[str] = (),
+        store: Sequence[str] = (ONE_BUCKET,),
+        services: Sequence[str] = ONE_OF_EACH,
+        **settings: Any,
+    ) -> Cluster:
         places = broker.new_vhost(), s3.url(*store), KEYS
-        services = (*ONE_OF_EACH, *more)
+        services = (*services, *more)
         return Cluster(folder, *places, nursery, services=services, leave=broker.remove_vhost, **settings)
 
     return make

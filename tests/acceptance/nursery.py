@@ -101,26 +101,35 @@ class Nursery:
         log: Path,
         cwd: Path,
         module: str = VOXLOOM,
+        stdin: str = os.devnull,
     ) -> Child:
         """`voxloom`, or another program (a module's name, or a file that ends in `.py`), with these arguments; what it
-        prints is appended to both files."""
+        prints is appended to both files, and what it reads is in the file `stdin`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         files = [str(output), str(log)]
         wish = {"arguments": list(arguments), "environment": dict(environment), "files": files, "cwd": str(cwd)}
-        wish["module"] = module
+        wish |= {"module": module, "stdin": stdin}
         self._process.stdin.write(json.dumps(wish) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
         return Child(pid, self._codes / str(pid))
 
     def run(
-        self, *arguments: str, environment: Mapping[str, str], cwd: Path, timeout: float = 180.0, module: str = VOXLOOM
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],
+        cwd: Path,
+        timeout: float = 180.0,
+        module: str = VOXLOOM,
+        typed: str = "",
     ) -> subprocess.CompletedProcess[str]:
         """`voxloom`, or another program, with these arguments to its end, like `subprocess.run`."""
         with tempfile.TemporaryDirectory(dir=self._codes) as place:
-            said, errors = Path(place, "said"), Path(place, "errors")
-            child = self.begin(arguments, environment=environment, output=said, log=errors, cwd=cwd, module=module)
+            said, errors, stdin = (Path(place, name) for name in ("said", "errors", "typed"))
+            stdin.write_text(typed)
+            told = {"output": said, "log": errors, "stdin": str(stdin), "module": module}
+            child = self.begin(arguments, environment=environment, cwd=cwd, **told)
             try:
                 code = child.wait(timeout)
             except TimeoutError:
@@ -222,13 +231,15 @@ def reap(folder: Path, children: set[int]) -> None:
             told.rename(folder / str(pid))
 
 
-def become(arguments: list[str], environment: dict[str, str], files: Sequence[str], cwd: str, module: str) -> Any:
+def become(
+    arguments: list[str], environment: dict[str, str], files: Sequence[str], cwd: str, module: str, stdin: str
+) -> Any:
     """What a new process of the program would be."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background job would be deaf to it.
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(stdin, os.O_RDONLY), 0)
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     if environment.get("PYTHONWARNINGS") == "error":
