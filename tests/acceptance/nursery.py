@@ -128,8 +128,8 @@ class Nursery:
         with tempfile.TemporaryDirectory(dir=self._codes) as place:
             said, errors, stdin = (Path(place, name) for name in ("said", "errors", "typed"))
             stdin.write_text(typed)
-            told = {"output": said, "log": errors, "stdin": str(stdin), "module": module}
-            child = self.begin(arguments, environment=environment, cwd=cwd, **told)
+            places = {"output": said, "log": errors, "cwd": cwd}
+            child = self.begin(arguments, environment=environment, module=module, stdin=str(stdin), **places)
             try:
                 code = child.wait(timeout)
             except TimeoutError:

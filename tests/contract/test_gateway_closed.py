@@ -126,9 +126,12 @@ async def test_what_is_no_proof_is_refused(closed: Closed, what: str) -> None:
 async def test_a_proof_is_read_once_for_each_request(closed: Closed, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     usual = authentication.read_credentials
-    monkeypatch.setattr(
-        authentication, "read_credentials", lambda request: (read.append(request.path), usual(request))[1]
-    )
+
+    def noting(request: web.Request) -> authentication.Credentials:
+        read.append(request.path)
+        return usual(request)
+
+    monkeypatch.setattr(authentication, "read_credentials", noting)
     async with closed.asking("mia") as mia:
         await mia.post("/api/v1/samples", json={"files": []})
         await mia.get(LIST)

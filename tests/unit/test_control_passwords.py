@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ def test_a_password_is_told_from_others(shown: str, right: bool) -> None:
     assert passwords.fits(shown, KEPT) is right
 
 
-DAMAGED = {
+DAMAGED: dict[str, dict[str, Any]] = {
     "n that is no power of two": {"n": 3},
     "n that is too large": {"n": 1 << 19},
     "r that is too small for n": {"n": 1 << 16, "r": 1},
