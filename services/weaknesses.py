@@ -131,7 +131,7 @@ def _of_passwords(settings: Settings) -> Iterator[Weakness]:
     if settings.login_hours > LONG_HOURS:
         yield Weakness(
             "login_hours",
-            f"who has logged in stays so for {settings.login_hours / 24:g} days, and so does whoever gets that token",
+            f"who has logged in stays so for {settings.login_hours / 24:.0f} days, and so does whoever gets that token",
             "Set it to some hours; `voxloom token create` makes tokens for programs.",
         )
     if _is_behind_a_proxy(settings) and not settings.trusted_proxies:
@@ -179,8 +179,8 @@ def _of_the_provider(settings: Settings) -> Iterator[Weakness]:
     if settings.oidc_token_hours > LONG_HOURS:
         yield Weakness(
             "oidc_token_hours",
-            f"a token of the OpenID provider may be good for {settings.oidc_token_hours / 24:g} days, with the groups "
-            "of the day it was issued",
+            f"a token of the OpenID provider may be good for {settings.oidc_token_hours / 24:.0f} days, with the "
+            "groups of the day it was issued",
             "Let the provider issue tokens for minutes, and set it to some hours.",
         )
 

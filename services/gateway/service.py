@@ -248,7 +248,7 @@ class Gateway(Service):
         if self.settings.auth == "open":
             self.spawn("latch", self._stay_open())
         else:
-            self._event_ids = await sealed_ids(self.store)
+            self._event_ids = await sealed_ids(self.store, alone=not self.settings.store)
             self._provider = provider_of(self.settings)
             self._control.proofs = self._provider
             await self._control.read_anew()

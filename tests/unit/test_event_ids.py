@@ -43,6 +43,14 @@ async def test_what_can_be_no_key_is_told_with_what_to_do(length: int) -> None:
         await event_ids.sealed_ids(store)
 
 
+@pytest.mark.parametrize("length", [0, 31, 64])
+async def test_a_gateway_that_has_the_store_alone_makes_another_key(length: int) -> None:
+    store = MemoryStore()
+    await store.put(COLLECTION, event_ids.KEY, b"k" * length)
+    sealed = await event_ids.sealed_ids(store, alone=True)
+    assert (await event_ids.sealed_ids(store)).write(17) == sealed.write(17)
+
+
 @pytest.mark.parametrize("text", ["", "1", "17", "g" * 16, "0" * 15, "0" * 17, "A" * 16, "\u0660" * 16])
 def test_what_is_no_sealed_id_is_no_place(text: str) -> None:
     assert SEALED.read(text) == 0

@@ -8,6 +8,7 @@ BLAKE2s as its function. All gateways have the key from the store.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 from contextlib import suppress
@@ -22,6 +23,7 @@ KEY_BYTES = 32
 _HALF = 32
 _MASK = (1 << _HALF) - 1
 _ROUNDS = range(4)
+log = logging.getLogger("voxloom.gateway")
 _SEALED = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
@@ -63,24 +65,34 @@ class SealedEventIds(EventIds):
         return int.from_bytes(digest.digest(), "big")
 
 
-async def sealed_ids(store: ObjectStore) -> SealedEventIds:
+async def sealed_ids(store: ObjectStore, *, alone: bool = False) -> SealedEventIds:
     """With the key that all gateways on this store have; the first one makes it. Raises StoreUnavailable, and
-    Misconfigured where what is there can be no key."""
-    try:
-        return SealedEventIds(_checked(await store.get(COLLECTION, KEY)))
-    except NotFound:
+    Misconfigured where what is there can be no key, unless this gateway is `alone` on it: then it makes another."""
+    key = await _kept(store)
+    if key is not None and len(key) != KEY_BYTES and alone:
+        log.error("the object %r in %r is damaged; there is another key now", KEY, COLLECTION)
+        await store.delete(COLLECTION, KEY)
+        key = None
+    if key is None:
         with suppress(Conflict):  # Another gateway was quicker.
             await store.put(COLLECTION, KEY, secrets.token_bytes(KEY_BYTES), condition=ABSENT)
-    return SealedEventIds(_checked(await store.get(COLLECTION, KEY)))
-
-
-def _checked(key: bytes) -> bytes:
-    """Raises Misconfigured."""
+        key = await store.get(COLLECTION, KEY)
     if len(key) != KEY_BYTES:
-        raise Misconfigured(
-            f"The object {KEY!r} in {COLLECTION!r} has {len(key)} bytes in place of {KEY_BYTES}: it is damaged, or "
-            "something else has written it. Put it back from a copy of the store. If there is none, stop all gateways, "
-            "delete it and start them again: the next one makes another, and clients follow their events from the "
-            "beginning once."
-        )
-    return key
+        raise _damaged(len(key))
+    return SealedEventIds(key)
+
+
+async def _kept(store: ObjectStore) -> bytes | None:
+    try:
+        return await store.get(COLLECTION, KEY)
+    except NotFound:
+        return None
+
+
+def _damaged(length: int) -> Misconfigured:
+    """Others may still use the right one, which this gateway cannot know."""
+    return Misconfigured(
+        f"The object {KEY!r} in {COLLECTION!r} has {length} bytes in place of {KEY_BYTES}: it is damaged, or something "
+        "else has written it. Put it back from a copy of the store. If there is none, stop all gateways, delete it and "
+        "start them again: the next one makes another, and clients follow their events from the beginning once."
+    )
