@@ -23,7 +23,7 @@ from types import MappingProxyType
 
 from messages.runs import AlgorithmPin
 from services.worker.folders import Folders
-from services.worker.tree_files import Asset, add_assets, place_asset
+from services.worker.tree_files import Asset, add_assets, settle
 from services.worker.trees import Trees
 from shared import algorithms, files
 from shared.newest import Newest
@@ -51,6 +51,8 @@ class Materials:
         self.trees = Trees(self._cache / "trees")
         self._indexes: Newest[str, algorithms.AssetIndex] = Newest(_MAX_INDEXES)
         self._present: set[Path] = set()
+        self._marks: dict[Path, tuple[int, ...] | None] = {}
+        """Of the assets: what shows that nobody has written to one since it was put there."""
         self._fetching: dict[Path, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
@@ -117,6 +119,8 @@ class Materials:
                 code="asset_path_not_found",
             )
         target = self._assets / digest_of({"project": project, "content": _checked_hash(content)})
+        if target in self._present and await asyncio.to_thread(_mark_of, target) != self._marks.get(target):
+            self._present.discard(target)  # Some run has changed it.
         await self._once(target, lambda: self._fetch_asset(content, target))
         return target
 
@@ -125,7 +129,8 @@ class Materials:
         try:
             await asyncio.to_thread(work.unlink, missing_ok=True)
             await algorithms.fetch_asset(self._store, content, work)
-            await asyncio.to_thread(place_asset, Asset(target.name, work), target)
+            await asyncio.to_thread(settle, work, target)
+            self._marks[target] = await asyncio.to_thread(_mark_of, target)
         finally:
             await asyncio.to_thread(work.unlink, missing_ok=True)
 
@@ -268,6 +273,15 @@ class RunFiles:
         for file_id in targets:
             if files.bytes_key(file_id) not in placed:
                 raise files.file_not_found(file_id)
+
+
+def _mark_of(path: Path) -> tuple[int, ...] | None:
+    """Blocks. None: it is gone."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _renew(folder: Path) -> None:

@@ -26,13 +26,18 @@ def add_assets(assets: Iterable[Asset], tree: Path) -> None:
     for asset in assets:
         place = tree.joinpath(*asset.path.split("/"))
         place.parent.mkdir(parents=True, exist_ok=True)
-        place_asset(asset, place)
+        if not _link(asset, place):
+            _copy(asset, place)
 
 
-def place_asset(asset: Asset, place: Path) -> None:
-    """Blocks. Raises OSError."""
-    if not _link(asset, place):
-        _copy(asset, place)
+def settle(fetched: Path, place: Path) -> None:
+    """Puts an asset where runs find it by itself: a small one as a copy; a large one stays what it is. Blocks. Raises
+    OSError."""
+    if fetched.lstat().st_size < LINKED_FROM:
+        place.unlink(missing_ok=True)
+        _copy(Asset(place.name, fetched), place)
+    else:
+        fetched.replace(place)
 
 
 def _copy(asset: Asset, place: Path) -> None:

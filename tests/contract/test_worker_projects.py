@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from services.worker.data import Materials
 from services.worker.pool import Pool
 from services.worker.tree_files import LINKED_FROM
@@ -12,6 +14,7 @@ from services.worker.trees import is_as_made
 from shared import algorithms
 from tests.contract.test_worker_data import Node
 from tests.contract.test_worker_data import node as node
+from voxloom.errors import Damaged
 
 
 def spoil(folder: Path) -> None:
@@ -43,6 +46,23 @@ async def test_what_one_project_does_to_its_folder_no_other_runs(node: Node) -> 
     whole = {"Runner.py": b"x = 1", "files/small": b"s"}
     assert (read(before), read(after)) == (whole, {**whole, "files/small": large})
     assert (await (await node.begin(project="lab2")).asset("files/small")).read_bytes() == b"s"
+
+
+@pytest.mark.parametrize("size", [1, LINKED_FROM])
+async def test_an_asset_that_a_run_has_changed_is_given_to_no_other_as_it_is(node: Node, size: int) -> None:
+    pin = await node.deploy({}, {"files/a": b"a" * size})
+    asset = await (await node.begin()).asset("files/a")
+    asset.chmod(0o644)
+    if size == 1:
+        asset.write_bytes(b"spoilt")
+        assert (await (await node.begin()).asset("files/a")).read_bytes() == b"a"
+        return
+    # A large one is the store's own file: the store tells what it is by its digest, and no run gets it
+    with asset.open("r+b") as file:
+        file.write(b"spoilt")
+    with pytest.raises(Damaged):
+        await (await node.begin()).asset("files/a")
+    assert pin == node.pin
 
 
 async def test_a_folder_that_another_projects_run_has_reached_is_given_to_no_run(node: Node) -> None:
