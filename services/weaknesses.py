@@ -23,7 +23,7 @@ LONG_HOURS = 24 * 7
 """Of a token that people get anew with little trouble."""
 SHORT_DAYS = 30
 _DIGITS_OF_PROXIES = 8
-"""Of addresses that all the world may have, proxies are in a network of so many digits at most."""
+"""Proxies are in a network of so many digits at most."""
 
 
 class Weakness(NamedTuple):
@@ -144,8 +144,8 @@ def _of_passwords(settings: Settings) -> Iterator[Weakness]:
         if _is_wide(one):
             yield Weakness(
                 "trusted_proxies",
-                f"{one} is not your proxies alone, so whoever guesses passwords from there may say of each guess that "
-                "it is another machine's",
+                f"{one} is hardly your proxies alone, and whoever guesses passwords from there may say of each guess "
+                "that it is another machine's",
                 "Name the addresses of your proxies alone.",
             )
 
@@ -156,9 +156,9 @@ def _is_behind_a_proxy(settings: Settings) -> bool:
 
 
 def _is_wide(network: str) -> bool:
-    """Whether strangers are in it."""
+    """Whether others than proxies are in it: people have addresses in private networks, too."""
     found = ipaddress.ip_network(network, strict=False)
-    return not found.is_private and found.prefixlen < found.max_prefixlen - _DIGITS_OF_PROXIES
+    return not found.is_loopback and found.prefixlen < found.max_prefixlen - _DIGITS_OF_PROXIES
 
 
 def _of_the_provider(settings: Settings) -> Iterator[Weakness]:

@@ -178,6 +178,7 @@ BODIES: dict[tuple[str, str], Body] = {
 QUERIES: dict[tuple[str, str], Body] = {
     ("GET", "/api/v1/files"): lambda ids: {"sample_id": ids["sample_id"]},
     ("GET", "/api/v1/checkpoints"): lambda ids: {"training_id": ids["training_id"]},
+    ("GET", "/api/v1/algorithms"): lambda ids: {"project": "lab1"},
     ("GET", "/api/v1/executions"): lambda ids: {"project": "lab1"},
     ("GET", "/api/v1/trainings"): lambda ids: {"algorithm": ids["algorithm_id"]},
     ("GET", "/api/v1/deploys"): lambda ids: {"project": "lab1"},

@@ -68,8 +68,13 @@ TABLE: dict[str, tuple[dict[str, Any], Machine, list[str]]] = {
         ["trusted_proxies", "trusted_proxies"],
     ),
     "proxies that are a provider's": ({**PASSWORDS, "trusted_proxies": ["5.4.0.0/16"]}, Machine(), ["trusted_proxies"]),
-    "proxies of a network of one's own": (
-        {**PASSWORDS, "trusted_proxies": ["10.0.0.0/8", "fd00::/8", "5.4.3.0/24", "2001:db8::/120"]},
+    "proxies of one's own network, where people are": (
+        {**PASSWORDS, "trusted_proxies": ["10.0.0.0/8"]},
+        Machine(),
+        ["trusted_proxies"],
+    ),
+    "proxies of a small network": (
+        {**PASSWORDS, "trusted_proxies": ["127.0.0.0/8", "10.1.2.0/24", "5.4.3.2", "2001:db8::/120"]},
         Machine(),
         [],
     ),
