@@ -66,9 +66,9 @@ async def test_too_many_of_one_address_are_turned_away_and_others_are_not(monkey
 
 FULL = {
     "one machine, by other addresses of its network": ([f"2001:db8::{one:x}" for one in range(1, 99)], 16),
-    "one site, by other networks of it": ([f"2001:db8:0:{one:x}::1" for one in range(99)], 64),
-    "other sites": ([f"2001:db8:{one:x}::1" for one in range(99)], 99),
-    "other machines": ([f"10.0.0.{one}" for one in range(99)], 99),
+    "one site, by other networks of it": ([f"2001:db8:0:{one:x}::1" for one in range(199)], 128),
+    "other sites": ([f"2001:db8:{one:x}::1" for one in range(199)], 199),
+    "other machines": ([f"10.0.0.{one}" for one in range(199)], 199),
     "one machine, as IPv4 and within IPv6": (["10.0.0.1", "::ffff:10.0.0.1"] * 20, 16),
 }
 
@@ -85,6 +85,17 @@ async def test_no_machine_takes_all_places_however_many_addresses_it_has(case: s
                 taken += 1
         assert taken == places
     assert not waiting._waiting
+
+
+async def test_of_a_site_those_who_have_failed_leave_room_for_those_who_have_not() -> None:
+    waiting = Patience()
+    async with AsyncExitStack() as held:
+        for number in range(patience.MOST_OF_SITE):
+            await held.enter_async_context(waiting.turn(f"user{number}", f"2001:db8:0:{number:x}::/64"))
+        waiting.failed("mallory", "2001:db8:0:ffff::/64")
+        with pytest.raises(TooMany):
+            await held.enter_async_context(waiting.turn("mallory", "2001:db8:0:ffff::/64"))
+        await held.enter_async_context(waiting.turn("anna", "2001:db8:0:fffe::/64"))
 
 
 def test_a_right_password_does_not_excuse_what_was_tried_from_the_same_address() -> None:

@@ -102,8 +102,8 @@ class Patience:
 
     def _check(self, places: Sequence[tuple[str, ...]]) -> None:
         # Those whose address has failed at nothing are not kept out by those who wait for their failures.
-        in_all = MOST_WAITING if self.addresses.count(places[1][0]) else 2 * MOST_WAITING
-        most = (MOST_AT_ONCE, MOST_OF_ADDRESS, MOST_OF_SITE, in_all)
+        more = 1 if self.addresses.count(places[1][0]) else 2
+        most = (MOST_AT_ONCE, MOST_OF_ADDRESS, more * MOST_OF_SITE, more * MOST_WAITING)
         if any(self._waiting[place] >= limit for place, limit in zip(places, most, strict=True)):
             raise TooMany(
                 "Too many logins wait at the same time; try again in some seconds.",
