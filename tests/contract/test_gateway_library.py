@@ -17,6 +17,7 @@ from shared.control.objects import Project
 from tests.contract.closed_world import MADE, Closed
 from tests.contract.closed_world import closed as closed
 from tests.unit.training_samples import checkpoint_of
+from voxloom.client import AsyncClient
 from voxloom.ids import new_id
 
 LIST = "/api/v1/algorithms"
@@ -154,3 +155,12 @@ async def test_of_two_libraries_the_first_is_found_by_name_and_the_other_by_its_
     assert await ids(common.mia, f"{LIST}?project=common") == [common.algorithm]
     assert await ids(common.mia, f"{LIST}?project=lab2") == []
     await run(common.mia, common.algorithm)
+
+
+async def test_the_client_finds_by_its_id_what_a_name_does_not_lead_to(common: Common) -> None:
+    own = await common.closed.world.deploy(project="lab2", name="Denoise")
+    url, token = common.closed.world.gateway.url, common.closed.people.tokens["olga"]
+    async with AsyncClient(url, token=token) as client:
+        found = [(await client.find(one)).algorithm_id for one in ("Denoise:1", common.algorithm)]
+        listed = [one.algorithm_id async for one in client.algorithms_of("common")]
+    assert (found, listed) == ([own, common.algorithm], [common.algorithm])

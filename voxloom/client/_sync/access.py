@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
 
 from voxloom.client._problems import parse, parse_list
+from voxloom.client._sync.pages import pages
 from voxloom.client._sync.transport import Transport, path_of
 from voxloom.client._values import as_json
 from voxloom.models import (
+    AlgorithmRecord,
     LimitsRecord,
     LoginOffer,
     MemberRecord,
@@ -136,8 +138,8 @@ class Access:
     def put_principal(
         self, principal_id: str, *, name: str | None = None, admin: bool = False, disabled: bool = False
     ) -> PrincipalRecord:
-        """Makes one, or changes one: a name that is not given stays as it is, the rest gets its default. Raises Conflict
-        (`last_admin`)."""
+        """Makes one, or changes one: a name that is not given stays as it is, the rest gets its default. Raises
+        Conflict (`last_admin`)."""
         body = {"admin": admin, "disabled": disabled, **({} if name is None else {"name": name})}
         return parse(PrincipalRecord, self._write("PUT", path_of("api", "v1", "principals", principal_id), body))
 
@@ -167,6 +169,10 @@ class Access:
         unless `everything` is to go with it; and Unavailable (`project_removal_unfinished`): ask again."""
         params = {"all": True} if everything else None
         self._transport.request("DELETE", path_of("api", "v1", "projects", project_id), params=params)
+
+    def algorithms_of(self, project_id: str) -> Iterator[AlgorithmRecord]:
+        """All that is in a project, yours or a library; also what has a name that means another algorithm for you."""
+        yield from pages(self._transport, "/api/v1/algorithms", AlgorithmRecord, {"project": project_id}, None)
 
     def members(self, project_id: str) -> list[MemberRecord]:
         response = self._transport.request("GET", path_of("api", "v1", "projects", project_id, "members"))

@@ -245,12 +245,19 @@ class Client(Access, Audit, Learning, Looking):
     def find(self, algorithm: str) -> AlgorithmRecord:
         """The one that `name`, `name:major`, `name:major.minor` or an id means: without a major, the highest."""
         selector = parse_selector(algorithm)
-        if selector.name is not None and selector.major is not None:
-            try:
+        try:
+            if selector.algorithm_id is not None:
+                return self._algorithm_by_id(selector.algorithm_id)
+            if selector.name is not None and selector.major is not None:
                 return self.algorithm(selector.name, selector.major)
-            except NotFound:
-                pass  # the list tells what there is instead
+        except NotFound:
+            pass  # the list tells what there is instead
         return select(selector, self.algorithms())
+
+    def _algorithm_by_id(self, algorithm_id: str) -> AlgorithmRecord:
+        """Also one of a library that the list does not have, since its name means another."""
+        response = self._transport.request("GET", path_of("api", "v1", "algorithms", algorithm_id))
+        return parse(AlgorithmRecord, response)
 
     def remove(self, name: str, major: int | str, minor: int | str | None = None) -> str:
         """Removes an algorithm, or one minor version of it; what the server said."""
