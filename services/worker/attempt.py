@@ -34,7 +34,7 @@ from services.worker.start import Start
 from services.worker.stored_log import keep
 from services.worker.threads import variables, wanted
 from services.worker.training import Learning, beginning_of, saved_before
-from services.worker.trees import give_back, is_as_made
+from services.worker.trees import give_back, look_over
 from shared import files
 from shared.bus.base import Bus
 from shared.bus.outbox import Outbox
@@ -248,11 +248,10 @@ class Attempt:
     async def _place(self, run_files: RunFiles) -> tuple[Path, RunnerProcess]:
         """Anew where another run has changed the algorithm's folder, or does so meanwhile."""
         node = self._node
+        await look_over(node.pool, node.materials.trees, (await run_files.tree()).name)
         while True:
             key = self.key_on(self._device)
             module_dir = await run_files.tree()
-            if not await is_as_made(node.pool, node.materials.trees, module_dir.name):
-                continue
             process = await self._acquire(key)
             if key == self.key_on(self._device):
                 return module_dir, process

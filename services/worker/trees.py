@@ -42,6 +42,10 @@ class Trees:
     def generation_of(self, name: str) -> str:
         return self._generations[name]
 
+    def knows(self, name: str) -> bool:
+        """Whether it has not been removed meanwhile."""
+        return name in self._generations
+
     def is_old(self, generation: str) -> bool:
         """Whether it is not given to runs any more."""
         return generation != self._newest(_whose(generation))
@@ -73,15 +77,15 @@ def _whose(generation: str) -> str:
     return generation.partition(".")[0]
 
 
-async def is_as_made(pool: Pool, trees: Trees, name: str) -> bool:
-    """Whether a run may be given the folder `name`; else it is given up. Processes say whether they have changed their
-    own folder, and nobody says it of that of another."""
+async def look_over(pool: Pool, trees: Trees, name: str) -> None:
+    """Before a run is given the folder `name`: gives it up where it is not as it was made. Processes say whether they
+    have changed their own folder, and nobody says it of that of another."""
+    if not trees.knows(name):
+        return
     generation = trees.generation_of(name)
-    if not await asyncio.to_thread(trees.has_changed, name):
-        return True
-    trees.give_up(generation)
-    await _clear(pool, trees, generation)
-    return False
+    if await asyncio.to_thread(trees.has_changed, name):
+        trees.give_up(generation)
+        await _clear(pool, trees, generation)
 
 
 async def give_back(pool: Pool, process: RunnerProcess, trees: Trees, name: str) -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from services.worker import attempt
 from services.worker.data import Materials
 from services.worker.pool import Pool
 from services.worker.tree_files import LINKED_FROM
-from services.worker.trees import is_as_made
+from services.worker.trees import Trees, look_over
 from shared import algorithms
 from tests.contract.test_worker_data import Node
 from tests.contract.test_worker_data import node as node
+from tests.contract.worker_world import worker_world
 from voxloom.errors import Damaged
+from voxloom.ids import new_id
 
 
 def spoil(folder: Path) -> None:
@@ -69,11 +72,12 @@ async def test_a_folder_that_another_projects_run_has_reached_is_given_to_no_run
     pin = await node.deploy({"Runner.py": "x = 1"}, {})
     pool, trees = Pool(warm=0), node.materials.trees
     folder = await node.tree(pin, project="lab2")
-    assert await is_as_made(pool, trees, folder.name)
+    await look_over(pool, trees, folder.name)
+    assert await node.tree(pin, project="lab2") == folder
     # When somebody writes there whose process says nothing of it
     (folder / "Runner.py").write_text("x = 2")
     # Then it is given up, and what comes in its place is as it was deployed
-    assert not await is_as_made(pool, trees, folder.name)
+    await look_over(pool, trees, folder.name)
     assert (await node.tree(pin, project="lab2") / "Runner.py").read_text() == "x = 1"
     assert not folder.exists()
 
@@ -96,3 +100,19 @@ async def test_nothing_of_an_earlier_life_is_given_to_a_run(node: Node) -> None:
     run = await node.begin()
     found = (await run.tree() / "Runner.py").read_text(), (await run.asset("files/a")).read_bytes()
     assert (found, pin) == (("x = 1", b"a"), node.pin)
+
+
+async def test_a_folder_is_looked_over_before_a_run_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    async def give_up(_pool: Pool, trees: Trees, name: str) -> None:
+        looked.append(name)
+        trees.give_up(trees.generation_of(name))
+
+    monkeypatch.setattr(attempt, "look_over", give_up)
+    async with worker_world(tmp_path, monkeypatch) as world:
+        process = await world.begin(run := new_id())
+        process.end()
+        await world.report(run)
+    # And the process is one for the folder that came in its place
+    assert (looked, [key.module.endswith(".1") for key in world.pool.keys]) == ([tmp_path.name], [True])
