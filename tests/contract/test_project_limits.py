@@ -340,6 +340,7 @@ async def test_a_command_changes_what_is_said_and_leaves_the_rest(cli: Cli) -> N
     }
     expected |= {"devices": ["cpu", "gpu"], "weight": 2.0}
     assert (first["runs_at_once"], {name: again[name] for name in NOTHING}) == (4, expected)
+    assert (await told(cli, "root", "admin limits", "lab1", "--weight", "none"))["weight"] == 1.0
 
 
 async def test_a_command_shows_limits_and_use(cli: Cli) -> None:
@@ -352,12 +353,12 @@ async def test_a_command_shows_limits_and_use(cli: Cli) -> None:
     ("words", "word"),
     [
         (("--runs-at-once", "some"), "whole number"),
-        (("--runs-at-once", "0"), "greater than or equal to 1"),
+        (("--runs-at-once", "0"), "whole number from 1 on"),
         (("--stored-bytes", "-5"), "500GB"),
         (("--max-wall-time", "0"), "2h"),
         (("--devices", "tpu"), "devices"),
-        (("--weight", "nan"), "Out of range"),
-        (("--weight", "-1"), "weight"),
+        (("--weight", "nan"), "from 0.001 to 1000"),
+        (("--weight", "-1"), "from 0.001 to 1000"),
     ],
 )
 async def test_a_command_says_what_a_limit_can_be(cli: Cli, words: tuple[str, ...], word: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from shared.settings import load_settings
-from voxloom.cli import datafolder, doctor, runs, servers
+from voxloom.cli import admin, datafolder, doctor, runs, servers
 from voxloom.cli.doctor import Finding, line_of
 from voxloom.cli.downloads import Part, check_destination, parts_of
 from voxloom.cli.follow import PlainView
@@ -27,7 +27,7 @@ from voxloom.cli.text import columns, printable
 from voxloom.cli.values import parse_parameters
 from voxloom.client import ProgressUpdate, Run
 from voxloom.errors import InvalidInput, Misconfigured, NotFound, Unavailable
-from voxloom.models import Parameter, ParameterConfig, ParameterType, Waiting, WaitingReason
+from voxloom.models import Parameter, ParameterConfig, ParameterType, ProjectRecord, Waiting, WaitingReason
 
 # --- parameters -------------------------------------------------------------------------------------------
 
@@ -332,3 +332,9 @@ def test_every_reason_to_wait_has_words(reason: WaitingReason) -> None:
 def test_who_waits_for_others_is_told_how_many() -> None:
     told = [runs.waits_for(Waiting(reason="project_limit", ahead=ahead)) for ahead in (1, 2)]
     assert [one.partition("; ")[2] for one in told] == ["1 run comes first", "2 runs come first"]
+
+
+@pytest.mark.parametrize(("removing", "state"), [(True, "removing"), (False, "")])
+def test_a_project_that_is_going_says_so(removing: bool, state: str) -> None:
+    known = ProjectRecord(project_id="lab1", name="", removing=removing, created_at="2026-01-01", created_by="root")
+    assert admin._project_row(known)[3] == state

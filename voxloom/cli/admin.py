@@ -229,13 +229,13 @@ def list_projects(ctx: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         show(known)
         return
-    heads = ("PROJECT", "NAME", "LIBRARY", "YOUR ROLE", "SINCE (UTC)", "BY")
+    heads = ("PROJECT", "NAME", "LIBRARY", "STATE", "YOUR ROLE", "SINCE (UTC)", "BY")
     show_table(heads, [_project_row(one) for one in known], flexible="NAME")
 
 
 def _project_row(one: ProjectRecord) -> tuple[str, ...]:
-    library = "yes" if one.library else ""
-    return one.project_id, one.name, library, one.role or "", moment(one.created_at), one.created_by
+    library, state = "yes" if one.library else "", "removing" if one.removing else ""
+    return one.project_id, one.name, library, state, one.role or "", moment(one.created_at), one.created_by
 
 
 @project.command("add")

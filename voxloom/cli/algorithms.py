@@ -70,6 +70,8 @@ def ls(
             f"There is no list of {what!r}; say `files` or `trainings`, or nothing for algorithms and runs."
         )
     if what == "files":
+        if by is not None or status is not None or algorithm is not None:
+            raise InvalidInput("--by, --status and --algorithm are for runs: voxloom ls --by me.")
         show_files(ctx, number, sort, as_json=as_json, expiring=within or (SOON_DAYS if expiring else None))
         return
     if expiring or within is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from voxloom.models import LimitsRecord
 
 NONE = "none"
+DEFAULT_WEIGHT = 1.0
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000.0
+"""As `models.LimitsRequest`."""
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 _UNITS["ti"] = 1 << 40
 _BYTES = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))? ?([kmgt]i?)?b?", re.ASCII | re.IGNORECASE)
@@ -42,13 +46,14 @@ def limits(
         str | None, typer.Option(metavar="NAMES", help="That its runs may use: cpu,gpu.", show_default=False)
     ] = None,
     weight: Annotated[
-        float | None, typer.Option(help="Its part of the workers' time beside other projects.", show_default=False)
+        str | None,
+        typer.Option(metavar="NUMBER", help="Its part of the workers' time beside other projects.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a project may take at most and what it uses, or change that: what is not said stays as it is.
 
-    `none` takes a limit away: --runs-at-once none.
+    `none` takes a limit away: --runs-at-once none. Of the weight it makes 1 again, which all projects begin with.
     """
     said: dict[str, Any] = {
         "runs_at_once": read("--runs-at-once", runs_at_once, _number),
@@ -56,7 +61,7 @@ def limits(
         "stored_bytes": read("--stored-bytes", stored_bytes, _size),
         "max_wall_time": read("--max-wall-time", max_wall_time, _seconds),
         "devices": read("--devices", devices, _names),
-        "weight": [] if weight is None else [weight],
+        "weight": [DEFAULT_WEIGHT if one is None else one for one in read("--weight", weight, _weight)],
     }
     wanted = {name: value[0] for name, value in said.items() if value}
     with connect(ctx) as client:
@@ -82,10 +87,26 @@ def read(option: str, text: str | None, parse: Callable[[str], Any]) -> list[Any
         raise InvalidInput(f"{option} takes {error}, or `{NONE}`; {text!r} is neither.") from None
 
 
+def number_between(text: str, least: float, most: float, what: str) -> float:
+    """Raises ValueError with `what` where it is none, also for `nan` and `inf`."""
+    try:
+        number = float(text) if text.isascii() else math.nan
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise ValueError(what)
+    return number
+
+
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise ValueError("a whole number")
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) == 0:
+        raise ValueError("a whole number from 1 on")
     return int(text)
+
+
+def _weight(text: str) -> float:
+    what = f"a number from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}"
+    return number_between(text, LEAST_WEIGHT, MOST_WEIGHT, what)
 
 
 def _size(text: str) -> int:
@@ -95,7 +116,9 @@ def _size(text: str) -> int:
         raise ValueError("a size, such as 500GB or 2TiB")
     whole, part, unit = found[1], found[2] or "0", _UNITS[(found[3] or "").lower()]
     fraction: int = int(part) * unit // 10 ** len(part)
-    return int(whole) * unit + fraction
+    if (size := int(whole) * unit + fraction) == 0:
+        raise ValueError("a size of more than nothing, such as 500GB or 2TiB")
+    return size
 
 
 def _seconds(text: str) -> float:

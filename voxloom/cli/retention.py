@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxloom.cli.json_output import AsJson, show
-from voxloom.cli.limits import NONE, read
+from voxloom.cli.limits import NONE, number_between, read
 from voxloom.cli.session import connect
 from voxloom.cli.text import columns, moment
 
 if TYPE_CHECKING:
     from voxloom.models import RetentionRecord
 
+LEAST_DAYS, MOST_DAYS = 1.0, 36_500.0
+"""As `models.RetentionRequest`."""
 _NAMES = {"file_days": "files", "execution_days": "executions", "training_days": "trainings"}
 
 
@@ -48,10 +50,7 @@ def retention(
 
 
 def _days(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("a number of days") from None
+    return number_between(text, LEAST_DAYS, MOST_DAYS, f"a number of days from {LEAST_DAYS:g} to {MOST_DAYS:g}")
 
 
 def _rows(one: RetentionRecord) -> list[tuple[str, str, str]]:

@@ -71,5 +71,13 @@ def full_id(prefix: str, ids: list[str]) -> str:
 
 
 def principal(client: Client, by: str | None) -> str | None:
-    """The id that is meant; `me` is whoever asks."""
-    return client.whoami().principal_id if by == "me" else by
+    """The id that is meant; `me` is whoever asks. Raises InvalidInput where the server asks nobody who they are: then
+    nothing is anybody's."""
+    if by is None:
+        return None
+    asking = client.whoami()
+    if asking.auth == "open":
+        raise InvalidInput(
+            "--by needs a server that asks who people are; this one does not, so it knows nobody's runs."
+        )
+    return asking.principal_id if by == "me" else by
