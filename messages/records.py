@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+
+from pydantic import Field
+
 from messages.base import Event, Subject
 
 
@@ -11,6 +15,8 @@ class RecordsDeleteRequested(Event):
     entities = ("record",)
     verb = "delete-requested"
     runs: list[Subject]
+    unless_kept: bool = Field(False, exclude_if=operator.not_)
+    """Nobody has named them; their time is over, say. Those that somebody keeps stay, and the recorder says which."""
 
 
 class RecordsDeleted(Event):
@@ -28,3 +34,5 @@ class RecordsKept(Event):
     verb = "kept"
     runs: list[Subject]
     kept: bool = True
+    spared: bool = Field(False, exclude_if=operator.not_)
+    """They were to be deleted unless somebody keeps them: somebody does, so their records stay."""

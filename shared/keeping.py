@@ -70,21 +70,30 @@ async def kept_among(store: ObjectStore, file_ids: Iterable[str]) -> set[str]:
     wanted = set(file_ids)
     if not wanted:
         return set()
-    there = await store.head_many(files.COLLECTION, [FILES + one for one in wanted if _can_be(one)])
-    unsure = [key.removeprefix(FILES) for key in there]
-    kept: set[str] = set()
-    for start in range(0, len(unsure), AT_ONCE):
-        some = unsure[start : start + AT_ONCE]
-        said = await asyncio.gather(*(is_kept(store, FILES + one) for one in some))
-        kept |= {one for one, is_so in zip(some, said, strict=True) if is_so}
+    kept = await _kept_among(store, FILES, filter(_can_be, wanted))
     return kept | await _of_runs(store, wanted - kept)
+
+
+async def runs_kept_among(store: ObjectStore, runs: Iterable[str]) -> set[str]:
+    """Those of the runs that are kept, as the notes say now."""
+    return await _kept_among(store, RUNS, runs)
+
+
+async def _kept_among(store: ObjectStore, prefix: str, names: Iterable[str]) -> set[str]:
+    """Most have no note: only those that there are are read."""
+    there = list(await store.head_many(files.COLLECTION, [prefix + one for one in names]))
+    kept: set[str] = set()
+    for start in range(0, len(there), AT_ONCE):
+        some = there[start : start + AT_ONCE]
+        said = await asyncio.gather(*(is_kept(store, key) for key in some))
+        kept |= {key.removeprefix(prefix) for key, is_so in zip(some, said, strict=True) if is_so}
+    return kept
 
 
 async def _of_runs(store: ObjectStore, file_ids: set[str]) -> set[str]:
     """What a run has made says so in its metadata."""
     located = await files.locate_many(store, file_ids)
-    runs = {file.run for file in located.values() if file.run}
-    kept = {run for run in runs if await is_kept(store, RUNS + run)}
+    kept = await runs_kept_among(store, {file.run for file in located.values() if file.run})
     return {file_id for file_id, file in located.items() if file.run in kept}
 
 

@@ -156,6 +156,7 @@ class Gateway(Service):
         await self._catch_up()
         await self._know_who_may_what()
         self.spawn("sweep", self._sweep())
+        self.spawn("spared", self._view.keep_bringing_back())
         self.spawn("queues", self._sampler.run())
         await self._serve()
 

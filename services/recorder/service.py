@@ -1,7 +1,8 @@
 """The recorder: the only writer of run records.
 
 Consumes every lifecycle event of runs, all events of the other kinds of records (shared/records/registry.py),
-`record.delete-requested` and `scheduler.started`; publishes `record.deleted` and `scheduler.admitted`.
+`record.delete-requested` and `scheduler.started`; publishes `record.deleted`, `record.kept` of what was to be deleted
+and somebody keeps, and `scheduler.admitted`.
 An event is settled once the segment that holds it is in the store; the records of ended runs are written behind.
 """
 
@@ -14,9 +15,10 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from messages.base import Event
-from messages.records import RecordsDeleted, RecordsDeleteRequested
+from messages.records import RecordsDeleted, RecordsDeleteRequested, RecordsKept
 from messages.runs import RunRequested
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted
+from services.recorder.sparing import spare
 from shared.bus import topology
 from shared.bus.base import Subscription
 from shared.expiry import ExpiryClock
@@ -121,16 +123,23 @@ class Recorder(Service):
         good = await self._without_spent(good)
         if not good:
             return
+        spared: list[RecordsKept] = []
         if any(isinstance(event, RecordsDeleteRequested) for event in good):
             await self.room.make_way()
-            good = [await self._within_project(event) for event in good]
+            good, spared = await spare(self.store, [await self._within_project(event) for event in good])
         number = self._ledger.segment + 1
         await self._append(number, good)
         self._ledger.apply(number, epoch, good)
         self._to_write.set()
+        await self._tell_spared(spared)
         for event in good:
             if isinstance(event, SchedulerStarted):
                 await self._admit(event.subject)
+
+    async def _tell_spared(self, news: Sequence[RecordsKept]) -> None:
+        for event in news:
+            self.log.info("%d runs of project %s are kept, and stay", len(event.runs), event.project)
+            await self.bus.publish(event)
 
     async def _without_spent(self, events: list[Event]) -> list[Event]:
         """A request that comes again long after its run has ended must not make its record anew."""

@@ -16,6 +16,7 @@ from shared.records.store import RecordStore
 from tests.contract.gateway_world import World, world_at
 from tests.contract.gateway_world import client as client
 from tests.contract.test_gateway_files import run_with_output, upload
+from tests.named import run_named
 from voxloom.ids import new_id
 from voxloom.models import utc_now
 
@@ -112,7 +113,8 @@ async def test_a_run_that_goes_on_cannot_be_kept(client: Client, world: World) -
 async def test_what_is_not_there_is_404_and_leaves_nothing(
     client: Client, world: World, kind: str, method: str
 ) -> None:
-    answer = await client.request(method, f"/api/v1/{kind}/{new_id()}/keep")
+    unknown = run_named("gone")  # No id of ours: a young one would be waited for.
+    answer = await client.request(method, f"/api/v1/{kind}/{unknown}/keep")
     assert answer.status_code == 404
     assert [one.key for one in (await world.store.list(COLLECTION, prefix="kept")).items] == []
 

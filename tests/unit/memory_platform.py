@@ -68,6 +68,7 @@ class MemoryStore(ObjectStore):
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
+        self._tags: dict[tuple[str, str], dict[str, str]] = {}
         self.before: Callable[[str, str], None] = lambda _what, _key: None
         self.after: Callable[[str, str], None] = lambda _what, _key: None
 
@@ -96,12 +97,13 @@ class MemoryStore(ObjectStore):
         if condition.absent and (collection, key) in self.objects:
             raise Conflict(f"{key} is there already", code="precondition_failed")
         self.objects[collection, key] = data
+        self._tags[collection, key] = dict(tags or {})
         self.after("put", key)
         return _info(key, data)
 
     async def put_many(self, collection: str, uploads: Sequence[Upload]) -> None:
         for upload in uploads:
-            await self.put(collection, upload.key, upload.data)
+            await self.put(collection, upload.key, upload.data, tags=upload.tags)
 
     async def put_stream(
         self, collection: str, key: str, chunks: AsyncIterator[bytes], *, limit: int | None = None,
@@ -145,10 +147,12 @@ class MemoryStore(ObjectStore):
         return Page(items, items[-1].key if len(found) > limit else None)
 
     async def tags(self, collection: str, key: str) -> dict[str, str]:
-        raise NotImplementedError
+        await self.get(collection, key)
+        return dict(self._tags.get((collection, key), {}))
 
     async def set_tags(self, collection: str, key: str, tags: Mapping[str, str]) -> None:
-        raise NotImplementedError
+        await self.get(collection, key)
+        self._tags[collection, key] = dict(tags)
 
     async def set_expiry(self, collection: str, days: float | None) -> None: ...
 

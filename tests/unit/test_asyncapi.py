@@ -22,6 +22,7 @@ from services.docstrings import _parsed, field_docs
 from shared.bus.base import KEEP, Queue
 from shared.bus.topology import ALL, matches
 from tests.each import each
+from tests.goldens import type_of
 from voxloom.cli.program import app
 from voxloom.models import Value
 
@@ -93,7 +94,7 @@ def test_what_lasts_and_what_is_news_go_through_exchanges_of_their_own(told: dic
 @EVERY_GOLDEN
 def test_a_golden_is_as_the_document_says(path: Path, told: dict[str, Any]) -> None:
     golden = orjson.loads(path.read_bytes())
-    message = told["components"]["messages"][path.stem]
+    message = told["components"]["messages"][type_of(path)]
     assert faults(message["payload"], golden["data"], told) == []
     assert faults(message["headers"], golden["headers"], told) == []
 
@@ -101,7 +102,7 @@ def test_a_golden_is_as_the_document_says(path: Path, told: dict[str, Any]) -> N
 @EVERY_GOLDEN
 def test_the_routing_keys_of_a_golden_fit_the_addresses(path: Path, told: dict[str, Any]) -> None:
     golden = orjson.loads(path.read_bytes())
-    channels = [one for one in told["channels"].values() if path.stem in one["messages"]]
+    channels = [one for one in told["channels"].values() if type_of(path) in one["messages"]]
     patterns = [".".join("*" if "{" in word else word for word in one["address"].split(".")) for one in channels]
     fitting = [[pattern for pattern in patterns if matches(pattern, key)] for key in golden["routing_keys"]]
     assert sorted(fitting) == sorted([pattern] for pattern in patterns)
@@ -110,12 +111,12 @@ def test_the_routing_keys_of_a_golden_fit_the_addresses(path: Path, told: dict[s
 @EVERY_GOLDEN
 def test_data_without_a_field_that_the_event_needs_is_not_allowed(path: Path, told: dict[str, Any]) -> None:
     golden = orjson.loads(path.read_bytes())
-    needed = {name for name, field in EVENTS[path.stem].event.model_fields.items() if field.is_required()} - set(
+    needed = {name for name, field in EVENTS[type_of(path)].event.model_fields.items() if field.is_required()} - set(
         ENVELOPE
     )
     for name in needed:
         rest = {field: value for field, value in golden["data"].items() if field != name}
-        assert faults(told["components"]["messages"][path.stem]["payload"], rest, told)
+        assert faults(told["components"]["messages"][type_of(path)]["payload"], rest, told)
 
 
 def test_the_envelope_travels_in_the_headers_alone(told: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from cloudevents.core.v1.event import CloudEvent
 from messages.base import Event
 from messages.wire import CONTENT_TYPE, PREFIX, decode, encode
 from tests.each import each
+from tests.goldens import type_of
 
 EVERY_GOLDEN = each("path", sorted((Path(__file__).parents[1] / "golden").glob("*.json")), ids=lambda path: path.stem)
 
@@ -35,7 +36,7 @@ def test_others_read_the_attributes_that_we_wrote(path: Path) -> None:
         "specversion": "1.0",
         "id": event.id,
         "source": event.source,
-        "type": path.stem,
+        "type": type_of(path),
         "subject": event.subject,
         "time": event.time,
         "datacontenttype": "application/json",

@@ -84,7 +84,8 @@ def record_expires_at(context: Context, state: RunState) -> str | None:
 
 
 async def keep_run(context: Context, caller: Caller, run: LiveRun) -> KeepRecord:
-    """Raises Conflict where it has not ended, and NotFound where its record is deleted just now."""
+    """Raises Conflict where it has not ended, NotFound where its record is deleted just now, and Unavailable where
+    that is not known."""
     state = run.state
     _check_ended(state)
     records, before = RecordStore(context.store), await keeping.is_run_kept(context.store, state.run)
@@ -132,9 +133,11 @@ def _check_ended(state: RunState) -> None:
 
 
 async def _check_there(context: Context, caller: Caller, state: RunState) -> None:
-    """Whoever deletes the record says so before, and what was said before now is known then."""
+    """Whoever deletes the record says so before, and what was said before now is known then. Where it was to go unless
+    somebody keeps it, the recorder says whether it does."""
     assert state.work is not None
     await context.catch_up()
+    await context.view.doubts.settled(state.run, within=context.settings.answer_timeout)
     await find_run(context, caller, state.work.task, state.run)
 
 

@@ -24,7 +24,7 @@ from shared.caller import NOBODY_ASKED, Caller
 from shared.control.objects import ALL_RIGHTS, Retention
 from shared.expiry import ExpiryClock
 from shared.files import Located
-from shared.keeping import is_run_kept
+from shared.keeping import runs_kept_among
 from shared.objects.base import AT_ONCE
 from shared.outages import Outage
 from shared.settings import Settings
@@ -195,7 +195,7 @@ async def _let_records_go(context: Context, owner: Caller, over: Over) -> None:
     ended = context.catalog.ended_before(over.project, tasks, over.before)
     for start in range(0, len(ended), AT_ONCE):
         some = ended[start : start + AT_ONCE]
-        kept = await asyncio.gather(*(is_run_kept(context.store, run) for run in some))  # as the notes say now
-        gone = [run for run, stays in zip(some, kept, strict=True) if not stays]
+        kept = await runs_kept_among(context.store, some)
+        gone = [run for run in some if run not in kept]
         if gone:
-            await delete_records(context, owner, over.project, gone)
+            await delete_records(context, owner, over.project, gone, unless_kept=True)

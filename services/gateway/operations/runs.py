@@ -146,12 +146,15 @@ async def delete_ended(context: Context, caller: Caller) -> None:
     """The records of all executions that have ended, and that nobody keeps."""
     kept = await kept_runs(context.store, caller.project)
     ended = [one for one in context.catalog.ended_runs(caller.project) if one not in kept]
-    await delete_records(context, caller, caller.project, ended)
+    await delete_records(context, caller, caller.project, ended, unless_kept=True)
 
 
-async def delete_records(context: Context, caller: Caller, project: str, runs: Sequence[str]) -> None:
-    """Those of runs of the project that have ended."""
+async def delete_records(
+    context: Context, caller: Caller, project: str, runs: Sequence[str], *, unless_kept: bool = False
+) -> None:
+    """Those of runs of the project that have ended. `unless_kept`: what somebody keeps just now stays; the recorder
+    looks."""
+    told: dict[str, Any] = {"project": project, "actor": caller.actor, "unless_kept": unless_kept}
     for start in range(0, len(runs), DELETED_AT_ONCE):
         some = list(runs[start : start + DELETED_AT_ONCE])
-        event = RecordsDeleteRequested(subject=new_id(), project=project, actor=caller.actor, runs=some)
-        await context.publish(event)
+        await context.publish(RecordsDeleteRequested(subject=new_id(), runs=some, **told))

@@ -29,6 +29,11 @@ class DeletedRuns:
             self._gone.pop(run, None)
             self._stored.add(run)
 
+    def forget(self, run: str) -> None:
+        """It was not deleted after all."""
+        self._stored.discard(run)
+        self._gone.pop(run, None)
+
     def removed(self, runs: Iterable[str]) -> None:
         """Nothing of these is in the store any more."""
         now = self._clock()

@@ -26,7 +26,7 @@ class KeptRuns:
         self._reading = asyncio.Lock()
 
     def hear(self, event: Event) -> None:
-        if isinstance(event, RecordsKept):
+        if isinstance(event, RecordsKept) and not event.spared:  # whoever keeps those has said so
             for run in event.runs:
                 self._told[run] = event.kept
                 self._place(run, kept=event.kept)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from messages.base import Event
-from messages.records import RecordsDeleted, RecordsDeleteRequested
+from messages.records import RecordsDeleted, RecordsDeleteRequested, RecordsKept
 from messages.runs import (
     RunEvent,
     RunLogged,
@@ -27,18 +27,22 @@ from messages.scheduler import SchedulerAdmitted
 from services.gateway.views.arrivals import Arrivals
 from services.gateway.views.catalog import Catalog, Listed
 from services.gateway.views.deletions import DeletedRuns
+from services.gateway.views.doubts import Doubts
 from services.gateway.views.ended_runs import EndedRuns
 from services.gateway.views.live_logs import LiveLog
 from services.gateway.views.queue_positions import WaitingLines
 from services.gateway.views.records import RecordView
+from shared.outages import waiting
 from shared.records.fold import RunState, fold, ignored, is_foreign
 from shared.records.kinds import RecordKind, S
 from shared.records.ledger import DECISIONS, Snapshot
 from shared.records.registry import KINDS
 from shared.records.store import RecordStore
 from shared.records.view import shown_progress
+from voxloom.errors import Unavailable
 
 _log = logging.getLogger("voxloom.gateway")
+AGAIN_SECS = 1.0
 STATUSES_KEPT = 64
 """Changes of status that one slow watcher may be behind."""
 
@@ -83,6 +87,8 @@ class LiveView:
         self._views: dict[str, RecordView[Any]] = {kind.name: RecordView(kind, records) for kind in KINDS}
         self._arrivals = Arrivals()
         self._deleted = DeletedRuns()
+        self.doubts = Doubts()
+        self._spared: asyncio.Queue[RecordsKept] = asyncio.Queue()
         self.lines = WaitingLines()
         self._epoch = 0
         self._closed = False
@@ -140,9 +146,13 @@ class LiveView:
         elif (view := self._views.get(event.entity)) is not None:
             view.apply(event)
         elif isinstance(event, RecordsDeleteRequested):
-            self._delete([run for run in event.runs if self._may_delete(run, event)])
+            gone = self._delete([run for run in event.runs if self._may_delete(run, event)])
+            self.doubts.raise_of(gone if event.unless_kept else ())
         elif isinstance(event, RecordsDeleted):
             self._deleted.removed(event.runs)
+            self.doubts.settle(event.runs)
+        elif isinstance(event, RecordsKept) and event.spared:
+            self._spared.put_nowait(event)
         elif isinstance(event, SchedulerAdmitted):
             self._epoch = max(self._epoch, event.epoch)
 
@@ -229,13 +239,36 @@ class LiveView:
         _log.warning("project %s asks to delete the run %s, which is %s's; it is ignored", event.project, run, project)
         return False
 
-    def _delete(self, runs: Sequence[str]) -> None:
-        """Forgets the records of these, but for what has not ended."""
+    def _delete(self, runs: Sequence[str]) -> list[str]:
+        """Forgets the records of these, but for what has not ended. Returns which."""
         gone = [run for run in runs if run not in self._running]
         for run in gone:
             self._ended.pop(run, None)
         self._catalog.delete(gone)
         self._deleted.add(gone)
+        return gone
+
+    async def keep_bringing_back(self) -> None:
+        """Without end: runs that were forgotten when they were to be deleted, and that stay, since somebody keeps
+        them."""
+        while True:
+            event = await self._spared.get()
+            try:
+                for run in event.runs:
+                    await self._bring_back(run, event.project)
+            except Unavailable as error:
+                _log.warning("runs that stay are not back in lists yet: %s", error, extra=waiting(error))
+                self._spared.put_nowait(event)
+                await asyncio.sleep(AGAIN_SECS)
+            else:
+                self.doubts.settle(event.runs)
+
+    async def _bring_back(self, run: str, project: str) -> None:
+        state = await self._records.load_run(run) if run in self._deleted else None
+        if state is not None and state.work is not None and state.project == project:
+            self._deleted.forget(run)
+            self._place(found := LiveRun(state))
+            self._catalog.touch(found)
 
     def hear(self, event: Event) -> None:
         """Takes in progress and log lines, which count only while their attempt runs."""
