@@ -135,6 +135,22 @@ async def test_a_file_that_goes_just_now_is_not_kept(closed: Closed) -> None:
         assert (await mia.get(f"/api/v1/files/{file}")).json()["kept"] is False
 
 
+async def test_the_audit_has_what_went_once_for_each_pass(closed: Closed) -> None:
+    await put(closed, "max", file_days=2.0, execution_days=3.0)
+    async with closed.asking("mia") as mia, closed.asking("max") as manager:
+        for _ in range(3):
+            await upload(mia)
+        over = await run(mia, await closed.world.deploy(project="lab1", name="Own"))
+        await closed.world.start(over)
+        await closed.world.complete(over)
+        await closed.world.settled()
+        for _ in range(2):  # The second time there is nothing left.
+            await later(closed, 5)
+        found = (await manager.get("/api/v1/audit", params={"actor": "system"})).json()
+    told = [(one["action"], one["outcome"], one["project"], one["count"]) for one in found]
+    assert sorted(told) == [("execution.expire", "done", "lab1", 1), ("file.expire", "done", "lab1", 3)]
+
+
 # --- what is over its time ------------------------------------------------------------------------------------------
 
 SERVER = RetentionDays(file_days=7.0, execution_days=30.0, training_days=None)

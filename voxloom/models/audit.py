@@ -20,11 +20,14 @@ class AuditEntry(Value):
     time: Annotated[Time, Field(description="When it began; of what is counted together, the first.")]
     action: Annotated[str, Field(description="`member.set`, `token.create`, `file.delete`, …")]
     outcome: Outcome
-    actor: Annotated[str | None, Field(description="The principal; null: nobody has proven who they are.")] = None
+    actor: Annotated[
+        str | None,
+        Field(description="The principal; `system`: the server itself; null: nobody has proven who they are."),
+    ] = None
     token_id: Annotated[str | None, Field(description="The token that has proven it.")] = None
     project: Annotated[str, Field(description="`system`: of none.")] = "system"
     subject: Annotated[str, Field(description="What it was done to.")] = ""
     address: Annotated[str, Field(description="Of the machine that has asked.")] = ""
     code: Annotated[str | None, Field(description="Of the problem that was the answer.")] = None
-    count: Annotated[int, Field(description="So many of the same kind within a minute.")] = 1
+    count: Annotated[int, Field(description="So many of the same kind, within a minute or in one pass.")] = 1
     details: dict[str, str | list[str]] = {}

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+from messages.control import SYSTEM
 from messages.runs import Task
 from services.gateway.context import Context
 from services.gateway.http.paging import PageQuery
@@ -29,8 +31,9 @@ from shared.objects.base import AT_ONCE
 from shared.outages import Outage
 from shared.settings import Settings
 from voxloom.errors import InvalidInput, VoxloomError
+from voxloom.ids import new_id
 from voxloom.limits import narrower
-from voxloom.models import RetentionDays, RetentionRecord
+from voxloom.models import AuditEntry, RetentionDays, RetentionRecord, format_time, utc_now
 
 AGAIN_SECS = 600.0
 PAGE = 64
@@ -148,22 +151,48 @@ async def let_go(context: Context, now: datetime) -> None:
         raise failed
 
 
+@dataclass
+class Gone:
+    """How many things one pass has removed."""
+
+    count: int = 0
+
+
 async def _let_these_go(context: Context, over: Over) -> None:
-    owner = Caller(NOBODY_ASKED, over.project, ALL_RIGHTS)
-    if over.things == "file":
-        await _let_files_go(context, owner, over.before)
-    else:
-        await _let_records_go(context, owner, over)
+    owner, gone = Caller(NOBODY_ASKED, over.project, ALL_RIGHTS), Gone()
+    let_go = _let_files_go if over.things == "file" else _let_records_go
+    try:
+        await let_go(context, owner, over, gone)
+    finally:
+        if gone.count and context.auditor is not None:
+            context.auditor.log.note(entry_of(over, gone.count))
 
 
-async def _let_files_go(context: Context, owner: Caller, before: datetime) -> None:
+def entry_of(over: Over, count: int) -> AuditEntry:
+    """What the audit has of one pass."""
+    return AuditEntry(
+        entry_id=new_id(),
+        time=format_time(utc_now()),
+        action=f"{over.things}.expire",
+        outcome="done",
+        actor=SYSTEM,
+        project=over.project,
+        count=count,
+        details={"from_before": format_time(over.before)},
+    )
+
+
+async def _let_files_go(context: Context, owner: Caller, over: Over, gone: Gone) -> None:
+    async def remove(file: Located) -> None:
+        await files.delete(context, owner, file, expired=True)
+        gone.count += 1
+
     known = frozenset(await context.stored.files_of(owner.project, within=COUNT_SECS))
     if not known:
         return
-    async for some in _files(context, owner, known, before):
+    async for some in _files(context, owner, known, over.before):
         needed = _needed(context)  # as it is now: runs are asked for meanwhile
-        over = [file for file in some if file.file_id not in needed]
-        await remove_each(over, lambda one: files.delete(context, owner, one, expired=True))
+        await remove_each([file for file in some if file.file_id not in needed], remove)
 
 
 async def _files(
@@ -190,12 +219,13 @@ def _needed(context: Context) -> set[str]:
     return needed
 
 
-async def _let_records_go(context: Context, owner: Caller, over: Over) -> None:
+async def _let_records_go(context: Context, owner: Caller, over: Over, gone: Gone) -> None:
     tasks = [task for task, things in OF_TASKS.items() if things == over.things]
     ended = context.catalog.ended_before(over.project, tasks, over.before)
     for start in range(0, len(ended), AT_ONCE):
         some = ended[start : start + AT_ONCE]
         kept = await runs_kept_among(context.store, some)
-        gone = [run for run in some if run not in kept]
-        if gone:
-            await delete_records(context, owner, over.project, gone, unless_kept=True)
+        loose = [run for run in some if run not in kept]
+        if loose:
+            await delete_records(context, owner, over.project, loose, unless_kept=True)
+            gone.count += len(loose)
