@@ -19,17 +19,17 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
-import orjson
 from pydantic import ValidationError
 
 from shared import files
+from shared.holding import HELD, held_by_runs, let_expire, list_of
 from shared.objects.base import AT_ONCE, EXPIRING, ObjectStore, list_all
 from shared.objects.checks import checked_key, is_expiring
+from shared.samples import KnownSamples
 from voxloom.errors import Conflict, InvalidInput, NotFound, Unavailable
 from voxloom.models import ExecutionSummary, Moment, Value
 
 FILES, RUNS = "kept/", "kept-runs/"
-_HELD = "held/"
 _TRIES = 10
 
 
@@ -97,13 +97,13 @@ async def _of_runs(store: ObjectStore, file_ids: set[str]) -> set[str]:
     return {file_id for file_id, file in located.items() if file.run in kept}
 
 
-async def keep_file(store: ObjectStore, file_id: str, note: Keep) -> None:
+async def keep_file(store: ObjectStore, samples: KnownSamples, file_id: str, note: Keep) -> None:
     """Raises NotFound (`file_not_found`) where there is no such file (any more), Conflict (`file_being_deleted`): then
     it is not kept."""
     await _write(store, FILES + file_id, note)
     try:
         await files.locate(store, file_id)
-        await settle_files(store, [file_id])
+        await settle_files(store, samples, [file_id])
         if await files.being_deleted(store, [file_id]):
             raise Conflict("The file is being deleted just now, so it cannot be kept.", code="file_being_deleted")
         await files.locate(store, file_id)  # It may have expired before its tag was taken.
@@ -112,22 +112,22 @@ async def keep_file(store: ObjectStore, file_id: str, note: Keep) -> None:
         raise
 
 
-async def is_held(store: ObjectStore, file_id: str) -> bool:
-    """Whether somebody keeps it, or a sample or a run that has not ended has it."""
-    return bool(await _holding(store, [file_id]))
+async def is_needed(store: ObjectStore, file_id: str) -> bool:
+    """Whether somebody keeps it, or a run that has not ended has it. Samples are looked at elsewhere."""
+    return bool(await kept_among(store, [file_id]) or await held_by_runs(store, [file_id]))
 
 
-async def release_file(store: ObjectStore, file_id: str, note: Keep) -> None:
+async def release_file(store: ObjectStore, samples: KnownSamples, file_id: str, note: Keep) -> None:
     await _write(store, FILES + file_id, note)
-    await settle_files(store, [file_id])
+    await settle_files(store, samples, [file_id])
 
 
-async def write_run(store: ObjectStore, run: str, note: KeptRun) -> None:
+async def write_run(store: ObjectStore, samples: KnownSamples, run: str, note: KeptRun) -> None:
     await _write(store, RUNS + run, note)
-    await settle_run(store, run)
+    await settle_run(store, samples, run)
 
 
-async def settle_run(store: ObjectStore, run: str) -> None:
+async def settle_run(store: ObjectStore, samples: KnownSamples, run: str) -> None:
     """Sets the tags of the log and the files of a run as its note says."""
     note = await _read(store, RUNS + run)
     if not isinstance(note, KeptRun):
@@ -135,35 +135,41 @@ async def settle_run(store: ObjectStore, run: str) -> None:
     for _ in range(_TRIES):
         tags: Mapping[str, str] = {} if note.kept else EXPIRING
         await _tag_all(store, note.logs_in, [*note.logs, record_key(run)], tags)
-        await settle_files(store, note.files)
+        await settle_files(store, samples, note.files)
         if (now := await _read(store, RUNS + run)) == note or not isinstance(now, KeptRun):
             return
         note = now
     raise _busy()
 
 
-async def settle_files(store: ObjectStore, file_ids: Collection[str]) -> None:
+async def settle_files(store: ObjectStore, samples: KnownSamples, file_ids: Collection[str]) -> None:
     """Sets the tags of files as all that may hold them says. Those that are gone are passed over."""
+    if not file_ids:
+        return
     for _ in range(_TRIES):
-        held = await _holding(store, file_ids)
+        held = await holding(store, samples, file_ids)
         for file_id in file_ids:
             await _tag_all(store, files.COLLECTION, _keys_of(file_id), {} if file_id in held else EXPIRING)
-        if await _holding(store, file_ids) == held:
+        if await holding(store, samples, file_ids) == held:
             return
     raise _busy()
 
 
-async def _holding(store: ObjectStore, file_ids: Collection[str]) -> set[str]:
-    return await kept_among(store, file_ids) | await _held_among(store, set(file_ids))
+async def holding(store: ObjectStore, samples: KnownSamples, file_ids: Collection[str], *, but: str = "") -> set[str]:
+    """Those of the files that must not expire: somebody keeps them, or a sample or a run that has not ended has them.
+    `but`: the list of this run is left out."""
+    held = await kept_among(store, file_ids) | await held_by_runs(store, file_ids, but=but)
+    left = set(file_ids) - held
+    return held | (await samples.used_among(left) if left else set())
 
 
-async def _held_among(store: ObjectStore, file_ids: set[str]) -> set[str]:
-    """By samples, and by runs that have not ended."""
-    held: set[str] = set()
-    async for item in list_all(store, files.COLLECTION, _HELD):
-        with suppress(NotFound):  # It was let go meanwhile.
-            held |= file_ids & set(orjson.loads(await store.get(files.COLLECTION, item.key)))
-    return held
+async def let_go(store: ObjectStore, samples: KnownSamples, holder: str) -> None:
+    """What a run or a sample has held expires from now on, but for what others hold, or begin to hold just now."""
+    ids = await list_of(store, holder)
+    free = ids - await holding(store, samples, ids, but=holder)
+    await let_expire(store, free)
+    await store.delete(files.COLLECTION, HELD + holder)
+    await settle_files(store, samples, await holding(store, samples, free))
 
 
 async def notes(store: ObjectStore, prefix: str) -> AsyncIterator[tuple[str, Keep]]:
@@ -188,7 +194,7 @@ async def all_kept(store: ObjectStore) -> set[str]:
     return kept
 
 
-async def restore(store: ObjectStore) -> None:
+async def restore(store: ObjectStore, samples: KnownSamples) -> None:
     """Does what processes that died have left undone, and undoes what older versions have done: sets tags where they
     are not as the notes say."""
     said = {file_id: note.kept async for file_id, note in notes(store, FILES)}
@@ -196,18 +202,16 @@ async def restore(store: ObjectStore) -> None:
         if isinstance(note, KeptRun):
             said |= {file_id: note.kept or said.get(file_id, False) for file_id in note.files}
             if await _is_otherwise(store, run, note):
-                await settle_run(store, run)
+                await settle_run(store, samples, run)
     wrong = [one for one, kept in said.items() if await _has_tag(store, *_place_of(one)) == kept]
     for start in range(0, len(wrong), AT_ONCE):
-        await settle_files(store, wrong[start : start + AT_ONCE])
+        await settle_files(store, samples, wrong[start : start + AT_ONCE])
 
 
 async def end_run(store: ObjectStore, run: str) -> None:
-    """Lets go of what a run keeps, as its record is deleted. Doing it again goes on where it was left."""
-    if (note := await _read(store, RUNS + run)) is None:
-        return
-    await write_run(store, run, KeptRun.model_validate({**note.model_dump(), "kept": False}))
-    await store.delete(files.COLLECTION, RUNS + run)
+    """Lets go of what a run keeps, as its record is deleted; the tags of its files follow with the upkeep of ingest."""
+    if (note := await _read(store, RUNS + run)) is not None and note.kept:
+        await _write(store, RUNS + run, KeptRun.model_validate({**note.model_dump(), "kept": False}))
 
 
 async def _is_otherwise(store: ObjectStore, run: str, note: KeptRun) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shared.object_cache import KeptObjects
 from shared.objects.base import ObjectStore
+from shared.single_flight import Together
 from voxloom.errors import InvalidInput, NotFound
 from voxloom.ids import is_id
 from voxloom.models import SampleRecord
@@ -38,18 +39,49 @@ async def remove(store: ObjectStore, sample_id: str) -> None:
 
 
 class KnownSamples:
-    """All samples of every project, in memory."""
+    """All samples of every project, in memory, also by the files that they refer to."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._objects = KeptObjects(store, COLLECTION, "samples/", SampleRecord)
+        self._known: Mapping[str, SampleRecord] = {}
+        self._by_file: dict[str, set[str]] = {}
+        self._look = Together("samples.look", self._look_once)
 
     async def all(self) -> Sequence[SampleRecord]:
         """Those there are now, the oldest first."""
-        return sorted((await self._objects.all()).values(), key=lambda sample: (sample.time_created, sample.sample_id))
+        await self._look()
+        return sorted(self._known.values(), key=_age)
 
     async def using(self, file_id: str) -> list[str]:
-        """The samples that refer to a file."""
-        return [sample.sample_id for sample in await self.all() if file_id in set(files_of(sample))]
+        """The samples that refer to a file, the oldest first."""
+        await self._look()
+        found = (self._known[one] for one in self._by_file.get(file_id, ()))
+        return [sample.sample_id for sample in sorted(found, key=_age)]
+
+    async def used_among(self, file_ids: Iterable[str]) -> set[str]:
+        """Those of the files that samples refer to."""
+        await self._look()
+        return {one for one in file_ids if one in self._by_file}
+
+    async def _look_once(self) -> None:
+        """The store is listed for all who ask at the same time."""
+        known = await self._objects.all()
+        for name in self._known.keys() - known.keys():
+            self._drop(name, self._known[name])
+        for name in known.keys() - self._known.keys():
+            for file_id in files_of(known[name]):
+                self._by_file.setdefault(file_id, set()).add(name)
+        self._known = known
+
+    def _drop(self, name: str, sample: SampleRecord) -> None:
+        for file_id in files_of(sample):
+            self._by_file[file_id].discard(name)
+            if not self._by_file[file_id]:
+                del self._by_file[file_id]
+
+
+def _age(sample: SampleRecord) -> tuple[str, str]:
+    return sample.time_created, sample.sample_id
 
 
 def files_of(sample: SampleRecord) -> list[str]:

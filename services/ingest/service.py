@@ -26,7 +26,8 @@ from messages.files import (
 )
 from messages.runs import RunCompleted, RunFailed, RunStopped
 from messages.samples import SampleCreated
-from services.ingest.housekeeping import hold_files, hold_sample, sweep_forgotten, sweep_late, sweep_uploads
+from services.ingest.holding import hold_files, hold_sample
+from services.ingest.housekeeping import sweep_forgotten, sweep_late, sweep_uploads
 from services.ingest.inspectors import Inspectors, refused
 from shared import files, keeping
 from shared.bus import topology
@@ -87,7 +88,7 @@ class Ingest(Service):
         note = files.deleting_key(event.subject)
         await self.store.put(files.COLLECTION, note, b"", tags=EXPIRING)
         used = await self._samples.using(event.subject)
-        if used or (event.expired and await keeping.is_held(self.store, event.subject)):
+        if used or (event.expired and await keeping.is_needed(self.store, event.subject)):
             await self.store.delete(files.COLLECTION, note)
             return FileDeleteRefused(subject=event.subject, project=event.project, sample_ids=used)
         await files.remove(self.store, event.subject)
@@ -230,11 +231,11 @@ class Ingest(Service):
         of `expiry`, which may be behind."""
         old = expiry or now
         try:
-            await keeping.restore(self.store)
+            await keeping.restore(self.store, self._samples)
             removed = await sweep_forgotten(self.store, old) + await sweep_uploads(self.store, old)
             snapshot = await self._records.load_snapshot()
             if snapshot is not None:
-                await hold_files(self.store, snapshot.runs, await self._samples.all(), now)
+                await hold_files(self.store, snapshot.runs, self._samples, now, snapshot.time)
                 removed += await sweep_late(self.store, self._records, {run.run for run in snapshot.runs}, old)
         except Unavailable as error:
             self.log.warning("upkeep of files has to wait: %s", error, extra=waiting(error))

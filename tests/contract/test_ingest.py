@@ -25,7 +25,8 @@ from messages.files import (
 )
 from messages.runs import AlgorithmPin, Result, RunCompleted, RunFailed, RunStopped, Work
 from messages.samples import SampleCreated
-from services.ingest.housekeeping import hold_files, sweep_forgotten, sweep_late, sweep_uploads
+from services.ingest.holding import hold_files
+from services.ingest.housekeeping import sweep_forgotten, sweep_late, sweep_uploads
 from services.ingest.inspectors import Inspectors
 from services.ingest.service import Ingest
 from shared import files, samples
@@ -328,9 +329,9 @@ async def test_files_of_a_long_run_do_not_expire_until_it_ends(system: tuple[Pla
     given, output = await upload(platform, volume, announce=False), await post(platform, "run", 1)
     run, later = unfinished("run", given, "no file's id"), utc_now() + timedelta(hours=2)
 
-    await hold_files(platform.store, [run], [], later)
+    await hold_files(platform.store, [run], samples.KnownSamples(platform.store), later)
     held = [await tags(platform, given), await tags(platform, output)]
-    await hold_files(platform.store, [], [], later)
+    await hold_files(platform.store, [], samples.KnownSamples(platform.store), later)
 
     assert held == [{}, {}]
     assert [await tags(platform, given), await tags(platform, output)] == [EXPIRING, EXPIRING]
@@ -341,9 +342,14 @@ async def test_a_file_that_two_long_runs_need_is_held_until_both_have_ended(
 ) -> None:
     platform, _ = system
     given, later = await upload(platform, volume, announce=False), utc_now() + timedelta(hours=2)
-    await hold_files(platform.store, [unfinished("one", given), unfinished("two", given)], [], later)
+    await hold_files(
+        platform.store,
+        [unfinished("one", given), unfinished("two", given)],
+        samples.KnownSamples(platform.store),
+        later,
+    )
 
-    await hold_files(platform.store, [unfinished("two", given)], [], later)
+    await hold_files(platform.store, [unfinished("two", given)], samples.KnownSamples(platform.store), later)
 
     assert await tags(platform, given) == {}
 
@@ -352,7 +358,12 @@ async def test_files_of_a_short_run_are_left_alone(system: tuple[Platform, Heard
     platform, _ = system
     given = await upload(platform, volume, announce=False)
 
-    await hold_files(platform.store, [unfinished("run", given)], [], utc_now() + timedelta(minutes=59))
+    await hold_files(
+        platform.store,
+        [unfinished("run", given)],
+        samples.KnownSamples(platform.store),
+        utc_now() + timedelta(minutes=59),
+    )
 
     assert await tags(platform, given) == EXPIRING
 
@@ -442,7 +453,9 @@ async def test_what_is_only_over_its_time_stays_where_somebody_keeps_it(
     platform, heard = system
     kept = await upload(platform, volume)
     await heard.first(FileCommitted, subject=kept)
-    await keep_file(platform.store, kept, Keep(kept=True, project="default", time=utc_now()))
+    await keep_file(
+        platform.store, samples.KnownSamples(platform.store), kept, Keep(kept=True, project="default", time=utc_now())
+    )
 
     await platform.bus.publish(FileDeleteRequested(subject=kept, expired=True))
 
@@ -544,9 +557,11 @@ async def test_files_of_a_sample_do_not_expire_until_no_sample_needs_them(
     one, two = await make_sample(platform, file_id), await make_sample(platform, file_id)
 
     await eventually(lambda: has_tags(platform, file_id, {}))
-    await hold_files(platform.store, [], [two], utc_now())
+    await samples.remove(platform.store, one.sample_id)
+    await hold_files(platform.store, [], samples.KnownSamples(platform.store), utc_now())
     still_needed = await tags(platform, file_id)
-    await hold_files(platform.store, [], [], utc_now())
+    await samples.remove(platform.store, two.sample_id)
+    await hold_files(platform.store, [], samples.KnownSamples(platform.store), utc_now())
 
     assert (still_needed, await tags(platform, file_id)) == ({}, EXPIRING)
     assert one.sample_id != two.sample_id

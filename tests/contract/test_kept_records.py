@@ -14,6 +14,7 @@ from shared.objects.base import EXPIRING
 from shared.objects.local import LocalObjectStore
 from shared.records.fold import RunState
 from shared.records.store import COLLECTION, COLLECTIONS, RecordStore
+from shared.samples import KnownSamples
 from voxloom.errors import NotFound
 from voxloom.ids import new_id
 from voxloom.models import utc_now
@@ -39,14 +40,14 @@ def note(*, kept: bool) -> KeptRun:
 
 async def keep(store: LocalObjectStore, run: RunState) -> None:
     await RecordStore(store).keep_run(run)
-    await keeping.write_run(store, run.run, note(kept=True))
+    await keeping.write_run(store, KnownSamples(store), run.run, note(kept=True))
 
 
 async def test_it_expires_once_the_run_is_let_go(store: LocalObjectStore) -> None:
     run = run_of()
     await keep(store, run)
     kept = await store.tags(COLLECTION, keeping.record_key(run.run))
-    await keeping.write_run(store, run.run, note(kept=False))
+    await keeping.write_run(store, KnownSamples(store), run.run, note(kept=False))
     assert (kept, await store.tags(COLLECTION, keeping.record_key(run.run))) == ({}, EXPIRING)
 
 
@@ -56,9 +57,9 @@ async def test_upkeep_mends_what_somebody_who_died_has_left(
 ) -> None:
     run = run_of()
     await keep(store, run)
-    await keeping.write_run(store, run.run, note(kept=kept))
+    await keeping.write_run(store, KnownSamples(store), run.run, note(kept=kept))
     await store.set_tags(COLLECTION, keeping.record_key(run.run), wrong)
-    await keeping.restore(store)
+    await keeping.restore(store, KnownSamples(store))
     assert await store.tags(COLLECTION, keeping.record_key(run.run)) == ({} if kept else EXPIRING)
 
 

@@ -14,6 +14,7 @@ from shared import keeping
 from shared.keeping import KeptRun
 from shared.objects.base import Page
 from shared.objects.local import LocalObjectStore
+from shared.samples import KnownSamples
 from voxloom.ids import new_id
 from voxloom.models import utc_now
 
@@ -55,7 +56,7 @@ def told(run: str, *, kept: bool) -> RecordsKept:
 
 
 async def note(store: LocalObjectStore, run: str, *, kept: bool) -> None:
-    await keeping.write_run(store, run, KeptRun(kept=kept, project="default", time=utc_now()))
+    await keeping.write_run(store, KnownSamples(store), run, KeptRun(kept=kept, project="default", time=utc_now()))
 
 
 async def test_what_the_notes_say_is_read_once(store: Counting, clock: Clock) -> None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from messages.records import RecordsKept
 from services.gateway.context import Context
-from services.gateway.operations.retention import OF_TASKS, days_of
+from services.gateway.operations.lifetimes import OF_TASKS, days_of
 from services.gateway.operations.runs import NAMING, find_run
 from services.gateway.views.runs import LiveRun
 from shared import keeping
@@ -51,13 +51,13 @@ def later(moment: datetime, days: float) -> str | None:
 
 async def keep_file(context: Context, caller: Caller, file: Located) -> KeepRecord:
     """Raises NotFound (`file_not_found`) where it expires or is deleted just now."""
-    await keeping.keep_file(context.store, file.file_id, _note(caller, file.project, kept=True))
+    await keeping.keep_file(context.store, context.samples, file.file_id, _note(caller, file.project, kept=True))
     return KeepRecord(kept=True, file_count=1, size_bytes=file.info.size)
 
 
 async def release_file(context: Context, caller: Caller, file: Located) -> KeepRecord:
     """Where its run is kept, or a sample has it, it stays all the same."""
-    await keeping.release_file(context.store, file.file_id, _note(caller, file.project, kept=False))
+    await keeping.release_file(context.store, context.samples, file.file_id, _note(caller, file.project, kept=False))
     still = bool(await keeping.kept_among(context.store, [file.file_id]))
     when = await expires_at(context, file)
     return KeepRecord(kept=still, expires_at=when, file_count=1, size_bytes=file.info.size)
@@ -92,14 +92,16 @@ async def keep_run(context: Context, caller: Caller, run: LiveRun) -> KeepRecord
     made = await _made_by(context, state)
     try:
         await records.keep_run(state)
-        await keeping.write_run(context.store, state.run, _run_note(caller, state, made, kept=True))
+        await keeping.write_run(context.store, context.samples, state.run, _run_note(caller, state, made, kept=True))
         await _check_there(context, caller, state)
     except NotFound:
         await records.end_keeping([state.run])
         raise
     except BaseException:
         if not before:
-            await keeping.write_run(context.store, state.run, _run_note(caller, state, made, kept=False))
+            await keeping.write_run(
+                context.store, context.samples, state.run, _run_note(caller, state, made, kept=False)
+            )
         raise
     await _tell(context, caller, state, kept=True)
     return await _told(context, state, kept=True)
@@ -110,7 +112,7 @@ async def release_run(context: Context, caller: Caller, run: LiveRun) -> KeepRec
     state = run.state
     if await keeping.has_note(context.store, state.run):
         made = await _made_by(context, state)
-        await keeping.write_run(context.store, state.run, _run_note(caller, state, made, kept=False))
+        await keeping.write_run(context.store, context.samples, state.run, _run_note(caller, state, made, kept=False))
     await _tell(context, caller, state, kept=False)
     return await _told(context, state, kept=False)
 

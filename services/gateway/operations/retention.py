@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from messages.control import SYSTEM
-from messages.runs import Task
 from services.gateway.context import Context
 from services.gateway.http.paging import PageQuery
 from services.gateway.operations import files, projects
 from services.gateway.operations.control import directory_of
+from services.gateway.operations.lifetimes import OF_TASKS, Things, days_in, servers
 from services.gateway.operations.project_things import remove_each
 from services.gateway.operations.runs import delete_records
 from services.gateway.views.files import Query
@@ -29,21 +29,18 @@ from shared.files import Located
 from shared.keeping import runs_kept_among
 from shared.objects.base import AT_ONCE
 from shared.outages import Outage
-from shared.settings import Settings
 from voxloom.errors import InvalidInput, VoxloomError
 from voxloom.ids import new_id
-from voxloom.limits import narrower
 from voxloom.models import AuditEntry, RetentionDays, RetentionRecord, format_time, utc_now
 
 AGAIN_SECS = 600.0
+KNOWN_AFTER = timedelta(seconds=60)
+"""What was set so long ago every gateway knows, and holds the inputs of new runs by it."""
 PAGE = 64
 COUNT_SECS = 60.0
 """How long it may take to find out whose the files in the store are; else it is looked at the next time."""
 
 log = logging.getLogger("voxloom.gateway")
-
-Things = Literal["file", "execution", "training"]
-OF_TASKS: dict[Task, Things] = {"execution": "execution", "benchmark": "execution", "training": "training"}
 
 
 class Over(NamedTuple):
@@ -52,30 +49,6 @@ class Over(NamedTuple):
     project: str
     things: Things
     before: datetime
-
-
-_SETTINGS: dict[Things, str] = {
-    "file": "data_expire_days",
-    "execution": "execution_expire_days",
-    "training": "training_expire_days",
-}
-
-
-def servers(settings: Settings) -> RetentionDays:
-    """After how many days the server itself removes something."""
-    return RetentionDays(**{f"{things}_days": getattr(settings, name) for things, name in _SETTINGS.items()})
-
-
-def days_of(context: Context, project: str, things: Things) -> float | None:
-    """After how many days it goes; None: it stays."""
-    server: float | None = getattr(context.settings, _SETTINGS[things])
-    if context.control is None:
-        return server
-    return narrower(server, _days(context.control.directory.retention(project), things))
-
-
-def _days(said: RetentionDays | Retention | None, things: Things) -> float | None:
-    return None if said is None else getattr(said, f"{things}_days")
 
 
 # --- said and asked -------------------------------------------------------------------------------------------------
@@ -119,7 +92,7 @@ def overdue(known: Iterator[Retention], server: RetentionDays, now: datetime) ->
     """What projects keep for less than the server."""
     for one in known:
         for things in OVER_KINDS:
-            days, most = _days(one, things), _days(server, things)
+            days, most = days_in(one, things), days_in(server, things)
             if days is not None and (most is None or days < most):
                 yield Over(one.project, things, now - timedelta(days=days))
 
@@ -130,19 +103,24 @@ async def keep_letting_go(context: Context, clock: ExpiryClock) -> None:
     while True:
         await asyncio.sleep(AGAIN_SECS)
         try:
-            await let_go(context, clock.moment())
+            await let_go(context, clock.moment(), known_to_all)
         except VoxloomError as error:
             outage.failed(error)
         else:
             outage.over()
 
 
-async def let_go(context: Context, now: datetime) -> None:
+def known_to_all(said: Retention) -> bool:
+    return not timedelta(0) <= utc_now() - said.changed_at < KNOWN_AFTER
+
+
+async def let_go(context: Context, now: datetime, counts: Callable[[Retention], bool] = lambda _: True) -> None:
     """Once. What cannot be done now is done the next time, and keeps nothing else from going. Raises VoxloomError: the
     last of those."""
     assert context.control is not None
     failed: VoxloomError | None = None
-    for over in list(overdue(context.control.directory.retentions(), servers(context.settings), now)):
+    said = filter(counts, context.control.directory.retentions())
+    for over in list(overdue(said, servers(context.settings), now)):
         try:
             await _let_these_go(context, over)
         except VoxloomError as error:

@@ -12,7 +12,7 @@ from messages.records import RecordsDeleteRequested
 from messages.runs import RunRequested, RunStopRequested, Task, Work
 from services.gateway.context import Context
 from services.gateway.http.idempotency import Key, Once, fingerprint_of
-from services.gateway.operations import limits
+from services.gateway.operations import inputs, limits
 from services.gateway.views.runs import LiveRun
 from shared.bus.limits import check_first
 from shared.caller import Caller
@@ -87,7 +87,9 @@ async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> 
 async def _requested(context: Context, caller: Caller, wish: Wish, entry: limits.Entry) -> RunRequested:
     await entry.enter()
     work = await limits.within(context, caller, await wish.work())
-    return RunRequested(task=work.task, subject=new_id(), project=caller.project, actor=caller.actor, work=work)
+    run = new_id()
+    await inputs.hold(context, caller, run, work)
+    return RunRequested(task=work.task, subject=run, project=caller.project, actor=caller.actor, work=work)
 
 
 class _AskOnce(Once[RunRequested]):

@@ -14,7 +14,7 @@ from services.gateway.http.paging import Page, PageQuery, page_answer
 from services.gateway.http.payloads import json_answer, read_query
 from services.gateway.http.routing import Many, Route
 from services.gateway.operations.keeping import expires_at, later
-from services.gateway.operations.retention import days_of
+from services.gateway.operations.lifetimes import days_of
 from services.gateway.operations.samples import find
 from services.gateway.routes import examples
 from services.gateway.routes.files import named_file

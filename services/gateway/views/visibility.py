@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from messages.base import Event
@@ -26,6 +27,7 @@ class Seen(NamedTuple):
 
     project: str
     until: float
+    made: datetime
 
 
 class FileSight:
@@ -37,7 +39,7 @@ class FileSight:
 
     def hear(self, event: Event) -> None:
         if isinstance(event, FileCommitted):
-            self._remember(event.subject, event.project)
+            self._remember(event.subject, event.project, event.time)
         elif isinstance(event, FileDeleteRequested | FileDeleted):
             self._seen.pop(event.subject, None)
 
@@ -91,15 +93,20 @@ class FileSight:
         visible = await self.visible_of(file_ids)
         owned = {file_id: file for file_id, file in visible.items() if caller.owns(file.project)}
         for file_id, file in owned.items():
-            self._remember(file_id, file.project)
+            self._remember(file_id, file.project, file.info.modified)
         return owned
 
     async def _settled(self, run: str) -> Settled | None:
         found = await self._view.find(run)
         return None if found is None else Settled(found.state.status, found.state.attempt)
 
-    def _remember(self, file_id: str, project: str) -> None:
-        self._seen[file_id] = Seen(project, time.monotonic() + TRUSTED_SECS)
+    def made(self, file_id: str) -> datetime | None:
+        """When a file was made that was seen lately, or a little later; None: it is not remembered."""
+        seen = self._seen.get(file_id)
+        return None if seen is None else seen.made
+
+    def _remember(self, file_id: str, project: str, made: datetime) -> None:
+        self._seen[file_id] = Seen(project, time.monotonic() + TRUSTED_SECS, made)
 
     def _was_seen(self, caller: Caller, file_id: str, now: float) -> bool:
         seen = self._seen.get(file_id)

@@ -1,0 +1,87 @@
+"""Lists of files that do not expire, since somebody needs them who has not ended: a run, or a sample.
+
+In `data-store`, `held/<run>` and `held/sample-<id>`. Who holds files writes the list first, then takes their tags, and
+then looks whether they are there and nobody deletes them; who deletes a file whose time is over notes that first, and
+then looks at the lists. So of the two at the same time, one finds the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+
+import orjson
+
+from shared import files
+from shared.objects.base import AT_ONCE, EXPIRING, ObjectStore, list_all
+from voxloom.errors import InvalidInput, NotFound
+
+HELD = "held/"
+HELD_BY_SAMPLES = f"{HELD}sample-"
+_AFTER_SAMPLES = f"{HELD}sample."
+"""The next character after the dash: behind the keys of all samples."""
+
+
+async def hold(store: ObjectStore, holder: str, file_ids: Iterable[str]) -> None:
+    """From now on the files do not expire, nor those that the holder has had. Doing it again mends what was left
+    undone."""
+    before = await list_of(store, holder)
+    ids = before.union(file_ids)
+    if ids != before:
+        await store.put(files.COLLECTION, HELD + holder, orjson.dumps(sorted(ids)))
+    await _tag(store, ids, {})
+
+
+async def pin(store: ObjectStore, run: str, file_ids: Iterable[str]) -> list[str]:
+    """Holds the inputs of a run that is about to be asked for. Returns those that are gone, or that somebody is
+    deleting."""
+    wanted = list(dict.fromkeys(file_ids))
+    await hold(store, run, wanted)
+    going = set(await files.being_deleted(store, wanted))
+    there = await files.locate_many(store, wanted)
+    return [one for one in wanted if one not in there or one in going]
+
+
+async def list_of(store: ObjectStore, holder: str) -> set[str]:
+    """What a run or a sample holds."""
+    try:
+        return set(orjson.loads(await store.get(files.COLLECTION, HELD + holder)))
+    except NotFound:
+        return set()
+
+
+async def let_expire(store: ObjectStore, file_ids: Iterable[str]) -> None:
+    await _tag(store, file_ids, EXPIRING)
+
+
+async def held_by_runs(store: ObjectStore, file_ids: Iterable[str], *, but: str = "") -> set[str]:
+    """Those of the files that runs have which have not ended; the list of one may be left out. What samples have is
+    known without their lists, of which there may be very many: those are stepped over."""
+    wanted = set(file_ids)
+    runs = [run async for run in _runs(store) if run != but] if wanted else []
+    held: set[str] = set()
+    for start in range(0, len(runs), AT_ONCE):
+        for ids in await asyncio.gather(*(list_of(store, run) for run in runs[start : start + AT_ONCE])):
+            held |= wanted & ids
+    return held
+
+
+async def _runs(store: ObjectStore) -> AsyncIterator[str]:
+    async for item in list_all(store, files.COLLECTION, HELD):
+        if item.key.startswith(HELD_BY_SAMPLES):
+            break
+        yield item.key.removeprefix(HELD)
+    async for item in list_all(store, files.COLLECTION, HELD, after=_AFTER_SAMPLES):
+        yield item.key.removeprefix(HELD)
+
+
+async def _tag(store: ObjectStore, file_ids: Iterable[str], tags: Mapping[str, str]) -> None:
+    keys = [key for file_id in file_ids for key in (files.bytes_key(file_id), files.entry_key(file_id))]
+    for start in range(0, len(keys), AT_ONCE):
+        await asyncio.gather(*(_tag_one(store, key, tags) for key in keys[start : start + AT_ONCE]))
+
+
+async def _tag_one(store: ObjectStore, key: str, tags: Mapping[str, str]) -> None:
+    with suppress(NotFound, InvalidInput):  # It is gone, or was no file's id in the first place.
+        await store.set_tags(files.COLLECTION, key, tags)
