@@ -14,7 +14,7 @@ from contextlib import suppress
 import orjson
 
 from shared import files
-from shared.objects.base import AT_ONCE, EXPIRING, ObjectStore, list_all
+from shared.objects.base import AT_ONCE, EXPIRING, ObjectStore
 from voxloom.errors import InvalidInput, NotFound
 
 HELD = "held/"
@@ -68,12 +68,17 @@ async def held_by_runs(store: ObjectStore, file_ids: Iterable[str], *, but: str 
 
 
 async def _runs(store: ObjectStore) -> AsyncIterator[str]:
-    async for item in list_all(store, files.COLLECTION, HELD):
-        if item.key.startswith(HELD_BY_SAMPLES):
-            break
-        yield item.key.removeprefix(HELD)
-    async for item in list_all(store, files.COLLECTION, HELD, after=_AFTER_SAMPLES):
-        yield item.key.removeprefix(HELD)
+    """Page by page, up to the first list of a sample, and on behind the last."""
+    after: str | None = None
+    while True:
+        page = await store.list(files.COLLECTION, prefix=HELD, after=after)
+        keys = [item.key for item in page.items]
+        for key in keys:
+            if not key.startswith(HELD_BY_SAMPLES):
+                yield key.removeprefix(HELD)
+        if page.next is None:
+            return
+        after = max(page.next, _AFTER_SAMPLES) if keys[-1].startswith(HELD_BY_SAMPLES) else page.next
 
 
 async def _tag(store: ObjectStore, file_ids: Iterable[str], tags: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from services.gateway.operations.runs import NAMING, find_run
 from services.gateway.views.runs import LiveRun
 from shared import keeping
 from shared.caller import Caller
-from shared.files import COLLECTION, Located, bytes_key, locate_many
+from shared.files import COLLECTION, Located, being_deleted, bytes_key, locate_many
 from shared.keeping import Keep, KeptRun
 from shared.objects.checks import is_expiring
 from shared.records.fold import RunState
@@ -166,12 +166,15 @@ def _run_note(caller: Caller, state: RunState, made: Iterable[str], *, kept: boo
 
 
 async def _told(context: Context, state: RunState, *, kept: bool) -> KeepRecord:
-    made = await _made_by(context, state)
+    result = state.stage.result if state.stage is not None else None
+    going = await being_deleted(context.store, result.outputs if result is not None else [])
+    # In this order: what begins to go after that finds the note.
+    made = [file for file in (await _made_by(context, state)).values() if file.file_id not in going]
     return KeepRecord(
         kept=kept,
         expires_at=None if kept else record_expires_at(context, state),
         record=True,
         log=True,
         file_count=len(made),
-        size_bytes=sum(file.info.size for file in made.values()),
+        size_bytes=sum(file.info.size for file in made),
     )
