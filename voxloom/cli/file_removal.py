@@ -60,7 +60,7 @@ def remove_files(ctx: typer.Context, choice: Choice, *, also_kept: bool, yes: bo
         total = len(wanted) + len(left)
         if wanted and not yes:
             ask(f"{_count(len(wanted))} ({size_text(sum(one.size_bytes for one in wanted))})")
-        removed = [one for one in wanted if _is_removed(client, one, left)]
+        removed = [one for one in wanted if _is_removed(client, one, left, also_kept=also_kept)]
     _tell(removed, left, total, named=bool(choice.named), as_json=as_json)
     if choice.named and left:
         raise typer.Exit(1)
@@ -97,9 +97,13 @@ def _found(client: Client, choice: Choice) -> list[str]:
     return [one.file_id for one in client.files(until=until, expiring_within=choice.within, sort="oldest")]
 
 
-def _is_removed(client: Client, one: FileRecord, left: dict[str, str]) -> bool:
+def _is_removed(client: Client, one: FileRecord, left: dict[str, str], *, also_kept: bool) -> bool:
+    """Looks once more: somebody may have kept it while we were asking."""
     try:
-        client.delete(one.file_id)
+        if (why := why_left(client.file(one.file_id), also_kept=also_kept)) is not None:
+            left[one.file_id] = why
+        else:
+            client.delete(one.file_id)
     except Unavailable:
         raise
     except VoxloomError as error:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from messages.runs import (
     RunStateSet,
 )
 from messages.scheduler import SchedulerAdmitted
-from services.gateway.views.arrivals import Arrivals
+from services.gateway.views.arrivals import VIEW_SECS, Arrivals
 from services.gateway.views.catalog import Catalog, Listed
 from services.gateway.views.deletions import DeletedRuns
 from services.gateway.views.doubts import Doubts
@@ -290,7 +290,11 @@ class LiveView:
     # --- asking -------------------------------------------------------------------------------------------
 
     async def find(self, run: str) -> LiveRun | None:
-        """A run whose request is known. One that may still be on its way to us is waited for."""
+        """A run whose request is known. One that may still be on its way to us is waited for, and so is what becomes of
+        one that goes unless somebody keeps it."""
+        if run in self.doubts:
+            with suppress(Unavailable):
+                await self.doubts.settled(run, within=VIEW_SECS)
         if run in self._deleted:
             return None
         found = self._known(run)
