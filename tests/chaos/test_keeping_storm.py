@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import random
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -235,7 +236,8 @@ class Storm:
     async def rage(self, kills: int) -> None:
         for _ in range(kills):
             await asyncio.sleep(0.05 + self.chance.random() * 0.4)
-            await self.kill(self.chance.choice([Gateway, Gateway, Ingest, Recorder]))
+            kinds: list[type[Service]] = [Gateway, Gateway, Ingest, Recorder]
+            await self.kill(self.chance.choice(kinds))
 
     async def calm(self) -> None:
         """Until all is gone that nobody keeps, as far as that is known."""
@@ -251,17 +253,22 @@ class Storm:
             for pause in pauses():
                 with suppress(VoxloomError):
                     await retention.let_go(self.context, utc_now() + LATER)
-                if not [thing for thing in loose if await self.is_there(thing)]:
+                if not (loose := await self.those_there(loose)):
                     return
                 await asyncio.sleep(pause)
 
-    async def is_there(self, thing: Thing) -> bool:
-        """In the store, where nothing hides it."""
-        if thing.kind == "file":
-            return bool(await files.locate_many(self.platform.store, [thing.name]))
-        ledger = await RecordStore(self.platform.store).load_ledger()
-        stored = await RecordStore(self.platform.store).load_run(thing.name)
-        return thing.name in ledger.runs or (stored is not None and thing.name not in ledger.to_delete)
+    async def those_there(self, things: Sequence[Thing]) -> list[Thing]:
+        """In the store, where nothing hides them."""
+        records = RecordStore(self.platform.store)
+        ledger = await records.load_ledger()
+        located = await files.locate_many(self.platform.store, [thing.name for thing in things])
+        return [
+            thing
+            for thing in things
+            if thing.name in located
+            or thing.name in ledger.runs
+            or (thing.name not in ledger.to_delete and await records.load_run(thing.name) is not None)
+        ]
 
     async def wrong_with(self, thing: Thing) -> str | None:
         """Why it is not found by whoever asks, or does not stay; None: nothing is wrong."""
@@ -269,7 +276,7 @@ class Storm:
             await self.find(thing)
         except NotFound as error:
             return f"{thing}: {error.code}"
-        if not await self.is_there(thing):
+        if not await self.those_there([thing]):
             return f"{thing}: not in the store"
         if thing.files == 0:
             return None
@@ -300,7 +307,8 @@ async def weather(seed: int, folder: Path, kills: int) -> None:
         said = Retention(project="lab1", changed_at=utc_now(), changed_by="max", file_days=2.0, execution_days=2.0)
         await keep(control, [*people().objects, said])
         storm = Storm(platform, random.Random(seed))
-        for kind in (Recorder, Ingest, Gateway):
+        kinds: list[type[Service]] = [Recorder, Ingest, Gateway]
+        for kind in kinds:
             await storm.start(kind)
         # When gateway, ingest and recorder are killed, and it is calm after that
         await storm.rage(kills * 4)
@@ -309,11 +317,7 @@ async def weather(seed: int, folder: Path, kills: int) -> None:
         kept = [thing for thing in storm.things if thing.kept]
         lost = [wrong for thing in kept if (wrong := await storm.wrong_with(thing)) is not None]
         # And nothing else
-        left = [
-            f"{thing.kind} {thing.name}"
-            for thing in storm.things
-            if thing.kept is False and await storm.is_there(thing)
-        ]
+        left = await storm.those_there([thing for thing in storm.things if thing.kept is False])
         for process in reversed(storm.processes.values()):
             await process.service.stop()
     assert (seed, lost, left) == (seed, [], [])
