@@ -31,6 +31,8 @@ from voxloom.models import ExecutionSummary, Moment, Value
 
 FILES, RUNS = "kept/", "kept-runs/"
 _TRIES = 10
+DECIDED_SECS = 1.0
+"""How long who keeps a file waits at a time for whoever is about to delete it, at last."""
 
 
 class Keep(Value):
@@ -99,17 +101,33 @@ async def _of_runs(store: ObjectStore, file_ids: set[str]) -> set[str]:
 
 async def keep_file(store: ObjectStore, samples: KnownSamples, file_id: str, note: Keep) -> None:
     """Raises NotFound (`file_not_found`) where there is no such file (any more), Conflict (`file_being_deleted`): then
-    it is not kept."""
+    it is not kept, or no more than it was before."""
+    before = await is_kept(store, FILES + file_id)
     await _write(store, FILES + file_id, note)
     try:
         await files.locate(store, file_id)
         await settle_files(store, samples, [file_id])
-        if await files.being_deleted(store, [file_id]):
-            raise Conflict("The file is being deleted just now, so it cannot be kept.", code="file_being_deleted")
+        await _decided(store, file_id)
         await files.locate(store, file_id)  # It may have expired before its tag was taken.
-    except (Conflict, NotFound):
+    except NotFound:
         await store.delete(files.COLLECTION, FILES + file_id)
         raise
+    except Conflict:
+        if not before:  # else somebody was told that it is kept
+            await store.delete(files.COLLECTION, FILES + file_id)
+            await settle_files(store, samples, [file_id])
+        raise
+
+
+async def _decided(store: ObjectStore, file_id: str) -> None:
+    """Waits until nobody is about to delete the file: whoever was has come upon the note, or has removed it. Raises
+    Conflict where that takes too long."""
+    pause = 0.01
+    while await files.being_deleted(store, [file_id]):
+        if pause > DECIDED_SECS:
+            raise Conflict("The file is being deleted just now, so it cannot be kept.", code="file_being_deleted")
+        await asyncio.sleep(pause)
+        pause *= 2
 
 
 async def is_needed(store: ObjectStore, file_id: str) -> bool:

@@ -12,8 +12,11 @@ import pytest
 
 from services.gateway.context import CONTEXT
 from services.gateway.operations.retention import let_go, overdue
+from services.gateway.views import runs as view
+from shared import keeping
 from shared.control.objects import Retention
 from shared.files import COLLECTION, bytes_key
+from shared.objects.base import EXPIRING
 from tests.contract.closed_world import Closed, closed_at
 from tests.contract.gateway_world import HDF5, eventually
 from voxloom.models import RetentionDays, utc_now
@@ -95,7 +98,8 @@ async def test_what_is_held_stays(closed: Closed) -> None:
         assert await there(mia, loose, kept, sampled, needed) == [False, True, True, True]
 
 
-async def test_records_go_but_those_that_are_kept(closed: Closed) -> None:
+async def test_records_go_but_those_that_are_kept(closed: Closed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "VIEW_SECS", 0.01)  # There is no recorder that says what becomes of the other ones.
     await put(closed, "max", execution_days=3.0)
     async with closed.asking("mia") as mia:
         algorithm = await closed.world.deploy(project="lab1", name="Own")
@@ -126,13 +130,27 @@ async def statuses(client: httpx.AsyncClient, *runs: str) -> list[int]:
     return [(await client.get(f"/api/v1/executions/{one}")).status_code for one in runs]
 
 
-async def test_a_file_that_goes_just_now_is_not_kept(closed: Closed) -> None:
+async def test_a_file_that_goes_just_now_is_not_kept(closed: Closed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "DECIDED_SECS", 0.01)
     async with closed.asking("mia") as mia:
         file = await upload(mia)
         await closed.world.store.put(COLLECTION, f"deleting/{file}", b"")
         answer = await mia.put(f"/api/v1/files/{file}/keep")
         assert (answer.status_code, answer.json()["code"]) == (409, "file_being_deleted")
         assert (await mia.get(f"/api/v1/files/{file}")).json()["kept"] is False
+        assert await closed.world.store.tags(COLLECTION, bytes_key(file)) == EXPIRING
+
+
+async def test_who_keeps_once_more_what_is_kept_takes_that_from_nobody(
+    closed: Closed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "DECIDED_SECS", 0.01)
+    async with closed.asking("mia") as mia:
+        file = await upload(mia)
+        (await mia.put(f"/api/v1/files/{file}/keep")).raise_for_status()
+        await closed.world.store.put(COLLECTION, f"deleting/{file}", b"")  # It will come upon the note.
+        assert (await mia.put(f"/api/v1/files/{file}/keep")).status_code == 409
+        assert await keeping.is_kept(closed.world.store, f"kept/{file}")
 
 
 async def test_the_audit_has_what_went_once_for_each_pass(closed: Closed) -> None:
