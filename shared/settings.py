@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """Of this node alone. Where broker and store are others', it has the cache and what is under way."""
     broker: SecretStr = SecretStr("")
     """amqp://user:password@host:5672/vhost, or amqps://; empty: the embedded one."""
+    outside: SecretStr = SecretStr("")
+    """The same for a vhost in which others hear what happens, and ask for runs; gateways look at it. Empty: none."""
+    outside_users: dict[str, str] = {}
+    """User of that broker → principal; who is not named here is the principal of the same name."""
     store: str = ""
     """s3://prefix-?endpoint=https://host; empty: the embedded one."""
     low_water_bytes: Annotated[int, Field(ge=0)] | None = None

@@ -281,6 +281,11 @@ class Broker:
         self._ask("PUT", f"permissions/{quote(vhost, safe='')}/{quote(name, safe='')}", rights)
         return self.url_of(vhost, name, password)
 
+    def limit_topics(self, name: str, *, url: str, exchange: str, write: str = ".*", read: str = ".*") -> None:
+        """Somebody may use no other keys on that exchange."""
+        rights = {"exchange": exchange, "write": write, "read": read}
+        self._ask("PUT", f"topic-permissions/{quote(vhost_of(url), safe='')}/{quote(name, safe='')}", rights)
+
     def queues(self, url: str) -> list[dict[str, Any]]:
         return list(self._ask("GET", f"queues/{quote(vhost_of(url), safe='')}"))
 

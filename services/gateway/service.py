@@ -34,6 +34,7 @@ from services.gateway.http.metrics import Metrics
 from services.gateway.http.problems import NoHttpNoise
 from services.gateway.http.tls import load as load_certificate
 from services.gateway.operations.bundles import import_bundles
+from services.gateway.operations.outside import Outsiders
 from services.gateway.operations.recovery import ask_again
 from services.gateway.operations.retention import keep_letting_go
 from services.gateway.views.algorithms import KnownAlgorithms
@@ -93,6 +94,7 @@ LATCH_SECS = 60.0
 """How often an open gateway looks whether its store is one of a closed server, also where nobody has told it so."""
 
 
+http_log = logging.getLogger("voxloom.http")
 COUNTED = frozenset({RunFinished, FileUploaded, SampleCreated})
 """Classes of events that others answer to. Of these a gateway knows that they were said, for the figures of queues."""
 
@@ -100,9 +102,6 @@ COUNTED = frozenset({RunFinished, FileUploaded, SampleCreated})
 def is_shown(kind: Kind, _subject: str) -> bool:
     """Whether a view needs more of such an event than its headers."""
     return kind.event not in COUNTED
-
-
-http_log = logging.getLogger("voxloom.http")
 
 
 class Gateway(Service):
@@ -352,6 +351,8 @@ class Gateway(Service):
             self.spawn("audit", self._audit.log.keep_writing())
             self.spawn("retention", keep_letting_go(context, self._clock))
             self.spawn("audit-house", keep_house(self.store, self._clock, self.settings.audit_expire_days))
+        if self.settings.outside:
+            self.spawn("outside", (await Outsiders.begin(context)).run())
         app = make_app(context)
         for route in self._routes:
             add(app, route, "nothing")  # Their URLs are signed by whoever may have what is there.

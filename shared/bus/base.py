@@ -72,6 +72,8 @@ class Queue:
     """Of several consumers one is served; the next takes over when it goes."""
     expires: float | None = None
     """Seconds without a consumer after which the queue may go, with all in it."""
+    longest: int | None = None
+    """Of more that wait than so many, the oldest may go."""
 
 
 @dataclass(frozen=True)

@@ -281,11 +281,14 @@ class Directory:
                 f"The token {token.id} {'has expired' if state == 'expired' else 'was revoked'}; make another one.",
                 code=f"token_{state}",
             )
-        self._check_readable(f"principals/{token.principal}")
-        principal = self.principal(token.principal)
+        self._check_may_ask(token.principal, "whose token this is")
+
+    def _check_may_ask(self, principal_id: str, who: str) -> None:
+        self._check_readable(f"principals/{principal_id}")
+        principal = self.principal(principal_id)
         if principal is None or not principal.may_ask:
             raise Unauthenticated(
-                f"{token.principal!r}, whose token this is, may not use this server any more; ask who runs it.",
+                f"{principal_id!r}, {who}, may not use this server any more; ask who runs it.",
                 code="principal_disabled",
             )
 
@@ -305,6 +308,17 @@ class Directory:
             )
         rights = reach[project] if token.projects is None else reach[project] - {"admin"}
         return Caller(token.principal, project, rights, token=token.id, libraries=self.libraries)
+
+    def caller_named(self, principal_id: str, project: str) -> Caller:
+        """Who asks for this project without a token: somebody else has proven who they are. Raises Unauthenticated,
+        NotAllowed, ControlUnavailable."""
+        self._check_may_ask(principal_id, "who asks")
+        reach = self.rights_of(principal_id)
+        if project not in reach:
+            raise NotAllowed(
+                f"The project {project[:100]!r} is not one of {principal_id!r}.", code="project_not_allowed"
+            )
+        return Caller(principal_id, project, reach[project], libraries=self.libraries)
 
     def _is_over(self, project: str) -> bool:
         """Of one that is being removed, or was, admins may still say so: who removes one goes on until it is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.bus.base import Bus
 from shared.bus.local import LocalBus
+from shared.bus.outside import Outside
 from shared.objects.base import ObjectStore
 from shared.objects.local import LocalObjectStore
 from shared.room import Room
@@ -23,6 +24,17 @@ def make_bus(settings: Settings) -> Bus:
     except ModuleNotFoundError as error:
         raise Misconfigured(_MISSING) from error
     return RabbitBus(settings.broker.get_secret_value(), stream_hours=hours, stream_bytes=size)
+
+
+def make_outside(settings: Settings) -> Outside | None:
+    """Not open yet; None where nobody outside is spoken to. Raises Misconfigured."""
+    if not settings.outside:
+        return None
+    try:
+        from shared.bus.amqp.outside import RabbitOutside
+    except ModuleNotFoundError as error:
+        raise Misconfigured(_MISSING) from error
+    return RabbitOutside(settings.outside.get_secret_value())
 
 
 def make_room(settings: Settings) -> Room:

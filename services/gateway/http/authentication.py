@@ -125,11 +125,19 @@ class Authenticator:
         What is new comes with the events. Where the broker does not answer, the store is asked: it is what counts.
         """
         proof = await self._look_at(credentials_of(request))
+        await self.be_current()
+        if proof is not None and self._welcome is not None and self._view.directory.identity(proof.identity) is None:
+            await self._welcome(proof)
+
+    async def be_current(self) -> None:
+        """Returns once it is known who may do what now. Raises ControlUnavailable."""
         if not self._is_caught_up() and await why_behind(self._catch_up) is not None:
             await self._view.read_anew()
         await self._view.be_current()
-        if proof is not None and self._welcome is not None and self._view.directory.identity(proof.identity) is None:
-            await self._welcome(proof)
+
+    def caller_named(self, principal_id: str, project: str) -> Caller:
+        """Somebody whom the broker has proven. Raises Unauthenticated, NotAllowed, ControlUnavailable."""
+        return self._view.directory.caller_named(principal_id, project)
 
     async def _look_at(self, given: Credentials) -> Proof | None:
         """What an access token of the OpenID provider proves; of our own it is looked at later."""

@@ -26,6 +26,13 @@ class Door(Protocol):
         """Returns once it is known who may do what now, and all else that was said before. Raises
         ControlUnavailable; Unauthenticated where the request proves nothing, whatever is known."""
 
+    async def be_current(self) -> None:
+        """Returns once it is known who may do what now. Raises ControlUnavailable."""
+
+    def caller_named(self, principal_id: str, project: str) -> Caller:
+        """Who asks for a project, where something else than a request has proven who it is. Raises Unauthenticated,
+        NotAllowed, ControlUnavailable."""
+
     async def ask_again(self, request: web.Request) -> None:
         """Whether the right that a request was let in with is still there: its body may have taken its time. Raises
         what `be_sure` does, and NotAllowed."""

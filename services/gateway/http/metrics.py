@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from services.gateway.http.request_times import RequestTimes
 from shared.audit.log import AuditLog
@@ -12,6 +16,21 @@ from shared.room import Figures
 from voxloom.models import QueueFigures, Status, WorkerState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Counted(Collector):
+    """Messages from outside, as somebody else counts them."""
+
+    def __init__(self, counted: Mapping[Any, int]) -> None:
+        self._counted = counted
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "voxloom_outside_requests", "Messages from outside, by what has become of them.", labels=["outcome"]
+        )
+        for outcome, count in sorted(self._counted.items()):
+            family.add_metric([outcome], count)
+        yield family
 
 
 class Metrics:
@@ -56,6 +75,12 @@ class Metrics:
         self._gauge(
             "voxloom_audit_dropped", "Entries of the audit that were never written, since the start."
         ).set_function(lambda: log.dropped)
+
+    def watch_outside(self, counted: Mapping[Any, int], is_there: Callable[[], bool]) -> None:
+        self._registry.register(_Counted(counted))
+        self._gauge(
+            "voxloom_outside_up", "Whether the broker of those outside is there, and what they ask arrives."
+        ).set_function(lambda: float(is_there()))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self._registry)

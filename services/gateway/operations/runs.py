@@ -42,10 +42,11 @@ NAMING: dict[Task, Naming] = {
 
 
 class Asked(NamedTuple):
-    """The run's id, and what is odd about what was asked for."""
+    """The run's id, and what is odd about what was asked for. `repeated`: it was asked for before."""
 
     run: str
     warnings: list[str]
+    repeated: bool = False
 
 
 async def find_run(context: Context, caller: Caller, task: Task, identifier: str) -> LiveRun:
@@ -68,6 +69,10 @@ class Wish(NamedTuple):
     operation: str
     request: BaseModel
     work: Callable[[], Awaitable[Work]]
+    run: str | None = None
+    """The id that the run is to have; None: a new one."""
+    may_be_unsaid: bool = False
+    """Whether an earlier request under the same key may never have come as far as to be published, however long ago."""
 
 
 async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> Asked:
@@ -79,15 +84,18 @@ async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> 
             await context.publish(event)
             return Asked(event.subject, event.work.warnings)
         event = await _AskOnce(context, caller, wish, entry).event(context.keys, key)
-        if not await context.view.knows(event.subject):
+        repeated = await context.view.knows(event.subject)
+        if not repeated:
             await context.publish(event)
-        return Asked(event.subject, event.work.warnings)
+        return Asked(event.subject, event.work.warnings, repeated)
 
 
 async def _requested(context: Context, caller: Caller, wish: Wish, entry: limits.Entry) -> RunRequested:
+    if wish.run is not None and await context.view.knows(wish.run):
+        raise _taken(wish.run)
     await entry.enter()
     work = await limits.within(context, caller, await wish.work())
-    run = new_id()
+    run = wish.run or new_id()
     await inputs.hold(context, caller, run, work)
     return RunRequested(task=work.task, subject=run, project=caller.project, actor=caller.actor, work=work)
 
@@ -108,10 +116,23 @@ class _AskOnce(Once[RunRequested]):
 
     async def holds(self, event: RunRequested) -> bool:
         """Not that of a run whose record was deleted a while ago: said again, it would run under a spent id."""
-        return utc_now() - event.time < timedelta(seconds=SETTLED_SECS) or await self._context.view.knows(event.subject)
+        young = utc_now() - event.time < timedelta(seconds=SETTLED_SECS)
+        holds = young or await self._context.view.knows(event.subject)
+        if not holds and self._wish.run is not None and not self._wish.may_be_unsaid:
+            raise _taken(self._wish.run)
+        return holds
 
     def fingerprint(self) -> str:
-        return fingerprint_of(self._wish.operation, self._wish.request.model_dump())
+        content = self._wish.request.model_dump()
+        return fingerprint_of(self._wish.operation, content if self._wish.run is None else [self._wish.run, content])
+
+
+def _taken(run: str) -> Conflict:
+    return Conflict(
+        f"There is or was a run with the id {run}; make a new id for each run.",
+        code="execution_id_taken",
+        details={"execution_id": run},
+    )
 
 
 async def stop(context: Context, caller: Caller, run: LiveRun) -> None:

@@ -63,6 +63,8 @@ def queue_arguments(queue: Queue, connection: AbstractConnection) -> dict[str, A
         arguments["x-single-active-consumer"] = True
     if queue.expires is not None:
         arguments["x-expires"] = round(queue.expires * 1000)
+    if queue.longest is not None:
+        arguments["x-max-length"] = queue.longest
     return arguments
 
 

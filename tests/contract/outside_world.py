@@ -1,0 +1,179 @@
+"""A gateway of a closed server that speaks with those outside, and people who have users at the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import orjson
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from messages.runs import RunRequested
+from shared.bus import topology
+from shared.bus.rabbit import RabbitBus
+from shared.control.store import ControlStore
+from shared.objects.local import LocalObjectStore
+from shared.service import Platform
+from tests.brokers import Broker
+from tests.contract.bus_tools import until
+from tests.contract.closed_world import People, keep, people
+from tests.contract.gateway_world import World
+from tests.given import Given
+
+OWN = r"^amq\.gen-"
+PASSWORD = "secret"
+
+
+def run_id() -> str:
+    return str(uuid.uuid1())
+
+
+def listening_to(project: str) -> str:
+    return rf"^(\*|[a-z-]+)\.(\*|[a-z-]+)\.{project}\."
+
+
+@dataclass
+class Ear:
+    """What somebody outside has heard."""
+
+    messages: list[AbstractIncomingMessage] = field(default_factory=list)
+
+    async def take(self, message: AbstractIncomingMessage) -> None:
+        self.messages.append(message)
+
+    @property
+    def keys(self) -> list[str]:
+        return [one.routing_key or "" for one in self.messages]
+
+    def of(self, run: str) -> list[str]:
+        """The verbs of one run."""
+        return [key.split(".")[1] for key in self.keys if key.endswith(f".{run}")]
+
+    def said(self, key: str) -> dict[str, Any]:
+        """The data under that key."""
+        return dict(orjson.loads(next(one.body for one in self.messages if one.routing_key == key)))
+
+    async def has(self, key: str) -> dict[str, Any]:
+        await until(lambda: key in self.keys)
+        return self.said(key)
+
+    async def rejected(self, run: str, project: str = "lab1") -> str:
+        """With which code."""
+        return str((await self.has(f"execution.rejected.{project}.{run}"))["error"]["code"])
+
+
+@dataclass
+class Outer:
+    """The broker's vhost for those outside, and a gateway that serves it."""
+
+    broker: Broker
+    url: str
+    world: World
+    people: People
+    control: ControlStore
+    algorithm: str = ""
+
+    def user(self, name: str, *, project: str | None = None, asks: bool = True, hears: bool = True) -> str:
+        """The URL of one of the broker's, with the rights of docs/events.md."""
+        write = r"^(requests|amq\.gen-.*)$" if asks else OWN
+        read = r"^(events|amq\.gen-.*)$" if hears else OWN
+        url = self.broker.add_user(name, PASSWORD, url=self.url, configure=OWN, write=write, read=read)
+        if project is not None:
+            self.broker.limit_topics(name, url=self.url, exchange="events", write="^$", read=listening_to(project))
+            self.broker.limit_topics(
+                name, url=self.url, exchange="requests", write=rf"^execution\.requested\.{project}\.", read="^$"
+            )
+        return url
+
+    @property
+    def runs(self) -> list[str]:
+        """Those that were asked for, as the scheduler hears of them."""
+        return [event.subject for event in self.world.heard if isinstance(event, RunRequested)]
+
+    def request(self, run: str) -> RunRequested:
+        return self.world.request_of(run)
+
+    async def has_run(self, run: str) -> None:
+        await until(lambda: run in self.runs)
+
+    def figure(self, outcome: str) -> float:
+        metrics = self.world.gateway.metrics.render_all()
+        line = f'voxloom_outside_requests_total{{outcome="{outcome}"}} '
+        return next(float(one.removeprefix(line)) for one in metrics.splitlines() if one.startswith(line))
+
+    @asynccontextmanager
+    async def listening(self, url: str, pattern: str = "*.*.lab1.#") -> AsyncIterator[Ear]:
+        async with channel_of(url) as channel:
+            yield await listen(channel, pattern)
+
+    @asynccontextmanager
+    async def asking(self, url: str) -> AsyncIterator[Asks]:
+        async with channel_of(url) as channel:
+            yield asks_on(channel, url, self.algorithm)
+
+
+Asks = Callable[..., Any]
+
+
+@asynccontextmanager
+async def channel_of(url: str) -> AsyncIterator[AbstractChannel]:
+    async with asyncio.timeout(120), await aio_pika.connect(url) as connection:
+        yield await connection.channel()
+
+
+async def listen(channel: AbstractChannel, pattern: str) -> Ear:
+    ear = Ear()
+    queue = await channel.declare_queue(exclusive=True)
+    await queue.bind("events", pattern)
+    await queue.consume(ear.take, no_ack=True)
+    return ear
+
+
+def body(algorithm: str = "Denoise", **more: Any) -> dict[str, Any]:
+    return {"algorithm_name": algorithm, "algorithm_major_version": "1", "input_dataset_ids": [], **more}
+
+
+def asks_on(channel: AbstractChannel, url: str, algorithm: str) -> Asks:
+    user = url.split("//")[1].split(":")[0]
+
+    async def ask(
+        run: str, data: Mapping[str, Any] | bytes | None = None, *, key: str = "", project: str = "lab1", **facts: Any
+    ) -> None:
+        said = data if isinstance(data, bytes) else orjson.dumps(body() if data is None else data)
+        facts = {"message_id": run, "user_id": user, "content_type": "application/json", **facts}
+        exchange = await channel.get_exchange("requests", ensure=False)
+        await exchange.publish(aio_pika.Message(said, **facts), key or f"execution.requested.{project}.{run}")
+
+    return ask
+
+
+@asynccontextmanager
+async def outer_at(broker: Broker, folder: Path, **settings: Any) -> AsyncIterator[Outer]:
+    inside, outside = broker.new_vhost(), broker.new_vhost()
+    bus, store = RabbitBus(inside), LocalObjectStore(folder / "objects")
+    await bus.open()
+    await store.open()
+    await bus.declare(*topology.ALL)
+    given = {"data": folder, "port": 0, "broker": inside, "outside": outside, "auth": "closed", **settings}
+    everybody, control = people(), ControlStore(store)
+    await keep(control, everybody.objects)
+    world = World(Platform(bus=bus, store=store, settings=Given(**given)))
+    world.headers = {"Authorization": f"Bearer {everybody.tokens['root']}", "Voxloom-Project": "lab1"}
+    await bus.consume(topology.SCHEDULER, world.scheduler)
+    await world.gateway.start()
+    outer = Outer(broker, outside, world, everybody, control)
+    try:
+        outer.algorithm = await world.deploy(project="lab1" if given["auth"] == "closed" else "default")
+        yield outer
+    finally:
+        await world.gateway.stop()
+        await bus.close()
+        await store.close()
+        broker.remove_vhost(inside)
+        broker.remove_vhost(outside)
