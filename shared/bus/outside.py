@@ -48,6 +48,8 @@ MOST_REQUEST_BYTES = 256 << 20
 MOST_EVENTS = 1_000_000
 """So many wait for those outside at most, while they cannot be told; then the oldest go."""
 UNUSED_SECS = 24 * 3600.0
+TOLD = "voxloom-told"
+"""A header of what is said outside: who may write to `requests` and read `events` can bind one to the other."""
 
 PUBLIC: frozenset[type[Event]] = frozenset(
     {
@@ -99,7 +101,8 @@ def outward(event: Event) -> Message | None:
         return None
     if isinstance(event, RunRequested | RunHandedOver):
         event = event.model_copy(update={"work": event.work.model_copy(update={"session_token": ""})})
-    return encode(event)._replace(routing_keys=(event.public_key,))
+    message = encode(event)
+    return Message((event.public_key,), {**message.headers, TOLD: 1}, message.body)
 
 
 class Asking(NamedTuple):
@@ -137,7 +140,7 @@ class Outside(ABC):
 
     @abstractmethod
     async def say(self, messages: Sequence[Message]) -> None:
-        """Returns when all are kept for whoever listens now."""
+        """Returns when all have come to whoever listens now and has room for them."""
 
     @abstractmethod
     async def serve(self, answering: Answering) -> None:

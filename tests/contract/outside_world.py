@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
+import httpx
 import orjson
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
@@ -26,6 +27,12 @@ from tests.contract.closed_world import People, keep, people
 from tests.contract.gateway_world import World
 from tests.given import Given
 
+DOORKEEPER = {
+    "configure": "^(events|requests|asked)$",
+    "write": "^(events|asked)$",
+    "read": "^(requests|asked)$",
+}
+"""What a gateway may do there."""
 OWN = r"^amq\.gen-"
 PASSWORD = "secret"
 
@@ -93,8 +100,9 @@ class Outer:
 
     @property
     def runs(self) -> list[str]:
-        """Those that were asked for, as the scheduler hears of them."""
-        return [event.subject for event in self.world.heard if isinstance(event, RunRequested)]
+        """Those that were asked for, as the scheduler hears of them: of what is said twice once."""
+        asked = {event.id: event.subject for event in self.world.heard if isinstance(event, RunRequested)}
+        return list(asked.values())
 
     def request(self, run: str) -> RunRequested:
         return self.world.request_of(run)
@@ -102,10 +110,29 @@ class Outer:
     async def has_run(self, run: str) -> None:
         await until(lambda: run in self.runs)
 
-    def figure(self, outcome: str) -> float:
-        metrics = self.world.gateway.metrics.render_all()
+    async def figure(self, outcome: str) -> float:
+        async with httpx.AsyncClient(base_url=self.world.gateway.url, headers=self.world.headers) as client:
+            metrics = (await client.get("/metrics")).text
         line = f'voxloom_outside_requests_total{{outcome="{outcome}"}} '
         return next(float(one.removeprefix(line)) for one in metrics.splitlines() if one.startswith(line))
+
+    async def count_reaches(self, outcome: str, count: int) -> None:
+        async def counted() -> bool:
+            return await self.figure(outcome) >= count
+
+        await until(counted)
+
+    async def count_is(self, outcome: str, count: int) -> None:
+        await self.count_reaches(outcome, count)
+        assert await self.figure(outcome) == count
+
+    async def another_gateway(self) -> World:
+        """In place of the one that was stopped."""
+        heard, world = self.world.heard, World(self.world.platform)
+        world.heard, world.headers = heard, self.world.headers
+        self.world.gateway = world.gateway
+        await world.gateway.start()
+        return self.world
 
     @asynccontextmanager
     async def listening(self, url: str, pattern: str = "*.*.lab1.#") -> AsyncIterator[Ear]:
@@ -155,16 +182,19 @@ def asks_on(channel: AbstractChannel, url: str, algorithm: str) -> Asks:
 
 @asynccontextmanager
 async def outer_at(broker: Broker, folder: Path, **settings: Any) -> AsyncIterator[Outer]:
-    inside, outside = broker.new_vhost(), broker.new_vhost()
+    inside = broker.new_vhost()
+    outside = broker.add_user("doorkeeper", PASSWORD, url=broker.new_vhost(), **DOORKEEPER)
     bus, store = RabbitBus(inside), LocalObjectStore(folder / "objects")
     await bus.open()
     await store.open()
     await bus.declare(*topology.ALL)
     given = {"data": folder, "port": 0, "broker": inside, "outside": outside, "auth": "closed", **settings}
     everybody, control = people(), ControlStore(store)
-    await keep(control, everybody.objects)
+    if given["auth"] == "closed":
+        await keep(control, everybody.objects)
     world = World(Platform(bus=bus, store=store, settings=Given(**given)))
-    world.headers = {"Authorization": f"Bearer {everybody.tokens['root']}", "Voxloom-Project": "lab1"}
+    if given["auth"] == "closed":
+        world.headers = {"Authorization": f"Bearer {everybody.tokens['root']}", "Voxloom-Project": "lab1"}
     await bus.consume(topology.SCHEDULER, world.scheduler)
     await world.gateway.start()
     outer = Outer(broker, outside, world, everybody, control)

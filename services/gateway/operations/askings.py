@@ -14,7 +14,7 @@ from messages.base import EARLIEST, LATEST
 from messages.outside import ExecutionAsked
 from messages.wire import PREFIX
 from services.gateway.http.payloads import check_names, parse_json, read_values
-from shared.bus.outside import Asking
+from shared.bus.outside import TOLD, Asking
 from shared.validation import refused
 from voxloom.errors import Conflict, InvalidInput, NotAllowed, TooLarge, VoxloomError
 from voxloom.ids import age_of
@@ -37,8 +37,9 @@ _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _JSON = "application/json"
 _WAYS = ("CC", "BCC")
 """Headers by which a message reaches others than its key says."""
-_DIED = "x-death"
-"""What a queue has passed on that somebody has made so has this: whoever sent it once has not sent it here."""
+_PASSED_ON = (TOLD, "x-death")
+"""Headers of what nobody has sent here: what is said outside, or what was in a queue that passes on its dead. Whoever
+may bind or declare so can bring it here, and if an answer to it were told, that would come here, too, without end."""
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
@@ -59,6 +60,11 @@ def place_of(key: str) -> Place | None:
     subject = words[3] if len(words) == 4 else ""
     known = _SUBJECT.fullmatch(subject) is not None
     return Place(words[2], subject if known else "", known and words[:2] == [ENTITY, VERB])
+
+
+def is_passed_on(asking: Asking) -> bool:
+    """Whether nobody has sent it here."""
+    return any(one in asking.headers for one in _PASSED_ON)
 
 
 def check(asking: Asking, place: Place, now: float) -> None:
@@ -82,8 +88,6 @@ def _check_way(asking: Asking, place: Place) -> None:
     for way in _WAYS:
         if way in asking.headers:
             raise _misaddressed(f"it has the header {way}, and may have no other key than one")
-    if _DIED in asking.headers:
-        raise _misaddressed("a queue has passed it on; send it yourself")
 
 
 def _check_attributes(headers: Mapping[str, Any], place: Place) -> None:

@@ -129,6 +129,8 @@ class Outsiders:
         place = askings.place_of(asking.key)
         if place is None:
             raise Ignored("message_misaddressed")
+        if askings.is_passed_on(asking):
+            raise Ignored("message_passed_on")
         caller = await self._caller(asking, place.project)
         try:
             asked = await self._ask(asking, place, caller)

@@ -43,8 +43,11 @@ class Tally:
 
     async def keep_telling(self) -> None:
         """Until it is cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_SECS)
+        try:
+            while True:
+                await asyncio.sleep(EVERY_SECS)
+                self.tell()
+        finally:
             self.tell()
 
     def tell(self) -> None:

@@ -83,11 +83,11 @@ async def ask(context: Context, caller: Caller, wish: Wish, key: Key | None) -> 
             event = await _requested(context, caller, wish, entry)
             await context.publish(event)
             return Asked(event.subject, event.work.warnings)
-        event = await _AskOnce(context, caller, wish, entry).event(context.keys, key)
-        repeated = await context.view.knows(event.subject)
-        if not repeated:
+        once = _AskOnce(context, caller, wish, entry)
+        event = await once.event(context.keys, key)
+        if not await context.view.knows(event.subject):
             await context.publish(event)
-        return Asked(event.subject, event.work.warnings, repeated)
+        return Asked(event.subject, event.work.warnings, repeated=event is not once.made)
 
 
 async def _requested(context: Context, caller: Caller, wish: Wish, entry: limits.Entry) -> RunRequested:
@@ -108,10 +108,12 @@ class _AskOnce(Once[RunRequested]):
         self._caller = caller
         self._wish = wish
         self._entry = entry
+        self.made: RunRequested | None = None
 
     async def make(self) -> RunRequested:
         event = await _requested(self._context, self._caller, self._wish, self._entry)
         check_first(event)  # before a key is taken for it
+        self.made = event
         return event
 
     async def holds(self, event: RunRequested) -> bool:

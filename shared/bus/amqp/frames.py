@@ -89,8 +89,36 @@ def next_frame(data: bytes, at: int) -> Received | None:
         return None
     frame = _quick(kind, data, begin, end) if data[end] == FRAME_END else None
     if frame is None:
-        _, channel, frame = pamqp.frame.unmarshal(data[at : end + 1])
+        frame = _slow(kind, data[at : end + 1])
     return end + 1 - at, channel, frame
+
+
+def _slow(kind: int, data: bytes) -> Any:
+    """As the library reads it. What it cannot read of a message (a time after the year 9999, a key that is no text)
+    must not end the connection: the message would come again, and end the next one."""
+    try:
+        return pamqp.frame.unmarshal(data)[2]
+    except Exception:  # whatever it fails with
+        frame = _unreadable(kind, data) if data[-1] == FRAME_END else None
+        if frame is None:
+            raise
+        return frame
+
+
+def _unreadable(kind: int, data: bytes) -> Any:
+    """What is left of a delivery: its place without what is no text, its size without its properties."""
+    at, end = _HEAD.size, len(data) - 1
+    try:
+        if kind == FRAME_HEADER:
+            class_id, weight, size, _ = _CONTENT.unpack_from(data, at)
+            header = ContentHeader(weight, size, Basic.Properties())
+            header.class_id = class_id
+            return header
+        if kind == FRAME_METHOD and _INDEX.unpack_from(data, at)[0] == Basic.Deliver.index:
+            return _deliver(data, at + _INDEX.size, end, errors="replace")
+    except (ValueError, struct.error, IndexError):
+        return None
+    return None
 
 
 def _quick(kind: int, data: bytes, at: int, end: int) -> Any:
@@ -107,11 +135,11 @@ def _quick(kind: int, data: bytes, at: int, end: int) -> Any:
     return None
 
 
-def _deliver(data: bytes, at: int, end: int) -> Basic.Deliver | None:
+def _deliver(data: bytes, at: int, end: int, errors: str = "strict") -> Basic.Deliver | None:
     consumer, at = _text(data, at)
     tag, bits = _TAG.unpack_from(data, at)
     exchange, at = _text(data, at + _TAG.size)
-    key, at = _text(data, at)
+    key, at = _text(data, at, errors)
     if at != end or bits > 1:
         return None
     frame = Basic.Deliver.__new__(Basic.Deliver)  # The library, too, takes what a broker says as it is.
@@ -143,11 +171,11 @@ def _header(data: bytes, at: int, end: int) -> ContentHeader | None:
     return header
 
 
-def _text(data: bytes, at: int) -> tuple[str, int]:
+def _text(data: bytes, at: int, errors: str = "strict") -> tuple[str, int]:
     """What has its length in a byte before it, and where that ends."""
     begin = at + 1
     end = begin + data[at]
-    return data[begin:end].decode(), end
+    return data[begin:end].decode(errors=errors), end
 
 
 def _table(data: bytes, at: int, limit: int) -> tuple[dict[str, Any], int]:

@@ -47,7 +47,7 @@ class RabbitOutside(Outside):
         self._outage = Outage(log, down, "those outside can be reached again", BusUnavailable)
         self._out = Link(self._address, "tells those outside", self._outage, self._prepare)
         self._in = Link(self._address, "hears those outside", self._outage, self._prepare)
-        self._publisher = Publisher(self._out, self._address.shown, self._outage)
+        self._publisher = Publisher(self._out, self._address.shown, self._outage, insists=False)
         self._inbox: Inbox | None = None
         self._watchdog: asyncio.Task[None] | None = None
 

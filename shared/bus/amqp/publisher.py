@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from aiormq.abc import AbstractChannel
+from aiormq.exceptions import DeliveryError
 
 from shared.bus.amqp import channel_writer
 from shared.bus.amqp.channel_writer import Letter
@@ -41,7 +42,10 @@ def portion(letters: Sequence[Letter]) -> Sequence[Letter]:
 class Publisher:
     """`send` for what must be kept, `announce` for what may be lost."""
 
-    def __init__(self, link: Link, shown: str, outage: Outage) -> None:
+    def __init__(self, link: Link, shown: str, outage: Outage, *, insists: bool = True) -> None:
+        """`insists`: what the broker refuses is sent again. It refuses what only one of many queues has no room for,
+        and all others have got: queues of strangers must not hold up those of others."""
+        self._insists = insists
         self._link = link
         self._shown = shown
         self._outage = outage
@@ -87,13 +91,16 @@ class Publisher:
             results = await asyncio.gather(*await channel_writer.write(channel, letters), return_exceptions=True)
         except AMQP_ERRORS as error:
             results = [error]
-        failed = next((number for number, result in enumerate(results) if isinstance(result, BaseException)), None)
+        failed = next((number for number, result in enumerate(results) if self._has_failed(result)), None)
         if failed is None:
             return len(letters)
         reason = f"it has not confirmed {len(letters) - failed} messages ({results[failed]})"
         self._outage.failed(reason, self._link.purpose)
         await asyncio.sleep(AGAIN_SECS)
         return failed
+
+    def _has_failed(self, result: object) -> bool:
+        return isinstance(result, BaseException) and (self._insists or not isinstance(result, DeliveryError))
 
     async def _confirming(self) -> AbstractChannel:
         async with self._opening:
