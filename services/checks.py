@@ -15,7 +15,8 @@ from services.weaknesses import ThisMachine
 from services.weaknesses import weaknesses as found
 from shared import neighbours
 from shared.bus import topology
-from shared.platform import datafolder, make_bus, make_store
+from shared.bus.outside import BRIDGE
+from shared.platform import datafolder, make_bus, make_outside, make_store
 from shared.settings import Settings, load_settings
 from shared.strangers import Strangers
 from voxloom.errors import VoxloomError
@@ -43,8 +44,11 @@ def platform(*, data: Path | None = None, repair: bool = False) -> list[Seen]:
         looks.append(_look("broker", address_of(settings.broker.get_secret_value()), lambda: _try_bus(settings)))
     if settings.store:
         looks.append(_look("object store", address_of(settings.store), lambda: _try_store(settings)))
+    if settings.outside:
+        address = address_of(settings.outside.get_secret_value())
+        looks.append(_look("those outside", address, lambda: _try_outside(settings)))
     there = asyncio.run(_all(looks)) if looks else []
-    if len(looks) > 1 and all(one.next_step is None for one in there):
+    if settings.broker and settings.store and all(one.next_step is None for one in there):
         there.append(asyncio.run(_look_at_others(settings)))
     return there + [Seen(*line) for line in datafolder.look(settings)]
 
@@ -132,9 +136,18 @@ async def _try_bus(settings: Settings) -> None:
     try:
         await bus.open()
         # A queue that is there already, and otherwise, shows only now.
-        await bus.declare(*topology.ALL)
+        await bus.declare(*topology.ALL, *([BRIDGE] if settings.outside else []))
     finally:
         await bus.close()
+
+
+async def _try_outside(settings: Settings) -> None:
+    outside = make_outside(settings)
+    assert outside is not None, "`outside` is set"
+    try:
+        await outside.open()
+    finally:
+        await outside.close()
 
 
 async def _try_store(settings: Settings) -> None:

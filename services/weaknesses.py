@@ -231,20 +231,31 @@ def _of_roots(settings: Settings, machine: Machine) -> Iterator[Weakness]:
 
 
 def _of_the_broker(settings: Settings) -> Iterator[Weakness]:
-    parts = urlsplit(settings.broker.get_secret_value())
+    yield from _of_a_broker("broker", settings.broker.get_secret_value(), "docs/deploy.md")
+    yield from _of_a_broker("outside", settings.outside.get_secret_value(), "docs/events.md")
+    if settings.outside and settings.auth == "open":
+        yield Weakness(
+            "outside",
+            "whom the broker lets write to `requests` can have runs done, and nobody asks who they are",
+            "Close the server (docs/access.md), or give that right to few.",
+        )
+
+
+def _of_a_broker(name: str, url: str, document: str) -> Iterator[Weakness]:
+    parts = urlsplit(url)
     if not parts.hostname or not is_open_to_others(parts.hostname):
         return
     if parts.scheme == "amqp":
         yield Weakness(
-            "broker",
+            name,
             f"password and events go to {parts.hostname} without TLS",
             "Use amqps:// where others can listen on the way.",
         )
     if (parts.username or "guest", parts.password or "guest") == ("guest", "guest"):
         yield Weakness(
-            "broker",
+            name,
             f"the user of {parts.hostname} is RabbitMQ's own, whose password everybody knows",
-            "Make a user with the rights in docs/deploy.md.",
+            f"Make a user with the rights in {document}.",
         )
 
 
@@ -276,4 +287,7 @@ def _of_files(settings: Settings, machine: Machine) -> Iterator[Weakness]:
 
 def _has_secret(settings: Settings) -> bool:
     """Whether the file of settings may be where it comes from."""
-    return urlsplit(settings.broker.get_secret_value()).password is not None and "VOXLOOM_BROKER" not in os.environ
+    return any(
+        urlsplit(secret.get_secret_value()).password is not None and variable not in os.environ
+        for variable, secret in (("VOXLOOM_BROKER", settings.broker), ("VOXLOOM_OUTSIDE", settings.outside))
+    )

@@ -258,6 +258,15 @@ class Settings(BaseSettings):
     def _all_absolute(cls, value: list[Path]) -> list[Path]:
         return [path.expanduser().resolve() for path in value]
 
+    @model_validator(mode="after")
+    def _outside_has_broker(self) -> Self:
+        if self.outside and not self.broker:
+            raise ValueError(
+                "`outside` is of no use without `broker`: with the embedded broker others ask over REST, and hear by "
+                "server-sent events"
+            )
+        return self
+
     @property
     def whole(self) -> bool:
         """Whether nothing of the system is on other machines."""

@@ -210,7 +210,7 @@ class Broker:
 
     def _is_up(self) -> bool:
         with suppress(OSError, ValueError), socket.create_connection(("127.0.0.1", self._amqp), timeout=1.0):
-            return bool(self._ask("GET", "overview"))
+            return bool(self.ask("GET", "overview"))
         return False
 
     @property
@@ -262,35 +262,35 @@ class Broker:
         return self.add_vhost(f"t{secrets.token_hex(4)}")
 
     def add_vhost(self, name: str) -> str:
-        self._ask("PUT", f"vhosts/{name}", {})
-        self._ask("PUT", f"permissions/{name}/{_USER}", _OPEN)
+        self.ask("PUT", f"vhosts/{name}", {})
+        self.ask("PUT", f"permissions/{name}/{_USER}", _OPEN)
         return self.url_of(name)
 
     def remove_vhost(self, url: str) -> None:
         """If it is there. Queues cost time as long as they are; with many of them it goes on when we wait no more."""
         with suppress(HTTPError, TimeoutError):
-            self._ask("DELETE", f"vhosts/{quote(vhost_of(url), safe='')}")
+            self.ask("DELETE", f"vhosts/{quote(vhost_of(url), safe='')}")
 
     def add_user(
         self, name: str, password: str, *, url: str, configure: str = "", write: str = "", read: str = ""
     ) -> str:
         """Somebody with these rights in the vhost of `url`; the URL under which they come."""
         vhost = vhost_of(url)
-        self._ask("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": ""})
+        self.ask("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": ""})
         rights = {"configure": configure, "write": write, "read": read}
-        self._ask("PUT", f"permissions/{quote(vhost, safe='')}/{quote(name, safe='')}", rights)
+        self.ask("PUT", f"permissions/{quote(vhost, safe='')}/{quote(name, safe='')}", rights)
         return self.url_of(vhost, name, password)
 
     def limit_topics(self, name: str, *, url: str, exchange: str, write: str = ".*", read: str = ".*") -> None:
         """Somebody may use no other keys on that exchange."""
         rights = {"exchange": exchange, "write": write, "read": read}
-        self._ask("PUT", f"topic-permissions/{quote(vhost_of(url), safe='')}/{quote(name, safe='')}", rights)
+        self.ask("PUT", f"topic-permissions/{quote(vhost_of(url), safe='')}/{quote(name, safe='')}", rights)
 
     def queues(self, url: str) -> list[dict[str, Any]]:
-        return list(self._ask("GET", f"queues/{quote(vhost_of(url), safe='')}"))
+        return list(self.ask("GET", f"queues/{quote(vhost_of(url), safe='')}"))
 
     def delete_queue(self, url: str, name: str) -> None:
-        self._ask("DELETE", f"queues/{quote(vhost_of(url), safe='')}/{quote(name, safe='')}")
+        self.ask("DELETE", f"queues/{quote(vhost_of(url), safe='')}/{quote(name, safe='')}")
 
     def close_connections_of(self, pid: int) -> None:
         """By force, once it is known which they are."""
@@ -304,13 +304,13 @@ class Broker:
         found: list[str] = []
 
         def known() -> bool:
-            found[:] = [one["name"] for one in self._ask("GET", "connections") if chosen(one)]
+            found[:] = [one["name"] for one in self.ask("GET", "connections") if chosen(one)]
             return bool(found)
 
         self._until(known, KNOWN_SECS, f"knows no connection {whose}")
         for name in found:
             with suppress(HTTPError):  # It has gone meanwhile.
-                self._ask("DELETE", f"connections/{quote(name, safe='')}")
+                self.ask("DELETE", f"connections/{quote(name, safe='')}")
 
     def alarm(self, on: bool) -> None:
         """Short of memory, so that it takes nothing from publishers; or no longer."""
@@ -333,12 +333,15 @@ class Broker:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         request = Request(
             f"{self.management}/api/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": "Basic " + b64encode(f"{_USER}:{_USER}".encode()).decode()},
+            headers={
+                "Authorization": "Basic " + b64encode(f"{_USER}:{_USER}".encode()).decode(),
+                "Content-Type": "application/json",
+            },
         )
         with urlopen(request, timeout=30.0) as answer:
             text = answer.read()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import secrets
 import shlex
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import aio_pika
@@ -21,14 +22,15 @@ from tests.acceptance.cluster import ONE_BUCKET, Cluster
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import TICKER, Api, eventually, generic
 from tests.brokers import Broker, vhost_of
+from tests.rabbitmqctl import lines_of, typed
 from tests.s3server import KEYS, S3Server
 
-Listen = Callable[[str, str, str], "Listener"]
+Listen = Callable[[str, str | Sequence[str], str], "Listener"]
 Attempt = Callable[[AbstractChannel], Awaitable[None]]
 DOCUMENT = Path(__file__).parents[2] / "docs/events.md"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FOLLOW_RUN, FOLLOW_PROJECT = _BLOCK.findall(DOCUMENT.read_text())
-RIGHTS = re.findall(r"^rabbitmqctl (.*)$", DOCUMENT.read_text(), re.MULTILINE)
+ASK, FOLLOW_RUN, FOLLOW_PROJECT = _BLOCK.findall(DOCUMENT.read_text())
+RIGHTS = lines_of(DOCUMENT, "listener")
 LIFE = ["requested", "assigned", "finished"]
 
 
@@ -40,15 +42,15 @@ def lasting(words: list[str]) -> list[str]:
 class Listener:
     """One of the programs, in a process of its own."""
 
-    def __init__(self, nursery: Nursery, folder: Path, program: str, argument: str, broker: str) -> None:
+    def __init__(self, nursery: Nursery, folder: Path, program: str, arguments: Sequence[str], broker: str) -> None:
         folder.mkdir()
         (folder / "follow.py").write_text(program)
         self._heard, self._complaints = folder / "stdout", folder / "stderr"
         self._heard.touch()
         self._complaints.touch()
         self._process = nursery.begin(
-            [argument],
-            environment={**os.environ, "PYTHONWARNINGS": "error", "VOXLOOM_BROKER": broker},
+            list(arguments),
+            environment={**os.environ, "PYTHONWARNINGS": "error", "VOXLOOM_BROKER": broker, "VOXLOOM_OUTSIDE": broker},
             output=self._heard,
             log=self._complaints,
             cwd=folder,
@@ -85,8 +87,9 @@ class Listener:
 def listen(tmp_path: Path, nursery: Nursery) -> Iterator[Listen]:
     listeners: list[Listener] = []
 
-    def make(program: str, argument: str, broker: str) -> Listener:
-        listeners.append(Listener(nursery, tmp_path / f"listener{len(listeners)}", program, argument, broker))
+    def make(program: str, argument: str | Sequence[str], broker: str) -> Listener:
+        arguments = [argument] if isinstance(argument, str) else argument
+        listeners.append(Listener(nursery, tmp_path / f"listener{len(listeners)}", program, arguments, broker))
         return listeners[-1]
 
     yield make
@@ -96,14 +99,31 @@ def listen(tmp_path: Path, nursery: Nursery) -> Iterator[Listen]:
 
 @pytest.fixture(scope="module")
 def cluster(
-    tmp_path_factory: pytest.TempPathFactory, broker: Broker, s3_server: S3Server, nursery: Nursery
+    tmp_path_factory: pytest.TempPathFactory, broker: Broker, s3_server: S3Server, nursery: Nursery, outside: str
 ) -> Iterator[Cluster]:
     """One for all: nobody who listens can change it."""
     folder = tmp_path_factory.mktemp("listened-to")
     places = broker.new_vhost(), s3_server.url(ONE_BUCKET), KEYS
-    cluster = Cluster(folder, *places, nursery, leave=broker.remove_vhost, slots=2, grace=1.0).start()
+    told = {"leave": broker.remove_vhost, "slots": 2, "grace": 1.0, "outside": outside}
+    cluster = Cluster(folder, *places, nursery, **told).start()
     yield cluster
     cluster.close()
+
+
+@pytest.fixture(scope="module")
+def outside(broker: Broker) -> Iterator[str]:
+    """The URL under which gateways come into the vhost for others, as the document makes it."""
+    vhost, password = f"outside-{secrets.token_hex(4)}", "a-password"
+    told = {"outside": vhost, "PASSWORD": password}
+    setting_up = [
+        line
+        for name in ("add_vhost", "doorkeeper", "listeners", "set_vhost_limits")
+        for line in lines_of(DOCUMENT, name)
+    ]
+    typed(broker, setting_up, **told)
+    typed(broker, lines_of(DOCUMENT, "anna"), **told, lab1="default")
+    yield broker.url_of(vhost, "doorkeeper", password)
+    broker.remove_vhost(broker.url_of(vhost))
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +217,22 @@ async def declare(url: str) -> None:
     await bus.open()
     await bus.declare(*topology.ALL)
     await bus.close()
+
+
+# --- others, who ask ------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_asked_for_by_a_message_and_followed(listen: Listen, api: Api, broker: Broker, outside: str) -> None:
+    # Given somebody with the rights of the document
+    api.deployed(generic("asked-for", "pass"))
+    anna = broker.url_of(vhost_of(outside), "anna", "a-password")
+    # When they ask for one algorithm that is there, and for one that is not
+    good, wrong = (listen(ASK, ["default", "anna", "asked-for", major], anna) for major in ("1", "9"))
+    # Then they follow the run to its end, and are told what is wrong
+    assert [(one.end(), one.complaints) for one in (good, wrong)] == [(0, ""), (0, "")]
+    assert [word for word in good.words if word != "started"] == ["requested", "assigned", "completed"]
+    assert wrong.words == ["rejected"]
+    assert "algorithm_not_found" in wrong.lines[0]
 
 
 # --- somebody who may listen, and nothing else ------------------------------------------------------------

@@ -39,7 +39,7 @@ class Address:
                 path.open("rb").close()
             except OSError as error:
                 raise Misconfigured(
-                    f"{option}={path} in `broker` cannot be read ({error.strerror or error}); correct the path."
+                    f"{option}={path} in the broker's address cannot be read ({error.strerror or error}); correct it."
                 ) from error
 
 

@@ -25,11 +25,11 @@ def translated(error: BaseException, address: str, doubt: str = "") -> VoxloomEr
     if isinstance(error, VoxloomError):
         return error
     if isinstance(error, amqp.ProbableAuthenticationError | amqp.AuthenticationError):
-        return Misconfigured(f"The broker at {address} refuses the user or the password; correct them in `broker`.")
+        return Misconfigured(f"The broker at {address} refuses the user or the password; correct them in its address.")
     if _is_about_trust(error) or _is_about_trust(error.__cause__):
         return Misconfigured(
             f"No secure connection to the broker at {address} ({_why(error)}); "
-            "see that it speaks TLS there, that its certificate is trusted (cafile=… in `broker`), "
+            "see that it speaks TLS there, that its certificate is trusted (cafile=… in its address), "
             "and that it trusts yours, where you show one (certfile=…)."
         )
     if isinstance(error, amqp.ConnectionNotAllowed) or _is_shut_out(error):
@@ -50,7 +50,7 @@ def translated(error: BaseException, address: str, doubt: str = "") -> VoxloomEr
     if isinstance(error, amqp.ChannelNotFoundEntity):
         return NotThere(f"The broker at {address} does not have it ({_why(error)}).")
     if isinstance(error, amqp.IncompatibleProtocolError | amqp.ProtocolSyntaxError):
-        return Misconfigured(f"What answers at {address} speaks no AMQP 0-9-1; correct host and port in `broker`.")
+        return Misconfigured(f"What answers at {address} speaks no AMQP 0-9-1; correct host and port in its address.")
     but = f"; {doubt}" if doubt and _has_hung_up(error) else ""
     return BusUnavailable(f"The broker at {address} cannot be reached ({_why(error)}){but}.")
 

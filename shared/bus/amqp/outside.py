@@ -52,10 +52,15 @@ class RabbitOutside(Outside):
         self._watchdog: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        await self._out.open()
         try:
+            await self._out.open()
             await self._in.open()
             await self._see_that_it_is_another()
+        except Misconfigured as error:
+            await self.close()
+            raise Misconfigured(
+                f"{error.message} (The setting `outside`; docs/events.md says what it needs.)"
+            ) from error
         except BaseException:
             await self.close()
             raise
@@ -82,8 +87,8 @@ class RabbitOutside(Outside):
         except NotThere:
             return
         raise Misconfigured(
-            f"{self._address.shown} is the vhost of the services, or was one: it has their stream. Name another vhost "
-            "in `outside`, one that has nothing in it; docs/events.md says how to make it."
+            f"{self._address.shown} is the vhost of the services, or was one: it has their stream. Name another vhost, "
+            "one that has nothing in it."
         )
 
     async def say(self, messages: Sequence[Message]) -> None:
