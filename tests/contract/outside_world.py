@@ -21,28 +21,19 @@ from shared.bus.rabbit import RabbitBus
 from shared.control.store import ControlStore
 from shared.objects.local import LocalObjectStore
 from shared.service import Platform
-from tests.brokers import Broker
+from tests.brokers import Broker, vhost_of
 from tests.contract.bus_tools import until
 from tests.contract.closed_world import People, keep, people
 from tests.contract.gateway_world import World
 from tests.given import Given
+from tests.rabbitmqctl import lines_of, typed
 
-DOORKEEPER = {
-    "configure": "^(events|requests|asked)$",
-    "write": "^(events|asked)$",
-    "read": "^(requests|asked)$",
-}
-"""What a gateway may do there."""
-OWN = r"^amq\.gen-"
+DOCUMENT = Path(__file__).parents[2] / "docs/events.md"
 PASSWORD = "secret"
 
 
 def run_id() -> str:
     return str(uuid.uuid1())
-
-
-def listening_to(project: str) -> str:
-    return rf"^(\*|[a-z-]+)\.(\*|[a-z-]+)\.{project}\."
 
 
 @dataclass
@@ -86,17 +77,13 @@ class Outer:
     control: ControlStore
     algorithm: str = ""
 
-    def user(self, name: str, *, project: str | None = None, asks: bool = True, hears: bool = True) -> str:
-        """The URL of one of the broker's, with the rights of docs/events.md."""
-        write = r"^(requests|amq\.gen-.*)$" if asks else OWN
-        read = r"^(events|amq\.gen-.*)$" if hears else OWN
-        url = self.broker.add_user(name, PASSWORD, url=self.url, configure=OWN, write=write, read=read)
-        if project is not None:
-            self.broker.limit_topics(name, url=self.url, exchange="events", write="^$", read=listening_to(project))
-            self.broker.limit_topics(
-                name, url=self.url, exchange="requests", write=rf"^execution\.requested\.{project}\.", read="^$"
-            )
-        return url
+    def user(self, name: str, *, project: str | None = None, asks: bool = True) -> str:
+        """The URL of one of the broker's, with the rights of the document; limited to a project, or not."""
+        lines = lines_of(DOCUMENT, "anna" if asks else "dashboard")
+        skipped = ["set_user_limits"] if project else ["set_user_limits", "set_topic_permissions"]
+        told = {"anna": name, "dashboard": name, "outside": vhost_of(self.url), "PASSWORD": PASSWORD}
+        typed(self.broker, [one for one in lines if one.split()[0] not in skipped], **told, lab1=project or "")
+        return self.broker.url_of(vhost_of(self.url), name, PASSWORD)
 
     @property
     def runs(self) -> list[str]:
@@ -183,7 +170,9 @@ def asks_on(channel: AbstractChannel, url: str, algorithm: str) -> Asks:
 @asynccontextmanager
 async def outer_at(broker: Broker, folder: Path, **settings: Any) -> AsyncIterator[Outer]:
     inside = broker.new_vhost()
-    outside = broker.add_user("doorkeeper", PASSWORD, url=broker.new_vhost(), **DOORKEEPER)
+    vhost = vhost_of(broker.new_vhost())
+    typed(broker, lines_of(DOCUMENT, "doorkeeper"), outside=vhost, PASSWORD=PASSWORD)
+    outside = broker.url_of(vhost, "doorkeeper", PASSWORD)
     bus, store = RabbitBus(inside), LocalObjectStore(folder / "objects")
     await bus.open()
     await store.open()
