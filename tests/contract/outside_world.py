@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aio_pika
 import httpx
@@ -167,26 +167,49 @@ def asks_on(channel: AbstractChannel, url: str, algorithm: str) -> Asks:
     return ask
 
 
-@asynccontextmanager
-async def outer_at(broker: Broker, folder: Path, **settings: Any) -> AsyncIterator[Outer]:
-    inside = broker.new_vhost()
+class Places(NamedTuple):
+    """The vhost of the services, and that of those outside as a gateway comes into it."""
+
+    inside: str
+    outside: str
+
+
+def new_places(broker: Broker) -> Places:
     vhost = vhost_of(broker.new_vhost())
     typed(broker, lines_of(DOCUMENT, "doorkeeper"), outside=vhost, PASSWORD=PASSWORD)
-    outside = broker.url_of(vhost, "doorkeeper", PASSWORD)
-    bus, store = RabbitBus(inside), LocalObjectStore(folder / "objects")
+    return Places(broker.new_vhost(), broker.url_of(vhost, "doorkeeper", PASSWORD))
+
+
+@asynccontextmanager
+async def outer_at(
+    broker: Broker, folder: Path, *, places: Places | None = None, **settings: Any
+) -> AsyncIterator[Outer]:
+    """`places`: those that there are already, and that stay."""
+    at = places or new_places(broker)
+    try:
+        async with _outer_at(broker, folder, at, settings) as outer:
+            yield outer
+    finally:
+        if places is None:
+            for url in at:
+                broker.remove_vhost(url)
+
+
+@asynccontextmanager
+async def _outer_at(broker: Broker, folder: Path, at: Places, settings: Mapping[str, Any]) -> AsyncIterator[Outer]:
+    bus, store = RabbitBus(at.inside), LocalObjectStore(folder / "objects")
     await bus.open()
     await store.open()
     await bus.declare(*topology.ALL)
-    given = {"data": folder, "port": 0, "broker": inside, "outside": outside, "auth": "closed", **settings}
+    given = {"data": folder, "port": 0, "broker": at.inside, "outside": at.outside, "auth": "closed", **settings}
     everybody, control = people(), ControlStore(store)
-    if given["auth"] == "closed":
-        await keep(control, everybody.objects)
     world = World(Platform(bus=bus, store=store, settings=Given(**given)))
     if given["auth"] == "closed":
+        await keep(control, everybody.objects)
         world.headers = {"Authorization": f"Bearer {everybody.tokens['root']}", "Voxloom-Project": "lab1"}
     await bus.consume(topology.SCHEDULER, world.scheduler)
     await world.gateway.start()
-    outer = Outer(broker, outside, world, everybody, control)
+    outer = Outer(broker, at.outside, world, everybody, control)
     try:
         outer.algorithm = await world.deploy(project="lab1" if given["auth"] == "closed" else "default")
         yield outer
@@ -194,5 +217,3 @@ async def outer_at(broker: Broker, folder: Path, **settings: Any) -> AsyncIterat
         await world.gateway.stop()
         await bus.close()
         await store.close()
-        broker.remove_vhost(inside)
-        broker.remove_vhost(outside)

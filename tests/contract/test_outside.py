@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,10 +14,11 @@ import aio_pika
 import pytest
 
 from shared.control.objects import Limits, Member, Principal
+from tests.acceptance.nursery import Nursery
 from tests.brokers import Broker
 from tests.contract.bus_tools import until
 from tests.contract.closed_world import MADE
-from tests.contract.outside_world import Outer, asks_on, body, channel_of, outer_at, run_id
+from tests.contract.outside_world import Outer, asks_on, body, channel_of, new_places, outer_at, run_id
 from voxloom.models import utc_now
 
 ODD_BODIES: list[tuple[bytes, str]] = [
@@ -280,3 +283,32 @@ async def test_whoever_floods_is_told_when_there_is_no_room(
         outer.world = await outer.another_gateway()
         await until(lambda: len(outer.runs) == len(taken))
         assert sorted(outer.runs) == sorted(taken)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_gateway_that_is_killed_over_a_message_loses_and_doubles_nothing(
+    broker: Broker, tmp_path: Path, nursery: Nursery, moment: str
+) -> None:
+    # Given a message that waits, and a gateway that is killed when it asks for the run
+    places = new_places(broker)
+    async with outer_at(broker, tmp_path, places=places, auth="open") as outer:
+        mia = outer.user("mia")
+        await outer.world.gateway.stop()
+        async with outer.asking(mia) as ask:
+            await ask(run := run_id(), project="default")
+    dying = nursery.begin(
+        [str(tmp_path), *places, moment],
+        module="tests.contract.outside_process",
+        environment=os.environ,
+        output=tmp_path / "output",
+        log=tmp_path / "log",
+        cwd=tmp_path,
+    )
+    assert await asyncio.to_thread(dying.wait, 60.0) == -9
+    # When another one takes over, then there is one run
+    async with outer_at(broker, tmp_path, places=places, auth="open") as outer:
+        await outer.count_is("repeated", 1)
+        await outer.has_run(run)
+        assert outer.runs == [run]
+    for url in places:
+        broker.remove_vhost(url)
