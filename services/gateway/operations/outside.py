@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from messages.base import Event
+from messages.control import SYSTEM
 from messages.outside import ExecutionAsked, ExecutionRejected
 from messages.runs import Work
 from messages.wire import Message
@@ -24,6 +25,7 @@ from services.gateway.operations.askings import Place
 from services.gateway.operations.inventory import Inventory
 from services.gateway.operations.outside_tally import Tally
 from shared.audit.counts import What
+from shared.audit.doing import LONGEST
 from shared.bus.outside import BRIDGE, Asking, Outside, outward
 from shared.caller import LOCAL, Caller
 from shared.outages import waiting
@@ -155,13 +157,12 @@ class Outsiders:
         if not asking.user:
             raise Ignored("user_missing")
         await door.be_current()
+        principal = self._users.get(asking.user, asking.user)
         try:
-            caller = door.caller_named(self._users.get(asking.user, asking.user), project)
+            return door.caller_named(principal, project)
         except (Unauthenticated, NotAllowed) as error:
+            self._note_refused(SYSTEM, principal, error)
             raise Ignored(error.code) from None
-        if "read" not in caller.rights:
-            raise Ignored("project_not_allowed")
-        return caller
 
     async def _ask(self, asking: Asking, place: Place, caller: Caller) -> runs.Asked:
         """Raises what the checks of a request over REST raise."""
@@ -201,8 +202,12 @@ class Outsiders:
         )
         await self._outside.say([message for message in [outward(event)] if message is not None])
         self._tally.note("rejected", error.code, asking.user)
+        self._note_refused(caller.project, caller.principal, error)
+
+    def _note_refused(self, project: str, principal: str, error: VoxloomError) -> None:
+        """For the audit of a closed server."""
         if (auditor := self._context.auditor) is not None and error.http_status in _REFUSED:
-            auditor.counts.add(What("request", "refused", caller.project, caller.principal, code=error.code))
+            auditor.counts.add(What("request", "refused", project, principal[:LONGEST], code=error.code))
 
 
 async def work_of(inventory: Inventory, asked: ExecutionAsked) -> Work:

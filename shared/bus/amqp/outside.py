@@ -160,6 +160,7 @@ class Inbox(Receiver):
         session = Session(await self._link.channel(), prefetch=PREFETCH)
         try:
             with translating(self._link.shown):
+                await declare(session.channel)  # Somebody may have deleted it: what comes next is to find it again.
                 await session.channel.basic_qos(prefetch_count=PREFETCH)
                 await session.channel.basic_consume(self.queue, session.arrive)
         except BaseException:
