@@ -104,8 +104,7 @@ def cluster(
     """One for all: nobody who listens can change it."""
     folder = tmp_path_factory.mktemp("listened-to")
     places = broker.new_vhost(), s3_server.url(ONE_BUCKET), KEYS
-    told = {"leave": broker.remove_vhost, "slots": 2, "grace": 1.0, "outside": outside}
-    cluster = Cluster(folder, *places, nursery, **told).start()
+    cluster = Cluster(folder, *places, nursery, leave=broker.remove_vhost, slots=2, grace=1.0, outside=outside).start()
     yield cluster
     cluster.close()
 

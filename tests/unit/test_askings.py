@@ -27,7 +27,7 @@ def made_at(seconds: float) -> str:
 
 
 def asking(**facts: Any) -> Asking:
-    told = {"user": "anna", "key": f"execution.requested.lab1.{RUN}", "message_id": "m", "headers": {}}
+    told: dict[str, Any] = {"user": "anna", "key": f"execution.requested.lab1.{RUN}", "message_id": "m", "headers": {}}
     told |= {"content_type": None, "content_encoding": None, "body": NAMED % b""}
     return Asking(**{**told, **facts})
 

@@ -202,7 +202,7 @@ def test_passwords_can_all_be_changed() -> None:
     """Nothing that sounds like a secret is written down but as a default."""
     for one in compose_file.read(COMPOSE)["services"].values():
         for name, value in one.get("environment", {}).items():
-            if re.search("PASS|SECRET|KEY|VOXLOOM_BROKER", name):
+            if re.search("PASS|SECRET|KEY|VOXLOOM_BROKER|VOXLOOM_OUTSIDE", name):
                 assert value.startswith("${")
 
 
@@ -214,7 +214,8 @@ def test_the_example_names_every_variable_with_its_default() -> None:
         for pair in compose_file.variables_of(text)
     }
     lines = [line.partition("=") for line in EXAMPLE.read_text().splitlines() if "=" in line and line[0] != "#"]
-    elsewhere = {("BROKER_URL", ""), ("STORE_URL", ""), ("STORE_PUBLIC_URL", "")}  # what they replace is made of others
+    # What they replace is made of others, or is not there.
+    elsewhere = {(name, "") for name in ("BROKER_URL", "OUTSIDE_URL", "STORE_URL", "STORE_PUBLIC_URL")}
     assert {(name, value) for name, _, value in lines} == elsewhere | {
         (name, default) for name, default in used if not name.endswith("_URL")
     }
