@@ -123,7 +123,7 @@ class RecordStore:
         remembers them but their records. Many are looked up together. Runs that are `known`, or too young for that, are
         not looked up."""
         asked = [event for event in events if isinstance(event, RunRequested) and not known(event.subject)]
-        old = [event for event in asked if _is_old(event.subject)]
+        old = [event for event in asked if is_old(event.subject)]
         found = await self.packs.have({event.subject for event in old if event.work.task == "execution"})
         for task, collection in COLLECTIONS.items():
             keys = {_run_key(event.subject): event.subject for event in old if event.work.task == task}
@@ -230,7 +230,8 @@ async def _dump(snapshot: Snapshot) -> bytes:
     return f'{head[:-1]},"runs":[{",".join(runs)}]}}'.encode()
 
 
-def _is_old(run: str) -> bool:
+def is_old(run: str) -> bool:
+    """Whether those who remember runs may have forgotten it."""
     age = age_of(run)
     return age is None or age > OLD_SECS
 

@@ -37,7 +37,7 @@ from shared.records.fold import RunState, fold, ignored, is_foreign
 from shared.records.kinds import RecordKind, S
 from shared.records.ledger import DECISIONS, Snapshot
 from shared.records.registry import KINDS
-from shared.records.store import RecordStore
+from shared.records.store import RecordStore, is_old
 from shared.records.view import shown_progress
 from voxloom.errors import Unavailable
 
@@ -322,10 +322,10 @@ class LiveView:
         return kept
 
     async def knows(self, run: str) -> bool:
-        """Whether the request for this run has arrived. Waits for nothing."""
+        """Whether the request for this run has arrived. Waits for nothing, and reads the records of old ones alone."""
         if run in self._deleted or self._known(run) is not None or self._catalog.has_ended(run):
             return True
-        return await self._records.load_run(run) is not None
+        return is_old(run) and await self._records.load_run(run) is not None
 
     def state_of(self, run: str) -> RunState | None:
         """What is known here and now of a run that has not ended, or did so lately."""

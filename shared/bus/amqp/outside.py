@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from messages.wire import Message
 from shared.bus import outside
@@ -15,7 +16,7 @@ from shared.bus.amqp.address import parse
 from shared.bus.amqp.channel_writer import Letter, check_library
 from shared.bus.amqp.codec import headers_of, properties
 from shared.bus.amqp.declarations import EVENTS, quorum_arguments
-from shared.bus.amqp.failures import NotThere, translating
+from shared.bus.amqp.failures import translating
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.management import asking
 from shared.bus.amqp.publisher import Publisher
@@ -28,8 +29,7 @@ from shared.outages import Outage, waiting
 from voxloom.errors import BusUnavailable, Misconfigured, VoxloomError
 
 PREFETCH = 8
-"""Few: each may be as large as the broker lets it be."""
-AT_ONCE = 4
+"""So many are looked at at once: few, since each may be as large as the broker lets it be."""
 AGAIN_SECS = 0.5
 WATCH_SECS = 5.0
 _DELIVERIES = "x-delivery-count"
@@ -55,7 +55,6 @@ class RabbitOutside(Outside):
         try:
             await self._out.open()
             await self._in.open()
-            await self._see_that_it_is_another()
         except Misconfigured as error:
             await self.close()
             raise Misconfigured(
@@ -74,17 +73,17 @@ class RabbitOutside(Outside):
         await asyncio.gather(self._out.close(), self._in.close())
 
     async def _prepare(self, connection: AbstractConnection) -> None:
+        await self._see_that_it_is_another(connection)
         channel = await connection.channel(publisher_confirms=False)
         check_library(channel)
         await declare(channel)
         await channel.close()
 
-    async def _see_that_it_is_another(self) -> None:
+    async def _see_that_it_is_another(self, connection: AbstractConnection) -> None:
         """What is copied into the vhost of the services themselves would be copied again, without end."""
         try:
-            async with asking(self._in) as channel:
-                await channel.queue_declare(EVENTS, passive=True)
-        except NotThere:
+            await (await connection.channel(publisher_confirms=False)).queue_declare(EVENTS, passive=True)
+        except ChannelNotFoundEntity:
             return
         raise Misconfigured(
             f"{self._address.shown} is the vhost of the services, or was one: it has their stream. Name another vhost, "
@@ -96,7 +95,7 @@ class RabbitOutside(Outside):
 
     async def serve(self, answering: Answering) -> None:
         inbox = Inbox(answering, self._in, _forget)
-        await inbox.begin(AT_ONCE)
+        await inbox.begin(PREFETCH)
         self._inbox = inbox
         self._watchdog = asyncio.create_task(self._watch(inbox), name="bus.outside.watchdog")
 
