@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
 import pamqp.frame
-from pamqp.commands import Channel, Connection
+from pamqp.commands import Basic, Channel, Confirm, Connection
 from pamqp.constants import FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD
 
 _PUBLISH = struct.pack(">HHH", 60, 40, 0)
@@ -44,6 +44,8 @@ class Raw:
         await self._read()
         self._send(Channel.Open(), 1)
         await self._read()
+        self._send(Confirm.Select(), 1)
+        await self._read()
 
     def publish(self, key: bytes, flags: int, properties: bytes, body: bytes, exchange: bytes = b"requests") -> None:
         self._frame(FRAME_METHOD, _PUBLISH + short(exchange) + short(key) + b"\0")
@@ -53,10 +55,14 @@ class Raw:
     def _frame(self, kind: int, payload: bytes) -> None:
         self._writer.write(struct.pack(">BHI", kind, 1, len(payload)) + payload + bytes([FRAME_END]))
 
-    async def end(self) -> object:
-        """What the broker says last: that all is well, or what is not."""
-        self._send(Channel.Close(200, "", 0, 0), 1)
-        return await self._read()
+    async def confirmed(self, count: int) -> None:
+        """Returns when the broker has kept so many."""
+        acked: set[int] = set()
+        while len(acked) < count:
+            frame = await self._read()
+            assert isinstance(frame, Basic.Ack), frame
+            tag = frame.delivery_tag or 0
+            acked.update(range(1, tag + 1) if frame.multiple else [tag])
 
 
 @asynccontextmanager
