@@ -10,6 +10,9 @@ from messages.base import Event
 from voxloom.models import RunError, Value
 from voxloom.models.runs import dict_if_none
 
+ASKED = "voxloom.execution.asked.v1"
+"""The CloudEvents `type` of such a message. It is no event: it says what somebody wants, and not what has happened."""
+
 
 class ExecutionAsked(Value):
     """The body of a message that asks for an execution: as in REST, but the algorithm may be named."""

@@ -15,9 +15,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from messages.base import ENVELOPE, Event, Kind, worker_inbox
+from messages.outside import ASKED, ExecutionAsked
 from messages.wire import CONTENT_TYPE, EVENTS, PREFIX
 from services.docstrings import field_docs
 from shared.bus.base import Queue
+from shared.bus.outside import INBOX, REQUESTS
 from shared.bus.topology import ALL, matches
 from voxloom import __version__
 
@@ -68,11 +70,17 @@ def document(events: Mapping[str, Kind] = EVENTS, queues: Sequence[Queue] = ALL)
             **{name: _channel(kind, events) for name, kind in kinds.items()},
             **{inbox: _shared_inbox(inbox, events) for inbox in _inboxes(events)},
             _INBOX: _inbox(events),
+            REQUESTS: _requests(),
         },
-        "operations": {**_said(kinds.values()), **_heard([*kinds, *_inboxes(events)], queues), **_of_workers(events)},
+        "operations": {
+            **_said(kinds.values()),
+            **_heard([*kinds, *_inboxes(events)], queues),
+            **_of_workers(events),
+            f"receive.{REQUESTS}": _receives(INBOX, REQUESTS),
+        },
         "components": {
-            "messages": {name: _message(name, kind) for name, kind in events.items()},
-            "schemas": _schemas({kind.event for kind in events.values()}),
+            "messages": {**{name: _message(name, kind) for name, kind in events.items()}, ASKED: _asked()},
+            "schemas": _schemas({*(kind.event for kind in events.values()), ExecutionAsked}),
         },
     }
 
@@ -125,6 +133,31 @@ def _shared_inbox(inbox: str, events: Mapping[str, Kind]) -> dict[str, Any]:
         "description": "Copies, under a second routing key, for one of our queues.",
         "messages": {name: _ref("messages", name) for name, kind in events.items() if inbox in kind.event.inboxes},
         "bindings": _exchange("events"),
+    }
+
+
+def _requests() -> dict[str, Any]:
+    return {
+        "address": "execution.requested.{project}.{id}",
+        "description": "What others ask for, in the vhost for them (the setting `outside`). `user_id` says who asks.",
+        "messages": {ASKED: _ref("messages", ASKED)},
+        "parameters": {
+            "project": {"description": "The project that the run is to belong to."},
+            "id": {"description": "The id of the run: a UUID of version 1."},
+        },
+        "bindings": _exchange(REQUESTS),
+    }
+
+
+def _asked() -> dict[str, Any]:
+    told = _told_of(ExecutionAsked)
+    return {
+        "name": ASKED,
+        "title": ExecutionAsked.__name__,
+        "contentType": CONTENT_TYPE,
+        "payload": _ref("schemas", ExecutionAsked.__name__),
+        "summary": told,
+        "description": told,
     }
 
 
@@ -230,10 +263,10 @@ def _message(name: str, kind: Kind) -> dict[str, Any]:
 _OPTIONAL = frozenset({"traceparent", "actor"})
 
 
-def _told_of(cls: type[Event]) -> str:
+def _told_of(cls: type[BaseModel]) -> str:
     """Its docstring, or that of the nearest class above it that has one."""
     for one in cls.__mro__:
-        if one is Event:
+        if one in (Event, BaseModel):
             break
         if one.__doc__:
             return " ".join(inspect.cleandoc(one.__doc__).split())
@@ -260,7 +293,7 @@ def _headers(name: str, kind: Kind) -> dict[str, Any]:
     }
 
 
-def _schemas(classes: Collection[type[Event]]) -> dict[str, Any]:
+def _schemas(classes: Collection[type[BaseModel]]) -> dict[str, Any]:
     """Of the data of these events, and of all that is in it."""
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(cls, _MODE) for cls in classes]
     _, found = models_json_schema(models, ref_template=_REF)

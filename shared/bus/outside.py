@@ -136,7 +136,8 @@ class Outside(ABC):
         """Makes what is missing there. Raises Misconfigured where waiting cannot help."""
 
     @abstractmethod
-    async def close(self) -> None: ...
+    async def close(self, *, drain: float = 10.0) -> None:
+        """What is being answered may take so many seconds; then it is left, and comes again."""
 
     @abstractmethod
     async def say(self, messages: Sequence[Message]) -> None:

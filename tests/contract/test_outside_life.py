@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from services import checks
+from services.gateway.operations import runs
 from services.gateway.service import Gateway
 from shared.bus import topology
 from shared.bus.amqp.outside import RabbitOutside
@@ -22,7 +23,7 @@ from shared.service import Platform
 from tests.brokers import Broker, free_ports, vhost_of
 from tests.contract.bus_tools import until
 from tests.contract.outside_world import PASSWORD, new_places, outer_at, run_id
-from voxloom.errors import Misconfigured
+from voxloom.errors import Misconfigured, StoreUnavailable
 
 
 async def test_what_is_said_and_asked_goes_on_after_a_lost_connection(broker: Broker, tmp_path: Path) -> None:
@@ -188,3 +189,64 @@ def test_the_doctor_looks_at_the_place_of_those_outside(
     assert "the vhost of the services" in (seen[places.inside] or "")
     for one_url in places:
         broker.remove_vhost(one_url)
+
+
+class Fate:
+    """What becomes of requests in turn, in place of asking for the run."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self._ask = runs.ask
+
+    async def ask(self, *asked: Any) -> runs.Asked:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await self._ask(*asked)
+
+
+async def test_a_fault_of_ours_is_said_once_and_never_tried_again(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fate = Fate(RuntimeError("a fault"))
+    monkeypatch.setattr(runs, "ask", fate.ask)
+    async with outer_at(broker, tmp_path) as outer:
+        mia = outer.user("mia")
+        async with outer.listening(mia) as ear, outer.asking(mia) as ask:
+            await ask(run := run_id())
+            error = (await ear.has(f"execution.rejected.lab1.{run}"))["error"]
+            assert (error["code"], "a fault" in error["message"]) == ("internal_error", False)
+            assert error["details"]["error_id"] in caplog.text
+            await ask(good := run_id())
+            await outer.has_run(good)
+            assert outer.runs == [good]
+
+
+async def test_a_request_waits_while_the_store_is_away(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a store that is away, for longer than a gateway tries by itself
+    monkeypatch.setattr("services.gateway.operations.outside.PATIENCE_SECS", 0.5)
+    fate = Fate(*[StoreUnavailable("away")] * 6)
+    monkeypatch.setattr(runs, "ask", fate.ask)
+    async with outer_at(broker, tmp_path) as outer:
+        mia = outer.user("mia")
+        async with outer.listening(mia) as ear, outer.asking(mia) as ask:
+            # Then the message goes back and comes again, and its run is asked for when the store is there
+            await ask(run := run_id())
+            await ear.has(f"execution.requested.lab1.{run}")
+            assert (fate.errors, ear.of(run)) == ([], ["requested"])
+
+
+async def test_a_message_that_is_given_back_too_often_is_rejected(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.operations.outside.PATIENCE_SECS", 0.0)
+    monkeypatch.setattr("services.gateway.operations.askings.MOST_DELIVERIES", 2)
+    fate = Fate(*[StoreUnavailable("away")] * 100)
+    monkeypatch.setattr(runs, "ask", fate.ask)
+    async with outer_at(broker, tmp_path) as outer:
+        mia = outer.user("mia")
+        async with outer.listening(mia) as ear, outer.asking(mia) as ask:
+            await ask(run := run_id())
+            assert await ear.rejected(run) == "message_given_up"
+            assert len(fate.errors) == 98

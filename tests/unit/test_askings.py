@@ -97,7 +97,7 @@ def made(run: str) -> float:
     [
         ({}, ""),
         ({"headers": {"cloudEvents:project": "lab1", "cloudEvents:subject": RUN, "more": 1}}, ""),
-        ({"headers": {"cloudEvents:type": "voxloom.execution.requested.v1", "cloudEvents:specversion": "1.0"}}, ""),
+        ({"headers": {"cloudEvents:type": "voxloom.execution.asked.v1", "cloudEvents:specversion": "1.0"}}, ""),
         ({"headers": {"cloudEvents:time": "2026-11-21T02:57:03Z"}}, ""),
         ({"headers": {"cloudEvents:time": None}}, ""),
         ({"headers": {"cloudEvents:time": "1969-01-01T00:00:00Z"}}, "request_validation_error"),

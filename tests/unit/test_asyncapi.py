@@ -187,7 +187,15 @@ def test_two_versions_of_a_kind_are_two_messages_in_one_channel() -> None:
         {kind.type_name: kind for cls in (Moved, MovedV2) for kind in cls.kinds()}, [Queue("q", ("thing.#",), KEEP)]
     )
     assert list(told["channels"]["thing.moved"]["messages"]) == ["voxloom.thing.moved.v1", "voxloom.thing.moved.v2"]
-    assert set(told["operations"]) == {"send.thing.moved", "receive.q.thing.moved"}
+    assert set(told["operations"]) == {"send.thing.moved", "receive.q.thing.moved", "receive.requests"}
+
+
+def test_what_others_ask_for_is_a_message_in_a_channel_of_its_own(told: dict[str, Any]) -> None:
+    channel, message = told["channels"]["requests"], told["components"]["messages"]["voxloom.execution.asked.v1"]
+    assert channel["bindings"]["amqp"]["exchange"]["name"] == "requests"
+    named = {"algorithm_name": "a", "algorithm_major_version": "1", "input_dataset_ids": []}
+    assert faults(message["payload"], named, told) == []
+    assert faults(message["payload"], {**named, "priority": 101}, told)
 
 
 def test_of_an_event_without_a_text_nothing_is_said() -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from messages.base import EARLIEST, LATEST
-from messages.outside import ExecutionAsked
+from messages.outside import ASKED, ExecutionAsked
 from messages.wire import PREFIX
 from services.gateway.http.payloads import check_names, parse_json, read_values
 from shared.bus.outside import TOLD, Asking
@@ -31,7 +31,7 @@ LONGEST_MESSAGE = 4000
 """Characters of what a rejection says."""
 LARGEST_DETAILS = 16 << 10
 """Bytes of its details; larger ones are left out."""
-_TYPE = f"voxloom.{ENTITY}.{VERB}.v1"
+
 _PROJECT = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _JSON = "application/json"
@@ -92,7 +92,7 @@ def _check_way(asking: Asking, place: Place) -> None:
 
 def _check_attributes(headers: Mapping[str, Any], place: Place) -> None:
     """They may be left out, but must not say anything else than the key."""
-    said = {"type": _TYPE, "subject": place.subject, "project": place.project, "specversion": "1.0"}
+    said = {"type": ASKED, "subject": place.subject, "project": place.project, "specversion": "1.0"}
     for name, meant in said.items():
         given = headers.get(PREFIX + name, meant)
         if given != meant:

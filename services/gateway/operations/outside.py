@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from messages.base import Event
 from messages.control import SYSTEM
@@ -28,7 +29,7 @@ from shared.audit.counts import What
 from shared.audit.doing import LONGEST
 from shared.bus.outside import BRIDGE, Asking, Outside, outward
 from shared.caller import LOCAL, Caller
-from shared.outages import waiting
+from shared.outages import Outage, waiting
 from shared.pinning import strict_work_of
 from shared.platform import make_outside
 from voxloom.backoff import Backoff
@@ -37,6 +38,8 @@ from voxloom.ids import new_id
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+DRAIN_SECS = 2.0
+"""What is being said and answered when the gateway stops may take so long; after that it is for others to do."""
 PATIENCE_SECS = 60.0
 """How long a gateway tries by itself before a message goes back."""
 OPERATION = "events"
@@ -45,6 +48,7 @@ _OF_MESSAGES = "message\0"
 _REFUSED = (401, 403, 404)
 
 log = logging.getLogger("voxloom.gateway.outside")
+T = TypeVar("T")
 
 
 class Ignored(Exception):
@@ -58,6 +62,7 @@ class Outsiders:
         self._users = context.settings.outside_users
         self._opened = False
         self._tally = Tally(log)
+        self._outage = Outage(log, "those outside cannot be reached yet", "those outside can be reached")
         context.metrics.watch_outside(self._tally.counted, lambda: self._opened and self._outside.is_there)
 
     @classmethod
@@ -67,36 +72,42 @@ class Outsiders:
         assert outside is not None, "`outside` is set"
         await context.bus.declare(BRIDGE)
         outsiders = cls(context, outside)
-        await outsiders._try()
+        try:
+            await outsiders._open()
+        except Unavailable as error:
+            outsiders._outage.failed(error)
         return outsiders
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. Whatever becomes of those outside, the gateway is there for all others."""
         try:
-            await self._until_open()
-            bridge = await self._context.bus.consume(BRIDGE, self.tell)
+            await self._until(self._open)
+            bridge = await self._until(lambda: self._context.bus.consume(BRIDGE, self.tell))
             try:
-                await self._outside.serve(self.answer)
+                await self._until(lambda: self._outside.serve(self.answer))
                 await self._tally.keep_telling()
             finally:
-                await bridge.close()
+                await bridge.close(drain=DRAIN_SECS)
         finally:
-            await self._outside.close()
+            await self._outside.close(drain=DRAIN_SECS)
 
-    async def _until_open(self) -> None:
-        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
-        while not self._opened:
-            await asyncio.sleep(backoff.next())
-            await self._try()
-
-    async def _try(self) -> None:
-        """Raises Misconfigured."""
-        try:
+    async def _open(self) -> None:
+        if not self._opened:
             await self._outside.open()
-        except Unavailable as error:
-            log.warning("those outside cannot be reached yet: %s", error, extra=waiting(error))
-        else:
             self._opened = True
+
+    async def _until(self, step: Callable[[], Awaitable[T]]) -> T:
+        """What the step comes to, however often it has to be tried: people may mend what waiting cannot."""
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        while True:
+            try:
+                done = await step()
+            except VoxloomError as error:
+                self._outage.failed(error)
+                await asyncio.sleep(backoff.next())
+            else:
+                self._outage.over()
+                return done
 
     # --- what they hear -------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from messages.runs import RunAssigned
 from messages.scheduler import SchedulerAdmitted, SchedulerStarted, SchedulerWaiting
 from messages.workers import WorkerFenced, WorkerStarted, WorkerStopped
 from shared.bus.base import Queue, QueueStats
+from shared.bus.outside import BRIDGE
 from shared.bus.topology import ALL, admission_queue, matches, worker_queue
 from shared.newest import Newest
 from voxloom.models import QueueFigures
@@ -102,7 +103,7 @@ class Flow:
 class QueueWatch:
     """All queues. Hears the whole event stream, so hearing costs about a microsecond."""
 
-    def __init__(self, queues: Sequence[Queue] = ALL, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, queues: Sequence[Queue] = (*ALL, BRIDGE), clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._flows = {queue.name: Flow(queue) for queue in queues}
         self._of_kind: dict[Kind, tuple[Flow, ...]] = {}

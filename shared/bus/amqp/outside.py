@@ -64,12 +64,12 @@ class RabbitOutside(Outside):
             await self.close()
             raise
 
-    async def close(self) -> None:
+    async def close(self, *, drain: float = 10.0) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
             await asyncio.gather(self._watchdog, return_exceptions=True)
         if self._inbox is not None:
-            await self._inbox.close()
+            await self._inbox.close(drain=drain)
         await asyncio.gather(self._out.close(), self._in.close())
 
     async def _prepare(self, connection: AbstractConnection) -> None:
