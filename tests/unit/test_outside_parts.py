@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from messages.runs import TASKS
 from messages.wire import EVENTS, decode
 from services.gateway.operations.outside_tally import MOST_APART, MOST_KNOWN, Tally
 from shared.bus import topology
@@ -42,6 +43,22 @@ def test_what_is_said_outside_has_one_key_and_no_token(name: str) -> None:
         assert SECRET.encode() not in message.body
         assert message.headers[TOLD] == 1
         assert decode(message.headers, message.body, message.routing_keys).type_name == name
+
+
+def test_of_every_event_it_is_decided_whether_those_outside_hear_it() -> None:
+    """A new one comes into `PUBLIC`, or here."""
+    hidden = {kind.name for kind in EVENTS.values() if kind.event not in PUBLIC and kind.entity not in INTERNAL}
+    runs = ("finished", "handed-over", "stop-passed", "progressed", "logged", "state-set")
+    assert hidden == {
+        *(f"{task}.{verb}" for task in TASKS for verb in runs),
+        "file.uploaded",
+        "file.delete-requested",
+        "file.delete-refused",
+        "deploy.requested",
+        "algorithm.delete-requested",
+        "algorithm.delete-refused",
+        "record.delete-requested",
+    }
 
 
 def test_nothing_is_said_of_what_services_tell_one_another() -> None:
