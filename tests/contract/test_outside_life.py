@@ -221,6 +221,20 @@ async def test_a_fault_of_ours_is_said_once_and_never_tried_again(
             assert outer.runs == [good]
 
 
+async def test_a_message_that_cannot_even_be_rejected_is_settled(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("services.gateway.operations.askings.said_of", None)
+        async with outer_at(broker, tmp_path) as outer:
+            mia = outer.user("mia")
+            async with outer.asking(mia) as ask:
+                await ask(run_id(), b"no json")
+                await outer.count_is("ignored", 1)
+                await ask(run := run_id())
+                await outer.has_run(run)
+
+
 async def test_a_request_waits_while_the_store_is_away(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,3 +182,5 @@ def test_a_rejection_can_always_be_sent() -> None:
     error = NotFound("x" * 100_000, code="c", details={"missing": ["y" * 1000] * 1000})
     event = ExecutionRejected(subject=RUN, message_id="m", error=said_of(error))
     assert (event.error.code, len(event.error.message), event.error.details) == ("c", askings.LONGEST_MESSAGE, None)
+    assert said_of(NotFound("x", details={"a": object()})).details is None
+    assert said_of(NotFound("x", details={"a": 1})).details == {"a": 1}

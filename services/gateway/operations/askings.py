@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import orjson
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from messages.base import EARLIEST, LATEST
@@ -31,7 +32,6 @@ LONGEST_MESSAGE = 4000
 """Characters of what a rejection says."""
 LARGEST_DETAILS = 16 << 10
 """Bytes of its details; larger ones are left out."""
-
 _PROJECT = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _JSON = "application/json"
@@ -164,14 +164,21 @@ def pinned(asked: ExecutionAsked, algorithm_id: str) -> ExecutionRequest:
 
 def said_of(error: VoxloomError) -> RunError:
     """An error as a rejection says it: never so large that it could not be sent."""
-    shown = error.details if error.details and len(str(error.details)) <= LARGEST_DETAILS else None
     return RunError(
         type=type(error).__name__,
         message=error.message[:LONGEST_MESSAGE],
         code=error.code,
         retryable=error.retryable,
-        details=shown,
+        details=_told(error.details),
     )
+
+
+def _told(details: Mapping[str, Any]) -> dict[str, Any] | None:
+    try:
+        size = len(orjson.dumps(details))
+    except (TypeError, ValueError):  # nothing that JSON can say
+        return None
+    return dict(details) if details and size <= LARGEST_DETAILS else None
 
 
 def not_open_to(project: str, only: str) -> NotAllowed:

@@ -121,7 +121,7 @@ class Outsiders:
 
     async def answer(self, asking: Asking) -> None:
         """Settles one message: a run is asked for, or it is rejected, or there is nobody who could be told. Raises
-        Unavailable where it is to come again."""
+        Unavailable where it is to come again, and nothing else."""
         backoff, patience = Backoff(FIRST_PAUSE, LONGEST_PAUSE), time.monotonic() + PATIENCE_SECS
         while True:
             try:
@@ -136,6 +136,8 @@ class Outsiders:
                 if asking.deliveries < askings.MOST_DELIVERIES:
                     raise
                 self._tally.note("ignored", error.code, asking.user)
+            except Exception as error:  # noqa: BLE001 - one that nobody can even reject must not come again and again
+                self._tally.note("ignored", _internal(error).code, asking.user)
             return
 
     async def _answer(self, asking: Asking) -> None:
