@@ -34,7 +34,7 @@ from services.gateway.http.metrics import Metrics
 from services.gateway.http.problems import NoHttpNoise
 from services.gateway.http.tls import load as load_certificate
 from services.gateway.operations.bundles import import_bundles
-from services.gateway.operations.outside import Outsiders
+from services.gateway.operations.outside import speaking
 from services.gateway.operations.recovery import ask_again
 from services.gateway.operations.retention import keep_letting_go
 from services.gateway.views.algorithms import KnownAlgorithms
@@ -351,8 +351,7 @@ class Gateway(Service):
             self.spawn("audit", self._audit.log.keep_writing())
             self.spawn("retention", keep_letting_go(context, self._clock))
             self.spawn("audit-house", keep_house(self.store, self._clock, self.settings.audit_expire_days))
-        if self.settings.outside:
-            self.spawn("outside", (await Outsiders.begin(context)).run())
+        self.spawn("outside", await speaking(context))
         app = make_app(context)
         for route in self._routes:
             add(app, route, "nothing")  # Their URLs are signed by whoever may have what is there.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from messages.base import Event
 from messages.control import SYSTEM
@@ -65,18 +65,13 @@ class Outsiders:
         self._outage = Outage(log, "those outside cannot be reached yet", "those outside can be reached")
         context.metrics.watch_outside(self._tally.counted, lambda: self._opened and self._outside.is_there)
 
-    @classmethod
-    async def begin(cls, context: Context) -> Outsiders:
+    async def begin(self) -> None:
         """Makes the queue of what is to be said, and tries once to reach those outside. Raises Misconfigured."""
-        outside = make_outside(context.settings)
-        assert outside is not None, "`outside` is set"
-        await context.bus.declare(BRIDGE)
-        outsiders = cls(context, outside)
+        await self._context.bus.declare(BRIDGE)
         try:
-            await outsiders._open()
+            await self._open()
         except Unavailable as error:
-            outsiders._outage.failed(error)
-        return outsiders
+            self._outage.failed(error)
 
     async def run(self) -> None:
         """Until it is cancelled. Whatever becomes of those outside, the gateway is there for all others."""
@@ -221,6 +216,16 @@ class Outsiders:
         """For the audit of a closed server."""
         if (auditor := self._context.auditor) is not None and error.http_status in _REFUSED:
             auditor.counts.add(What("request", "refused", project, principal[:LONGEST], code=error.code))
+
+
+async def speaking(context: Context) -> Coroutine[Any, Any, None]:
+    """What is to run as long as the gateway does: nothing, where nobody outside is spoken to. Raises Misconfigured."""
+    outside = make_outside(context.settings)
+    if outside is None:
+        return asyncio.sleep(0)
+    outsiders = Outsiders(context, outside)
+    await outsiders.begin()
+    return outsiders.run()
 
 
 async def work_of(inventory: Inventory, asked: ExecutionAsked) -> Work:
