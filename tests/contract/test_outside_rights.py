@@ -17,8 +17,9 @@ from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelPreconditi
 
 from tests.brokers import Broker, vhost_of
 from tests.contract.bus_tools import until
-from tests.contract.outside_world import PASSWORD, Outer, body, channel_of, outer_at, run_id
+from tests.contract.outside_world import DOCUMENT, PASSWORD, Outer, body, channel_of, outer_at, run_id
 from tests.contract.raw_amqp import HEADERS, MESSAGE_ID, TIMESTAMP, USER_ID, raw, short
+from tests.rabbitmqctl import lines_of, typed
 
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy.md"
 Attempt = Callable[[AbstractChannel], Awaitable[object]]
@@ -96,6 +97,10 @@ async def keeps(channel: AbstractChannel) -> None:
     await channel.declare_queue("mine", durable=True)
 
 
+async def names(channel: AbstractChannel) -> None:
+    await channel.declare_queue("amq.gen-mine", durable=True)
+
+
 async def streams(channel: AbstractChannel) -> None:
     await channel.declare_queue("mine", durable=True, arguments={"x-queue-type": "stream"})
 
@@ -123,6 +128,7 @@ EVERYBODYS: list[Attempt] = [
     unbinds,
     buries,
     keeps,
+    names,
     streams,
     makes_exchange,
 ]
@@ -147,6 +153,24 @@ async def test_the_broker_refuses_what_nobody_outside_may(outer: Outer) -> None:
     # And what is theirs is not
     assert await refused(mia, hears("*.*.lab1.#")) == await refused(listener, hears("execution.*.lab1.x")) == ""
     assert outer.runs == []
+
+
+async def test_what_nobody_takes_is_bounded_whatever_its_owner_says(outer: Outer) -> None:
+    # Given the policy of the document, with a smaller number, and somebody who takes nothing
+    (line,) = lines_of(DOCUMENT, "listeners")
+    typed(outer.broker, [line.replace("10000", "5")], outside=vhost_of(outer.url))
+    slow, mia = outer.user("slow", asks=False), outer.user("mia")
+    async with channel_of(slow) as channel, outer.listening(mia) as ear, outer.asking(mia) as ask:
+        queue = await channel.declare_queue(durable=True, arguments={"x-max-length": 100_000})
+        await queue.bind("events", "execution.rejected.lab1.#")
+        # When there is more than it allows
+        runs = [run_id() for _ in range(10)]
+        for run in runs:
+            await ask(run, b"no json")
+        # Then all others hear it, and the queue has no more than that
+        assert [await ear.rejected(run) for run in runs] == ["request_validation_error"] * 10
+        told = await channel.declare_queue(queue.name, passive=True)
+        assert told.declaration_result.message_count == 5
 
 
 async def test_who_has_no_part_in_a_vhost_does_not_get_in(outer: Outer, broker: Broker) -> None:
