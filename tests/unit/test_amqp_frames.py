@@ -21,6 +21,7 @@ from messages.files import FileUploaded
 from messages.wire import encode
 from shared.bus.amqp.codec import OFFSET, properties
 from shared.bus.amqp.frames import Connection, Frames, next_frame
+from shared.bus.amqp.straight import Straight
 from tests.each import each
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -137,7 +138,7 @@ def is_what_is_left(data: bytes) -> bool:
 
 async def all_of(pieces: Sequence[bytes]) -> tuple[list[Any], type[BaseException] | None]:
     reader = asyncio.StreamReader()
-    receiver, found = Frames(reader), []
+    receiver, found = Frames(reader, Straight()), []
     for piece in pieces:
         reader.feed_data(piece)
     reader.feed_eof()

@@ -13,10 +13,10 @@ from aiormq.abc import DeliveredMessage
 
 from messages.base import Event
 from messages.wire import Message
-from shared.bus.amqp.channel_writer import Letter
 from shared.bus.amqp.codec import message_of, properties_again, properties_dead, tries_of
 from shared.bus.amqp.declarations import DEAD, PARKED, delay_queue
 from shared.bus.amqp.failures import translating
+from shared.bus.amqp.letters import Letter
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.publisher import Publisher
 from shared.bus.amqp.receivers import Receiver
@@ -92,7 +92,7 @@ class Consumer(Receiver):
         try:
             with translating(self._link.shown):
                 await session.channel.basic_qos(prefetch_count=prefetch)
-                await session.channel.basic_consume(self.queue, session.arrive)
+                await session.consume(self.queue)
         except BaseException:
             await session.end()
             raise

@@ -12,10 +12,11 @@ from aiormq.abc import AbstractConnection
 from messages.base import WantsData
 from messages.wire import Message
 from shared.bus.amqp.address import Address
-from shared.bus.amqp.channel_writer import Letter, check_library
+from shared.bus.amqp.channel_writer import check_library
 from shared.bus.amqp.codec import properties
 from shared.bus.amqp.consumers import Consumer
 from shared.bus.amqp.declarations import EVENTS, LIVE, declare_base, declare_queue, delay_queue
+from shared.bus.amqp.letters import Letter
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.management import Graveyard, asking, stats
 from shared.bus.amqp.publisher import Publisher

@@ -1,8 +1,9 @@
 """Messages as they come in, for a third of what aiormq and pamqp take: they read a frame in four steps and copy what is
 left of it at each value. Who follows the stream spent more than a quarter of its time with that.
 
-What the frames of a delivery are made of is read here; all else, and what is odd, is left to the library. The one part
-of it that it does not promise is the name of a method: should a version call it otherwise, then all is left to it.
+What the frames of a delivery are made of is read here; all else, and what is odd, is left to the library. Messages and
+confirms do not go through its queues (`straight`). The one part of it that it does not promise is the name of a method:
+a start says so where a version calls it otherwise.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import aiormq
 import pamqp.frame
+from aiormq.abc import AbstractChannel
 from aiormq.connection import FrameReceiver
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError
 from pamqp import decode
@@ -20,11 +22,19 @@ from pamqp.commands import Basic
 from pamqp.constants import FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD
 from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
+from pamqp.heartbeat import Heartbeat
 
+from shared.bus.amqp.straight import Straight
+
+READER = "_Connection__reader"
+"""The method of a connection whose frames are read here."""
 CHUNK = 1 << 18
 
 Received = tuple[int, int, Any]
 """Bytes, channel, frame."""
+
+_STILL_THERE: Received = (0, 0, Heartbeat())
+"""So that the library, which has seen nothing of what went straight, does not take the connection for dead."""
 
 _HEAD = struct.Struct(">BHI")
 _INDEX = struct.Struct(">I")
@@ -44,27 +54,51 @@ _OURS = _CONTENT_TYPE | _HEADERS | _MODE | _MESSAGE_ID | _TYPE
 class Connection(aiormq.Connection):
     """One of aiormq that reads so."""
 
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.straight = Straight()
+
     async def _Connection__reader(self, frame_receiver: FrameReceiver) -> None:  # noqa: N802 - the library's name
         inherited: Any = super()
-        await inherited._Connection__reader(Frames(frame_receiver.reader))
+        await inherited._Connection__reader(Frames(frame_receiver.reader, self.straight))
+
+
+def straight_of(channel: AbstractChannel) -> Straight:
+    connection = channel.connection
+    assert isinstance(connection, Connection)
+    return connection.straight
 
 
 class Frames(FrameReceiver):
-    """The frames of a connection that is open, out of whatever pieces they come in."""
+    """The frames of a connection that is open, out of whatever pieces they come in, but for those that go straight."""
 
-    def __init__(self, reader: Any) -> None:
+    def __init__(self, reader: Any, straight: Straight) -> None:
         super().__init__(reader)
+        self._straight = straight
         self._data = b""
         self._at = 0
+        self._alive = False
+        """Whether the library has not been told of all that has come."""
 
     async def get_frame(self) -> Received:
         try:
-            while (found := next_frame(self._data, self._at)) is None:
+            while (found := self._next()) is None:
                 await self._read()
         except PAMQPException as error:
             raise InvalidFrameError(str(error)) from error
-        self._at += found[0]
         return found
+
+    def _next(self) -> Received | None:
+        """For the library; None where more has to come first."""
+        while (found := next_frame(self._data, self._at)) is not None:
+            self._at += found[0]
+            if not self._straight.takes(*found[1:]):
+                return found
+            self._alive = True
+        if self._alive:
+            self._alive = False
+            return _STILL_THERE
+        return None
 
     async def _read(self) -> None:
         if self.reader.at_eof() and self._at == len(self._data):

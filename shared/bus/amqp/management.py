@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
-from shared.bus.amqp.channel_writer import Letter
 from shared.bus.amqp.codec import dead_letter, home_of, letter_id, message_of, properties_again
 from shared.bus.amqp.declarations import DEAD, PARKED
 from shared.bus.amqp.failures import NotThere, heeding_cancels, translating
+from shared.bus.amqp.letters import Letter
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.publisher import Publisher
 from shared.bus.base import DeadLetter, QueueStats

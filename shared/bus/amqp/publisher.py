@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import DeliveryError
 
 from shared.bus.amqp import channel_writer
-from shared.bus.amqp.channel_writer import Letter
+from shared.bus.amqp.confirms import Confirms
 from shared.bus.amqp.failures import AMQP_ERRORS, heeding_cancels
+from shared.bus.amqp.frames import straight_of
+from shared.bus.amqp.letters import Letter
 from shared.bus.amqp.link import Link
 from shared.outages import Outage
 from voxloom.errors import BusUnavailable
@@ -49,7 +50,7 @@ class Publisher:
         self._link = link
         self._shown = shown
         self._outage = outage
-        self._channel: AbstractChannel | None = None
+        self._channel: tuple[AbstractChannel, Confirms] | None = None
         self._opening = asyncio.Lock()
         self._live: deque[Letter] = deque(maxlen=LIVE_KEPT)
         self._live_waits = asyncio.Event()
@@ -86,26 +87,23 @@ class Publisher:
 
     async def _try(self, letters: Sequence[Letter]) -> int:
         """How many of them, from the first on, are confirmed now."""
-        channel = await self._confirming()
+        channel, confirms = await self._confirming()
+        confirmed, error = 0, "it has not taken them"
         try:
-            results = await asyncio.gather(*await channel_writer.write(channel, letters), return_exceptions=True)
-        except AMQP_ERRORS as error:
-            results = [error]
-        failed = next((number for number, result in enumerate(results) if self._has_failed(result)), None)
-        if failed is None:
-            return len(letters)
-        reason = f"it has not confirmed {len(letters) - failed} messages ({results[failed]})"
-        self._outage.failed(reason, self._link.purpose)
-        await asyncio.sleep(AGAIN_SECS)
-        return failed
+            confirmed = await (await channel_writer.write(channel, letters, confirms))
+        except AMQP_ERRORS as failure:
+            error = str(failure)
+        if confirmed < len(letters):
+            reason = f"it has not confirmed {len(letters) - confirmed} messages ({error})"
+            self._outage.failed(reason, self._link.purpose)
+            await asyncio.sleep(AGAIN_SECS)
+        return confirmed
 
-    def _has_failed(self, result: object) -> bool:
-        return isinstance(result, BaseException) and (self._insists or not isinstance(result, DeliveryError))
-
-    async def _confirming(self) -> AbstractChannel:
+    async def _confirming(self) -> tuple[AbstractChannel, Confirms]:
         async with self._opening:
-            if self._channel is None or self._channel.is_closed:
-                self._channel = await self._link.channel(confirms=True, within=PUBLISH_SECS)
+            if self._channel is None or self._channel[0].is_closed:
+                channel = await self._link.channel(confirms=True, within=PUBLISH_SECS)
+                self._channel = channel, straight_of(channel).confirms_of(channel, insists=self._insists)
             return self._channel
 
     def announce(self, letter: Letter) -> None:

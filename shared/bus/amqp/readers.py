@@ -171,7 +171,7 @@ def _id_of(message: DeliveredMessage) -> str:
 
 async def _read(session: Session, start: Start) -> None:
     await session.channel.basic_qos(prefetch_count=session.prefetch)
-    await session.channel.basic_consume(EVENTS, session.arrive, arguments={"x-stream-offset": start})
+    await session.consume(EVENTS, arguments={"x-stream-offset": start})
 
 
 async def _has(link: Link, offset: int) -> bool:
@@ -240,7 +240,7 @@ class Listener(Receiver):
         self.queue = made.queue or ""
         for pattern in self._patterns:
             await session.channel.queue_bind(self.queue, LIVE, pattern)
-        await session.channel.basic_consume(self.queue, session.arrive, no_ack=True)
+        await session.consume(self.queue, no_ack=True)
 
     async def _work(self) -> None:
         while (session := await self._usable()) is not None and not self._closing:

@@ -6,11 +6,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from shared.bus.amqp.failures import translating
+from shared.bus.amqp.frames import straight_of
 from voxloom.errors import BusUnavailable, VoxloomError
+from voxloom.ids import new_id
 
 CLOSE_SECS = 5.0
 PROBE_SECS = 5.0
@@ -63,12 +66,18 @@ class Session:
         self.lost = False
         self.arrived = 0
         """How many messages there were, ever."""
+        self._consumer = ""
         self._waiting: dict[asyncio.Future[None], int] = {}
         channel.closing.add_done_callback(lambda _: self.lose())
         channel.on_consumer_cancel_callbacks.add(lambda _: self.lose())
 
-    async def arrive(self, message: DeliveredMessage) -> None:
-        """No more than a coroutine by name: aiormq wants one."""
+    async def consume(self, queue: str, **how: Any) -> None:
+        """From now on what comes to that queue arrives here. `how`: as `basic_consume` takes it."""
+        self._consumer = new_id()
+        straight_of(self.channel).hand_to(self.arrive, self.channel, self._consumer)
+        await self.channel.basic_consume(queue, _unused, consumer_tag=self._consumer, **how)
+
+    def arrive(self, message: DeliveredMessage) -> None:
         if self.prefetch and message.delivery_tag is not None:
             self.tags.hand_out(message.delivery_tag)
         self.ready.append(message)
@@ -141,3 +150,9 @@ class Session:
                     await self.channel.close()
         except (VoxloomError, TimeoutError) as error:
             log.debug("the channel was closed already: %s", error)
+        finally:
+            straight_of(self.channel).forget(self.channel, self._consumer)
+
+
+async def _unused(message: DeliveredMessage) -> None:
+    """aiormq wants a consumer; what comes does not go through it."""
