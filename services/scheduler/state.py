@@ -19,6 +19,10 @@ from shared.newest import Newest
 QUICK_SECS = 0.5
 """A lane whose runs last less than this gets one run ahead per slot, so that it never idles for a round trip. Longer
 runs wait in the scheduler's queue, where any worker can take them."""
+AHEAD_SECS = 0.1
+"""Of runs that are quicker still, as many go ahead as a slot does in this time: so all that is said of them is said of
+several at once, and whoever comes next waits no longer than that."""
+MOST_AHEAD = 8
 _SMOOTHING = 0.3
 MOST_SESSIONS = 10_000
 """Every run has a session, most are never used again: so many are remembered."""
@@ -65,6 +69,13 @@ class Job:
         return tuple(self.work.devices)
 
 
+def runs_ahead(mean_secs: float) -> int:
+    """For each slot of a lane whose runs last so long."""
+    if mean_secs >= QUICK_SECS:
+        return 0
+    return int(min(MOST_AHEAD, max(1.0, AHEAD_SECS / max(mean_secs, 1e-6))))
+
+
 @dataclass
 class LaneState:
     """A worker's room for one device class."""
@@ -75,7 +86,7 @@ class LaneState:
 
     @property
     def capacity(self) -> int:
-        return 2 * self.slots if self.mean_secs < QUICK_SECS else self.slots
+        return self.slots * (1 + runs_ahead(self.mean_secs))
 
     def observe(self, run_seconds: float) -> None:
         self.mean_secs += _SMOOTHING * (run_seconds - self.mean_secs)

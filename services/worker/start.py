@@ -11,7 +11,7 @@ SAID_SECS = 5.0
 """How long a later attempt waits until it is known that it begins: not for ever, the bus may be away."""
 
 
-SOON_SECS = 0.02
+SOON_SECS = 0.05
 """Nobody notices that a run which takes longer says it so much later; a shorter one says it in its report. The event
 waits here and not in the outbox, which the reports of others empty all the time."""
 
