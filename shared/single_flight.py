@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 
 class Together:
@@ -14,19 +14,33 @@ class Together:
         self._errand = errand
         self._now: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        """Those who want the next one. Each has a future of their own: it may be cancelled, and the errand goes on."""
 
     async def __call__(self) -> None:
         """Raises what the errand raises."""
         if self._next is None:
             self._next = asyncio.create_task(self._run(self._now), name=self._name)
-            self._next.add_done_callback(_seen)
-        await asyncio.shield(self._next)
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
 
     async def _run(self, before: asyncio.Task[None] | None) -> None:
         if before is not None and not before.done():
             await asyncio.wait([before])
         self._now, self._next = self._next, None
-        await self._errand()
+        waiting, self._waiting = self._waiting, []
+        try:
+            await self._errand()
+        except asyncio.CancelledError:
+            _cancel(waiting)
+            raise
+        except BaseException as error:  # noqa: BLE001 - those who wait raise it
+            for one in _left(waiting):
+                one.set_exception(error)
+        else:
+            for one in _left(waiting):
+                one.set_result(None)
 
     async def close(self) -> None:
         """Gives up what is under way; who waits for it is cancelled."""
@@ -34,9 +48,13 @@ class Together:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        _cancel(self._waiting)
 
 
-def _seen(task: asyncio.Task[None]) -> None:
-    """Those who waited may all be gone."""
-    if not task.cancelled():
-        task.exception()
+def _left(waiting: list[asyncio.Future[None]]) -> Iterator[asyncio.Future[None]]:
+    return (one for one in waiting if not one.done())
+
+
+def _cancel(waiting: list[asyncio.Future[None]]) -> None:
+    for one in _left(waiting):
+        one.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,6 +30,13 @@ EMPTY = (Basic.Deliver("mine", 2, False, "events", "k"), ContentHeader(body_size
 FOREIGN = (Basic.Deliver("other", 3, False, "events", "k"), ContentHeader(body_size=1), ContentBody(b"x"))
 
 
+CHANNEL = cast(Any, SimpleNamespace(number=7))
+
+
+def nothing() -> None:
+    pass
+
+
 class Channel:
     def __init__(self, number: int) -> None:
         self.number = number
@@ -40,7 +48,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.straight, self.bodies = Straight(), list[bytes]()
-        self.straight.hand_to(self._take, cast(Any, SimpleNamespace(number=7)), "mine")
+        self.straight.hand_to(self._take, CHANNEL, "mine")
 
     def _take(self, message: DeliveredMessage) -> None:
         self.bodies.append(message.body)
@@ -74,7 +82,7 @@ def test_frames_of_channels_may_be_mixed() -> None:
 def test_a_consumer_that_is_forgotten_gets_nothing_more_than_what_has_begun() -> None:
     heard = Heard()
     heard.left(*on(7, *ONE[:2]))
-    heard.straight.forget(cast(Any, SimpleNamespace(number=7)), "mine")
+    heard.straight.forget(CHANNEL, "mine", nothing)
     assert heard.left(*on(7, *ONE[2:], *EMPTY)) == list(EMPTY)
     assert heard.bodies == [b"abcd"]
 
@@ -91,6 +99,21 @@ async def test_the_library_hears_that_the_connection_lives(size: int) -> None:
     # Then the library is given a sign of life, which belongs to no channel
     assert (first[1], type(first[2])) == (0, Heartbeat)
     assert heard.bodies[0] == b"abcd"
+
+
+def test_answers_come_straight_until_the_channel_is_another_one() -> None:
+    # Given two sessions, of which the second has got the channel's number of the first
+    straight, first, second = Straight(), list[int](), list[int]()
+    before, after = partial(first.append, 1), partial(second.append, 1)
+    straight.answer(before, CHANNEL)
+    assert straight.takes(7, Basic.QosOk())
+    straight.answer(after, CHANNEL)
+    # When the first is forgotten late
+    straight.forget(CHANNEL, "", before)
+    # Then the second still hears its answers, and nobody any more once it is forgotten, too
+    assert straight.takes(7, Basic.QosOk())
+    straight.forget(CHANNEL, "", after)
+    assert (straight.takes(7, Basic.QosOk()), first, second) == (False, [1], [1])
 
 
 def ack(tag: int, *, multiple: bool = False) -> tuple[int, bool, bool]:

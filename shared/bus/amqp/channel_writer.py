@@ -63,6 +63,13 @@ async def write(channel: AbstractChannel, letters: Sequence[Letter], confirms: C
     return confirmed
 
 
+async def ask(channel: AbstractChannel, prefetch: int) -> None:
+    """How many messages may be out, which the broker knows already. It answers in turn."""
+    assert isinstance(channel, Channel)
+    question = ChannelFrame.marshall(channel.number, [Basic.Qos(prefetch_count=prefetch)])
+    await channel.write_queue.put(question)
+
+
 async def write_unconfirmed(channel: AbstractChannel, letters: Sequence[Letter]) -> None:
     assert isinstance(channel, Channel)
     await channel.write_queue.put(_frame(channel, letters))

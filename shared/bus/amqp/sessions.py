@@ -10,6 +10,7 @@ from typing import Any
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
+from shared.bus.amqp import channel_writer
 from shared.bus.amqp.failures import translating
 from shared.bus.amqp.frames import straight_of
 from voxloom.errors import BusUnavailable, VoxloomError
@@ -68,6 +69,7 @@ class Session:
         """How many messages there were, ever."""
         self._consumer = ""
         self._waiting: dict[asyncio.Future[None], int] = {}
+        self._asked: deque[asyncio.Future[None]] = deque()
         channel.closing.add_done_callback(lambda _: self.lose())
         channel.on_consumer_cancel_callbacks.add(lambda _: self.lose())
 
@@ -76,6 +78,7 @@ class Session:
         self._consumer = new_id()
         straight_of(self.channel).hand_to(self.arrive, self.channel, self._consumer)
         await self.channel.basic_consume(queue, _unused, consumer_tag=self._consumer, **how)
+        straight_of(self.channel).answer(self._answered, self.channel)
 
     def arrive(self, message: DeliveredMessage) -> None:
         if self.prefetch and message.delivery_tag is not None:
@@ -87,6 +90,9 @@ class Session:
     def lose(self) -> None:
         self.lost = True
         self._wake()
+        while self._asked:
+            if not (answered := self._asked.popleft()).done():
+                answered.set_exception(BusUnavailable("The connection to the broker was lost."))
 
     def _wake(self) -> None:
         for waiting, enough in self._waiting.items():
@@ -118,9 +124,22 @@ class Session:
         try:
             async with asyncio.timeout(PROBE_SECS):
                 with translating("the broker"):
-                    await self.channel.basic_qos(prefetch_count=self.prefetch)
+                    await self._ask()
         except TimeoutError:
             raise BusUnavailable("The broker does not answer.") from None
+
+    async def _ask(self) -> None:
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.lost:
+            raise BusUnavailable("The connection to the broker was lost.")
+        self._asked.append(answered)
+        await channel_writer.ask(self.channel, self.prefetch)
+        await answered
+
+    def _answered(self) -> None:
+        """The broker answers in order."""
+        if self._asked and not (answered := self._asked.popleft()).done():
+            answered.set_result(None)
 
     async def answers(self) -> bool:
         """Whether the channel lives at the other end, too."""
@@ -151,7 +170,7 @@ class Session:
         except (VoxloomError, TimeoutError) as error:
             log.debug("the channel was closed already: %s", error)
         finally:
-            straight_of(self.channel).forget(self.channel, self._consumer)
+            straight_of(self.channel).forget(self.channel, self._consumer, self._answered)
 
 
 async def _unused(message: DeliveredMessage) -> None:

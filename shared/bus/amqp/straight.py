@@ -1,4 +1,4 @@
-"""What comes over a connection and goes straight to whoever waits for it: messages, and the broker's confirms.
+"""What comes over a connection and goes straight to whoever waits for it: messages, confirms, answers to one question.
 
 aiormq puts each frame into a queue of its channel, from which a task takes it, which makes a task for each message. All
 other frames still go that way, in the order in which they came.
@@ -50,14 +50,22 @@ class Straight:
     def __init__(self) -> None:
         self._takers: dict[tuple[int, str], tuple[AbstractChannel, Take]] = {}
         self._confirms: dict[int, Confirms] = {}
+        self._answered: dict[int, Callable[[], None]] = {}
         self._begun: dict[int, _Content] = {}
 
     def hand_to(self, take: Take, channel: AbstractChannel, consumer: str) -> None:
         """What comes for that consumer, from now on. `take` must not raise."""
         self._takers[channel.number, consumer] = channel, take
 
-    def forget(self, channel: AbstractChannel, consumer: str) -> None:
+    def answer(self, answered: Callable[[], None], channel: AbstractChannel) -> None:
+        """From now on `answered` is called whenever the broker has set how many messages may be out there."""
+        self._answered[channel.number] = answered
+
+    def forget(self, channel: AbstractChannel, consumer: str, answered: Callable[[], None]) -> None:
+        """The channel is closed. Another one may have its number by now."""
         self._takers.pop((channel.number, consumer), None)
+        if self._answered.get(channel.number) == answered:
+            del self._answered[channel.number]
 
     def confirms_of(self, channel: AbstractChannel, *, insists: bool = True) -> Confirms:
         """To be asked for before the first publish. `insists`: what the broker refuses is not confirmed."""
@@ -72,6 +80,9 @@ class Straight:
                 return self._begin(channel, frame)
             case ContentHeader() | ContentBody():
                 return self._go_on(channel, frame)
+            case Basic.QosOk() if (answered := self._answered.get(channel)) is not None:
+                answered()
+                return True
             case Basic.Ack() | Basic.Nack() if (confirms := self._confirms.get(channel)) is not None:
                 good = isinstance(frame, Basic.Ack) or not confirms.insists
                 confirms.hear(frame.delivery_tag or 0, good=good, multiple=bool(frame.multiple))
