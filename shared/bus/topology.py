@@ -39,7 +39,7 @@ RECORDER = Queue(
     ),
     policy=KEEP,
     batch=1000,
-    linger=0.1,
+    linger=0.05,
     single_active=True,
 )
 

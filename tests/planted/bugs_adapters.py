@@ -60,8 +60,8 @@ ADAPTERS = (
     _bus(
         name="the-first-message-that-was-not-confirmed-is-skipped",
         file="shared/bus/amqp/publisher.py",
-        old="        return failed\n",
-        new="        return failed + 1\n",
+        old="        return confirmed\n",
+        new="        return min(confirmed + 1, len(letters))\n",
     ),
     _store(
         name="a-condition-on-an-object-that-is-gone-holds",

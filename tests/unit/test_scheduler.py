@@ -24,7 +24,7 @@ from messages.runs import (
 from messages.workers import WorkerDraining, WorkerStopped
 from services.scheduler.dispatcher import Dispatcher
 from services.scheduler.policy import after_loss, after_report
-from services.scheduler.state import Job
+from services.scheduler.state import Job, runs_ahead
 from shared.records.ledger import Ledger, review
 from shared.settings import Settings
 from tests.unit.scheduler_story import Story, finished, heartbeat, kinds, lane, requested, started, work, worker_started
@@ -478,3 +478,10 @@ def _steps_per_decision(queued: int, workers: int) -> float:
     finally:
         sys.setprofile(None)
     return steps / decisions
+
+
+@pytest.mark.parametrize(
+    ("mean_secs", "ahead"), [(0.0, 8), (0.001, 8), (0.02, 5), (0.05, 2), (0.07, 1), (0.4, 1), (0.5, 0), (9.0, 0)]
+)
+def test_the_quicker_runs_are_the_more_go_ahead(mean_secs: float, ahead: int) -> None:
+    assert runs_ahead(mean_secs) == ahead
