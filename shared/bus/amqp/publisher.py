@@ -88,7 +88,7 @@ class Publisher:
     async def _try(self, letters: Sequence[Letter]) -> int:
         """How many of them, from the first on, are confirmed now."""
         channel, confirms = await self._confirming()
-        confirmed, error = 0, "it has not taken them"
+        confirmed, error = 0, "it has refused them, or the connection was lost"
         try:
             confirmed = await (await channel_writer.write(channel, letters, confirms))
         except AMQP_ERRORS as failure:

@@ -133,7 +133,13 @@ class Session:
         if self.lost:
             raise BusUnavailable("The connection to the broker was lost.")
         self._asked.append(answered)
-        await channel_writer.ask(self.channel, self.prefetch)
+        try:
+            await channel_writer.ask(self.channel, self.prefetch)
+        except BaseException:
+            # Nothing will come for it, and what comes is for those behind it.
+            if answered in self._asked:
+                self._asked.remove(answered)
+            raise
         await answered
 
     def _answered(self) -> None:
