@@ -161,3 +161,12 @@ async def test_a_channel_that_is_lost_confirms_nothing_more() -> None:
 
 def test_confirms_of_other_channels_are_left_to_the_library() -> None:
     assert not Straight().takes(3, Basic.Ack(1))
+
+
+async def test_who_does_not_insist_takes_a_refusal_for_an_answer_and_a_loss_for_none() -> None:
+    straight, channel = Straight(), Channel(3)
+    confirms = straight.confirms_of(cast(Any, channel), insists=False)
+    refused, lost = confirms.expect(1), confirms.expect(1)
+    straight.takes(3, Basic.Nack(1))
+    channel.closing.set_result(None)
+    assert (await refused, await lost) == (1, 0)

@@ -13,10 +13,11 @@ from aiormq.exceptions import ChannelNotFoundEntity
 from messages.wire import Message
 from shared.bus import outside
 from shared.bus.amqp.address import parse
-from shared.bus.amqp.channel_writer import Letter, check_library
+from shared.bus.amqp.channel_writer import check_library
 from shared.bus.amqp.codec import headers_of, properties
 from shared.bus.amqp.declarations import EVENTS, quorum_arguments
 from shared.bus.amqp.failures import translating
+from shared.bus.amqp.letters import Letter
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.management import asking
 from shared.bus.amqp.publisher import Publisher
@@ -161,7 +162,7 @@ class Inbox(Receiver):
             with translating(self._link.shown):
                 await declare(session.channel)  # Somebody may have deleted it: what comes next is to find it again.
                 await session.channel.basic_qos(prefetch_count=PREFETCH)
-                await session.channel.basic_consume(self.queue, session.arrive)
+                await session.consume(self.queue)
         except BaseException:
             await session.end()
             raise
