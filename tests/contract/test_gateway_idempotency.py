@@ -17,12 +17,13 @@ from messages.base import Event
 from messages.deploys import DeployRequested
 from messages.files import FileUploaded
 from messages.records import RecordsDeleted
-from messages.runs import RunRequested
+from messages.runs import RunRequested, Task
 from services.gateway.http.idempotency import fingerprint_of
 from shared.files import COLLECTION
 from shared.objects.base import EXPIRING, list_all
+from shared.records.fold import RunState
 from shared.records.store import COLLECTION as RECORDS
-from shared.records.store import DEPLOYS
+from shared.records.store import DEPLOYS, RecordStore
 from tests.acceptance.nursery import Nursery
 from tests.acceptance.support import eventually
 from tests.contract.gateway_world import HDF5, World, client_of, world_at
@@ -73,6 +74,21 @@ class TestExecutions:
         first, again = [await execute(client, algorithm_id) for _ in range(2)]
         assert (first.status_code, first.content) == (again.status_code, again.content)
         assert len((await client.get("/api/v1/executions")).json()) == 1
+
+    async def test_no_record_is_looked_for_of_a_run_that_is_new(
+        self, client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On S3 that would be seven requests for each run."""
+        algorithm_id, looked = await world.deploy(), list[str]()
+        real = RecordStore.load_run
+
+        async def noting(self: RecordStore, run: str, task: Task | None = None) -> RunState | None:
+            looked.append(run)
+            return await real(self, run, task)
+
+        monkeypatch.setattr(RecordStore, "load_run", noting)
+        assert (await execute(client, algorithm_id)).status_code == 200
+        assert looked == []
 
     async def test_another_body_under_the_same_key_is_422(self, client: Client, world: World) -> None:
         algorithm_id = await world.deploy()
