@@ -8,7 +8,7 @@ then looks at the lists. So of the two at the same time, one finds the other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import orjson
@@ -34,8 +34,8 @@ async def hold(store: ObjectStore, holder: str, file_ids: Iterable[str]) -> None
 
 
 async def pin(store: ObjectStore, run: str, file_ids: Iterable[str]) -> list[str]:
-    """Holds the inputs of a run that is about to be asked for. Returns those that are gone, or that somebody is
-    deleting."""
+    """Holds the inputs of a run that is about to be asked for, beside those of others who ask for it under the same id.
+    Returns those that are gone, or that somebody is deleting."""
     wanted = list(dict.fromkeys(file_ids))
     await hold(store, run, wanted)
     going = set(await files.being_deleted(store, wanted))
@@ -55,16 +55,19 @@ async def let_expire(store: ObjectStore, file_ids: Iterable[str]) -> None:
     await _tag(store, file_ids, EXPIRING)
 
 
-async def held_by_runs(store: ObjectStore, file_ids: Iterable[str], *, but: str = "") -> set[str]:
-    """Those of the files that runs have which have not ended; the list of one may be left out. What samples have is
+async def lists_of(store: ObjectStore, holders: Sequence[str]) -> AsyncIterator[set[str]]:
+    """What each of them holds."""
+    for start in range(0, len(holders), AT_ONCE):
+        for ids in await asyncio.gather(*(list_of(store, one) for one in holders[start : start + AT_ONCE])):
+            yield ids
+
+
+async def held_by_runs(store: ObjectStore, file_ids: Iterable[str], *, but: Collection[str] = ()) -> set[str]:
+    """Those of the files that runs have which have not ended; the lists of some may be left out. What samples have is
     known without their lists, of which there may be very many: those are stepped over."""
     wanted = set(file_ids)
-    runs = [run async for run in _runs(store) if run != but] if wanted else []
-    held: set[str] = set()
-    for start in range(0, len(runs), AT_ONCE):
-        for ids in await asyncio.gather(*(list_of(store, run) for run in runs[start : start + AT_ONCE])):
-            held |= wanted & ids
-    return held
+    runs = [run async for run in _runs(store) if run not in but] if wanted else []
+    return {one async for ids in lists_of(store, runs) for one in wanted & ids}
 
 
 async def _runs(store: ObjectStore) -> AsyncIterator[str]:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from shared import files
-from shared.holding import HELD, held_by_runs, let_expire, list_of
+from shared.holding import HELD, held_by_runs, let_expire, lists_of
 from shared.objects.base import AT_ONCE, EXPIRING, ObjectStore, list_all
 from shared.objects.checks import checked_key, is_expiring
 from shared.samples import KnownSamples
@@ -173,20 +173,23 @@ async def settle_files(store: ObjectStore, samples: KnownSamples, file_ids: Coll
     raise _busy()
 
 
-async def holding(store: ObjectStore, samples: KnownSamples, file_ids: Collection[str], *, but: str = "") -> set[str]:
+async def holding(
+    store: ObjectStore, samples: KnownSamples, file_ids: Collection[str], *, but: Collection[str] = ()
+) -> set[str]:
     """Those of the files that must not expire: somebody keeps them, or a sample or a run that has not ended has them.
-    `but`: the list of this run is left out."""
+    `but`: the lists of these runs are left out."""
     held = await kept_among(store, file_ids) | await held_by_runs(store, file_ids, but=but)
     left = set(file_ids) - held
     return held | (await samples.used_among(left) if left else set())
 
 
-async def let_go(store: ObjectStore, samples: KnownSamples, holder: str) -> None:
-    """What a run or a sample has held expires from now on, but for what others hold, or begin to hold just now."""
-    ids = await list_of(store, holder)
-    free = ids - await holding(store, samples, ids, but=holder)
+async def let_go(store: ObjectStore, samples: KnownSamples, *holders: str) -> None:
+    """What runs and samples have held expires from now on, but for what others hold, or begin to hold just now. Many go
+    together, since the lists of all others are read for them."""
+    ids = {one async for some in lists_of(store, holders) for one in some}
+    free = ids - await holding(store, samples, ids, but=frozenset(holders))
     await let_expire(store, free)
-    await store.delete(files.COLLECTION, HELD + holder)
+    await store.delete(files.COLLECTION, *(HELD + one for one in holders))
     await settle_files(store, samples, await holding(store, samples, free))
 
 
@@ -201,15 +204,6 @@ async def notes(store: ObjectStore, prefix: str) -> AsyncIterator[tuple[str, Kee
 async def kept_runs(store: ObjectStore, project: str) -> set[str]:
     """The ids of those that are kept."""
     return {run async for run, note in notes(store, RUNS) if note.kept and note.project in (project, "")}
-
-
-async def all_kept(store: ObjectStore) -> set[str]:
-    """The ids of all files that are kept. Also those of files that are gone."""
-    kept = {file_id async for file_id, note in notes(store, FILES) if note.kept}
-    async for _, note in notes(store, RUNS):
-        if note.kept and isinstance(note, KeptRun):
-            kept |= set(note.files)
-    return kept
 
 
 async def restore(store: ObjectStore, samples: KnownSamples) -> None:

@@ -22,6 +22,7 @@ from voxloom.errors import NotFound
 
 HOLD_AFTER = timedelta(hours=1)
 """Of runs that take less, a gateway has held what is near its end."""
+LET_GO_AT_ONCE = 1000
 LATE = timedelta(hours=1)
 """How long news of a run may be on its way to the recorder's snapshot, by clocks that differ."""
 
@@ -39,9 +40,10 @@ async def hold_files(
     for run in unfinished.values():
         if run.run in there or _takes_long(run, now):
             await hold(store, run.run, await _files_of(store, run))
-    for holder in there.keys() - wanted.keys() - unfinished.keys():
-        if may_go(holder, there[holder].modified, known or now):
-            await keeping.let_go(store, samples, holder)
+    over = sorted(there.keys() - wanted.keys() - unfinished.keys())
+    loose = [one for one in over if may_go(one, there[one].modified, known or now)]
+    for start in range(0, len(loose), LET_GO_AT_ONCE):
+        await keeping.let_go(store, samples, *loose[start : start + LET_GO_AT_ONCE])
 
 
 async def hold_sample(store: ObjectStore, sample_id: str) -> None:

@@ -135,6 +135,12 @@ async def test_a_file_that_is_held_outlives_its_time_until_its_run_has_ended(sto
     assert (await store.tags(files.COLLECTION, files.bytes_key(file)), await list_of(store, RUN)) == (EXPIRING, set())
 
 
+async def test_two_who_ask_for_a_run_under_one_id_hold_what_both_of_them_need(store: Stepping) -> None:
+    for name in ("a", "b"):
+        await pin(store, RUN, [await put_file(store, name)])
+    assert await list_of(store, RUN) == {"a", "b"}
+
+
 async def test_what_somebody_keeps_stays_when_the_run_has_ended(store: Stepping) -> None:
     file, known = await put_file(store, "a"), KnownSamples(store)
     await pin(store, RUN, [file])
@@ -159,6 +165,18 @@ async def test_upkeep_leaves_what_was_held_until_the_run_is_known_to_be_over(
     await pin(store, RUN, [file])
     await hold_files(store, runs, KnownSamples(store), utc_now() + timedelta(hours=hours))
     assert (await store.tags(files.COLLECTION, files.bytes_key(file)) == {}) is held
+
+
+async def test_the_lists_of_many_runs_that_are_over_are_read_once(store: Stepping) -> None:
+    """Each for itself would read those of all others."""
+    still = await put_file(store, "still")
+    for number in range(20):
+        await pin(store, run_named(f"over-{number}"), [await put_file(store, f"{number}"), still])
+    await pin(store, RUN, [still])
+    store.calls = 0
+    await hold_files(store, [unfinished(RUN, "still")], KnownSamples(store), utc_now() + timedelta(hours=9))
+    tags = [await store.tags(files.COLLECTION, files.bytes_key(one)) for one in ("0", "19", "still")]
+    assert (tags, store.calls < 20 * 20) == ([EXPIRING, EXPIRING, {}], True)
 
 
 async def test_upkeep_mends_what_a_gateway_that_died_has_left_undone(store: Stepping) -> None:

@@ -58,9 +58,9 @@ def sample_of(*file_ids: str) -> SampleRecord:
 async def test_what_is_kept_does_not_expire_until_it_is_let_go(store: ObjectStore) -> None:
     file = await put_file(store, "a")
     await keeping.keep_file(store, KnownSamples(store), file, note(kept=True))
-    assert (await expires(store, file), await keeping.all_kept(store)) == (False, {file})
+    assert (await expires(store, file), await keeping.kept_among(store, [file])) == (False, {file})
     await keeping.release_file(store, KnownSamples(store), file, note(kept=False))
-    assert (await expires(store, file), await keeping.all_kept(store)) == (True, set())
+    assert (await expires(store, file), await keeping.kept_among(store, [file])) == (True, set())
 
 
 async def test_what_is_gone_is_not_kept_by_half(store: ObjectStore) -> None:
