@@ -61,7 +61,13 @@ async def test_a_run_is_refused_whose_input_goes_just_now(client: httpx.AsyncCli
 
 @pytest.mark.parametrize(
     ("ago", "known"),
-    [(timedelta(0), False), (KNOWN_AFTER, True), (-timedelta(hours=1), True), (KNOWN_AFTER / 2, False)],
+    [
+        (timedelta(0), False),
+        (KNOWN_AFTER, True),
+        (-timedelta(hours=1), True),
+        (KNOWN_AFTER / 2, False),
+        (-KNOWN_AFTER / 2, False),
+    ],
 )
 def test_what_was_set_just_now_may_not_be_known_to_all(ago: timedelta, known: bool) -> None:
     said = Retention(project="lab1", changed_at=utc_now() - ago, changed_by="max", file_days=1.0)

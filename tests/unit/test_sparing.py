@@ -16,11 +16,14 @@ from services.recorder.service import Recorder
 from services.recorder.sparing import divided
 from shared.files import COLLECTION as DATA
 from shared.keeping import RUNS, KeptRun
+from shared.records.fold import RunState
 from shared.records.store import RecordStore
-from tests.named import A, B, C
+from tests.named import A, B, C, run_named
 from tests.unit.memory_platform import MemoryStore, NotingBus, memory_platform, stored_runs, whole
 from voxloom.errors import BusUnavailable, StoreUnavailable, Unavailable
 from voxloom.models import utc_now
+
+LAST = run_named("last")
 
 
 async def note(store: MemoryStore, run: str, *, kept: bool) -> None:
@@ -140,6 +143,80 @@ async def test_there_is_a_doubt_until_the_recorder_has_said_what_becomes_of_it()
     asked = [run in view.doubts for run in (A, B)]
     view.apply(3, RecordsDeleted(subject="news", runs=[A, B]))
     assert (asked, A in view.doubts) == ([True, False], False)
+
+
+async def test_what_a_gateway_itself_has_asked_for_is_heard_from_the_stream_alone() -> None:
+    """The answer of the broker to whoever has asked may come after that of the recorder."""
+    view = await view_of(MemoryStore())
+    view.apply(2, deletion_of(A))
+    view.apply(3, RecordsDeleted(subject="news", runs=[A]))
+    view.apply(0, deletion_of(A))
+    assert A not in view.doubts
+
+
+async def brought_back(view: LiveView) -> None:
+    """All that was spared so far: it is done in order."""
+    view.doubts.raise_of([LAST])
+    view.apply(9, RecordsKept(subject="news", runs=[LAST], spared=True))
+    task = asyncio.create_task(view.keep_bringing_back())
+    await view.doubts.settled(LAST, within=10.0)
+    task.cancel()
+
+
+async def test_what_somebody_has_named_meanwhile_goes_all_the_same() -> None:
+    store = MemoryStore()
+    await recorded(store, NotingBus())
+    view = await view_of(store)
+    view.apply(2, deletion_of(A))
+    view.apply(3, deletion_of(A, unless_kept=False))
+    view.apply(4, RecordsKept(subject="news", runs=[A], spared=True))
+    await brought_back(view)
+    assert (view._catalog.ended_runs("default"), await view.find(A)) == ([B], None)
+
+
+async def test_what_was_brought_back_and_is_deleted_after_all_is_in_no_list() -> None:
+    store = MemoryStore()
+    await recorded(store, NotingBus())
+    view = await view_of(store)
+    for event in (deletion_of(A), RecordsKept(subject="news", runs=[A], spared=True), deletion_of(A)):
+        view.apply(2, event)
+    await brought_back(view)
+    view.apply(3, RecordsDeleted(subject="news", runs=[A]))
+    assert view._catalog.ended_runs("default") == [B]
+
+
+async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_brought_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore()
+    await recorded(store, NotingBus())
+    view, real = await view_of(store), RecordStore.load_run
+
+    async def load_run(self: RecordStore, run: str) -> RunState | None:
+        if run == A:
+            raise ValueError("it is damaged")
+        return await real(self, run)
+
+    monkeypatch.setattr(RecordStore, "load_run", load_run)
+    view.apply(2, deletion_of(A, B))
+    for run in (A, B):
+        view.apply(3, RecordsKept(subject="news", runs=[run], spared=True))
+    await brought_back(view)
+    assert (view._catalog.ended_runs("default"), A in view.doubts) == ([B], False)
+
+
+async def test_nobody_waits_for_what_has_been_in_doubt_for_long() -> None:
+    now = [0.0]
+    doubts = Doubts(lambda: now[0])
+    doubts.raise_of([A])
+    now[0] = 5.0
+    doubts.raise_of([A, B])
+    await doubts.settled_soon(A, within=5.0)
+    asked = asyncio.create_task(doubts.settled_soon(B, within=5.0))
+    await asyncio.sleep(0)
+    doubts.settle([B])
+    await asked
+    assert (A in doubts, B in doubts) == (True, False)
 
 
 async def test_who_waits_for_too_long_is_told_so() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ from shared.records.ledger import DECISIONS, Snapshot
 from shared.records.registry import KINDS
 from shared.records.store import RecordStore, is_old
 from shared.records.view import shown_progress
-from voxloom.errors import Unavailable
+from voxloom.errors import Unavailable, VoxloomError
 
 _log = logging.getLogger("voxloom.gateway")
 AGAIN_SECS = 1.0
@@ -146,9 +146,9 @@ class LiveView:
         elif (view := self._views.get(event.entity)) is not None:
             view.apply(event)
         elif isinstance(event, RecordsDeleteRequested):
-            gone = self._delete([run for run in event.runs if self._may_delete(run, event)])
-            self.doubts.raise_of(gone if event.unless_kept else ())
+            self._hear_of_deletion(offset, event)
         elif isinstance(event, RecordsDeleted):
+            self._delete(event.runs)
             self._deleted.removed(event.runs)
             self.doubts.settle(event.runs)
         elif isinstance(event, RecordsKept) and event.spared:
@@ -239,6 +239,15 @@ class LiveView:
         _log.warning("project %s asks to delete the run %s, which is %s's; it is ignored", event.project, run, project)
         return False
 
+    def _hear_of_deletion(self, offset: int, event: RecordsDeleteRequested) -> None:
+        if event.unless_kept and not offset:
+            return  # The stream says it, too, and may have said already what has become of it.
+        gone = self._delete([run for run in event.runs if self._may_delete(run, event)])
+        if event.unless_kept:
+            self.doubts.raise_of(gone)
+        else:  # Somebody has named them: they go, even if somebody keeps them.
+            self.doubts.settle(gone)
+
     def _delete(self, runs: Sequence[str]) -> list[str]:
         """Forgets the records of these, but for what has not ended. Returns which."""
         gone = [run for run in runs if run not in self._running]
@@ -260,11 +269,15 @@ class LiveView:
                 _log.warning("runs that stay are not back in lists yet: %s", error, extra=waiting(error))
                 self._spared.put_nowait(event)
                 await asyncio.sleep(AGAIN_SECS)
-            else:
-                self.doubts.settle(event.runs)
+                continue
+            except (ValueError, VoxloomError):  # It is damaged, or of a newer version: no reason to end the gateway.
+                _log.exception("some of %d runs that stay are in no list until the next start", len(event.runs))
+            self.doubts.settle(event.runs)
 
     async def _bring_back(self, run: str, project: str) -> None:
-        state = await self._records.load_run(run) if run in self._deleted else None
+        state = await self._records.load_run(run) if run in self.doubts else None
+        if run not in self.doubts:
+            return  # Somebody has named it, and so it goes all the same.
         if state is not None and state.work is not None and state.project == project:
             self._deleted.forget(run)
             self._place(found := LiveRun(state))
@@ -292,9 +305,7 @@ class LiveView:
     async def find(self, run: str) -> LiveRun | None:
         """A run whose request is known. One that may still be on its way to us is waited for, and so is what becomes of
         one that goes unless somebody keeps it."""
-        if run in self.doubts:
-            with suppress(Unavailable):
-                await self.doubts.settled(run, within=VIEW_SECS)
+        await self.doubts.settled_soon(run, within=VIEW_SECS)
         if run in self._deleted:
             return None
         found = self._known(run)
