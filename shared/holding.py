@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -66,19 +67,49 @@ async def held_by_runs(store: ObjectStore, file_ids: Iterable[str], *, but: Coll
     """Those of the files that runs have which have not ended; the lists of some may be left out. What samples have is
     known without their lists, of which there may be very many: those are stepped over."""
     wanted = set(file_ids)
-    runs = [run async for run in _runs(store) if run not in but] if wanted else []
-    return {one async for ids in lists_of(store, runs) for one in wanted & ids}
+    if not wanted:
+        return set()
+    known = _known.setdefault(store, KnownLists())
+    there = {run: etag async for run, etag in _runs(store) if run not in but}
+    return {one async for ids in known.of(store, there) for one in wanted & ids}
 
 
-async def _runs(store: ObjectStore) -> AsyncIterator[str]:
-    """Page by page, up to the first list of a sample, and on behind the last."""
+class KnownLists:
+    """The lists of runs, each read once for as long as it is the same: where files go early, every run has one."""
+
+    def __init__(self, most: int = 200_000) -> None:
+        self._most = most
+        """Ids of files, for what they take of memory. What is more is read each time."""
+        self._read: dict[str, tuple[str, set[str]]] = {}
+
+    async def of(self, store: ObjectStore, there: Mapping[str, str]) -> AsyncIterator[set[str]]:
+        """Of all the runs that have one now, by the etags of their lists."""
+        self._read = {run: read for run, read in self._read.items() if there.get(run) == read[0]}
+        known = [ids for _, ids in self._read.values()]
+        room = self._most - sum(map(len, known))
+        new = [run for run in there if run not in self._read]
+        for ids in known:
+            yield ids
+        index = 0
+        async for ids in lists_of(store, new):
+            if (room := room - len(ids)) >= 0:
+                self._read[new[index]] = there[new[index]], ids
+            index += 1
+            yield ids
+
+
+_known: WeakKeyDictionary[ObjectStore, KnownLists] = WeakKeyDictionary()
+
+
+async def _runs(store: ObjectStore) -> AsyncIterator[tuple[str, str]]:
+    """And the etags of their lists: page by page, up to the first list of a sample, and on behind the last."""
     after: str | None = None
     while True:
         page = await store.list(files.COLLECTION, prefix=HELD, after=after)
         keys = [item.key for item in page.items]
-        for key in keys:
-            if not key.startswith(HELD_BY_SAMPLES):
-                yield key.removeprefix(HELD)
+        for item in page.items:
+            if not item.key.startswith(HELD_BY_SAMPLES):
+                yield item.key.removeprefix(HELD), item.etag
         if page.next is None:
             return
         after = max(page.next, _AFTER_SAMPLES) if keys[-1].startswith(HELD_BY_SAMPLES) else page.next

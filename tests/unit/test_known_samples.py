@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.holding import HELD, HELD_BY_SAMPLES, held_by_runs
+import pytest
+
+from shared.holding import HELD, HELD_BY_SAMPLES, KnownLists, held_by_runs
 from shared.samples import KnownSamples, remove, save
 from tests.unit.memory_platform import MemoryStore
 from voxloom.ids import new_id
@@ -47,3 +49,26 @@ async def test_lists_of_samples_are_not_read_for_those_of_runs() -> None:
     assert await held_by_runs(store, ["a", "c"]) == {"a"}
     assert sorted(read) == sorted([before, behind])
     assert await held_by_runs(store, []) == set()
+
+
+@pytest.mark.parametrize(("most", "again"), [(100, 0), (1, 2), (0, 3)])
+async def test_a_list_that_is_the_same_is_read_once_as_far_as_there_is_room(most: int, again: int) -> None:
+    store, known, read = MemoryStore(), KnownLists(most), list[str]()
+    for run in ("r", "s", "t"):
+        await store.put("data-store", f"{HELD}{run}", b'["%s"]' % run.encode())
+    there = {"r": "1", "s": "1", "t": "1"}
+    first = [ids async for ids in known.of(store, there)]
+    store.before = lambda what, key: read.append(key) if what == "get" else None
+    second = [ids async for ids in known.of(store, there)]
+    assert (sorted(map(sorted, first)), sorted(map(sorted, second))) == ([["r"], ["s"], ["t"]],) * 2
+    assert len(read) == again
+
+
+async def test_a_list_that_has_grown_is_read_again_and_one_that_is_gone_counts_no_more() -> None:
+    store, found = MemoryStore(), list[set[str]]()
+    for data in (b'["a"]', b'["a", "b"]'):
+        await store.put("data-store", f"{HELD}r", data)
+        found.append(await held_by_runs(store, ["a", "b"]))
+    await store.delete("data-store", f"{HELD}r")
+    found.append(await held_by_runs(store, ["a", "b"]))
+    assert found == [{"a"}, {"a", "b"}, set()]
