@@ -9,6 +9,7 @@ import pytest
 
 from messages.base import Event
 from messages.records import RecordsDeleted, RecordsDeleteRequested, RecordsKept
+from services.gateway.operations.recovery import ask_again
 from services.gateway.views.catalog import Catalog
 from services.gateway.views.doubts import Doubts
 from services.gateway.views.runs import LiveView
@@ -183,6 +184,21 @@ async def test_what_was_brought_back_and_is_deleted_after_all_is_in_no_list() ->
     await brought_back(view)
     view.apply(3, RecordsDeleted(subject="news", runs=[A]))
     assert view._catalog.ended_runs("default") == [B]
+
+
+async def test_what_a_broker_has_lost_leaves_nothing_in_doubt() -> None:
+    store = MemoryStore()
+    recorder = await recorded(store, NotingBus())
+    view = await view_of(store)
+    view.apply(2, deletion_of(A, B))
+    # Given that the recorder has deleted one of them, and has never heard of the other, when the broker loses its disk
+    await recorder.record([deletion_of(A)])
+    await recorder._write_ended()
+    await ask_again(NotingBus(), "g", view)
+    await brought_back(view)
+    # Then the records say what is there
+    assert (view._catalog.ended_runs("default"), view.doubts.runs()) == ([B], [])
+    assert await view.find(A) is None
 
 
 async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_brought_back(

@@ -42,8 +42,9 @@ def asked_for(state: RunState) -> list[Event]:
 
 
 async def ask_again(bus: Bus, instance: str, view: LiveView) -> None:
-    """Asks for all that has not ended, then says that it has found a loss; tries until the bus takes
-    it."""
+    """Asks for all that has not ended, then says that it has found a loss; tries until the bus takes it. Of what was to
+    be deleted nothing is asked again: what is still there stays."""
+    view.give_up_doubts()
     while True:
         try:
             count = await _ask_for_all(bus, view)

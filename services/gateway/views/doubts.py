@@ -21,6 +21,9 @@ class Doubts:
     def __contains__(self, run: str) -> bool:
         return run in self._since
 
+    def runs(self) -> list[str]:
+        return list(self._since)
+
     def raise_of(self, runs: Iterable[str]) -> None:
         now = self._clock()
         for run in runs:

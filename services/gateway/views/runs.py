@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from messages.base import Event
 from messages.records import RecordsDeleted, RecordsDeleteRequested, RecordsKept
@@ -77,6 +77,13 @@ class Watcher:
     statuses: deque[tuple[int, RunState]] = field(default_factory=lambda: deque(maxlen=STATUSES_KEPT))
 
 
+class Spared(NamedTuple):
+    """Runs that stay, and whose they are; None: whatever their records say."""
+
+    runs: Sequence[str]
+    project: str | None
+
+
 class LiveView:
     def __init__(self, records: RecordStore, catalog: Catalog) -> None:
         self._records = records
@@ -88,7 +95,7 @@ class LiveView:
         self._arrivals = Arrivals()
         self._deleted = DeletedRuns()
         self.doubts = Doubts()
-        self._spared: asyncio.Queue[RecordsKept] = asyncio.Queue()
+        self._spared: asyncio.Queue[Spared] = asyncio.Queue()
         self.lines = WaitingLines()
         self._epoch = 0
         self._closed = False
@@ -152,7 +159,7 @@ class LiveView:
             self._deleted.removed(event.runs)
             self.doubts.settle(event.runs)
         elif isinstance(event, RecordsKept) and event.spared:
-            self._spared.put_nowait(event)
+            self._spared.put_nowait(Spared(event.runs, event.project))
         elif isinstance(event, SchedulerAdmitted):
             self._epoch = max(self._epoch, event.epoch)
 
@@ -257,28 +264,32 @@ class LiveView:
         self._deleted.add(gone)
         return gone
 
+    def give_up_doubts(self) -> None:
+        """Nobody may ever say what becomes of these runs: who has a record stays until its deletion is heard of."""
+        self._spared.put_nowait(Spared(self.doubts.runs(), None))
+
     async def keep_bringing_back(self) -> None:
         """Without end: runs that were forgotten when they were to be deleted, and that stay, since somebody keeps
         them."""
         while True:
-            event = await self._spared.get()
+            spared = await self._spared.get()
             try:
-                for run in event.runs:
-                    await self._bring_back(run, event.project)
+                for run in spared.runs:
+                    await self._bring_back(run, spared.project)
             except Unavailable as error:
                 _log.warning("runs that stay are not back in lists yet: %s", error, extra=waiting(error))
-                self._spared.put_nowait(event)
+                self._spared.put_nowait(spared)
                 await asyncio.sleep(AGAIN_SECS)
                 continue
             except (ValueError, VoxloomError):  # It is damaged, or of a newer version: no reason to end the gateway.
-                _log.exception("some of %d runs that stay are in no list until the next start", len(event.runs))
-            self.doubts.settle(event.runs)
+                _log.exception("some of %d runs that stay are in no list until the next start", len(spared.runs))
+            self.doubts.settle(spared.runs)
 
-    async def _bring_back(self, run: str, project: str) -> None:
+    async def _bring_back(self, run: str, project: str | None) -> None:
         state = await self._records.load_run(run) if run in self.doubts else None
         if run not in self.doubts:
             return  # Somebody has named it, and so it goes all the same.
-        if state is not None and state.work is not None and state.project == project:
+        if state is not None and state.work is not None and project in (None, state.project):
             self._deleted.forget(run)
             self._place(found := LiveRun(state))
             self._catalog.touch(found)
