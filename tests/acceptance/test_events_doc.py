@@ -31,6 +31,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs/events.md"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ASK, FOLLOW_RUN, FOLLOW_PROJECT = _BLOCK.findall(DOCUMENT.read_text())
 RIGHTS = lines_of(DOCUMENT, "listener")
+SETTINGS = {"slots": 2, "grace": 1.0, "outside_users": '{"anna": "tester"}'}
+"""`tester` is who asks where the acceptance tests run on closed servers."""
 LIFE = ["requested", "assigned", "finished"]
 
 
@@ -104,7 +106,7 @@ def cluster(
     """One for all: nobody who listens can change it."""
     folder = tmp_path_factory.mktemp("listened-to")
     places = broker.new_vhost(), s3_server.url(ONE_BUCKET), KEYS
-    cluster = Cluster(folder, *places, nursery, leave=broker.remove_vhost, slots=2, grace=1.0, outside=outside).start()
+    cluster = Cluster(folder, *places, nursery, leave=broker.remove_vhost, outside=outside, **SETTINGS).start()
     yield cluster
     cluster.close()
 
