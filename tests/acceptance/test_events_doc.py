@@ -10,6 +10,7 @@ import shlex
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import aio_pika
 import pytest
@@ -31,7 +32,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs/events.md"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ASK, FOLLOW_RUN, FOLLOW_PROJECT = _BLOCK.findall(DOCUMENT.read_text())
 RIGHTS = lines_of(DOCUMENT, "listener")
-SETTINGS = {"slots": 2, "grace": 1.0, "outside_users": '{"anna": "tester"}'}
+SETTINGS: dict[str, Any] = {"slots": 2, "grace": 1.0, "outside_users": '{"anna": "tester"}'}
 """`tester` is who asks where the acceptance tests run on closed servers."""
 LIFE = ["requested", "assigned", "finished"]
 
