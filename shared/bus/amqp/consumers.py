@@ -15,12 +15,11 @@ from messages.base import Event
 from messages.wire import Message
 from shared.bus.amqp.codec import message_of, properties_again, properties_dead, tries_of
 from shared.bus.amqp.declarations import DEAD, PARKED, delay_queue
-from shared.bus.amqp.failures import translating
 from shared.bus.amqp.letters import Letter
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.publisher import Publisher
 from shared.bus.amqp.receivers import Receiver
-from shared.bus.amqp.sessions import Session
+from shared.bus.amqp.sessions import Session, beginning
 from shared.bus.base import Handler, Queue
 from shared.bus.delivery import Again, Dead, Done, Verdict, deliver
 from shared.bus.tasks import GivenUp, Worked
@@ -88,14 +87,9 @@ class Consumer(Receiver):
 
     async def _begin(self) -> Session:
         prefetch = min(MOST_PREFETCHED, 2 * max(self._spec.batch, self._spec.concurrency))
-        session = Session(await self._link.channel(), prefetch=prefetch)
-        try:
-            with translating(self._link.shown):
-                await session.channel.basic_qos(prefetch_count=prefetch)
-                await session.consume(self.queue)
-        except BaseException:
-            await session.end()
-            raise
+        async with beginning(Session(await self._link.channel(), prefetch=prefetch), self._link.shown) as session:
+            await session.channel.basic_qos(prefetch_count=prefetch)
+            await session.consume(self.queue)
         return session
 
     async def _work(self) -> None:

@@ -16,13 +16,12 @@ from shared.bus.amqp.address import parse
 from shared.bus.amqp.channel_writer import check_library
 from shared.bus.amqp.codec import headers_of, properties
 from shared.bus.amqp.declarations import EVENTS, quorum_arguments
-from shared.bus.amqp.failures import translating
 from shared.bus.amqp.letters import Letter
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.management import asking
 from shared.bus.amqp.publisher import Publisher
 from shared.bus.amqp.receivers import Receiver
-from shared.bus.amqp.sessions import Session
+from shared.bus.amqp.sessions import Session, beginning
 from shared.bus.limits import check_message
 from shared.bus.outside import Answering, Asking, Outside
 from shared.bus.tasks import Worked
@@ -157,15 +156,10 @@ class Inbox(Receiver):
         self._answering = answering
 
     async def _begin(self) -> Session:
-        session = Session(await self._link.channel(), prefetch=PREFETCH)
-        try:
-            with translating(self._link.shown):
-                await declare(session.channel)  # Somebody may have deleted it: what comes next is to find it again.
-                await session.channel.basic_qos(prefetch_count=PREFETCH)
-                await session.consume(self.queue)
-        except BaseException:
-            await session.end()
-            raise
+        async with beginning(Session(await self._link.channel(), prefetch=PREFETCH), self._link.shown) as session:
+            await declare(session.channel)  # Somebody may have deleted it: what comes next is to find it again.
+            await session.channel.basic_qos(prefetch_count=PREFETCH)
+            await session.consume(self.queue)
         return session
 
     async def _work(self) -> None:

@@ -17,7 +17,7 @@ from shared.bus.amqp.declarations import EVENTS, LIVE
 from shared.bus.amqp.failures import translating
 from shared.bus.amqp.link import Link
 from shared.bus.amqp.receivers import Receiver
-from shared.bus.amqp.sessions import Session
+from shared.bus.amqp.sessions import Session, beginning
 from shared.bus.base import Following, LiveHandler, StreamHandler
 from shared.bus.tasks import Progress, Worked
 from shared.single_flight import Together
@@ -69,14 +69,10 @@ class Follower(Receiver, Following):
         began = utc_now()
         self._handled = Progress()
         await self._see_whether_it_is_the_same_stream()
-        session = Session(await self._link.channel(), prefetch=STREAM_PREFETCH)
-        try:
-            with translating(self._link.shown):
-                # The last one once more: it shows whether this is the stream that it was.
-                await _read(session, self._last - 1 if self._last else self._start)
-        except BaseException:
-            await session.end()
-            raise
+        channel = await self._link.channel()
+        async with beginning(Session(channel, prefetch=STREAM_PREFETCH), self._link.shown) as session:
+            # The last one once more: it shows whether this is the stream that it was.
+            await _read(session, self._last - 1 if self._last else self._start)
         if self._start == "next":
             # Should this session be lost before anything has come, the next one must not begin later.
             self._start = began
@@ -225,13 +221,8 @@ class Listener(Receiver):
         self._limit = limit
 
     async def _begin(self) -> Session:
-        session = Session(await self._link.channel(), limit=self._limit)
-        try:
-            with translating(self._link.shown):
-                await self._listen_on(session)
-        except BaseException:
-            await session.end()
-            raise
+        async with beginning(Session(await self._link.channel(), limit=self._limit), self._link.shown) as session:
+            await self._listen_on(session)
         return session
 
     async def _listen_on(self, session: Session) -> None:

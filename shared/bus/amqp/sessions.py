@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
@@ -177,6 +178,17 @@ class Session:
             log.debug("the channel was closed already: %s", error)
         finally:
             straight_of(self.channel).forget(self.channel, self._consumer, self._answered)
+
+
+@asynccontextmanager
+async def beginning(session: Session, shown: str) -> AsyncIterator[Session]:
+    """In it the session is set up at the broker, which is `shown` so; one with which that fails is ended."""
+    try:
+        with translating(shown):
+            yield session
+    except BaseException:
+        await session.end()
+        raise
 
 
 async def _unused(message: DeliveredMessage) -> None:
