@@ -90,17 +90,21 @@ def _of_http(request: web.Request, error: web.HTTPException) -> web.StreamRespon
     return answer
 
 
-def _internal(request: web.Request | None, error: Exception) -> web.Response:
+def internal_error(error: Exception, where: str, log: logging.Logger) -> VoxloomError:
     """Says nothing of what it was but an id, which is in the log."""
     error_id = new_id()
-    where = f"{request.method} {request.path[:200]!r}" if request is not None else "a request"
     log.error("internal error %s in %s", error_id, where, exc_info=error)
-    return problem(
-        500,
-        "internal_error",
+    return VoxloomError(
         f"Something went wrong in the server. Its log says more under the id {error_id}.",
+        code="internal_error",
         details={"error_id": error_id},
     )
+
+
+def _internal(request: web.Request | None, error: Exception) -> web.Response:
+    where = f"{request.method} {request.path[:200]!r}" if request is not None else "a request"
+    told = internal_error(error, where, log)
+    return problem(500, told.code, told.message, details=told.details)
 
 
 def _broken_off(request: web.Request, error: Exception) -> web.Response | None:

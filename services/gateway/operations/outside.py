@@ -21,6 +21,7 @@ from services.gateway.http.callers import check
 from services.gateway.http.concurrency import passes
 from services.gateway.http.consistency import why_behind
 from services.gateway.http.idempotency import Key
+from services.gateway.http.problems import internal_error
 from services.gateway.operations import askings, runs
 from services.gateway.operations.askings import Place
 from services.gateway.operations.inventory import Inventory
@@ -248,11 +249,4 @@ def _shown(event: Event) -> Message | None:
 
 
 def _internal(error: Exception) -> VoxloomError:
-    """Says nothing of what it was but an id, which is in the log."""
-    error_id = new_id()
-    log.error("internal error %s in a message from outside", error_id, exc_info=error)
-    return VoxloomError(
-        f"Something went wrong in the server. Its log says more under the id {error_id}.",
-        code="internal_error",
-        details={"error_id": error_id},
-    )
+    return internal_error(error, "a message from outside", log)
