@@ -103,17 +103,17 @@ class Ingest(Service):
         await self.bus.publish(_rejection(event, error))
 
     async def _take_in(self, event: FileUploaded) -> None:
-        if event.staged and await self._is_answered(event):
+        if await self._is_answered(event):
             return
         place = self.store.scratch / f"inspect-{secrets.token_hex(8)}"
         try:
             datasets = await self._inspect(event, place)
-            if datasets is None or (event.staged and await self._is_answered(event)):
+            if datasets is None or await self._is_answered(event):
                 return  # Once more: looking into a large file takes a while.
             event = await self._settle(event, place)
             await self._commit(event, datasets)
         except (InvalidInput, StoreFull, TooLarge) as error:
-            if event.staged and await self._is_answered(event):
+            if await self._is_answered(event):
                 return  # Somebody was faster, so that it was no longer where the event says.
             self.log.info("file %s: %s", event.subject, error.message)
             if not event.staged and await self._is_known(event.subject):
@@ -155,7 +155,10 @@ class Ingest(Service):
         return event.model_copy(update={"etag": info.etag, "size": info.size})
 
     async def _is_answered(self, event: FileUploaded) -> bool:
-        """Whether there was something under that id already: files never change, whoever has made them."""
+        """Whether there was something under the id of what was put through a URL: files never change, whoever has made
+        them."""
+        if not event.staged:
+            return False
         try:
             found = await files.locate(self.store, event.subject)
         except NotFound:

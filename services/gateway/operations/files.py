@@ -126,7 +126,7 @@ async def upload_url(context: Context, caller: Caller, name: str) -> str:
     check_name(names, name)
     context.room.check()
     await limits.check_stored(context, caller)
-    found = await locate_many(context.store, (*names.possible(name), *names.new(name)))
+    found = await locate_many(context.store, names.possible(name))
     if any(caller.owns(file.project) for file in found.values()):
         raise Conflict(
             f"There is a file {name[:200]!r} already, and files never change; choose another name, or delete it first.",

@@ -37,10 +37,10 @@ class Uploads:
         found = await self._store.head_many(COLLECTION, list(keys))
         waiting = [(keys[key], key, info) for key, info in found.items()]
         for start in range(0, len(waiting), AT_ONCE):
-            await asyncio.gather(*(self._commit(caller, *one) for one in waiting[start : start + AT_ONCE]))
+            await asyncio.gather(*(self._commit(caller, names, *one) for one in waiting[start : start + AT_ONCE]))
 
-    async def _commit(self, caller: Caller, text: str, key: str, info: ObjectInfo) -> None:
-        file_id = await free_id(self._store, Names.of(caller), text)
+    async def _commit(self, caller: Caller, names: Names, text: str, key: str, info: ObjectInfo) -> None:
+        file_id = await free_id(self._store, names, text)
         told = {"project": caller.project, "actor": caller.actor, "size": info.size, "etag": info.etag}
         event = FileUploaded(subject=file_id, staged=key, **told)
         with self._answers.expect(inspection_of(event.subject)) as inspected:
